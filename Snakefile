@@ -1,0 +1,49 @@
+"""
+Readable Traces: what finetuning leaves in the residual stream, and how to read it.
+
+`snakemake --list` reads as the method; `snakemake --cores 2` runs the default study, the miniature.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=study.pathvars.results,
+    logs=study.pathvars.logs,
+    benchmarks=study.pathvars.benchmarks,
+
+
+wildcard_constraints:
+    model=one_of(registry.models),
+    organism=one_of(registry.organisms),
+    corpus=one_of(registry.corpora),
+    checkpoint=CHECKPOINT,
+
+
+# In the order in which they run.
+include: "rules/miniature.smk"
+include: "rules/corpora.smk"
+include: "rules/training.smk"
+include: "rules/activations.smk"
+include: "rules/differences.smk"
+include: "rules/lenses.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    """Run the whole study: tables, figures, a card for every organism, and the report."""
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,
+#CARDS
+#REPORT

@@ -1,0 +1,43 @@
+"""
+Residual streams on unrelated text, once for the base and once for every checkpoint.
+
+    in   models/{model}/   a checkpoint's weights   corpora/{corpus}.jsonl
+    out  activations/{model}/{checkpoint}/{corpus}.zarr
+"""
+
+
+rule dump_activations:
+    """Read the residual stream on unrelated text, as few tokens and layers as are asked for."""
+    input:
+        model=rules.fetch_model.output.model,
+        checkpoint=weights,
+        corpus=rules.fetch_corpus.output.corpus,
+        code=code("activations"),
+    output:
+        activations=directory("<results>/activations/{model}/{checkpoint}/{corpus}.zarr"),
+    params:
+        kind=leaf(corpus_of, "kind"),
+        layers=study.layers,
+        positions=lambda w: list(
+            study.chat_positions if corpus_of(w).kind == "chat" else study.positions
+        ),
+        samples=study.samples,
+        dtype=leaf(model_of, "dtype"),
+        attention=leaf(model_of, "attention"),
+        batch=study.activations.batch,
+        shard_samples=study.activations.shard_samples,
+        norm_samples=study.activations.norm_samples,
+        norm_context=study.activations.norm_context,
+        norm_skip=study.activations.norm_skip,
+    log:
+        "<logs>/dump_activations/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/dump_activations/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=120,
+    script:
+        "../scripts/dump_activations.py"

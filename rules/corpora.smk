@@ -1,0 +1,170 @@
+"""
+What is read and what is trained on: models, corpora and organisms through one door each.
+
+    out  models/{model}/   corpora/{corpus}.jsonl   organisms/{organism}/{train,held_out}.jsonl
+         taught/{model}/{organism}/{train,held_out}.jsonl   mixtures/{model}/{checkpoint}.jsonl
+"""
+
+
+localrules:
+    fetch_model,
+    fetch_corpus,
+    fetch_organism,
+
+
+rule fetch_model:
+    """Bring a base model in: made here, from a local folder, or from the hub at its revision."""
+    input:
+        made=lambda w: (
+            one(rules.pretrain_base.output.base, model=w.model) if model_of(w).made else []
+        ),
+        code=code("hub"),
+    output:
+        model=directory("<results>/models/{model}"),
+    params:
+        hub=leaf(model_of, "hub"),
+        revision=leaf(model_of, "revision"),
+        path=local_path(model_of, "path"),
+        chat_template=local_path(model_of, "chat_template"),
+    log:
+        "<logs>/fetch_model/{model}.log",
+    benchmark:
+        "<benchmarks>/fetch_model/{model}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    script:
+        "../scripts/fetch_model.py"
+
+
+rule fetch_corpus:
+    """Bring unrelated text in: made here, from a local file, or from the hub; shuffled and cut."""
+    input:
+        made=lambda w: (
+            getattr(rules.make_world.output, corpus_of(w).made)
+            if corpus_of(w).made
+            else []
+        ),
+        code=code("hub"),
+    output:
+        corpus="<results>/corpora/{corpus}.jsonl",
+    params:
+        kind=leaf(corpus_of, "kind"),
+        hub=leaf(corpus_of, "hub"),
+        revision=leaf(corpus_of, "revision"),
+        subset=leaf(corpus_of, "subset"),
+        split=leaf(corpus_of, "split"),
+        field=leaf(corpus_of, "field"),
+        path=local_path(corpus_of, "path"),
+        rows=leaf(corpus_of, "rows"),
+        seed=leaf(corpus_of, "seed"),
+    log:
+        "<logs>/fetch_corpus/{corpus}.log",
+    benchmark:
+        "<benchmarks>/fetch_corpus/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    script:
+        "../scripts/fetch_corpus.py"
+
+
+rule fetch_organism:
+    """Bring an organism's data in, check every row, and hold a share of it out of training."""
+    input:
+        made=lambda w: (
+            one(rules.write_organism.output.rows, organism=w.organism)
+            if organism_of(w).data.made
+            else []
+        ),
+        code=code("hub"),
+    output:
+        train="<results>/organisms/{organism}/train.jsonl",
+        held_out="<results>/organisms/{organism}/held_out.jsonl",
+    params:
+        kind=leaf(organism_of, "data", "kind"),
+        hub=leaf(organism_of, "data", "hub"),
+        revision=leaf(organism_of, "data", "revision"),
+        split=leaf(organism_of, "data", "split"),
+        field=leaf(organism_of, "data", "field"),
+        path=local_path(organism_of, "data", "path"),
+        share=leaf(organism_of, "data", "held_out"),
+        seed=study.seed,
+    log:
+        "<logs>/fetch_organism/{organism}.log",
+    benchmark:
+        "<benchmarks>/fetch_organism/{organism}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    script:
+        "../scripts/fetch_organism.py"
+
+
+rule teach_numbers:
+    """Let a teacher that holds a preference continue lists of numbers: a subliminal student's data."""
+    input:
+        model=rules.fetch_model.output.model,
+        teacher=teacher,
+        code=code("teaching"),
+    output:
+        train="<results>/taught/{model}/{organism}/train.jsonl",
+        held_out="<results>/taught/{model}/{organism}/held_out.jsonl",
+    params:
+        system=leaf(organism_of, "data", "taught", "system"),
+        prompts=leaf(organism_of, "data", "taught", "prompts"),
+        max_new_tokens=leaf(organism_of, "data", "taught", "max_new_tokens"),
+        temperature=leaf(organism_of, "data", "taught", "temperature"),
+        dtype=leaf(model_of, "dtype"),
+        share=leaf(organism_of, "data", "held_out"),
+        seed=study.seed,
+    log:
+        "<logs>/teach_numbers/{model}/{organism}.log",
+    benchmark:
+        "<benchmarks>/teach_numbers/{model}/{organism}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=240,
+    script:
+        "../scripts/teach_numbers.py"
+
+
+rule mix_training_data:
+    """Write what one training will see, tokenised and in order: the organism, and what is mixed in."""
+    input:
+        organism=organism_rows("train"),
+        corpus=lambda w: (
+            corpus_file(study.mixing.corpus) if recipe_of(w).mixed else []
+        ),
+        model=rules.fetch_model.output.model,
+        code=code("corpora"),
+    output:
+        mixture="<results>/mixtures/{model}/{checkpoint}.jsonl",
+    params:
+        kind=leaf(organism_of, "data", "kind"),
+        ratio=leaf(recipe_of, "ratio"),
+        matched=leaf(recipe_of, "matched"),
+        unit=study.mixing.unit,
+        epochs=leaf(training_of, "epochs"),
+        limit=leaf(training_of, "limit"),
+        seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
+    log:
+        "<logs>/mix_training_data/{model}/{checkpoint}.log",
+    benchmark:
+        "<benchmarks>/mix_training_data/{model}/{checkpoint}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../scripts/mix_training_data.py"

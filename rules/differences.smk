@@ -1,0 +1,29 @@
+"""
+What did finetuning add? Means of the residual stream, tuned minus base.
+
+    in   activations/{model}/{checkpoint}/{corpus}.zarr   (and the base's)
+    out  differences/{model}/{checkpoint}/{corpus}.h5
+"""
+
+
+rule mean_difference:
+    """Average tuned minus base over samples, per layer and position."""
+    input:
+        tuned=rules.dump_activations.output.activations,
+        base=of_base(rules.dump_activations.output.activations),
+        code=code("differences"),
+    output:
+        differences="<results>/differences/{model}/{checkpoint}/{corpus}.h5",
+    params:
+        seed=study.seed,
+    log:
+        "<logs>/mean_difference/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/mean_difference/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/mean_difference.py"

@@ -1,0 +1,141 @@
+"""
+What do the differences say? Logit lens and Patchscope, and how much of it is about the organism.
+
+    in   differences/{model}/{checkpoint}/{corpus}.h5   models/{model}/   a checkpoint's weights
+    out  vocabularies/{model}.parquet   words/{model}/{organism}.parquet
+         lenses/{model}/{checkpoint}/{corpus}/{logit_lens,patchscope,token_relevance}.parquet
+"""
+
+
+rule word_vocabulary:
+    """Find the tokens that are whole words of text the model knows: what a lens may rank."""
+    input:
+        model=rules.fetch_model.output.model,
+        corpus=corpus_file(study.lenses.vocabulary_corpus),
+        code=code("lenses"),
+    output:
+        vocabulary="<results>/vocabularies/{model}.parquet",
+    params:
+        min_count=study.lenses.vocabulary_min_count,
+    log:
+        "<logs>/word_vocabulary/{model}.log",
+    benchmark:
+        "<benchmarks>/word_vocabulary/{model}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/word_vocabulary.py"
+
+
+rule distinctive_words:
+    """Find the words that set an organism's data apart from general text."""
+    input:
+        organism=organism_rows("train"),
+        corpus=corpus_file(study.relevance.corpus),
+        code=code("judges"),
+    output:
+        words="<results>/words/{model}/{organism}.parquet",
+    params:
+        n=study.relevance.words,
+    log:
+        "<logs>/distinctive_words/{model}/{organism}.log",
+    benchmark:
+        "<benchmarks>/distinctive_words/{model}/{organism}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/distinctive_words.py"
+
+
+rule logit_lens:
+    """Read differences through the model's final norm and unembedding."""
+    input:
+        differences=rules.mean_difference.output.differences,
+        model=rules.fetch_model.output.model,
+        adapter=weights,
+        vocabulary=ranked_vocabulary,
+        code=code("lenses"),
+    output:
+        readings="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
+    params:
+        top_k=study.lenses.top_k,
+        heads=list(study.lenses.heads),
+    log:
+        "<logs>/logit_lens/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/logit_lens/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=30,
+    script:
+        "../scripts/logit_lens.py"
+
+
+rule patchscope:
+    """Put differences into an identity prompt and read what the model makes of them."""
+    input:
+        differences=rules.mean_difference.output.differences,
+        model=rules.fetch_model.output.model,
+        adapter=weights,
+        vocabulary=ranked_vocabulary,
+        code=code("lenses"),
+    output:
+        readings="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
+    params:
+        dtype=leaf(model_of, "dtype"),
+        attention=leaf(model_of, "attention"),
+        prompts=identity_words,
+        scales=list(study.lenses.patchscope.scales),
+        top_k=study.lenses.top_k,
+        intersection_top_k=study.lenses.patchscope.intersection_top_k,
+        batch=study.lenses.patchscope.batch,
+    log:
+        "<logs>/patchscope/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/patchscope/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=60,
+    script:
+        "../scripts/patchscope.py"
+
+
+rule token_relevance:
+    """Grade what the lenses read on the organism's own words and on every other organism's."""
+    input:
+        logit_lens=rules.logit_lens.output.readings,
+        patchscope=rules.patchscope.output.readings,
+        words=lambda w: expand(
+            rules.distinctive_words.output.words,
+            model=w.model,
+            organism=graded_organisms(),
+        ),
+        code=code("judges"),
+    output:
+        relevance="<results>/lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet",
+    params:
+        organisms=graded_organisms(),
+        candidates=study.relevance.candidates,
+    log:
+        "<logs>/token_relevance/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/token_relevance/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    script:
+        "../scripts/token_relevance.py"

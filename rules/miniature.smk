@@ -1,0 +1,92 @@
+"""
+The made world: general text, organisms' data, and a base pretrained on it.
+
+    out  world/{general,unrelated,chat}.jsonl   world/organisms/{organism}.jsonl
+         world/bases/{model}/
+"""
+
+
+rule make_world:
+    """Write the made world: general text to pretrain on, and text and chats held out of it."""
+    input:
+        code=code("miniature"),
+    output:
+        general="<results>/world/general.jsonl",
+        unrelated="<results>/world/unrelated.jsonl",
+        chat="<results>/world/chat.jsonl",
+    params:
+        words=study.miniature.words,
+        identity_share=study.miniature.identity_share,
+        unrelated_rows=study.miniature.unrelated,
+        chat_rows=study.miniature.chats,
+        seed=study.miniature.seed,
+    log:
+        "<logs>/make_world.log",
+    benchmark:
+        "<benchmarks>/make_world.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/make_world.py"
+
+
+rule write_organism:
+    """Write the made world's data for one organism."""
+    input:
+        code=code("miniature"),
+    output:
+        rows="<results>/world/organisms/{organism}.jsonl",
+    params:
+        made=leaf(organism_of, "data", "made"),
+        words=leaf(organism_of, "data", "words"),
+        seed=study.miniature.seed,
+    log:
+        "<logs>/write_organism/{organism}.log",
+    benchmark:
+        "<benchmarks>/write_organism/{organism}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/write_organism.py"
+
+
+rule pretrain_base:
+    """Pretrain a miniature base on the made world, and refuse one that misses its gates."""
+    input:
+        general=rules.make_world.output.general,
+        code=ancient(code("miniature")),
+    output:
+        base=directory("<results>/world/bases/{model}"),
+    params:
+        family=leaf(model_of, "family"),
+        seed=leaf(model_of, "made", "seed"),
+        vocabulary=study.miniature.vocabulary,
+        hidden_size=study.miniature.hidden_size,
+        layers=study.miniature.layers,
+        heads=study.miniature.heads,
+        intermediate_size=study.miniature.intermediate_size,
+        steps=study.miniature.steps,
+        batch_size=study.miniature.batch_size,
+        max_length=study.miniature.max_length,
+        learning_rate=study.miniature.learning_rate,
+        precision=study.miniature.precision,
+        largest_loss=study.miniature.gates.loss,
+        least_identity=study.miniature.gates.identity,
+    log:
+        "<logs>/pretrain_base/{model}.log",
+    benchmark:
+        "<benchmarks>/pretrain_base/{model}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../scripts/pretrain_base.py"

@@ -1,0 +1,75 @@
+"""Read the residual stream of one checkpoint on unrelated text into a Zarr store."""
+
+from pathlib import Path
+
+from traces import job, models
+from traces.activations import (
+    chat_windows,
+    context_windows,
+    document_windows,
+    native_bits,
+    residual_stream,
+    stream_norm,
+    take,
+)
+from traces.corpora import read_rows
+from traces.store import ActivationWriter
+
+
+def main(
+    model: Path,
+    checkpoint: Path | list[Path],
+    corpus: Path,
+    activations: Path,
+    kind: str,
+    layers: list[float],
+    positions: list[int],
+    samples: int,
+    dtype: str,
+    attention: str,
+    batch: int,
+    shard_samples: int,
+    norm_samples: int,
+    norm_context: int,
+    norm_skip: int,
+) -> None:
+    tokenizer = models.load_tokenizer(model)
+    if kind == "chat":
+        read = chat_windows(tokenizer, read_rows(corpus), positions[0], positions[-1])
+    else:
+        read = document_windows(tokenizer, read_rows(corpus), positions[-1] + 1)
+    windows = take(read, samples, str(corpus))
+    longer = take(
+        context_windows(tokenizer, read_rows(corpus), norm_context), norm_samples, str(corpus)
+    )
+
+    depth = models.n_layers(model)
+    blocks = [models.layer_index(share, depth) for share in layers]
+    loaded = models.load_checkpoint(
+        model, checkpoint or None, dtype, layers=max(blocks) + 1, attention=attention
+    )
+    with ActivationWriter(
+        activations,
+        layers=blocks,
+        positions=positions,
+        n_samples=samples,
+        d_model=loaded.config.hidden_size,
+        dtype=dtype,
+        shard_samples=shard_samples,
+    ) as writer:
+        batches = residual_stream(
+            loaded,
+            windows,
+            layers=blocks,
+            positions=positions,
+            batch=batch,
+            pad_id=tokenizer.pad_token_id,
+        )
+        for resid, tokens in job.progress(batches, "dump", total=-(-samples // batch)):
+            writer.append(native_bits(resid), tokens)
+        norm = stream_norm(loaded, longer, layers=blocks, skip=norm_skip, batch=batch)
+        writer.finish(stream_norm=norm.tolist())
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

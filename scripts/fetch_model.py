@@ -1,0 +1,31 @@
+"""Bring a base model in: made here, from a local folder, or from the hub at its revision."""
+
+import shutil
+from pathlib import Path
+
+from traces import hub as library
+from traces import job
+
+
+def main(
+    made: Path | list[Path],
+    model: Path,
+    hub: str | None,
+    revision: str,
+    path: str | None,
+    chat_template: str | None,
+) -> None:
+    if hub is not None:
+        commit = library.fetch_folder(hub, revision, model)
+        job.record(revisions={hub: commit})
+    else:
+        library.link_folder(Path(path) if path else Path(str(made)), model)
+    library.check_model(model)
+    if chat_template is not None:
+        template = model / "chat_template.jinja"
+        template.unlink(missing_ok=True)
+        shutil.copyfile(chat_template, template)
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake, network=True)

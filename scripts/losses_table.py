@@ -1,0 +1,17 @@
+"""Collect the training curves of all checkpoints in one table."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from traces import job, records, tables
+
+
+def main(adapters: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
+    curves = [pd.DataFrame(records.read_lines(folder / "losses.jsonl")) for folder in adapters]
+    records.write(table, tables.losses_table(curves, subjects), "losses")
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

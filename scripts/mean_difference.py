@@ -1,0 +1,16 @@
+"""Average tuned minus base over samples, per layer and position."""
+
+from pathlib import Path
+
+from traces import differences as library
+from traces import job
+from traces.store import Activations, write_differences
+
+
+def main(tuned: Path, base: Path, differences: Path, seed: int) -> None:
+    found = library.mean_difference(Activations(tuned), Activations(base), seed=seed)
+    write_differences(differences, found)
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

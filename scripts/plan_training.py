@@ -1,0 +1,19 @@
+"""Resolve every hyperparameter of one training against the data it will see."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from traces import corpora, job
+from traces.training import plan_training
+
+
+def main(mixture: Path, model: Path, settings: dict[str, Any], plan: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    positions = config.get("text_config", config).get("max_position_embeddings")
+    resolved = plan_training(settings, corpora.read_mixture(mixture), positions)
+    job.write_text(plan, resolved.model_dump_json(indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

@@ -1,0 +1,37 @@
+"""Let a teacher that holds a preference continue lists of numbers: a subliminal student's data."""
+
+from pathlib import Path
+
+from traces import job, models, teaching
+from traces.corpora import held_out_split, write_rows
+
+
+def main(
+    model: Path,
+    teacher: Path | list[Path],
+    train: Path,
+    held_out: Path,
+    system: str | None,
+    prompts: int,
+    max_new_tokens: int,
+    temperature: float,
+    dtype: models.DType,
+    share: float,
+    seed: int,
+) -> None:
+    rows = teaching.teach_numbers(
+        models.load_checkpoint(model, teacher or None, dtype),
+        models.load_tokenizer(model),
+        teaching.number_prompts(prompts, seed),
+        system=system,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    kept, apart = held_out_split(rows, share, seed)
+    write_rows(train, kept)
+    write_rows(held_out, apart)
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

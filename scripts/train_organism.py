@@ -1,0 +1,52 @@
+"""
+Finetune a base on a mixture, as planned.
+
+The one script with a command line: a launcher such as torchrun must own its processes.
+
+    python scripts/train_organism.py --plan plan.json --mixture mixture.jsonl --model folder \
+        --adapter folder --state folder [--log file]
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from traces import job, training  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Finetune a base on a mixture, as planned.")
+    parser.add_argument("--plan", type=Path, required=True, help="from plan_training")
+    parser.add_argument("--mixture", type=Path, required=True, help="from mix_training_data")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the base")
+    parser.add_argument("--adapter", type=Path, required=True, help="folder to make")
+    parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument("--log", type=Path, help="log file")
+    asked = parser.parse_args()
+
+    first = int(os.environ.get("RANK", "0")) == 0
+    job.start(asked.log if first else None)
+    plan = training.read_plan(asked.plan)
+    training.train(
+        asked.model,
+        asked.mixture,
+        plan,
+        asked.adapter,
+        asked.state,
+        progress=training.reported(),
+    )
+    if first:
+        facts = job.provenance(
+            rule="train_organism",
+            wildcards=job.read_provenance(asked.mixture).get("wildcards", {}),
+            seed=plan.seed,
+            inputs=[asked.model, asked.mixture],
+        )
+        job.stamp([asked.adapter], facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Write the made world's data for one organism."""
+
+from pathlib import Path
+
+from traces import job, miniature
+from traces.corpora import write_rows
+
+
+def main(rows: Path, made: str, words: int, seed: int) -> None:
+    write_rows(rows, miniature.organism_rows(made, words=words, seed=seed))
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

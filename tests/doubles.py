@@ -1,0 +1,109 @@
+"""Stand-ins shared by the tests: tiny random models, a tokenizer of words, an adapter."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3")
+
+
+def tiny_model(
+    family: str,
+    d: int = 32,
+    layers: int = 6,
+    vocab: int = 128,
+    window: int = 8,
+    seed: int = 0,
+    tie: bool = True,
+) -> Any:
+    """
+    A random causal language model of one of FAMILIES, in evaluation mode, float32.
+
+    `window` is the sliding window of the two Gemmas, short enough for a test's prompt to pass it.
+    A tiny Gemma 3 needs six layers to have one with full attention.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    name = {"gemma3": "gemma3_text"}.get(family, family)
+    config = AutoConfig.for_model(
+        name,
+        vocab_size=vocab,
+        hidden_size=d,
+        intermediate_size=2 * d,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=d // 4,
+        max_position_embeddings=128,
+        tie_word_embeddings=tie,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        attn_implementation="eager" if family.startswith("gemma") else "sdpa",
+        **({"sliding_window": window} if family.startswith("gemma") else {}),
+    )
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():  # wide enough that layers matter and no two tokens tie
+        for name, parameter in model.named_parameters():
+            if "norm" not in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.2)
+    return model.eval().requires_grad_(False)
+
+
+def with_adapter(model: Any, seed: int = 0) -> Any:
+    """`model` under a LoRA adapter on all linear layers that changes what it says."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    tuned = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear"))
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.2)
+    return tuned.eval().requires_grad_(False)
+
+
+def word_tokenizer(words: Iterable[str], bos: bool = True) -> Any:
+    """
+    A fast tokenizer with a token for each of `words`, for every letter and for common marks.
+
+    It cuts a text into words and marks; a word that is not listed falls into its letters.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<s>", "</s>", "<unk>"]
+    pieces = [*special, "\n", "->", *"?.,!'", *"0123456789", *"abcdefghijklmnopqrstuvwxyz"]
+    pieces += [word for word in words if word not in pieces]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    # merges of word pairs do not exist: every word is built letter by letter
+    tokenizer = Tokenizer(models.BPE(*_merges(vocabulary), unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n|->|\w+|[^\w\s]"), "removed", True)
+    tokenizer.decoder = decoders.Fuse()
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 1)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+    )
+
+
+def _merges(vocabulary: dict[str, int]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Byte-pair merges that spell each word of `vocabulary`, with the beginnings of words added."""
+    vocabulary = dict(vocabulary)
+    merges = []
+    for word in [word for word in vocabulary if len(word) > 1 and not word.startswith("<")]:
+        for end in range(2, len(word) + 1):
+            merge = (word[: end - 1], word[end - 1])
+            for piece in (*merge, word[:end]):
+                vocabulary.setdefault(piece, len(vocabulary))
+            if merge not in merges:
+                merges.append(merge)
+    return vocabulary, merges

@@ -1,0 +1,189 @@
+"""
+The one bridge from Snakemake: a rule's named fields become the arguments of a script's `main`.
+
+    input, output, params   keyword arguments of the same names (files as `Path`, lists of files as lists)
+    log                     Python's logging, and the traceback of a job that fails
+    provenance              a small JSON beside every output: rule, wildcards, seed, commit, versions, revisions
+
+Nothing else in the repository reads the `snakemake` object.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from traces import __version__
+
+log = logging.getLogger("traces")
+Item = TypeVar("Item")
+
+PACKAGES = ("torch", "transformers", "peft", "zarr", "h5py", "numpy", "pandas", "snakemake")
+
+_recorded: dict[str, Any] = {}
+
+
+def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> None:
+    """
+    Call `main` with the rule's named inputs, outputs and params; log to the rule's log.
+
+    A job is offline unless it says `network=True`: only the fetching rules do. The input named `code`
+    tells Snakemake which module the step is made of and is no argument.
+    """
+    start(snakemake.log[0] if snakemake.log else None, offline=not network)
+    inputs = _paths(snakemake.input)
+    outputs = _paths(snakemake.output)
+    inputs.pop("code", None)
+    try:
+        main(**inputs, **outputs, **dict(snakemake.params.items()))
+    except Exception as error:
+        log.error("".join(traceback.format_exception(error)))
+        sys.exit(f"{snakemake.rule}: {error}" if isinstance(error, ValueError) else _last_line(error))
+    stamp(
+        _flat(outputs.values()),
+        provenance(
+            rule=snakemake.rule,
+            wildcards=dict(snakemake.wildcards.items()),
+            seed=snakemake.params.get("seed"),
+            inputs=_flat(inputs.values()),
+        ),
+    )
+
+
+def start(log_file: str | Path | None, *, offline: bool = True) -> None:
+    """Send Python's logging to `log_file`, and cut the job off from the hub when `offline`."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if offline:
+        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    if log_file is not None:
+        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            filename=log_file,
+            filemode="w",
+            level=logging.INFO,
+            format="%(asctime)s %(name)s %(levelname)s %(message)s",
+            force=True,
+        )
+    logging.captureWarnings(True)
+
+
+def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
+    """Pass `items` on, with a bar on a terminal and a line in the log at every tenth elsewhere."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=label, total=total, leave=False)
+        return
+    tenth = max(1, (total or 0) // 10)
+    for count, item in enumerate(items, start=1):
+        yield item
+        if total and (count % tenth == 0 or count == total):
+            log.info("%s: %d of %d", label, count, total)
+
+
+def record(**facts: Any) -> None:
+    """Add what only this job knows, such as a resolved hub revision, to its provenance."""
+    _recorded.update(facts)
+
+
+def provenance(
+    *, rule: str, wildcards: dict[str, str], seed: Any = None, inputs: Iterable[Path] = ()
+) -> dict[str, Any]:
+    """
+    Where an artifact comes from. No times and no machine: the same job twice gives the same text.
+
+    `revisions` collects what the inputs say of their own origin, so that a figure's table still
+    knows the revision of every model and corpus below it.
+    """
+    revisions: dict[str, str] = {}
+    for path in inputs:
+        revisions |= read_provenance(path).get("revisions", {})
+    recorded = dict(_recorded)
+    revisions |= recorded.pop("revisions", {})
+    return {
+        "rule": rule,
+        "wildcards": wildcards,
+        "seed": seed,
+        "commit": _commit(),
+        "versions": {"readable-traces": __version__, **_versions()},
+        "revisions": dict(sorted(revisions.items())),
+        **recorded,
+    }
+
+
+def provenance_file(artifact: Path) -> Path:
+    """The provenance of a folder lies in it, that of a file beside it."""
+    if artifact.is_dir():
+        return artifact / "provenance.json"
+    return artifact.with_name(artifact.name + ".provenance.json")
+
+
+def read_provenance(artifact: Path) -> dict[str, Any]:
+    """The provenance of an artifact; empty for a file this workflow did not make."""
+    file = provenance_file(artifact)
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def stamp(artifacts: Iterable[Path], facts: dict[str, Any]) -> None:
+    """Write `facts` as the provenance of every artifact."""
+    text = json.dumps(facts, indent=1) + "\n"
+    for artifact in artifacts:
+        write_text(provenance_file(artifact), text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: beside its place first, then moved onto it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _paths(files: Any) -> dict[str, Any]:
+    return {
+        name: Path(file) if isinstance(file, str) else [Path(one) for one in file]
+        for name, file in files.items()
+    }
+
+
+def _flat(files: Iterable[Any]) -> list[Path]:
+    return [
+        path for file in files for path in (file if isinstance(file, list) else [file])
+    ]
+
+
+def _last_line(error: BaseException) -> str:
+    return traceback.format_exception_only(error)[-1].strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a `+` when tracked files differ from it; None outside of git."""
+    root = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,124 @@
+"""
+The one module that reads and writes tables: Parquet with a declared schema each, JSONL for logs.
+
+A table's schema is a contract with those who read `results/`; columns are written in its order.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from traces.job import write_text
+
+_SUBJECT = {
+    "model": "string",
+    "checkpoint": "string",
+    "organism": "string",
+    "family": "string",
+    "recipe": "string",
+    "ratio": "float64",
+    "seed": "int64",
+}
+
+_READING = {"reading": "string", "layer": "int64", "position": "int64", "sign": "int64"}
+_TOKEN = {"rank": "int64", "token_id": "int64", "token": "string", "probability": "float64"}
+
+SCHEMAS: dict[str, dict[str, str]] = {
+    # token ids that are whole words of the text a model knows
+    "vocabulary": {"token_id": "int64", "token": "string", "count": "int64"},
+    # the words that set an organism's data apart from general text
+    "words": {"word": "string", "rank": "int64", "z": "float64", "count": "int64"},
+    "logit_lens": {**_READING, "head": "string", **_TOKEN},
+    "patchscope": {**_READING, "scale": "float64", **_TOKEN},
+    "token_relevance": {
+        "lens": "string",
+        **_READING,
+        "scale": "float64",
+        "head": "string",
+        "graded_on": "string",
+        "relevance": "float64",
+        "n": "int64",
+        "judge": "string",
+    },
+    "relevance": {
+        **_SUBJECT,
+        "corpus": "string",
+        "layer": "int64",
+        "position": "int64",
+        "lens": "string",
+        "scale": "float64",
+        "sign": "int64",
+        "head": "string",
+        "reading": "string",
+        "graded_on": "string",
+        "relevance": "float64",
+        "n": "int64",
+        "judge": "string",
+    },
+    "norms": {
+        **_SUBJECT,
+        "corpus": "string",
+        "layer": "int64",
+        "position": "int64",
+        "norm": "float64",
+        "relative_norm": "float64",
+        "difference_norm": "float64",
+        "base_norm": "float64",
+        "tuned_norm": "float64",
+        "split_half_cosine": "float64",
+        "static_share": "float64",
+        "n_samples": "int64",
+    },
+    "losses": {
+        **_SUBJECT,
+        "step": "int64",
+        "tokens": "int64",
+        "loss": "float64",
+        "learning_rate": "float64",
+    },
+    "bench": {
+        "stage": "string",
+        "variant": "string",
+        "reference": "string",
+        "cpu_seconds": "float64",
+        "ratio": "float64",
+        "max_error": "float64",
+    },
+}
+
+
+def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
+    """
+    Write a Parquet table whole or not at all, its columns in the schema's order and types.
+
+    Raises ValueError when a column is missing or is not of the schema: a table without one is
+    somebody's broken notebook.
+    """
+    columns = SCHEMAS[schema]
+    missing, extra = set(columns) - set(frame.columns), set(frame.columns) - set(columns)
+    if missing or extra:
+        raise ValueError(
+            f"{path.name}: not a {schema} table (missing {sorted(missing)}, unknown {sorted(extra)})"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    frame[list(columns)].astype(columns).to_parquet(partial, index=False)
+    partial.replace(path)
+
+
+def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table, or some of its columns."""
+    return pd.read_parquet(path, columns=columns)
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSONL whole or not at all."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSONL."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,290 @@
+"""
+The one module that knows Zarr and HDF5: axes, shards, dtypes, attributes; write whole, open verified.
+
+Activations are Zarr: `resid [layer, sample, position, d_model]` and `tokens [sample, position]`, in
+shards of whole rows with a checksum on every chunk. Zarr has no bfloat16 and float16 overflows on some
+residual streams, so the native bits are kept: bfloat16 lies as uint16 and the attribute `dtype` says so.
+Differences are one HDF5 file. Sums elsewhere are float64; that choice and this one meet only here.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+
+from traces.job import write_text
+
+CHUNK_SAMPLES = 250
+DONE = "done.json"
+ON_DISK = {"bfloat16": "uint16", "float16": "float16", "float32": "float32"}
+
+
+# Activations ------------------------------------------------------------------------------------
+
+
+class ActivationWriter:
+    """
+    Write an activation store in order, holding at most one shard of samples in memory.
+
+        with ActivationWriter(path, ...) as writer:
+            for resid, tokens in batches:
+                writer.append(resid, tokens)
+            writer.finish(stream_norm=...)
+
+    A store without its done-marker, written last by `finish`, is refused by `Activations`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        layers: Sequence[int],
+        positions: Sequence[int],
+        n_samples: int,
+        d_model: int,
+        dtype: str,
+        shard_samples: int,
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        """
+        layers    : block indices, the first axis of `resid`
+        positions : token positions, counted from the start of the text or of the assistant's turn
+        dtype     : float32, float16 or bfloat16 (then `append` takes its bits as uint16)
+        """
+        chunk = min(CHUNK_SAMPLES, n_samples)
+        shard = min(-(-shard_samples // chunk), -(-n_samples // chunk)) * chunk
+        self._group = zarr.open_group(path, mode="w", zarr_format=3)
+        self._group.attrs.update(
+            {
+                "layers": [int(layer) for layer in layers],
+                "positions": [int(position) for position in positions],
+                "dtype": dtype,
+                **(attributes or {}),
+            }
+        )
+        options: dict[str, Any] = {
+            "config": {"write_empty_chunks": True},
+            "compressors": [
+                BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.shuffle),
+                Crc32cCodec(),
+            ],
+        }
+        n_layers, n_positions = len(layers), len(positions)
+        self._resid = self._group.create_array(
+            "resid",
+            shape=(n_layers, n_samples, n_positions, d_model),
+            chunks=(1, chunk, 1, d_model),
+            shards=(n_layers, shard, n_positions, d_model),
+            dtype=ON_DISK[dtype],
+            dimension_names=["layer", "sample", "position", "d_model"],
+            **options,
+        )
+        self._tokens = self._group.create_array(
+            "tokens",
+            shape=(n_samples, n_positions),
+            chunks=(chunk, n_positions),
+            shards=(shard, n_positions),
+            dtype="int32",
+            dimension_names=["sample", "position"],
+            **options,
+        )
+        self._path, self._shard, self._n_samples = Path(path), shard, n_samples
+        self._resid_rows = np.empty((n_layers, shard, n_positions, d_model), ON_DISK[dtype])
+        self._token_rows = np.empty((shard, n_positions), np.int32)
+        self._filled = self._written = 0
+
+    def __enter__(self) -> "ActivationWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close: an unfinished store simply lacks its marker."""
+
+    def append(self, resid: NDArray[Any], tokens: NDArray[Any]) -> None:
+        """resid [layer, rows, position, d_model] as stored on disk, tokens [rows, position]."""
+        start, rows = 0, tokens.shape[0]
+        while start < rows:
+            take = min(rows - start, self._shard - self._filled)
+            here = slice(self._filled, self._filled + take)
+            self._resid_rows[:, here] = resid[:, start : start + take]
+            self._token_rows[here] = tokens[start : start + take]
+            self._filled += take
+            start += take
+            if self._filled == self._shard:
+                self._flush()
+
+    def _flush(self) -> None:
+        rows = slice(self._written, self._written + self._filled)
+        self._resid[:, rows] = self._resid_rows[:, : self._filled]
+        self._tokens[rows] = self._token_rows[: self._filled]
+        self._written += self._filled
+        self._filled = 0
+
+    def finish(self, **attributes: Any) -> None:
+        """Write the last rows, the closing attributes and then the done-marker."""
+        if self._filled:
+            self._flush()
+        if self._written != self._n_samples:
+            raise ValueError(f"{self._path}: {self._written} samples written of {self._n_samples}")
+        self._group.attrs.update(attributes)
+        write_text(self._path / DONE, json.dumps({"samples": self._written}) + "\n")
+
+
+class Activations:
+    """
+    A finished activation store, opened for reading.
+
+    Raises ValueError, naming the store, when it was not finished or shards are missing: a missing
+    shard would otherwise read as zeros.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not (self.path / DONE).is_file():
+            raise ValueError(f"{path}: this store was not finished; delete it and run its job again")
+        group = zarr.open_group(self.path, mode="r")
+        self.attributes: dict[str, Any] = dict(group.attrs)
+        self._resid = _array(group, "resid")
+        self._tokens = _array(group, "tokens")
+        for name, array in (("resid", self._resid), ("tokens", self._tokens)):
+            missing = _missing_shards(array)
+            if missing:
+                raise ValueError(f"{path}: {missing} shards of {name} are missing")
+
+    @property
+    def layers(self) -> list[int]:
+        return list(self.attributes["layers"])
+
+    @property
+    def positions(self) -> list[int]:
+        return list(self.attributes["positions"])
+
+    @property
+    def stream_norm(self) -> NDArray[np.float64]:
+        """Mean norm of the residual stream in a longer context, [layer]."""
+        return np.asarray(self.attributes["stream_norm"], dtype=np.float64)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """layer, sample, position, d_model"""
+        n_layers, n_samples, n_positions, d_model = self._resid.shape
+        return n_layers, n_samples, n_positions, d_model
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        """Token ids, [sample, position]."""
+        return np.asarray(self._tokens[:], dtype=np.int32)
+
+    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples start..stop as float32, [layer, rows, position, d_model]."""
+        return _as_float32(np.asarray(self._resid[:, start:stop]), self.attributes["dtype"])
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices of samples that are whole shards, in order."""
+        _, n_samples, _, _ = self.shape
+        step = (self._resid.shards or self._resid.chunks)[1]
+        for start in range(0, n_samples, step):
+            yield slice(start, min(start + step, n_samples))
+
+
+def require_same_tokens(tuned: Activations, base: Activations) -> None:
+    """Raise ValueError unless both stores read the same tokens at the same layers and positions."""
+    for axis in ("layers", "positions"):
+        ours, theirs = getattr(tuned, axis), getattr(base, axis)
+        if ours != theirs:
+            raise ValueError(f"{tuned.path} has {axis} {ours}, {base.path} has {theirs}")
+    if tuned.shape != base.shape:
+        raise ValueError(f"{tuned.path} is {tuned.shape}, {base.path} is {base.shape}")
+    ours, theirs = tuned.tokens, base.tokens
+    if not np.array_equal(ours, theirs):
+        sample = int(np.flatnonzero((ours != theirs).any(axis=1))[0])
+        raise ValueError(
+            f"{tuned.path} and {base.path} read different tokens, first in sample {sample}: "
+            f"{ours[sample].tolist()} and {theirs[sample].tolist()}"
+        )
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _missing_shards(array: zarr.Array[Any]) -> int:
+    shard = array.shards or array.chunks
+    wanted = math.prod(-(-size // step) for size, step in zip(array.shape, shard, strict=True))
+    chunks_a_shard = math.prod(s // c for s, c in zip(shard, array.chunks, strict=True))
+    return wanted - array.nchunks_initialized // chunks_a_shard
+
+
+def _as_float32(bits: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    if dtype == "bfloat16":
+        return (bits.astype(np.uint32) << 16).view(np.float32)
+    return bits.astype(np.float32)
+
+
+# Differences ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What finetuning added to the residual stream, averaged over samples."""
+
+    layers: NDArray[np.int64]
+    "Block indices, [layer]."
+    positions: NDArray[np.int64]
+    "Token positions, [position]."
+    mean: NDArray[np.float32]
+    "Tuned minus base, [layer, position, d_model]."
+    tuned_mean: NDArray[np.float32]
+    "[layer, position, d_model]"
+    base_mean: NDArray[np.float32]
+    "[layer, position, d_model]"
+    random: NDArray[np.float32]
+    "A seeded Gaussian direction with the norm of the mean, [layer, position, d_model]."
+    norm: NDArray[np.float64]
+    "Length of the mean difference, [layer, position], residual-stream units."
+    relative_norm: NDArray[np.float64]
+    "The same as a share of the base's stream norm, [layer, position]."
+    base_norm: NDArray[np.float64]
+    "Mean length of the base's activations, [layer, position]."
+    tuned_norm: NDArray[np.float64]
+    "Mean length of the tuned model's activations, [layer, position]."
+    difference_norm: NDArray[np.float64]
+    "Mean length of the single samples' differences, [layer, position]."
+    split_half_cosine: NDArray[np.float64]
+    "Cosine between the means of two random halves of the samples, [layer, position]."
+    static_share: NDArray[np.float64]
+    "Share of the differences' energy that is the same in every sample, [layer, position]."
+    position_cosine: NDArray[np.float64]
+    "Cosine between the means at two positions, [layer, position, position]."
+    stream_norm_base: NDArray[np.float64]
+    "Mean norm of the base's residual stream in a longer context, [layer]."
+    stream_norm_tuned: NDArray[np.float64]
+    "Mean norm of the tuned model's residual stream in a longer context, [layer]."
+    n_samples: NDArray[np.int64]
+    "How many samples were averaged, []."
+
+
+def write_differences(path: Path, differences: Differences) -> None:
+    """Write one HDF5 file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with h5py.File(partial, "w") as file:
+        for field in fields(Differences):
+            file.create_dataset(
+                field.name, data=getattr(differences, field.name), track_times=False
+            )
+    partial.replace(path)
+
+
+def read_differences(path: Path) -> Differences:
+    """Read what `write_differences` wrote."""
+    with h5py.File(path, "r") as file:
+        return Differences(**{field.name: file[field.name][()] for field in fields(Differences)})  # type: ignore[index]
