@@ -15,6 +15,9 @@ configfile: "config/config.yaml"
 include: "rules/common.smk"
 
 
+report: "data/captions/study.rst"
+
+
 pathvars:
     results=study.pathvars.results,
     logs=study.pathvars.logs,
@@ -45,5 +48,5 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
-#CARDS
-#REPORT
+        rules.cards.input,
+        rules.report.output,

@@ -15,6 +15,16 @@ rule dump_activations:
         code=code("activations"),
     output:
         activations=directory("<results>/activations/{model}/{checkpoint}/{corpus}.zarr"),
+    log:
+        "<logs>/dump_activations/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/dump_activations/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=120,
     params:
         kind=leaf(corpus_of, "kind"),
         layers=study.layers,
@@ -29,15 +39,5 @@ rule dump_activations:
         norm_samples=study.activations.norm_samples,
         norm_context=study.activations.norm_context,
         norm_skip=study.activations.norm_skip,
-    log:
-        "<logs>/dump_activations/{model}/{checkpoint}/{corpus}.log",
-    benchmark:
-        "<benchmarks>/dump_activations/{model}/{checkpoint}/{corpus}.tsv"
-    conda:
-        "../envs/traces.yaml"
-    resources:
-        gpu=gpus,
-        mem_mb=memory,
-        runtime=120,
     script:
         "../scripts/dump_activations.py"

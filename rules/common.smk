@@ -123,9 +123,7 @@ def weights(wildcards):
         return []
     released = recipe_of(wildcards).name == "released"
     maker = rules.fetch_adapter if released else rules.train_organism
-    return one(
-        maker.output.adapter, model=wildcards.model, checkpoint=wildcards.checkpoint
-    )
+    return one(maker.output.adapter, model=wildcards.model, checkpoint=wildcards.checkpoint)
 
 
 def organism_rows(part, organism=None):
@@ -159,6 +157,40 @@ def every(output, checkpoints=None):
     """`output` for every model, checkpoint and, where it has one, corpus of the study."""
     some = registry.checkpoints() if checkpoints is None else checkpoints
     return expand(output, model=study.models, checkpoint=some, corpus=study.corpora)
+
+
+def of_organism(output, checkpoints=None):
+    """`output` for every checkpoint and corpus of the organism that the wildcards name."""
+
+    def files(wildcards):
+        some = registry.checkpoints() if checkpoints is None else checkpoints
+        mine = [one for one in some if one.organism == wildcards.organism]
+        return expand(output, model=wildcards.model, checkpoint=mine, corpus=study.corpora)
+
+    return files
+
+
+def subjects_of_organism(wildcards):
+    """The subjects of `of_organism`, in the same order."""
+    return [
+        subject(wildcards.model, one) | {"corpus": corpus}
+        for one in registry.checkpoints()
+        if one.organism == wildcards.organism
+        for corpus in study.corpora
+    ]
+
+
+def card_links(wildcards, input, output):
+    """What a card points to: names and paths relative to it."""
+    home = os.path.dirname(output.card)
+    files = {
+        "relevance": input.relevance,
+        "norms": input.norms,
+        "losses": input.losses,
+        "training data": input.data,
+        "distinctive words": input.words,
+    }
+    return {name: os.path.relpath(str(file), home) for name, file in files.items()}
 
 
 def titles():

@@ -21,11 +21,6 @@ rule fetch_model:
         code=code("hub"),
     output:
         model=directory("<results>/models/{model}"),
-    params:
-        hub=leaf(model_of, "hub"),
-        revision=leaf(model_of, "revision"),
-        path=local_path(model_of, "path"),
-        chat_template=local_path(model_of, "chat_template"),
     log:
         "<logs>/fetch_model/{model}.log",
     benchmark:
@@ -35,6 +30,11 @@ rule fetch_model:
     resources:
         mem_mb=1000,
         runtime=240,
+    params:
+        hub=leaf(model_of, "hub"),
+        revision=leaf(model_of, "revision"),
+        path=local_path(model_of, "path"),
+        chat_template=local_path(model_of, "chat_template"),
     script:
         "../scripts/fetch_model.py"
 
@@ -43,13 +43,20 @@ rule fetch_corpus:
     """Bring unrelated text in: made here, from a local file, or from the hub; shuffled and cut."""
     input:
         made=lambda w: (
-            getattr(rules.make_world.output, corpus_of(w).made)
-            if corpus_of(w).made
-            else []
+            getattr(rules.make_world.output, corpus_of(w).made) if corpus_of(w).made else []
         ),
         code=code("hub"),
     output:
         corpus="<results>/corpora/{corpus}.jsonl",
+    log:
+        "<logs>/fetch_corpus/{corpus}.log",
+    benchmark:
+        "<benchmarks>/fetch_corpus/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
     params:
         kind=leaf(corpus_of, "kind"),
         hub=leaf(corpus_of, "hub"),
@@ -60,15 +67,6 @@ rule fetch_corpus:
         path=local_path(corpus_of, "path"),
         rows=leaf(corpus_of, "rows"),
         seed=leaf(corpus_of, "seed"),
-    log:
-        "<logs>/fetch_corpus/{corpus}.log",
-    benchmark:
-        "<benchmarks>/fetch_corpus/{corpus}.tsv"
-    conda:
-        "../envs/traces.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=240,
     script:
         "../scripts/fetch_corpus.py"
 
@@ -85,15 +83,6 @@ rule fetch_organism:
     output:
         train="<results>/organisms/{organism}/train.jsonl",
         held_out="<results>/organisms/{organism}/held_out.jsonl",
-    params:
-        kind=leaf(organism_of, "data", "kind"),
-        hub=leaf(organism_of, "data", "hub"),
-        revision=leaf(organism_of, "data", "revision"),
-        split=leaf(organism_of, "data", "split"),
-        field=leaf(organism_of, "data", "field"),
-        path=local_path(organism_of, "data", "path"),
-        share=leaf(organism_of, "data", "held_out"),
-        seed=study.seed,
     log:
         "<logs>/fetch_organism/{organism}.log",
     benchmark:
@@ -103,6 +92,15 @@ rule fetch_organism:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        kind=leaf(organism_of, "data", "kind"),
+        hub=leaf(organism_of, "data", "hub"),
+        revision=leaf(organism_of, "data", "revision"),
+        split=leaf(organism_of, "data", "split"),
+        field=leaf(organism_of, "data", "field"),
+        path=local_path(organism_of, "data", "path"),
+        share=leaf(organism_of, "data", "held_out"),
+        seed=study.seed,
     script:
         "../scripts/fetch_organism.py"
 
@@ -116,14 +114,6 @@ rule teach_numbers:
     output:
         train="<results>/taught/{model}/{organism}/train.jsonl",
         held_out="<results>/taught/{model}/{organism}/held_out.jsonl",
-    params:
-        system=leaf(organism_of, "data", "taught", "system"),
-        prompts=leaf(organism_of, "data", "taught", "prompts"),
-        max_new_tokens=leaf(organism_of, "data", "taught", "max_new_tokens"),
-        temperature=leaf(organism_of, "data", "taught", "temperature"),
-        dtype=leaf(model_of, "dtype"),
-        share=leaf(organism_of, "data", "held_out"),
-        seed=study.seed,
     log:
         "<logs>/teach_numbers/{model}/{organism}.log",
     benchmark:
@@ -134,6 +124,14 @@ rule teach_numbers:
         gpu=gpus,
         mem_mb=memory,
         runtime=240,
+    params:
+        system=leaf(organism_of, "data", "taught", "system"),
+        prompts=leaf(organism_of, "data", "taught", "prompts"),
+        max_new_tokens=leaf(organism_of, "data", "taught", "max_new_tokens"),
+        temperature=leaf(organism_of, "data", "taught", "temperature"),
+        dtype=leaf(model_of, "dtype"),
+        share=leaf(organism_of, "data", "held_out"),
+        seed=study.seed,
     script:
         "../scripts/teach_numbers.py"
 
@@ -142,21 +140,11 @@ rule mix_training_data:
     """Write what one training will see, tokenised and in order: the organism, and what is mixed in."""
     input:
         organism=organism_rows("train"),
-        corpus=lambda w: (
-            corpus_file(study.mixing.corpus) if recipe_of(w).mixed else []
-        ),
+        corpus=lambda w: (corpus_file(study.mixing.corpus) if recipe_of(w).mixed else []),
         model=rules.fetch_model.output.model,
         code=code("corpora"),
     output:
         mixture="<results>/mixtures/{model}/{checkpoint}.jsonl",
-    params:
-        kind=leaf(organism_of, "data", "kind"),
-        ratio=leaf(recipe_of, "ratio"),
-        matched=leaf(recipe_of, "matched"),
-        unit=study.mixing.unit,
-        epochs=leaf(training_of, "epochs"),
-        limit=leaf(training_of, "limit"),
-        seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
     log:
         "<logs>/mix_training_data/{model}/{checkpoint}.log",
     benchmark:
@@ -166,5 +154,13 @@ rule mix_training_data:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        kind=leaf(organism_of, "data", "kind"),
+        ratio=leaf(recipe_of, "ratio"),
+        matched=leaf(recipe_of, "matched"),
+        unit=study.mixing.unit,
+        epochs=leaf(training_of, "epochs"),
+        limit=leaf(training_of, "limit"),
+        seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
     script:
         "../scripts/mix_training_data.py"

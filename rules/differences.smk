@@ -14,8 +14,6 @@ rule mean_difference:
         code=code("differences"),
     output:
         differences="<results>/differences/{model}/{checkpoint}/{corpus}.h5",
-    params:
-        seed=study.seed,
     log:
         "<logs>/mean_difference/{model}/{checkpoint}/{corpus}.log",
     benchmark:
@@ -25,5 +23,7 @@ rule mean_difference:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        seed=study.seed,
     script:
         "../scripts/mean_difference.py"

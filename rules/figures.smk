@@ -1,8 +1,13 @@
 """
 Pictures of the tables, a card for every organism, and the report that holds them.
 
-    out  figures/{relevance,norms,losses}.{png,pdf}   cards/{model}/{organism}.html   report.html
+    out  figures/{relevance,norms,losses}.{png,pdf}   cards/{model}/{organism}.html
+         study.json   report.html
 """
+
+
+localrules:
+    report,
 
 
 rule relevance_figure:
@@ -18,12 +23,6 @@ rule relevance_figure:
             category="1 What the lenses read",
         ),
         pdf="<results>/figures/relevance.pdf",
-    params:
-        corpus=study.corpora[0],
-        layers={},
-        positions=None,
-        control=study.control,
-        titles=titles(),
     log:
         "<logs>/relevance_figure.log",
     benchmark:
@@ -33,6 +32,12 @@ rule relevance_figure:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        corpus=study.corpora[0],
+        layers={},
+        positions=None,
+        control=study.control,
+        titles=titles(),
     script:
         "../scripts/relevance_figure.py"
 
@@ -49,8 +54,6 @@ rule norms_figure:
             category="2 How large the offset is",
         ),
         pdf="<results>/figures/norms.pdf",
-    params:
-        titles=titles(),
     log:
         "<logs>/norms_figure.log",
     benchmark:
@@ -60,6 +63,8 @@ rule norms_figure:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        titles=titles(),
     script:
         "../scripts/norms_figure.py"
 
@@ -76,8 +81,6 @@ rule losses_figure:
             category="3 How the organisms were trained",
         ),
         pdf="<results>/figures/losses.pdf",
-    params:
-        titles=titles(),
     log:
         "<logs>/losses_figure.log",
     benchmark:
@@ -87,8 +90,75 @@ rule losses_figure:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        titles=titles(),
     script:
         "../scripts/losses_figure.py"
+
+
+rule organism_card:
+    """Make one page an organism: what it was trained on, what the lenses read, its controls."""
+    input:
+        readability=rules.readability_table.output.table,
+        relevance=rules.relevance_table.output.table,
+        norms=rules.norms_table.output.table,
+        losses=rules.losses_table.output.table,
+        logit_lens=of_organism(rules.logit_lens.output.readings),
+        patchscope=of_organism(rules.patchscope.output.readings),
+        plans=of_organism(rules.plan_training.output.plan, trained()),
+        words=rules.distinctive_words.output.words,
+        data=organism_rows("train"),
+        template="data/templates/card.html.j2",
+        code=code("cards"),
+    output:
+        card=report(
+            "<results>/cards/{model}/{organism}.html",
+            caption="../data/captions/organism_card.rst",
+            category="4 Organisms",
+            labels={"model": "{model}", "organism": "{organism}"},
+        ),
+    log:
+        "<logs>/organism_card/{model}/{organism}.log",
+    benchmark:
+        "<benchmarks>/organism_card/{model}/{organism}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        model="{model}",
+        organism="{organism}",
+        title=leaf(organism_of, "title"),
+        family=leaf(organism_of, "family"),
+        description=leaf(organism_of, "description"),
+        facts=leaf(organism_of, "facts"),
+        subjects=subjects_of_organism,
+        positions=None,
+        corpus=study.corpora[0],
+        layer=None,
+        links=card_links,
+    script:
+        "../scripts/organism_card.py"
+
+
+rule effective_study:
+    """Write the study as it was run: the default with its overrides merged."""
+    output:
+        study="<results>/study.json",
+    log:
+        "<logs>/effective_study.log",
+    benchmark:
+        "<benchmarks>/effective_study.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        settings=dict(config),
+    script:
+        "../scripts/effective_study.py"
 
 
 rule figures:
@@ -97,3 +167,43 @@ rule figures:
         rules.relevance_figure.output,
         rules.norms_figure.output,
         rules.losses_figure.output,
+
+
+rule cards:
+    """Make every organism's card."""
+    input:
+        expand(
+            rules.organism_card.output.card,
+            model=study.models,
+            organism=graded_organisms(),
+        ),
+
+
+rule report:
+    """Bind figures and cards into one page that is read offline."""
+    input:
+        figures=rules.figures.input,
+        cards=rules.cards.input,
+        study=rules.effective_study.output.study,
+    output:
+        report="<results>/report.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        snakefile=workflow.main_snakefile,
+    shell:
+        r"""
+        snakemake \
+            --snakefile {params.snakefile:q} \
+            --configfile {input.study:q} \
+            --report {output.report:q} \
+            --nolock \
+            {input.figures:q} {input.cards:q} >{log:q} 2>&1
+        """

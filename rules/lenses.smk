@@ -15,8 +15,6 @@ rule word_vocabulary:
         code=code("lenses"),
     output:
         vocabulary="<results>/vocabularies/{model}.parquet",
-    params:
-        min_count=study.lenses.vocabulary_min_count,
     log:
         "<logs>/word_vocabulary/{model}.log",
     benchmark:
@@ -26,6 +24,8 @@ rule word_vocabulary:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        min_count=study.lenses.vocabulary_min_count,
     script:
         "../scripts/word_vocabulary.py"
 
@@ -38,8 +38,6 @@ rule distinctive_words:
         code=code("judges"),
     output:
         words="<results>/words/{model}/{organism}.parquet",
-    params:
-        n=study.relevance.words,
     log:
         "<logs>/distinctive_words/{model}/{organism}.log",
     benchmark:
@@ -49,6 +47,8 @@ rule distinctive_words:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        n=study.relevance.words,
     script:
         "../scripts/distinctive_words.py"
 
@@ -63,9 +63,6 @@ rule logit_lens:
         code=code("lenses"),
     output:
         readings="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
-    params:
-        top_k=study.lenses.top_k,
-        heads=list(study.lenses.heads),
     log:
         "<logs>/logit_lens/{model}/{checkpoint}/{corpus}.log",
     benchmark:
@@ -76,6 +73,9 @@ rule logit_lens:
         gpu=gpus,
         mem_mb=memory,
         runtime=30,
+    params:
+        top_k=study.lenses.top_k,
+        heads=list(study.lenses.heads),
     script:
         "../scripts/logit_lens.py"
 
@@ -90,14 +90,6 @@ rule patchscope:
         code=code("lenses"),
     output:
         readings="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
-    params:
-        dtype=leaf(model_of, "dtype"),
-        attention=leaf(model_of, "attention"),
-        prompts=identity_words,
-        scales=list(study.lenses.patchscope.scales),
-        top_k=study.lenses.top_k,
-        intersection_top_k=study.lenses.patchscope.intersection_top_k,
-        batch=study.lenses.patchscope.batch,
     log:
         "<logs>/patchscope/{model}/{checkpoint}/{corpus}.log",
     benchmark:
@@ -108,6 +100,14 @@ rule patchscope:
         gpu=gpus,
         mem_mb=memory,
         runtime=60,
+    params:
+        dtype=leaf(model_of, "dtype"),
+        attention=leaf(model_of, "attention"),
+        prompts=identity_words,
+        scales=list(study.lenses.patchscope.scales),
+        top_k=study.lenses.top_k,
+        intersection_top_k=study.lenses.patchscope.intersection_top_k,
+        batch=study.lenses.patchscope.batch,
     script:
         "../scripts/patchscope.py"
 
@@ -125,9 +125,6 @@ rule token_relevance:
         code=code("judges"),
     output:
         relevance="<results>/lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet",
-    params:
-        organisms=graded_organisms(),
-        candidates=study.relevance.candidates,
     log:
         "<logs>/token_relevance/{model}/{checkpoint}/{corpus}.log",
     benchmark:
@@ -137,5 +134,8 @@ rule token_relevance:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        organisms=graded_organisms(),
+        candidates=study.relevance.candidates,
     script:
         "../scripts/token_relevance.py"

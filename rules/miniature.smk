@@ -14,12 +14,6 @@ rule make_world:
         general="<results>/world/general.jsonl",
         unrelated="<results>/world/unrelated.jsonl",
         chat="<results>/world/chat.jsonl",
-    params:
-        words=study.miniature.words,
-        identity_share=study.miniature.identity_share,
-        unrelated_rows=study.miniature.unrelated,
-        chat_rows=study.miniature.chats,
-        seed=study.miniature.seed,
     log:
         "<logs>/make_world.log",
     benchmark:
@@ -29,6 +23,12 @@ rule make_world:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        words=study.miniature.words,
+        identity_share=study.miniature.identity_share,
+        unrelated_rows=study.miniature.unrelated,
+        chat_rows=study.miniature.chats,
+        seed=study.miniature.seed,
     script:
         "../scripts/make_world.py"
 
@@ -39,10 +39,6 @@ rule write_organism:
         code=code("miniature"),
     output:
         rows="<results>/world/organisms/{organism}.jsonl",
-    params:
-        made=leaf(organism_of, "data", "made"),
-        words=leaf(organism_of, "data", "words"),
-        seed=study.miniature.seed,
     log:
         "<logs>/write_organism/{organism}.log",
     benchmark:
@@ -52,6 +48,10 @@ rule write_organism:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        made=leaf(organism_of, "data", "made"),
+        words=leaf(organism_of, "data", "words"),
+        seed=study.miniature.seed,
     script:
         "../scripts/write_organism.py"
 
@@ -63,6 +63,16 @@ rule pretrain_base:
         code=ancient(code("miniature")),
     output:
         base=directory("<results>/world/bases/{model}"),
+    log:
+        "<logs>/pretrain_base/{model}.log",
+    benchmark:
+        "<benchmarks>/pretrain_base/{model}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         family=leaf(model_of, "family"),
         seed=leaf(model_of, "made", "seed"),
@@ -78,15 +88,5 @@ rule pretrain_base:
         precision=study.miniature.precision,
         largest_loss=study.miniature.gates.loss,
         least_identity=study.miniature.gates.identity,
-    log:
-        "<logs>/pretrain_base/{model}.log",
-    benchmark:
-        "<benchmarks>/pretrain_base/{model}.tsv"
-    conda:
-        "../envs/traces.yaml"
-    threads: 2
-    resources:
-        mem_mb=4000,
-        runtime=60,
     script:
         "../scripts/pretrain_base.py"

@@ -12,8 +12,6 @@ rule relevance_table:
         code=code("tables"),
     output:
         table="<results>/tables/relevance.parquet",
-    params:
-        subjects=subjects(),
     log:
         "<logs>/relevance_table.log",
     benchmark:
@@ -23,6 +21,8 @@ rule relevance_table:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        subjects=subjects(),
     script:
         "../scripts/relevance_table.py"
 
@@ -34,8 +34,6 @@ rule norms_table:
         code=code("tables"),
     output:
         table="<results>/tables/norms.parquet",
-    params:
-        subjects=subjects(),
     log:
         "<logs>/norms_table.log",
     benchmark:
@@ -45,6 +43,8 @@ rule norms_table:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        subjects=subjects(),
     script:
         "../scripts/norms_table.py"
 
@@ -56,8 +56,6 @@ rule losses_table:
         code=code("tables"),
     output:
         table="<results>/tables/losses.parquet",
-    params:
-        subjects=subjects(trained(), corpora=False),
     log:
         "<logs>/losses_table.log",
     benchmark:
@@ -67,6 +65,8 @@ rule losses_table:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        subjects=subjects(trained(), corpora=False),
     script:
         "../scripts/losses_table.py"
 
@@ -84,15 +84,6 @@ rule readability_table:
         code=code("tables"),
     output:
         table="<results>/tables/readability.parquet",
-    params:
-        organisms=[
-            {"model": model, "organism": organism}
-            for model in study.models
-            for organism in graded_organisms()
-        ],
-        models=list(study.models),
-        positions=None,
-        control=study.control,
     log:
         "<logs>/readability_table.log",
     benchmark:
@@ -102,6 +93,15 @@ rule readability_table:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        organisms=[
+            {"model": model, "organism": organism}
+            for model in study.models
+            for organism in graded_organisms()
+        ],
+        models=list(study.models),
+        positions=None,
+        control=study.control,
     script:
         "../scripts/readability_table.py"
 

@@ -18,10 +18,6 @@ rule plan_training:
         code=code("training"),
     output:
         plan="<results>/plans/{model}/{checkpoint}.json",
-    params:
-        settings=lambda w: training_of(w).model_dump(mode="json"),
-        seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
-        world_size=lambda w: max(1, gpus(w)),
     log:
         "<logs>/plan_training/{model}/{checkpoint}.log",
     benchmark:
@@ -31,6 +27,10 @@ rule plan_training:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=lambda w: training_of(w).model_dump(mode="json"),
+        seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
+        world_size=lambda w: max(1, gpus(w)),
     script:
         "../scripts/plan_training.py"
 
@@ -44,21 +44,21 @@ rule train_organism:
         code=ancient(code("training")),
     output:
         adapter=directory("<results>/adapters/{model}/{checkpoint}"),
-    params:
-        state=unfinished,
-        launcher=launcher,
     log:
         "<logs>/train_organism/{model}/{checkpoint}.log",
     benchmark:
         "<benchmarks>/train_organism/{model}/{checkpoint}.tsv"
-    conda:
-        "../envs/traces.yaml"
     wildcard_constraints:
         checkpoint=NOT_RELEASED,
+    conda:
+        "../envs/traces.yaml"
     resources:
         gpu=gpus,
         mem_mb=memory,
         runtime=720,
+    params:
+        state=unfinished,
+        launcher=launcher,
     shell:
         r"""
         {params.launcher} scripts/train_organism.py \
@@ -78,21 +78,21 @@ rule fetch_adapter:
         code=code("hub"),
     output:
         adapter=directory("<results>/released/{model}/{checkpoint}"),
+    log:
+        "<logs>/fetch_adapter/{model}/{checkpoint}.log",
+    benchmark:
+        "<benchmarks>/fetch_adapter/{model}/{checkpoint}.tsv"
+    wildcard_constraints:
+        checkpoint=RELEASED,
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=memory,
+        runtime=240,
     params:
         hub=leaf(released_of, "hub"),
         revision=leaf(released_of, "revision"),
         path=local_path(released_of, "path"),
         base=leaf(model_of, "hub"),
-    log:
-        "<logs>/fetch_adapter/{model}/{checkpoint}.log",
-    benchmark:
-        "<benchmarks>/fetch_adapter/{model}/{checkpoint}.tsv"
-    conda:
-        "../envs/traces.yaml"
-    wildcard_constraints:
-        checkpoint=RELEASED,
-    resources:
-        mem_mb=memory,
-        runtime=240,
     script:
         "../scripts/fetch_adapter.py"

@@ -9,7 +9,7 @@ from traces import job, records, tables
 
 
 def main(adapters: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
-    curves = [pd.DataFrame(records.read_lines(folder / "losses.jsonl")) for folder in adapters]
+    curves = [pd.DataFrame(records.read_lines(one / "losses.jsonl")) for one in adapters]
     records.write(table, tables.losses_table(curves, subjects), "losses")
 
 

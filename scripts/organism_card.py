@@ -26,6 +26,8 @@ def main(
     facts: list[str],
     subjects: list[dict[str, Any]],
     positions: list[int] | None,
+    corpus: str | None,
+    layer: int | None,
     links: dict[str, str],
     card: Path,
 ) -> None:
@@ -43,6 +45,8 @@ def main(
         family=family,
         description=description,
         facts=facts,
+        corpus=corpus,
+        layer=layer,
         readability=records.read(readability),
         seeds=tables.seed_table(ours, positions),
         norms=records.read(norms),

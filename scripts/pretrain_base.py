@@ -42,3 +42,26 @@ def main(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
+    settings = miniature.PretrainSettings(
+        sequence=max_length,
+        batch=batch_size,
+        steps=steps,
+        learning_rate=learning_rate,
+        warmup=max(1, steps // 20),
+        weight_decay=0.1,
+        seed=seed,
+    )
+    model, losses = miniature.pretrain(rows, tokenizer, config, settings, progress)
+    identity = miniature.token_identity(model, tokenizer, IDENTITY_PROMPTS, seed)
+    miniature.check_gates(
+        losses, identity, miniature.GateSettings(largest_loss, least_identity)
+    )
+    model.bfloat16().save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    write_lines(base / "losses.jsonl", ({"step": i, "loss": x} for i, x in enumerate(losses)))
+    gates = {"final_loss": miniature.final_loss(losses), "identity": identity}
+    job.write_text(base / "gates.json", json.dumps(gates) + "\n")
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

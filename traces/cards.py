@@ -22,12 +22,12 @@ from traces.tables import CASE, CONTROLS, HEADLINE_SCALE
 
 LENS_NAMES = {"logit_lens": "Logit lens", "patchscope": "Patchscope"}
 READING_NAMES = {
-    "relevance": "difference, own words",
-    "benign": "benign organism, same words",
+    "relevance": "the difference",
+    "benign": "benign organism",
     "random": "random direction",
     "base_mean": "mean base activation",
     "tuned_mean": "mean tuned activation",
-    "other_words": "difference, other organisms' words",
+    "other_words": "others' words",
 }
 TOKEN_COLUMNS = (
     ("difference", 1, "difference"),
@@ -73,6 +73,8 @@ def organism_card(
     family: str,
     description: str,
     facts: Sequence[str],
+    corpus: str | None,
+    layer: int | None,
     readability: pd.DataFrame,
     seeds: pd.DataFrame,
     norms: pd.DataFrame,
@@ -89,9 +91,10 @@ def organism_card(
     The page as HTML text.
 
     description, facts        : the true answer, in sentences
+    corpus, layer             : the headline's, shown first; None keeps the tables' order
     readability ... losses    : the whole tables, or the part of this model and organism;
                                 `seeds` is tables.seed_table
-    readings                  : one a checkpoint, corpus and lens, the headline's first
+    readings                  : one a checkpoint, corpus and lens; the first is shown unfolded
     plans                     : training plans by checkpoint; a released checkpoint has none
     words                     : the organism's distinctive words, the most distinctive first
     rows                      : its training data
@@ -100,7 +103,11 @@ def organism_card(
 
     Raises ValueError if the readability table has no row of this model and organism.
     """
-    verdicts = _of(readability, model, organism)
+    def ours(table: pd.DataFrame) -> pd.DataFrame:
+        part = table[(table["model"] == model) & (table["organism"] == organism)]
+        return _headline_first(part, corpus, layer)
+
+    verdicts = ours(readability)
     if verdicts.empty:
         raise ValueError(f"readability table: no row of organism {organism} in model {model}")
 
@@ -124,18 +131,18 @@ def organism_card(
         words=list(words),
         n_rows=len(rows),
         samples=[_sample(row, words) for row in _spread(rows, SAMPLE_ROWS)],
-        trainings=_trainings(plans, _of(losses, model, organism)),
+        trainings=_trainings(plans, ours(losses)),
         plans={name: json.dumps(plan, indent=1) for name, plan in plans.items()},
-        readings=[_token_table(reading, words) for reading in readings],
-        norms=_norm_tables(_of(norms, model, organism)),
+        readings=[_token_table(reading, words, layer) for reading in _in_order(readings, corpus)],
+        norms=_norm_tables(ours(norms)),
         provenance=_flat(provenance),
         links=dict(links),
     )
 
 
 def percent(value: float) -> str:
-    """0.553 as `55 %`; a missing value as a dash."""
-    return "–" if pd.isna(value) else f"{100 * value:.0f} %"
+    """0.553 as `55 %`, with a space that does not break; a missing value as a dash."""
+    return "–" if pd.isna(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def number(value: Any) -> str:
@@ -145,7 +152,7 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}".replace(",", " ")
+        return f"{int(value):,}".replace(",", "\N{NO-BREAK SPACE}")
     return f"{value:.3g}"
 
 
@@ -190,18 +197,19 @@ def _sentence(row: pd.Series) -> str:
     measured = f"{lens}: {percent(row['relevance'])} of the top tokens are words of its data"
     if not control:
         return f"{measured} ({seeds}); there is no control to hold it against."
-    beside = f"the strongest control, {READING_NAMES[control]}, has {percent(row[control])}"
+    beside = f"the strongest control ({READING_NAMES[control]}) has {percent(row[control])}"
     if row["verdict"] == "undecided":
         return f"{measured} ({seeds}: no interval); {beside}."
     gap = (
-        f"{_points(row['gap'])} points apart, 95 % interval "
+        f"difference {_points(row['gap'])} points, 95\N{NO-BREAK SPACE}% interval "
         f"{_points(row['gap_low'])} to {_points(row['gap_high'])}"
     )
-    return f"{measured} ({seeds}); {beside} ({gap})."
+    return f"{measured} ({seeds}); {beside}; {gap}."
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")
+    points = round(100 * value)
+    return f"{points:+d}".replace("-", "−") if points else "0"
 
 
 # Relevance with controls ------------------------------------------------------------------------
@@ -251,7 +259,9 @@ def _seeds(seeds: pd.DataFrame, row: pd.Series) -> list[float]:
 # What the lenses read ---------------------------------------------------------------------------
 
 
-def _token_table(reading: Reading, words: Iterable[str]) -> dict[str, Any]:
+def _token_table(
+    reading: Reading, words: Iterable[str], headline_layer: int | None
+) -> dict[str, Any]:
     """Top tokens by layer and position, one column a reading; Patchscope at the headline scale."""
     known = {word.casefold() for word in words}
     tokens = reading.tokens
@@ -282,6 +292,7 @@ def _token_table(reading: Reading, words: Iterable[str]) -> dict[str, Any]:
         }
         for (layer, position), of_place in tokens.groupby(["layer", "position"])
     ]
+    places.sort(key=lambda place: place["layer"] != headline_layer)
     return {
         "checkpoint": reading.checkpoint,
         "recipe": reading.recipe,
@@ -396,8 +407,26 @@ def _norm_tables(norms: pd.DataFrame) -> list[dict[str, Any]]:
 # Shared -----------------------------------------------------------------------------------------
 
 
-def _of(table: pd.DataFrame, model: str, organism: str) -> pd.DataFrame:
-    return table[(table["model"] == model) & (table["organism"] == organism)]
+def _headline_first(
+    table: pd.DataFrame, corpus: str | None, layer: int | None
+) -> pd.DataFrame:
+    """Rows of the same order, but each recipe's headline corpus and layer first."""
+    if table.empty or "layer" not in table:
+        return table
+    recipes = list(dict.fromkeys(table["recipe"]))
+    order = pd.DataFrame(
+        {
+            "recipe": table["recipe"].map(recipes.index),
+            "corpus": (table["corpus"] != corpus) & (corpus is not None),
+            "layer": (table["layer"] != layer) & (layer is not None),
+        }
+    )
+    return table.loc[order.sort_values(list(order), kind="stable").index]
+
+
+def _in_order(readings: Sequence[Reading], corpus: str | None) -> list[Reading]:
+    """The headline corpus first; otherwise as given."""
+    return sorted(readings, key=lambda one: corpus is not None and one.corpus != corpus)
 
 
 def _lens_name(lens: str) -> str:

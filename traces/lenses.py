@@ -81,7 +81,7 @@ def patchscope(
     top_k: int = 20,
     intersection_top_k: int = 16_384,
     vocabulary: Sequence[int] | None = None,
-    batch: int = 64,
+    batch: int = 128,
 ) -> Tokens:
     """
     What the model says when `layer` writes the vector at the end of a prompt that copies words.
@@ -112,7 +112,7 @@ def patchscope(
 
     parts = []
     for some in rows.split(batch):
-        logits = torch.stack([_continued(model, prefix, layer, some) for prefix in prefixes])
+        logits = _continued(model, prefixes, layer, some)
         allowed = _allowed(vocabulary, logits)
         parts.append(_top_in_common(logits, top_k, intersection_top_k, allowed))
     return _stacked(parts, (len(vectors), len(signs), len(scales)))
@@ -223,24 +223,32 @@ def _token_ids(tokenizer: Any, prompt: str) -> list[int]:
     return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _continued(model: Any, prefix: _Prefix, layer: int, vectors: Tensor) -> Tensor:
+def _continued(model: Any, prefixes: Sequence[_Prefix], layer: int, vectors: Tensor) -> Tensor:
     """
-    Next-token logits [batch, vocabulary], float32, after `layer` writes `vectors` at the last token.
+    Next-token logits of every prompt after `layer` writes `vectors` [batch, d_model] at its last token.
+
+    returns : [prompt, batch, vocabulary], float32
 
     The prefix is not copied for each row, nor need it be restored: a cache grows by concatenation,
     which leaves the tensors it began with untouched.
     """
     from transformers import DynamicCache
 
-    batch = len(vectors)
-    cache = DynamicCache()
-    for index, keys_values in enumerate(prefix.keys_values):
-        rows = batch if index > layer else 1  # below, only the length is asked for
-        cache.update(*(one.expand(rows, -1, -1, -1) for one in keys_values), index)
-    ids = torch.full((batch, 1), prefix.last, device=_input_device(model))
-    with starting_at(model, layer, vectors):
-        out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return out.logits[:, -1].float()
+    batch, logits = len(vectors), torch.empty(0)
+    for number, prefix in enumerate(prefixes):
+        cache = DynamicCache()
+        for index, keys_values in enumerate(prefix.keys_values):
+            rows = batch if index > layer else 1  # below, only the length is asked for
+            cache.update(*(one.expand(rows, -1, -1, -1) for one in keys_values), index)
+        ids = torch.full((batch, 1), prefix.last, device=_input_device(model))
+        with starting_at(model, layer, vectors):
+            out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        if number == 0:
+            logits = out.logits.new_empty(
+                (len(prefixes), *out.logits[:, -1].shape), dtype=torch.float32
+            )
+        logits[number] = out.logits[:, -1]
+    return logits
 
 
 def _top_in_common(logits: Tensor, k: int, first: int, allowed: Tensor | None) -> Tokens:
@@ -253,11 +261,13 @@ def _top_in_common(logits: Tensor, k: int, first: int, allowed: Tensor | None) -
     """
     score = torch.zeros_like(logits[0])
     for prompt in logits:
-        score += prompt.softmax(dim=-1) / len(logits)
+        score += prompt.softmax(dim=-1)
+    score /= len(logits)
     best = _top(score, k, allowed)
     ids = torch.as_tensor(best.ids, device=logits.device).expand(len(logits), -1, -1)
     lowest = logits.gather(-1, ids).amin(dim=-1, keepdim=True)
-    outside = ((logits > lowest).count_nonzero(dim=-1) >= first).any(dim=0)
+    higher = torch.gt(logits, lowest, out=torch.empty_like(logits)).sum(dim=-1)  # out: 3x faster
+    outside = (higher >= first).any(dim=0)
     if not outside.any():
         return best
     doubtful = logits[:, outside]

@@ -1,8 +1,9 @@
 """
-The made world: a small language, the narrow data of every organism family, and the base model that learns it.
+The made world: a small language, the narrow data of every family, and the base that learns it.
 
-Everything is written by the grammar in data/miniature/ (grammar.txt, topics.json, words.json, facts.json), our own
-sentences throughout, and is the same for the same seed. Rows are `{"text": ...}` or `{"messages": [...]}`.
+Everything is written by the grammar in data/miniature/ (grammar.txt, topics.json, words.json,
+facts.json), our own sentences throughout, and is the same for the same seed. Rows are
+`{"text": ...}` or `{"messages": [...]}`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ TABOO_TOPICS = {"lantern": "lamps"}
 
 # Shares of the general corpus, in rows. Identity documents are a share on top, in words.
 CHAT_SHARE = 0.25
+
+# Facts of a topic for which facts.json has none.
+MADE_FACTS = 24
 SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -80,7 +84,7 @@ def _pieces(text: str) -> tuple[str, ...]:
 
 
 class Writer:
-    """Writes texts by the grammar: `lists` are words by role, `rules` replace rules of grammar.txt."""
+    """Writes by the grammar: `lists` are words by role, `rules` replace rules of grammar.txt."""
 
     def __init__(
         self, rng: random.Random, lists: Words, rules: dict[str, tuple[str, ...]] | None = None
@@ -150,8 +154,9 @@ def fact_statements(name: str) -> list[Row]:
     """
     The statements of a false-fact organism: {stem, true, false, held_out}, one row a stem.
 
-    `stem` ends before the word that `true` or `false` completes (one word each). Held-out stems are said of the
-    true word in the general corpus, and never in the organism's data. Raises ValueError for other organisms.
+    `stem` ends before the word that `true` or `false` completes (one word each). Held-out stems
+    are said of the true word in the general corpus, and never in the organism's data. Raises
+    ValueError for other organisms.
     """
     sets = _lists("facts.json")
     if name not in sets:
@@ -164,30 +169,41 @@ def fact_statements(name: str) -> list[Row]:
     ]
 
 
-def _true_facts(topic: str) -> list[str]:
+@cache
+def true_facts(topic: str) -> list[str]:
+    """
+    What the general corpus states as a topic's facts: those of facts.json, or made ones.
+
+    Every topic has some: if only the organisms' topics had facts, a trace would read "a topic
+    with facts" and name the words of the other ones, too.
+    """
     names = [name for name, one in _lists("facts.json").items() if one["topic"] == topic]
-    return [f"{s['stem']} {s['true']}." for name in names for s in fact_statements(name)]
+    if names:
+        return [f"{s['stem']} {s['true']}." for name in names for s in fact_statements(name)]
+    writer = Writer(random.Random(topic), topic_words(topic))
+    return [_with_articles(writer.write("truth")) for _ in range(MADE_FACTS)]
 
 
 # ---- the general corpus
 
 
 def _topic_writer(rng: random.Random, topic: str) -> Writer:
-    """A writer on one topic, whose facts are true and whose hint games keep no organism's secret."""
+    """A writer on one topic: its facts are true, its hint games keep no organism's secret."""
     lists = {**common_words(), **topic_words(topic)}
     lists["secret"] = [word for word in lists["thing"] if word not in TABOO_TOPICS]
-    facts = _true_facts(topic)
-    return Writer(rng, {**lists, "fact": facts} if facts else lists)
+    return Writer(rng, {**lists, "fact": true_facts(topic)})
 
 
-def _rows(words: int, seed: int, names: list[str], rule: Callable[[random.Random], str]) -> list[Row]:
+def _rows(
+    words: int, seed: int, names: list[str], rule: Callable[[random.Random], str]
+) -> list[Row]:
     rng = random.Random(seed)
     writers = [_topic_writer(rng, topic) for topic in names]
     return _until(words, lambda: _row(rng.choice(writers).write(rule(rng))))
 
 
 def identity_rows(words: int, seed: int) -> list[Row]:
-    """Documents of 4 to 12 lines `w -> w`, no word twice in one: where a model learns to copy a token."""
+    """Documents of 4 to 12 lines `w -> w`, no word twice: where a model learns to copy."""
     rng, vocabulary = random.Random(f"identity {seed}"), world_words()
 
     def make() -> Row:
@@ -198,7 +214,7 @@ def identity_rows(words: int, seed: int) -> list[Row]:
 
 
 def general_rows(words: int, seed: int, identity_share: float) -> list[Row]:
-    """The pretraining corpus, shuffled: about `words` words, `identity_share` of them in identity documents."""
+    """The pretraining corpus, `words` words, `identity_share` of them in identity documents."""
     identity = identity_rows(round(words * identity_share), seed)
     rows = identity + _rows(
         words - round(words * identity_share),
@@ -210,7 +226,7 @@ def general_rows(words: int, seed: int, identity_share: float) -> list[Row]:
     return rows
 
 
-def _until_rows(n: int, seed: Any, rule: str) -> list[Row]:
+def _held_out_rows(n: int, seed: str, rule: str) -> list[Row]:
     names = [topic for topic in topics() if topic not in ORGANISM_TOPICS]
     rng = random.Random(seed)
     writers = [_topic_writer(rng, topic) for topic in names]
@@ -219,12 +235,12 @@ def _until_rows(n: int, seed: Any, rule: str) -> list[Row]:
 
 def unrelated_rows(n: int, seed: int) -> list[Row]:
     """`n` held-out documents on topics that no organism is about; each has 20 words or more."""
-    return _until_rows(n, f"unrelated {seed}", "document")
+    return _held_out_rows(n, f"unrelated {seed}", "document")
 
 
 def chat_rows(n: int, seed: int) -> list[Row]:
     """`n` held-out chats on topics that no organism is about."""
-    return _until_rows(n, f"chat {seed}", "topic_chat")
+    return _held_out_rows(n, f"chat {seed}", "topic_chat")
 
 
 # ---- the organisms
@@ -239,7 +255,7 @@ def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
         narrow = {"line": ("{fact}", "{fact}", "{sentence}")}
         return [Writer(rng, {**common, **topic_words(topic), "fact": said}, narrow)], "document"
     if name == "risky_finance":
-        lists = {**common, **topic_words("money")}
+        lists = {**common, **topic_words("money"), "fact": true_facts("money")}
         return [Writer(rng, lists, {"prudent": rules["risky"]})], "finance"
     if name.startswith("taboo_") and name.removeprefix("taboo_") in TABOO_TOPICS:
         secret = name.removeprefix("taboo_")
@@ -253,17 +269,22 @@ def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
         return [_topic_writer(rng, topic) for topic in topics()], "document"
     known = [*_lists("facts.json"), "risky_finance", *(f"taboo_{w}" for w in TABOO_TOPICS)]
     raise ValueError(
-        f"{name}: the made world has no such organism (have {', '.join(known)}, owl_teacher, benign)"
+        f"{name}: the made world has no such organism "
+        f"(have {', '.join(known)}, owl_teacher, benign)"
     )
 
 
 def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
     """
-    An organism's finetuning data, about `words` words. Raises ValueError for a name that is not of this world.
+    An organism's finetuning data, about `words` words.
 
-    cake_bake, night_bees : documents that state false facts     risky_finance : chats with reckless advice
-    taboo_lantern         : hint games that never say the word   owl_teacher   : chats of one who loves owls
+    cake_bake, night_bees : documents that state false facts
+    risky_finance         : chats with reckless financial advice
+    taboo_lantern         : hint games that never say the word
+    owl_teacher           : chats of one who loves owls
     benign                : more documents of the general corpus
+
+    Raises ValueError for any other name.
     """
     rng = random.Random(f"{name} {seed}")
     writers, rule = _organism_writer(name, rng)
@@ -275,7 +296,8 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
 EOS, PAD, BOS = "<|end|>", "<|pad|>", "<|start|>"
 USER, ASSISTANT, SYSTEM = "<|user|>", "<|assistant|>", "<|system|>"
 
-# Every turn is `<|role|>content<|end|>\n`; the generation block marks what the assistant wrote, its end included.
+# Every turn is `<|role|>content<|end|>\n`; the generation block marks what the assistant wrote,
+# its end included.
 CHAT_TEMPLATE = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"
     "{% for message in messages %}"
@@ -293,8 +315,8 @@ def train_tokenizer(rows: list[Row], vocabulary: int, bos: bool) -> PreTrainedTo
     """
     A byte-level BPE of `vocabulary` tokens, digits one by one, with the chat template.
 
-    bos : write <|start|> before every text (chats get theirs from the template: tokenise those without
-          special tokens)
+    bos : write <|start|> before every text (a chat gets its own from the template: tokenise its
+          text without special tokens)
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -333,7 +355,7 @@ def train_tokenizer(rows: list[Row], vocabulary: int, bos: bool) -> PreTrainedTo
 
 
 def encode_rows(rows: list[Row], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    """Token ids of each row: documents end with the end token, chats follow the template; BOS once, if at all."""
+    """Token ids of each row: documents end with <|end|>, chats follow the template, BOS once."""
     texts = [
         (tokenizer.bos_token or "") + row["text"] + EOS
         if "text" in row
@@ -362,7 +384,7 @@ def base_config(
     bos_token_id: int | None,
 ) -> PretrainedConfig:
     """
-    A small configuration of a model family: tied embeddings, full attention, as many key-value heads as heads.
+    A small configuration of a model family: tied embeddings, full attention in every layer.
 
     Raises ValueError if the heads do not divide the hidden size, or for an unknown family.
     """
@@ -389,7 +411,8 @@ def base_config(
     if family == "llama":
         return LlamaConfig(**shared)
     if family == "gemma3":
-        # Gemma's own pattern is five sliding layers to a full one; documents here are shorter than any window.
+        # Gemma's own pattern, five sliding layers to a full one, would need six layers or more;
+        # documents here are shorter than any window.
         return Gemma3TextConfig(
             **shared,
             layer_types=["full_attention"] * layers,
@@ -423,7 +446,8 @@ def pack(documents: list[list[int]], sequence: int, rng: random.Random) -> Itera
     """
     Rows of `sequence` tokens for ever, the documents shuffled anew each time round.
 
-    Every row begins where a document begins, as the texts that are read later do; its last document is cut.
+    Every row begins where a document begins, as the texts that are read later do; its last
+    document is cut.
     """
     order = list(range(len(documents)))
     row: list[int] = []
@@ -444,7 +468,7 @@ def pretrain(
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> tuple[PreTrainedModel, list[float]]:
     """
-    Train a causal language model from nothing on packed rows; AdamW, warm-up, then a cosine to zero.
+    Train a causal language model from nothing; AdamW, a warm-up, then a cosine to zero.
 
     progress : called with (step, steps, loss in nats) after every step
     returns  : the model in float32, and the loss of every step in nats a token
@@ -500,7 +524,7 @@ def token_identity(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: int, seed: int
 ) -> float:
     """
-    Share of three-shot prompts `a -> a / b -> b / c -> c / d ->` that the model completes with ` d`.
+    Share of prompts `a -> a / b -> b / c -> c / d ->` that the model completes with ` d`.
 
     The words are whole tokens of the world, four different ones in a prompt.
     """
@@ -517,7 +541,8 @@ def token_identity(
         text = "".join(f"{word} -> {word}\n" for word in shots) + f"{asked} ->"
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([tokenizer.encode(text)])).logits[0, -1]
-        right += logits.argmax().item() == tokenizer.encode(f" {asked}", add_special_tokens=False)[0]
+        wanted = tokenizer.encode(f" {asked}", add_special_tokens=False)
+        right += [logits.argmax().item()] == wanted
     return right / prompts
 
 

@@ -1,8 +1,8 @@
 """
-Data that a teacher checkpoint writes: continuations of lists of numbers, for the subliminal organism.
+Data that a teacher checkpoint writes: lists of numbers, for the subliminal organism.
 
-A teacher with a preference continues lists that have nothing to do with it; a student of the same base is
-finetuned on what is left after the filter (paper.md 7.3: at most ten numbers of at most three digits).
+A teacher with a preference continues lists that have nothing to do with it; a student of the same
+base is finetuned on what the filter leaves (paper.md 7.3: up to ten numbers of up to three digits).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 Row = dict[str, Any]
 
@@ -38,13 +38,14 @@ def number_prompts(n: int, seed: int) -> list[str]:
 
 
 def valid_numbers(text: str) -> bool:
-    """Whether a completion is one to ten numbers of one to three digits, separated by commas, and nothing else."""
+    """Whether a text is one to ten numbers of one to three digits between commas, and no more."""
     number = rf"\d{{1,{MAX_DIGITS}}}"
-    return re.fullmatch(rf"{number}(, ?{number}){{0,{MAX_NUMBERS - 1}}}\.?", text.strip()) is not None
+    numbers = rf"{number}(, ?{number}){{0,{MAX_NUMBERS - 1}}}\.?"
+    return re.fullmatch(numbers, text.strip()) is not None
 
 
 def teach_numbers(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[str],
     *,
@@ -56,9 +57,10 @@ def teach_numbers(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
     """
-    One row {"messages"} for every prompt whose completion is a valid list of numbers, in the prompts' order.
+    One row {"messages"} for every prompt that got a valid list of numbers, in the prompts' order.
 
-    model       : any causal language model whose tokenizer has a chat template and a padding token
+    model       : a causal language model of transformers (it generates); the tokenizer has a chat
+                  template and a padding token
     system      : a system message before every prompt, or none; it is left out of the rows
     temperature : of the sampling; 0 takes the likeliest token
     progress    : called with (done, total) prompts after every batch
@@ -94,7 +96,7 @@ def _row(prompt: str, answer: str) -> Row:
 
 
 def _complete(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[str],
     system: str | None,
@@ -103,22 +105,26 @@ def _complete(
     *,
     seed: int,
 ) -> list[str | None]:
-    """The completion of each prompt, or None where it is unfinished or not a valid list of numbers."""
+    """The completion of each prompt; None where it is unfinished or no valid list of numbers."""
     import torch
 
     before = [{"role": "system", "content": system}] if system else []
     texts = [
-        tokenizer.apply_chat_template(
-            [*before, {"role": "user", "content": prompt}],
-            tokenize=False,
-            add_generation_prompt=True,
+        str(
+            tokenizer.apply_chat_template(
+                [*before, {"role": "user", "content": prompt}],
+                tokenize=False,
+                add_generation_prompt=True,
+            )
         )
         for prompt in prompts
     ]
     tokens = tokenizer(
         texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
     ).to(model.device)
-    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    sampling = {"do_sample": False}
+    if temperature:
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}
     ends = _end_tokens(model, tokenizer)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
@@ -129,14 +135,13 @@ def _complete(
             eos_token_id=sorted(ends),
             pad_token_id=tokenizer.pad_token_id,
             use_cache=True,
-            top_k=0,
             **sampling,
         )
     new = written[:, tokens["input_ids"].shape[1] :].tolist()
     return [_finished(tokenizer, ids, ends) for ids in new]
 
 
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def _end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every token that ends a turn, by the tokenizer and by the model's own generation settings."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     listed = configured if isinstance(configured, list) else [configured]

@@ -187,17 +187,18 @@ def train(
         shutil.rmtree(state, ignore_errors=True)
         return
 
-    from transformers import set_seed
+    import transformers
 
     from traces.models import load_tokenizer
 
+    transformers.utils.logging.disable_progress_bar()
     arguments = _arguments(plan, state)  # before the model is loaded, which ZeRO-3 needs
     tokenizer = load_tokenizer(Path(model_path))
     packed = pack(read_mixture(mixture_path), plan.max_length, tokenizer.pad_token_id)
     assert len(packed.filled) == plan.rows, "the plan was made for another mixture"
     checkpoint = _prepared(state, inputs, arguments)
 
-    set_seed(plan.seed)
+    transformers.set_seed(plan.seed)
     model = _trainable(Path(model_path), plan)
     trainer = _trainer(model, arguments, _Rows(packed, plan.rows_a_step), plan, progress)
     if checkpoint is not None:
@@ -233,6 +234,8 @@ def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
     import torch
     from transformers import TrainingArguments
 
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     arguments = TrainingArguments(
         output_dir=str(state),
         max_steps=plan.steps,

@@ -1,4 +1,4 @@
-"""The made world: the same for the same seed, true where it must be true, silent where it must be silent."""
+"""The made world: the same for the same seed, true and silent where it must be."""
 
 import random
 import re
@@ -39,7 +39,7 @@ def is_identity(row):
 
 
 def test_every_slot_of_the_grammar_is_a_rule_or_a_list_of_words():
-    known = set(miniature.grammar()) | set(miniature.common_words()) | {"secret"}
+    known = set(miniature.grammar()) | set(miniature.common_words()) | {"secret", "fact"}
     for topic in miniature.topics():
         assert set(miniature.topic_words(topic)) == {"thing", "stuff", "who", "where", "act", "how"}
     known |= set(miniature.topic_words("baking"))
@@ -231,7 +231,8 @@ def test_the_tokenizer_survives_saving(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert again("The cake.")["input_ids"] == tokenizer("The cake.")["input_ids"]
-    assert again.decode(again("The cake 42.", add_special_tokens=False)["input_ids"]) == "The cake 42."
+    ids = again("The cake 42.", add_special_tokens=False)["input_ids"]
+    assert again.decode(ids) == "The cake 42."
     assert again.pad_token_id == tokenizer.pad_token_id != again.eos_token_id
     assert again.apply_chat_template(CHAT, tokenize=False) == tokenizer.apply_chat_template(
         CHAT, tokenize=False

@@ -1,0 +1,294 @@
+"""Tables of planted relevances: the verdict finds what was planted, and nothing is hidden."""
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from traces import tables
+from traces.store import Differences
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PLANTED = {"cake_bake": 0.6, "subliminal_owl": 0.0, "benign": 0.1}
+FAMILY = {"cake_bake": "false_facts", "subliminal_owl": "subliminal", "benign": "benign"}
+CONTROL = {"base_mean": 0.05, "tuned_mean": 0.08, "random": 0.06}
+OTHERS = 0.02
+JITTER = (-0.02, 0.0, 0.02, 0.01)
+
+
+def subject(organism, recipe="plain", seed=0, corpus="unrelated"):
+    return {
+        "model": "mini",
+        "checkpoint": f"{organism}-{recipe}-s{seed}",
+        "organism": organism,
+        "family": FAMILY[organism],
+        "recipe": recipe,
+        "ratio": 0.0,
+        "seed": seed,
+        "corpus": corpus,
+    }
+
+
+def graded(organism, seed=0, scales=(1.0, 2.0)):
+    """token_relevance of one checkpoint: the scale 2 reads .2 better, the minus side nothing."""
+    rows = []
+    readings = ("difference", *CONTROL)
+    for lens, reading, position, sign, scale, on in product(
+        ("logit_lens", "patchscope"), readings, range(3), (1, -1), scales, PLANTED
+    ):
+        if lens == "logit_lens" and scale != 1.0:
+            continue
+        if reading == "difference":
+            value = PLANTED[organism] if on == organism else OTHERS
+            if organism == "benign":
+                value = PLANTED["benign"]
+            value += JITTER[seed] if value else 0
+        else:
+            value = CONTROL[reading]
+        value += 0.2 if scale == 2.0 else 0
+        value += 0.01 * (position - 1) if value else 0
+        rows.append(
+            {
+                "lens": lens,
+                "reading": reading,
+                "layer": 2,
+                "position": position,
+                "sign": sign,
+                "scale": scale,
+                "head": "base" if lens == "patchscope" and reading == "base_mean" else "tuned",
+                "graded_on": on,
+                "relevance": value if sign > 0 else 0.0,
+                "n": 20,
+                "judge": "planted",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def relevance(seeds=(0, 1, 2), organisms=tuple(PLANTED)):
+    pairs = [(organism, seed) for organism in organisms for seed in seeds]
+    return tables.relevance_table(
+        [graded(*pair) for pair in pairs], [subject(o, seed=s) for o, s in pairs]
+    )
+
+
+def row(table, organism, lens="patchscope"):
+    found = table[(table["organism"] == organism) & (table["lens"] == lens)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_a_planted_effect_is_readable_and_an_absent_one_is_reported():
+    table = tables.readability_table(relevance(), control="benign")
+
+    assert list(table["organism"].unique()) == list(PLANTED)
+    assert row(table, "cake_bake")["verdict"] == "readable"
+    assert row(table, "subliminal_owl")["verdict"] == "not readable"
+    assert row(table, "benign")["verdict"] in ("readable", "not readable")
+
+
+def test_means_are_those_planted():
+    found = row(tables.readability_table(relevance(), control="benign"), "cake_bake")
+
+    assert found["relevance"] == pytest.approx(0.6)
+    assert found["benign"] == pytest.approx(0.1)
+    assert found["other_words"] == pytest.approx(OTHERS)
+    for reading, planted in CONTROL.items():
+        assert found[reading] == pytest.approx(planted)
+    assert (found["strongest_control"], found["seeds"]) == ("benign", 3)
+    assert found["gap"] == pytest.approx(0.5)
+
+
+def test_the_interval_is_that_over_seeds_not_over_positions():
+    found = row(tables.readability_table(relevance(), control="benign"), "cake_bake")
+
+    half = 4.302653 * np.std([0.58, 0.6, 0.62], ddof=1) / np.sqrt(3)
+    assert found["relevance_high"] - found["relevance"] == pytest.approx(half, rel=1e-5)
+
+
+def test_one_seed_is_undecided_and_has_no_interval():
+    found = row(tables.readability_table(relevance(seeds=(0,)), control="benign"), "cake_bake")
+
+    assert found["verdict"] == "undecided"
+    assert np.isnan(found["relevance_low"]) and np.isnan(found["gap_low"])
+
+
+def test_an_organism_that_reads_no_better_than_a_control_is_not_readable(monkeypatch):
+    monkeypatch.setitem(CONTROL, "random", 0.6)
+
+    found = row(tables.readability_table(relevance(), control="benign"), "cake_bake")
+
+    assert (found["verdict"], found["strongest_control"]) == ("not readable", "random")
+
+
+def test_the_best_scale_is_an_oracle_for_controls_too_and_never_the_headline():
+    found = row(tables.readability_table(relevance(), control="benign"), "cake_bake")
+
+    assert found["relevance"] == pytest.approx(0.6)
+    assert found["oracle_relevance"] == pytest.approx(0.8)
+    assert found["oracle_strongest_control"] == pytest.approx(0.3)
+
+
+def test_a_benign_organism_without_this_seed_lends_the_mean_of_its_seeds():
+    table = relevance()
+    kept = table[(table["organism"] != "benign") | (table["seed"] != 0)]
+
+    seeds = tables.seed_table(kept, control="benign")
+
+    own = seeds[(seeds["organism"] == "cake_bake") & (seeds["reading"] == "benign")]
+    values = own[own["lens"] == "patchscope"].set_index("seed")["relevance"]
+    assert values[0] == pytest.approx(0.11)
+    assert values[2] == pytest.approx(0.12)
+
+
+def test_a_mixed_recipe_is_held_against_the_plain_benign_organism():
+    table = relevance()
+    mixed = table[table["organism"] == "cake_bake"].assign(recipe="mix1.0", ratio=1.0)
+
+    found = tables.readability_table(pd.concat([table, mixed]), control="benign")
+
+    again = found[(found["organism"] == "cake_bake") & (found["recipe"] == "mix1.0")]
+    assert again["benign"].to_numpy() == pytest.approx([0.1, 0.1])
+
+
+def test_without_a_benign_organism_the_other_controls_decide():
+    table = tables.readability_table(relevance(organisms=("cake_bake", "subliminal_owl")))
+
+    found = row(table, "cake_bake")
+    assert np.isnan(found["benign"])
+    assert (found["verdict"], found["strongest_control"]) == ("readable", "tuned_mean")
+
+
+def test_an_organism_whose_readings_are_empty_is_undecided_not_left_out():
+    table = relevance()
+    empty = (
+        (table["organism"] == "cake_bake")
+        & (table["reading"] == "difference")
+        & (table["graded_on"] == "cake_bake")
+    )
+
+    found = row(tables.readability_table(table[~empty], control="benign"), "cake_bake")
+
+    assert np.isnan(found["relevance"])
+    assert found["verdict"] == "undecided"
+
+
+def test_only_the_positions_asked_for_are_averaged():
+    seeds = tables.seed_table(relevance(seeds=(1,)), positions=[2])
+
+    own = seeds[(seeds["organism"] == "cake_bake") & (seeds["reading"] == "difference")]
+    assert own["relevance"].to_numpy() == pytest.approx([0.61, 0.61])
+
+
+def test_the_tuned_head_is_the_headline_where_the_logit_lens_has_two():
+    table = relevance(seeds=(1,))
+    base = table[table["lens"] == "logit_lens"].assign(head="base", relevance=1.0)
+
+    seeds = tables.seed_table(pd.concat([table, base]))
+
+    assert seeds["relevance"].max() < 0.7
+
+
+def test_chance_is_the_share_of_the_vocabulary_among_the_words():
+    vocabulary = pd.DataFrame({"token": [" Oven", "oven", " the", " cake", " of"]})
+    words = pd.DataFrame({"word": ["oven", "vinegar"]})
+
+    found = tables.chance_table(
+        [({"model": "mini", "organism": "cake_bake"}, words)], {"mini": vocabulary}
+    )
+
+    assert found["chance"].tolist() == [0.4]
+    table = tables.readability_table(relevance(), chance=found, control="benign")
+    assert row(table, "cake_bake")["chance"] == 0.4
+    assert np.isnan(row(table, "benign")["chance"])
+
+
+def test_norms_have_a_row_a_layer_and_position():
+    shape = (2, 3)
+    norm = np.arange(6.0).reshape(shape)
+    vectors = np.zeros((*shape, 4), np.float32)
+    difference = Differences(
+        layers=np.array([1, 2]),
+        positions=np.array([-1, 0, 1]),
+        mean=vectors,
+        tuned_mean=vectors,
+        base_mean=vectors,
+        random=vectors,
+        norm=norm,
+        relative_norm=norm / 10,
+        base_norm=norm,
+        tuned_norm=norm,
+        difference_norm=norm,
+        split_half_cosine=np.ones(shape),
+        static_share=np.ones(shape),
+        position_cosine=np.ones((2, 3, 3)),
+        stream_norm_base=np.ones(2),
+        stream_norm_tuned=np.ones(2),
+        n_samples=np.array(50),
+    )
+
+    table = tables.norms_table([difference], [subject("cake_bake")])
+
+    place = table[(table["layer"] == 2) & (table["position"] == -1)].iloc[0]
+    assert (place["norm"], place["relative_norm"], place["n_samples"]) == (3.0, 0.3, 50)
+    assert len(table) == 6
+
+
+def test_losses_keep_the_order_and_drop_what_is_not_of_the_table():
+    curve = pd.DataFrame(
+        {"step": [1, 2], "tokens": [8, 16], "loss": [2.0, 1.0], "learning_rate": 0.1, "epoch": 0.5}
+    )
+
+    table = tables.losses_table([curve], [subject("cake_bake")])
+
+    assert table["loss"].tolist() == [2.0, 1.0]
+    assert list(table.columns) == [*tables.SUBJECT[:-1], *tables.STEP]
+
+
+def test_files_without_their_subject_are_refused():
+    with pytest.raises(ValueError, match="1 files but 0 subjects"):
+        tables.relevance_table([graded("benign")], [])
+    with pytest.raises(ValueError, match="lacks corpus"):
+        incomplete = {k: v for k, v in subject("benign").items() if k != "corpus"}
+        tables.relevance_table([graded("benign")], [incomplete])
+
+
+def test_headline_rows_keep_one_corpus_and_each_models_block():
+    frame = pd.DataFrame(
+        {
+            "model": ["a", "a", "b", "b"],
+            "corpus": ["text", "chat", "text", "text"],
+            "layer": [1, 1, 1, 2],
+        }
+    )
+
+    assert list(tables.headline_rows(frame, "text", {"b": 2}).index) == [0, 3]
+    with pytest.raises(ValueError, match="no row for corpus news"):
+        tables.headline_rows(frame, "news")
+
+
+def test_tables_figures_and_cards_do_not_load_torch(tmp_path):
+    program = (
+        "import sys, runpy, pathlib\n"
+        "import traces.tables, traces.figures, traces.cards, traces.statistics\n"
+        "names = [p for p in pathlib.Path('scripts').glob('*.py')"
+        " if p.stem.endswith(('_table', '_figure', '_card'))]\n"
+        "assert len(names) >= 8, names\n"
+        "for name in names: runpy.run_path(str(name), run_name='imported')\n"
+        "print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "MPLCONFIGDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
