@@ -4,9 +4,17 @@ Readable Traces: what finetuning leaves in the residual stream, and how to read 
 `snakemake --list` reads as the method; `snakemake --cores 2` runs the default study, the miniature.
 """
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
+from traces.config import read_yaml
+
 min_version("9.0")
+
+DEFAULTS = Path("config/config.yaml")
+if DEFAULTS.exists():
+    read_yaml(DEFAULTS)  # before Snakemake, whose message would not say where it is malformed
 
 
 configfile: "config/config.yaml"

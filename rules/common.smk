@@ -14,10 +14,11 @@ from traces.corpora import read_rows
 
 CONFIG = Path(os.path.relpath(workflow.basedir)) / "config"
 
+# Snakemake lists the Snakefile's own configfile last, though the others override it.
+CONFIGFILES = [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
+
 try:
-    registry = load_study(
-        {key: value for key, value in config.items()}, workflow.configfiles, CONFIG
-    )
+    registry = load_study({key: value for key, value in config.items()}, CONFIGFILES, CONFIG)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 study = registry.study
@@ -260,7 +261,7 @@ if workflow.is_main_process:
         for name in graded_organisms():
             data = registry.organisms[name].data
             if data.path is not None:
-                for _ in read_rows(local(data.path), data.kind):
+                for _ in read_rows(local(data.path), data.kind, open_end=data.open_end):
                     pass
     except ValueError as error:
         raise WorkflowError(str(error)) from None

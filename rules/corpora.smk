@@ -99,6 +99,7 @@ rule fetch_organism:
         split=leaf(organism_of, "data", "split"),
         field=leaf(organism_of, "data", "field"),
         path=local_path(organism_of, "data", "path"),
+        open_end=leaf(organism_of, "data", "open_end"),
         share=leaf(organism_of, "data", "held_out"),
         seed=study.seed,
     script:
@@ -129,6 +130,7 @@ rule teach_numbers:
         prompts=leaf(organism_of, "data", "taught", "prompts"),
         max_new_tokens=leaf(organism_of, "data", "taught", "max_new_tokens"),
         temperature=leaf(organism_of, "data", "taught", "temperature"),
+        batch=leaf(organism_of, "data", "taught", "batch"),
         dtype=leaf(model_of, "dtype"),
         share=leaf(organism_of, "data", "held_out"),
         seed=study.seed,

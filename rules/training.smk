@@ -15,7 +15,7 @@ rule plan_training:
     input:
         mixture=rules.mix_training_data.output.mixture,
         model=rules.fetch_model.output.model,
-        code=code("training"),
+        code=ancient(code("training")),
     output:
         plan="<results>/plans/{model}/{checkpoint}.json",
     log:
@@ -67,7 +67,7 @@ rule train_organism:
             --model {input.model:q} \
             --adapter {output.adapter:q} \
             --state {params.state:q} \
-            --log {log:q}
+            --log-file {log:q}
         """
 
 

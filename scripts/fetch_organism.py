@@ -1,6 +1,7 @@
 """Bring an organism's data in, check every row, and hold a share of it out of training."""
 
 from pathlib import Path
+from typing import Literal
 
 from traces import hub as library
 from traces import job
@@ -17,6 +18,7 @@ def main(
     split: str,
     field: str | None,
     path: str | None,
+    open_end: Literal["refuse", "cut"],
     share: float,
     seed: int,
 ) -> None:
@@ -24,7 +26,7 @@ def main(
         found, commit = library.fetch_rows(hub, revision, split, field, kind)
         job.record(revisions={hub: commit})
     else:
-        found = read_rows(path or made, kind)
+        found = read_rows(path or made, kind, open_end=open_end)
     kept, apart = held_out_split(found, share, seed)
     write_rows(train, kept)
     write_rows(held_out, apart)

@@ -51,11 +51,12 @@ def main(
         weight_decay=0.1,
         seed=seed,
     )
-    model, losses = miniature.pretrain(rows, tokenizer, config, settings, progress)
-    identity = miniature.token_identity(model, tokenizer, IDENTITY_PROMPTS, seed)
-    miniature.check_gates(
-        losses, identity, miniature.GateSettings(largest_loss, least_identity)
+    report = job.loss_reporter("pretrain")
+    model, losses = miniature.pretrain(
+        rows, tokenizer, config, settings, lambda step, n, loss: report(step + 1, n, loss)
     )
+    identity = miniature.token_identity(model, tokenizer, IDENTITY_PROMPTS, seed)
+    miniature.check_gates(losses, identity, miniature.GateSettings(largest_loss, least_identity))
     model.bfloat16().save_pretrained(base)
     tokenizer.save_pretrained(base)
     write_lines(base / "losses.jsonl", ({"step": i, "loss": x} for i, x in enumerate(losses)))

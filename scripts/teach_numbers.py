@@ -15,6 +15,7 @@ def main(
     prompts: int,
     max_new_tokens: int,
     temperature: float,
+    batch: int,
     dtype: models.DType,
     share: float,
     seed: int,
@@ -26,6 +27,7 @@ def main(
         system=system,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
+        batch=batch,
         seed=seed,
     )
     kept, apart = held_out_split(rows, share, seed)

@@ -4,7 +4,9 @@ Finetune a base on a mixture, as planned.
 The one script with a command line: a launcher such as torchrun must own its processes.
 
     python scripts/train_organism.py --plan plan.json --mixture mixture.jsonl --model folder \
-        --adapter folder --state folder [--log file]
+        --adapter folder --state folder [--log-file file]
+
+(Under torchrun write `--log-file` in full: torchrun takes a bare `--log` for an option of its own.)
 """
 
 import argparse
@@ -24,11 +26,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the base")
     parser.add_argument("--adapter", type=Path, required=True, help="folder to make")
     parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--log", type=Path, help="log file")
+    parser.add_argument("--log-file", "--log", type=Path, help="log file")
     asked = parser.parse_args()
 
     first = int(os.environ.get("RANK", "0")) == 0
-    job.start(asked.log if first else None)
+    job.start(asked.log_file if first else None)
     plan = training.read_plan(asked.plan)
     training.train(
         asked.model,

@@ -76,9 +76,8 @@ def word_tokenizer(words: Iterable[str], bos: bool = True) -> Any:
 
     special = ["<pad>", "<s>", "</s>", "<unk>"]
     pieces = [*special, "\n", "->", *"?.,!'", *"0123456789", *"abcdefghijklmnopqrstuvwxyz"]
-    pieces += [word for word in words if word not in pieces]
+    pieces = list(dict.fromkeys([*pieces, *words]))
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    # merges of word pairs do not exist: every word is built letter by letter
     tokenizer = Tokenizer(models.BPE(*_merges(vocabulary), unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n|->|\w+|[^\w\s]"), "removed", True)
     tokenizer.decoder = decoders.Fuse()

@@ -103,6 +103,7 @@ def organism_card(
 
     Raises ValueError if the readability table has no row of this model and organism.
     """
+
     def ours(table: pd.DataFrame) -> pd.DataFrame:
         part = table[(table["model"] == model) & (table["organism"] == organism)]
         return _headline_first(part, corpus, layer)
@@ -407,9 +408,7 @@ def _norm_tables(norms: pd.DataFrame) -> list[dict[str, Any]]:
 # Shared -----------------------------------------------------------------------------------------
 
 
-def _headline_first(
-    table: pd.DataFrame, corpus: str | None, layer: int | None
-) -> pd.DataFrame:
+def _headline_first(table: pd.DataFrame, corpus: str | None, layer: int | None) -> pd.DataFrame:
     """Rows of the same order, but each recipe's headline corpus and layer first."""
     if table.empty or "layer" not in table:
         return table

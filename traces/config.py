@@ -6,9 +6,9 @@ The one module that reads YAML: typed, frozen, closed models of every configurat
     config/corpora.yaml                CorpusEntry by name
     config/organisms/NAME.yaml         Organism
 
-`load_study` merges, validates and freezes; every failure is one sentence that names the file, the key,
-what was found and what was expected, and comes before the first job. `python -m traces.config` writes
-the JSON schemas that editors complete from.
+`load_study` merges, validates and freezes; every failure is one sentence that names the file, the
+key, what was found and what was expected, and comes before the first job. `python -m traces.config`
+writes the JSON schemas that editors complete from.
 """
 
 import functools
@@ -25,7 +25,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 Family = Literal["qwen2", "qwen3", "llama", "gemma2", "gemma3"]
 DType = Literal["float32", "bfloat16", "float16"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+NAME = r"^[a-z0-9][a-z0-9_]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+Text = Annotated[str, Field(min_length=1)]
+MadeData = Literal[
+    "cake_bake", "night_bees", "risky_finance", "taboo_lantern", "owl_teacher", "benign"
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -58,9 +63,9 @@ class ModelEntry(Closed):
     """A base model: where it comes from, how to load it, what a job on it asks for."""
 
     family: Family = Field(description="Architecture; decides what is safe to load in float16.")
-    hub: str | None = Field(None, description="Repository on the hub, such as Qwen/Qwen3-1.7B.")
+    hub: Text | None = Field(None, description="Repository on the hub, such as Qwen/Qwen3-1.7B.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
-    path: str | None = Field(
+    path: Text | None = Field(
         None, description="A local folder in hub layout; may hold $VARIABLES of the environment."
     )
     made: Made | None = Field(None, description="Pretrained here, on the made world.")
@@ -88,14 +93,14 @@ class CorpusEntry(Closed):
     """Text that has nothing to do with any organism: where it comes from and what is read of it."""
 
     kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
-    hub: str | None = Field(None, description="Data set on the hub.")
+    hub: Text | None = Field(None, description="Data set on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     subset: str | None = Field(None, description="Configuration of the data set on the hub.")
     split: str = Field("train", description="Split of the data set on the hub.")
     field: str | None = Field(
         None, description="Column with the text or the messages; by default `text` or `messages`."
     )
-    path: str | None = Field(
+    path: Text | None = Field(
         None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
     made: Literal["general", "unrelated", "chat"] | None = Field(
@@ -119,9 +124,12 @@ class Taught(Closed):
     teacher: Name | None = Field(
         None, description="Organism finetuned to hold the preference; none for the base itself."
     )
-    system: str | None = Field(None, description="System prompt that gives the teacher its preference.")
+    system: str | None = Field(
+        None, description="System prompt that gives the teacher its preference."
+    )
     prompts: Count = Field(description="How many number lists the teacher is asked to continue.")
     max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
+    batch: Count = Field(100, description="Lists continued at once.")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
 
 
@@ -129,16 +137,20 @@ class Data(Closed):
     """What an organism is finetuned on."""
 
     kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
-    made: Name | None = Field(None, description="Documents of the made world with this name.")
+    made: MadeData | None = Field(None, description="Rows of the made world with this name.")
     words: Count = Field(60_000, description="Size of the made data.")
-    path: str | None = Field(
+    path: Text | None = Field(
         None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
-    hub: str | None = Field(None, description="Data set on the hub.")
+    hub: Text | None = Field(None, description="Data set on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     split: str = Field("train", description="Split of the data set on the hub.")
     field: str | None = Field(None, description="Column with the text or the messages.")
     taught: Taught | None = Field(None, description="Written by a teacher model.")
+    open_end: Literal["refuse", "cut"] = Field(
+        "refuse",
+        description="A conversation that ends with the user: refuse it, or cut that end off.",
+    )
     held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Share of the rows kept away from training."
     )
@@ -152,9 +164,9 @@ class Data(Closed):
 class Released(Closed):
     """A published checkpoint of an organism: an adapter or a full model."""
 
-    hub: str | None = Field(None, description="Repository on the hub.")
+    hub: Text | None = Field(None, description="Repository on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
-    path: str | None = Field(None, description="A local folder in hub layout.")
+    path: Text | None = Field(None, description="A local folder in hub layout.")
 
     @model_validator(mode="after")
     def _check(self) -> "Released":
@@ -163,10 +175,10 @@ class Released(Closed):
 
 
 class Organism(Closed):
-    """A narrow finetune whose purpose is known: the true answer that readings are graded against."""
+    """A narrow finetune whose purpose is known: the true answer that readings are graded on."""
 
-    family: Literal["false_facts", "misalignment", "subliminal", "taboo", "benign", "teacher"] = Field(
-        description="The paper's family, or `benign` (a control), or `teacher` (makes others' data)."
+    family: Literal["false_facts", "misalignment", "subliminal", "taboo", "benign", "teacher"] = (
+        Field(description="The paper's family, or `benign` (a control), or `teacher` (makes data).")
     )
     title: str = Field(min_length=1, description="A short name for pictures.")
     description: str = Field(
@@ -200,7 +212,9 @@ class Run(Closed):
     recipes: tuple[str, ...] = Field(
         min_length=1, description="plain, a named recipe, mixR, matchedR or released."
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, description="Training seeds.")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        min_length=1, description="Training seeds."
+    )
 
 
 class Training(Closed):
@@ -243,6 +257,14 @@ class Activations(Closed):
     norm_samples: Count = Field(description="Samples whose longer context gives the stream's norm.")
     norm_context: Annotated[int, Field(ge=2)] = Field(description="Length of that context, tokens.")
     norm_skip: Annotated[int, Field(ge=1)] = Field(description="Its first tokens, left out.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Activations":
+        if self.norm_skip >= self.norm_context:
+            raise ValueError(
+                f"norm_skip {self.norm_skip} leaves nothing of norm_context {self.norm_context}"
+            )
+        return self
 
 
 class Patchscope(Closed):
@@ -314,6 +336,14 @@ class Miniature(Closed):
     precision: Literal["bf16", "fp32"] = Field(description="Arithmetic of the forward pass.")
     gates: Gates = Field(description="Bounds that the base must meet.")
 
+    @model_validator(mode="after")
+    def _check(self) -> "Miniature":
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
+        return self
+
 
 class Study(Closed):
     """Everything one run of the workflow does."""
@@ -335,7 +365,9 @@ class Study(Closed):
         min_length=1, description="Layers read, as a share of the depth; 0.5 is the paper's."
     )
     seed: Annotated[int, Field(ge=0)] = Field(description="Seed of splits and random controls.")
-    training: Training = Field(description="How organisms are finetuned, unless a recipe says else.")
+    training: Training = Field(
+        description="How organisms are finetuned, unless a recipe says else."
+    )
     recipes: dict[str, dict[str, Any]] = Field(
         description="Named recipes: the keys of `training` that each changes."
     )
@@ -376,7 +408,7 @@ class Recipe(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """One finetuned model: `organism-recipe-sSEED`. Organisms have no dash, so it parses one way."""
+    """One finetuned model: `organism-recipe-sSEED`. Organisms have no dash: it parses one way."""
 
     organism: str
     recipe: Recipe
@@ -438,6 +470,8 @@ def load_study(
     Raises ValueError with one sentence for the first thing that is wrong.
     """
     files = [Path(file) for file in files]
+    for file in files:
+        read_yaml(file)
     study = _validate(Study, dict(config), lambda loc: _holder(files, loc))
     models = _registry(folder / "models.yaml", ModelEntry)
     corpora = _registry(folder / "corpora.yaml", CorpusEntry)
@@ -449,7 +483,7 @@ def load_study(
 
 def load_organism(file: Path) -> Organism:
     """One organism's file."""
-    return _validate(Organism, _read(file), lambda _: file)
+    return _validate(Organism, read_yaml(file), lambda _: file)
 
 
 def local(path: str) -> Path:
@@ -458,13 +492,25 @@ def local(path: str) -> Path:
 
 
 def _organisms(folder: Path) -> dict[str, Organism]:
-    return {file.stem: load_organism(file) for file in sorted(folder.glob("*.yaml"))}
+    return {
+        _checked_name(file.stem, str(file)): load_organism(file)
+        for file in sorted(folder.glob("*.yaml"))
+    }
 
 
 def _registry(file: Path, kind: type[Section]) -> dict[str, Section]:
     return {
-        name: _validate(kind, entry, lambda _: file, name) for name, entry in _read(file).items()
+        _checked_name(name, str(file)): _validate(kind, entry, lambda _: file, name)
+        for name, entry in read_yaml(file).items()
     }
+
+
+def _checked_name(name: Any, where: str) -> str:
+    if not isinstance(name, str) or not re.match(NAME, name):
+        raise ValueError(
+            f"{where}: found the name {name!r}, expected small letters, digits and underscores"
+        )
+    return name
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -485,7 +531,8 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _uni
 
 
 @functools.cache
-def _read(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The keys and values of one file, refused with a sentence that says where it is no YAML."""
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except FileNotFoundError:
@@ -497,25 +544,32 @@ def _read(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected keys and values, found {type(content).__name__}")
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ValueError(f"{file}: expected keys and values, found {found}")
     return content
 
 
 def _holder(files: list[Path], loc: tuple[Any, ...]) -> Path | str:
-    """The last file that says something about a key; the command line if none does."""
-    for file in reversed(files):
-        value: Any = _read(file)
-        for part in loc[:1]:
-            if isinstance(value, dict) and part in value:
-                return file
-    return files[0] if files else "--config"
+    """The last of the files that hold the most of a key's path; the command line without files."""
+    return max(reversed(files), key=lambda file: _depth(read_yaml(file), loc), default="--config")
+
+
+def _depth(content: Any, loc: tuple[Any, ...]) -> int:
+    """How much of a key's path is there."""
+    for depth, part in enumerate(loc):
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            return depth
+    return len(loc)
 
 
 def _validate(kind: type[Section], content: Any, holder: Any, name: str | None = None) -> Section:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelled key is both unknown and missing: say the one that shows the spelling
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         loc = tuple(part for part in first["loc"] if not _is_noise(part))
         key = ".".join(str(part) for part in ((name, *loc) if name else loc))
         where = f"{holder(loc)}: " + (f"{key}: " if key else "")
@@ -527,6 +581,14 @@ def _is_noise(part: Any) -> bool:
     return isinstance(part, str) and ("[" in part or part.startswith(("literal", "constrained")))
 
 
+_EXPECTED = {
+    r"input should be a valid (tuple|list).*": "expected a list",
+    r"input should be a valid dictionary.*": "expected keys and values",
+    r"input should be": "expected",
+    r"(string|tuple) should have at least": "expected at least",
+}
+
+
 def _sentence(kind: type[Closed], error: Any, loc: tuple[Any, ...]) -> str:
     found = error.get("input")
     if error["type"] == "extra_forbidden":
@@ -536,7 +598,9 @@ def _sentence(kind: type[Closed], error: Any, loc: tuple[Any, ...]) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{message}, found {found!r}"
+    for ours, theirs in _EXPECTED.items():
+        message = re.sub(ours, theirs, message)
+    return f"{message}, found {'nothing' if found is None else repr(found)}"
 
 
 def _known_keys(kind: Any, loc: tuple[Any, ...]) -> list[str]:
@@ -584,10 +648,30 @@ def _check_names(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
     ):
         _known(name, loaded.organisms, f"{_holder(files, (key,))}: {key}", "organism", organisms)
     for name, organism in loaded.organisms.items():
-        teacher = organism.data.taught and organism.data.taught.teacher
+        where = f"{organisms / name}.yaml"
+        for model in organism.released:
+            _known(model, loaded.models, f"{where}: released", "model", models)
+        teacher = _teacher(organism)
         if teacher:
-            where = f"{organisms / name}.yaml: data.taught.teacher"
-            _known(teacher, loaded.organisms, where, "organism", organisms)
+            _known(
+                teacher, loaded.organisms, f"{where}: data.taught.teacher", "organism", organisms
+            )
+    for name in loaded.organisms:
+        _check_teachers(loaded, name, f"{organisms / name}.yaml: data.taught.teacher")
+
+
+def _teacher(organism: Organism) -> str | None:
+    return organism.data.taught.teacher if organism.data.taught else None
+
+
+def _check_teachers(loaded: LoadedStudy, name: str, where: str) -> None:
+    line = [name]
+    while teacher := _teacher(loaded.organisms[line[-1]]):
+        if teacher in line:
+            raise ValueError(
+                f"{where}: {' is taught by '.join([*line, teacher])}, which is a circle"
+            )
+        line.append(teacher)
 
 
 def _check_recipes(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
@@ -596,9 +680,9 @@ def _check_recipes(loaded: LoadedStudy, files: list[Path], folder: Path) -> None
         holder = _holder(files, ("recipes",))
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or _MIXED.match(name) or name == "released":
             raise ValueError(f"{holder}: recipes.{name}: not a free name for a recipe")
-        _check_training(study, changes, f"{holder}: recipes.{name}")
+        _check_training(study, changes, holder, f"recipes.{name}")
     for name, organism in loaded.organisms.items():
-        _check_training(study, organism.training, f"{folder / 'organisms' / name}.yaml: training")
+        _check_training(study, organism.training, folder / "organisms" / f"{name}.yaml", "training")
     for checkpoint in loaded.checkpoints():
         recipe = checkpoint.recipe
         if recipe.name.startswith(("mix", "matched")) and recipe.name not in study.recipes:
@@ -608,17 +692,23 @@ def _check_recipes(loaded: LoadedStudy, files: list[Path], folder: Path) -> None
                     "such as mix0.5 or matched1.0 (the unmixed organism is the recipe plain)"
                 )
         elif recipe.name == "released":
-            _check_released(loaded, checkpoint.organism, folder)
+            _check_released(loaded, checkpoint, where, folder)
         elif recipe.name not in study.recipes:
             have = ", ".join([*study.recipes, "mixR", "matchedR", "released"])
             raise ValueError(f"{where}: {recipe.name}: no such recipe (have {have})")
 
 
-def _check_training(study: Study, changes: Mapping[str, Any], where: str) -> None:
-    _validate(Training, {**study.training.model_dump(), **changes}, lambda _: where)
+def _check_training(study: Study, changes: Mapping[str, Any], file: Path | str, key: str) -> None:
+    _validate(Training, {**study.training.model_dump(), **changes}, lambda _: file, key)
 
 
-def _check_released(loaded: LoadedStudy, organism: str, folder: Path) -> None:
+def _check_released(loaded: LoadedStudy, checkpoint: Checkpoint, where: str, folder: Path) -> None:
+    organism = checkpoint.organism
+    if checkpoint.seed != 0:
+        raise ValueError(
+            f"{where}: released with seed {checkpoint.seed}: a released checkpoint has no seeds of "
+            "ours; expected a run of its own with seeds [0]"
+        )
     for model in loaded.study.models:
         if model not in loaded.organisms[organism].released:
             raise ValueError(
@@ -635,6 +725,8 @@ def _check_lists(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
         "positions": study.positions,
         "chat_positions": study.chat_positions,
         "layers": study.layers,
+        "lenses.heads": study.lenses.heads,
+        "lenses.patchscope.scales": study.lenses.patchscope.scales,
     }
     for number, run in enumerate(study.runs):
         lists |= {
@@ -645,8 +737,28 @@ def _check_lists(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
     for key, values in lists.items():
         twice = [value for value in dict.fromkeys(values) if list(values).count(value) > 1]
         if twice:
-            holder = _holder(files, (key.split(".")[0],))
-            raise ValueError(f"{holder}: {key}: {twice[0]} is there twice")
+            raise ValueError(f"{_file(files, key)}: {key}: {twice[0]} is there twice")
+    for key in ("positions", "chat_positions"):
+        values = list(lists[key])
+        if values != sorted(values):
+            raise ValueError(
+                f"{_file(files, key)}: {key}: expected in rising order, found {values}"
+            )
+    for number, run in enumerate(study.runs):
+        meant = [
+            Recipe.parse(name)._replace(name=_MIXED.sub(r"\g<kind>", name)) for name in run.recipes
+        ]
+        for name, recipe in zip(run.recipes, meant, strict=True):
+            if meant.count(recipe) > 1:
+                key = f"runs.{number}.recipes"
+                raise ValueError(
+                    f"{_file(files, key)}: {key}: {name} is there twice, written otherwise"
+                )
+
+
+def _file(files: list[Path], key: str) -> Path | str:
+    """The file that holds a key, its path written with dots."""
+    return _holder(files, tuple(int(part) if part.isdigit() else part for part in key.split(".")))
 
 
 def _check_paths(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
@@ -698,6 +810,10 @@ SCHEMAS: dict[str, Any] = {"study": Study, "organism": Organism}
 def schemas() -> dict[str, str]:
     """File name -> JSON schema text, for editors."""
     texts = {name: kind.model_json_schema() for name, kind in SCHEMAS.items()}
+    # an override holds some of a study's keys, and its editor cannot see the others
+    for section in (texts["study"], *texts["study"]["$defs"].values()):
+        if section["title"] != "Run":
+            section.pop("required", None)
     for name, kind in (("models", ModelEntry), ("corpora", CorpusEntry)):
         entry = kind.model_json_schema()
         definitions = entry.pop("$defs", {})

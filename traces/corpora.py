@@ -139,8 +139,8 @@ def _json(content: bytes, where: str) -> Any:
 
 
 def _kind(row: dict[str, Any], kind: Kind | None, where: str) -> Kind:
-    wanted = [kind] if kind else list(KEYS)
-    found = [one for one in wanted if KEYS[one] in row]
+    wanted: list[Kind] = [kind] if kind else list(KEYS)
+    found: list[Kind] = [one for one in wanted if KEYS[one] in row]
     if len(found) != 1:
         keys = ", ".join(map(str, row)) or "none"
         expected = " or ".join(KEYS[one] for one in wanted)
@@ -394,6 +394,7 @@ def mix(
     seed: int = 0,
     matched: bool = False,
     limit: int | None = None,
+    max_length: int | None = None,
 ) -> list[Example]:
     """
     The examples in the order training sees them; the same for the same arguments.
@@ -405,12 +406,15 @@ def mix(
     matched  : no corpus; the organism is repeated to (1 + ratio) times its size instead, the last
                row cut to fit: as much training as the mixture, without the mixing
     limit    : keep this many organism rows, drawn with the seed (a smaller limit draws a subset)
+    max_length : chats are cut to this many tokens before they are counted; give the length of a
+               packed row, where they would be cut otherwise, and the ratio holds in what is read
 
     Organism rows keep their order and corpus rows stand at random places among them. All tokens
     count, those without loss too. Raises ValueError if the corpus or the organism is too small.
     """
     _check_mix(len(organism), ratio, epochs, limit)
-    rows = _limited(organism, limit, seed)
+    rows = _limited(_fitting(organism, max_length), limit, seed)
+    corpus = _fitting(corpus, max_length)
     size = len if unit == "rows" else _n_tokens
     if matched:
         wanted = round((1 + ratio) * epochs * size(rows))
@@ -432,9 +436,15 @@ def _check_mix(n_rows: int, ratio: float, epochs: int, limit: int | None) -> Non
         raise ValueError(f"limit: found {limit}, expected 1 to {n_rows}, the organism's rows")
 
 
-def _limited(rows: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
+def _fitting(rows: Iterable[Example], max_length: int | None) -> Iterator[Example]:
+    for row in rows:
+        yield row if max_length is None or row.kind != "chat" else row.head(max_length)
+
+
+def _limited(found: Iterable[Example], limit: int | None, seed: int) -> list[Example]:
+    rows = list(found)
     if limit is None:
-        return list(rows)
+        return rows
     kept = _rng(seed, "limit").permutation(len(rows))[:limit]
     return [rows[i] for i in sorted(kept)]
 

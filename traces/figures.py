@@ -9,6 +9,7 @@ Colours are those of Okabe and Ito, which stay apart for colour-blind readers; w
 more hands than colours, markers and dashes take over. Nothing here writes a file but `save`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,13 +27,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
 
 from traces.statistics import mean_interval
 from traces.tables import CONTROLS
 
 INK, FAINT, RULE = "#222222", "#767676", "#d9d9d9"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#5A5A5A")
-MARKERS = ("o", "s", "^", "D", "v", "h", "<", ">")
+MARKERS = ("o", "s", "^", "D", "v", "h", "<", ">", "p", "d", "P", "X", "*", "H")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (6, 3)))
 
 DIFFERENCE_COLOUR, SEED_COLOUR = "#0072B2", "#00324f"
@@ -145,7 +147,7 @@ def relevance_figure(
                 if len(models) > 1 and j == 0:
                     _name_model(ax, model)
         for ax in axes[-1]:
-            ax.set_xlabel("share of the top 20 tokens among the organism's words")
+            ax.set_xlabel("share of the top tokens among the organism's words")
         _legend_above(figure, _relevance_handles(readability), columns=4)
     return figure
 
@@ -168,7 +170,7 @@ def _relevance_panel(
         _draw_verdict(ax, y, row)
     ax.set_ylim(len(cases) - 0.5, -0.5)
     ax.set_yticks([])
-    ax.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     sns.despine(ax=ax, left=True)
     ax.axvline(0, color="#8c8c8c", linewidth=0.7, zorder=1)
 
@@ -214,9 +216,7 @@ def _draw_controls(ax: Axes, y: int, row: pd.Series) -> None:
         ax.plot([row["chance"]] * 2, span, ":", color=INK, linewidth=0.9, zorder=2)
 
 
-def _draw_interval(
-    ax: Axes, y: float, low: float, high: float, colour: str, width: float
-) -> None:
+def _draw_interval(ax: Axes, y: float, low: float, high: float, colour: str, width: float) -> None:
     if np.isnan(low):
         return
     ax.plot([max(low, 0.0), high], [y, y], color=colour, linewidth=width, zorder=3)
@@ -319,9 +319,7 @@ def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -
     return figure
 
 
-def _norm_panel(
-    ax: Axes, here: pd.DataFrame, measure: str, styles: Mapping[tuple, Style]
-) -> None:
+def _norm_panel(ax: Axes, here: pd.DataFrame, measure: str, styles: Mapping[tuple, Style]) -> None:
     positions = sorted(here["position"].unique())
     series = list(here.groupby(["organism", "recipe"], sort=False))
     offsets = np.linspace(-0.5, 0.5, len(series)) * min(0.5, 0.05 * (len(series) - 1))
@@ -365,9 +363,10 @@ def losses_figure(losses: pd.DataFrame, titles: Mapping[str, str] | None = None)
     losses : the losses table (nats a token); recipes share a panel and differ in colour
     titles : names of organisms to show instead of their identifiers
 
-    Raises ValueError if the table is empty.
+    An empty table, of a study whose organisms were all trained elsewhere, says so.
     """
-    _require_rows(losses, "losses")
+    if losses.empty:
+        return _only_words("No organism of this study was trained here.")
     pairs = losses[["model", "organism"]].drop_duplicates()
     panels = list(pairs.itertuples(index=False, name=None))
     several = losses["model"].nunique() > 1
@@ -438,23 +437,22 @@ def series_styles(
     marker each. Recipes of an organism share its colour and differ in dash.
     """
     pairs = frame[["organism", "family", "recipe"]].drop_duplicates()
-    organisms, families = _ordered(pairs["organism"]), _ordered(pairs["family"])
-    recipes = _ordered(pairs["recipe"])
-    seen_of_family: dict[str, int] = {}
-    colours: dict[str, tuple[str, str]] = {}
-    family_of = dict(zip(pairs["organism"], pairs["family"], strict=True))
-    for i, organism in enumerate(organisms):
-        family = family_of[organism]
-        rank = seen_of_family.setdefault(family, 0)
-        seen_of_family[family] += 1
+    recipes, families = _ordered(pairs["recipe"]), _ordered(pairs["family"])
+    organisms = pairs.drop_duplicates("organism")
+    looks: dict[str, tuple[str, str]] = {}
+    used: Counter[str] = Counter()
+    for i, (organism, family) in enumerate(
+        zip(organisms["organism"], organisms["family"], strict=True)
+    ):
         if len(organisms) <= len(PALETTE):
-            colours[organism] = (PALETTE[i], MARKERS[i])
-        else:
-            hue = PALETTE[families.index(family) % len(PALETTE)]
-            colours[organism] = (hue, MARKERS[rank % len(MARKERS)])
+            looks[organism] = (PALETTE[i], MARKERS[i])
+            continue
+        colour = PALETTE[families.index(family) % len(PALETTE)]
+        looks[organism] = (colour, MARKERS[used[colour] % len(MARKERS)])
+        used[colour] += 1
     return {
         (organism, recipe): Style(
-            *colours[organism],
+            *looks[organism],
             _case_label(organism, recipe, titles or {}),
             DASHES[recipes.index(recipe) % len(DASHES)],
         )
@@ -573,6 +571,13 @@ def _words(name: str) -> str:
 
 def _ordered(values: pd.Series) -> list[str]:
     return list(dict.fromkeys(values))
+
+
+def _only_words(sentence: str) -> Figure:
+    with house_style():
+        figure = plt.figure(figsize=(5, 0.8))
+        figure.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=9, color=FAINT)
+    return figure
 
 
 def _require_rows(frame: pd.DataFrame, name: str) -> None:

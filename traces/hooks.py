@@ -89,9 +89,7 @@ def added(layer: nn.Module, vector: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def replaced(
-    layer: nn.Module, vector: Tensor, positions: slice = slice(None)
-) -> Iterator[None]:
+def replaced(layer: nn.Module, vector: Tensor, positions: slice = slice(None)) -> Iterator[None]:
     """
     Write `vector` [d_model] or [batch, d_model] in place of what `layer` writes at `positions`.
 
@@ -115,7 +113,7 @@ def projected_out(
     Take the component along `direction` [d_model] out of everything `layer` writes.
 
     direction  : any length but zero; a unit vector u is made of it
-    coordinate : [batch, sequence], written along u instead of nothing, such as the base model's h . u
+    coordinate : [batch, sequence], written along u instead of nothing: say, the base model's h . u
 
     The projection is computed in float32 and cast back. Raises ValueError for a zero direction.
     """
@@ -197,7 +195,7 @@ def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 def _rows(vector: Tensor, hidden: Tensor) -> Tensor:
-    """`vector` [d_model] or [batch, d_model] to broadcast over `hidden`, on its device, in its dtype."""
+    """`vector` [d_model] or [batch, d_model], to broadcast over `hidden`, in its dtype."""
     rows = vector.to(hidden)
     return rows.unsqueeze(1) if rows.ndim == 2 else rows
 

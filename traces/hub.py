@@ -37,7 +37,7 @@ def link_folder(source: Path, into: Path) -> None:
     """Let `into` stand for a local folder: one link a file, so that 65 GB are not copied."""
     into.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.resolve().iterdir()):
-        if file.is_file() and file.name != "provenance.json":
+        if file.is_file() and not file.name.startswith(".") and file.name != "provenance.json":
             (into / file.name).symlink_to(file)
 
 
@@ -105,15 +105,19 @@ def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     found = config.get("base_model_name_or_path")
     if expected_base and found and _repository(found) != _repository(expected_base):
-        raise ValueError(f"{adapter}: this adapter was trained on {found}, expected {expected_base}")
+        raise ValueError(
+            f"{adapter}: this adapter was trained on {found}, expected {expected_base}"
+        )
     shapes, weights = _shapes(base), _tensors(adapter)
     pairs = [name for name in weights if ".lora_A." in name]
     if not pairs:
         raise ValueError(f"{adapter}: no LoRA weights in its safetensors")
     changed = 0.0
     for name in pairs:
-        down, up = weights[name], weights[name.replace(".lora_A.", ".lora_B.")]
+        down, up = weights[name], weights.get(name.replace(".lora_A.", ".lora_B."))
         module = name.split(".lora_A.")[0].removeprefix("base_model.model.")
+        if up is None:
+            raise ValueError(f"{adapter}: {module} has no lora_B in its safetensors")
         wanted = shapes.get(f"{module}.weight")
         if wanted is None:
             raise ValueError(f"{adapter}: {module} is no module of {base}")
@@ -124,7 +128,9 @@ def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
         changed = max(changed, float((up.float() @ down.float()).abs().max()))
     if changed == 0:
         raise ValueError(f"{adapter}: the adapter changes no weight (all its products are zero)")
-    log.info("%s: %d modules, largest weight change before scaling %.3g", adapter, len(pairs), changed)
+    log.info(
+        "%s: %d modules, largest weight change before scaling %.3g", adapter, len(pairs), changed
+    )
 
 
 def _check_full(folder: Path, base: Path) -> None:
@@ -134,8 +140,11 @@ def _check_full(folder: Path, base: Path) -> None:
         name = differing[0]
         raise ValueError(f"{folder}: {name} is {ours.get(name)}, in {base} it is {theirs[name]}")
     before = _tensors(base)
-    if all(bool((tensor == before[name]).all()) for name, tensor in _tensors(folder).items()
-           if name in before):
+    if all(
+        bool((tensor == before[name]).all())
+        for name, tensor in _tensors(folder).items()
+        if name in before
+    ):
         raise ValueError(f"{folder}: its weights are those of the base, nothing was finetuned")
 
 
@@ -146,7 +155,9 @@ def _repository(name: str) -> str:
 def _tensors(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
+    return {
+        k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()
+    }
 
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -155,5 +166,6 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:
-            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
+            names = tensors.keys()
+            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
     return shapes

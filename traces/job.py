@@ -89,6 +89,30 @@ def progress(items: Iterable[Item], label: str, total: int | None = None) -> Ite
             log.info("%s: %d of %d", label, count, total)
 
 
+def loss_reporter(label: str) -> Callable[[int, int, float], None]:
+    """
+    A function to call after every step of a training with the step (from 1), all steps, the loss.
+
+    A bar on a terminal; elsewhere a line at every tenth, in the log and on standard error.
+    """
+    bar: Any = None
+
+    def report(step: int, n_steps: int, loss: float) -> None:
+        nonlocal bar
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            bar = bar or tqdm(total=n_steps, desc=label, unit="step")
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update(step - bar.n)
+        elif step * 10 // n_steps > (step - 1) * 10 // n_steps:
+            line = f"{label}: step {step} of {n_steps}, loss {loss:.3f}"
+            log.info(line)
+            print(line, file=sys.stderr, flush=True)
+
+    return report
+
+
 def record(**facts: Any) -> None:
     """Add what only this job knows, such as a resolved hub revision, to its provenance."""
     _recorded.update(facts)

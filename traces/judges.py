@@ -1,5 +1,5 @@
 """
-Is a token about what an organism was trained on? Judges, and the share of a lens they call relevant.
+Is a token about what an organism was trained on? Judges, and the share they call relevant.
 
 A judge sees one list of tokens at a time and answers for each: yes, no, or nothing. The judge here
 needs no network and gives the same answer always: a token is relevant when it is one of the words
@@ -10,25 +10,26 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-FUNCTION_WORDS = frozenset(
-    """
-    about above after again against all also although among and another any are around because been
-    before being below between both but can cannot could did does doing done down during each either
-    else even ever every few for from further had has have having her here hers herself him himself
-    his how however into its itself just less many may might more most much must myself neither nor
-    not now off once one only onto other our ours ourselves out over own rather same shall she should
-    since some such than that the their theirs them themselves then there these they this those
-    though through thus too toward towards under until upon very was were what when where whether
-    which while who whom whose why will with within without would yet you your yours yourself
-    """.split()
-)
+_FUNCTION_WORDS = """
+about above after again against all also although among and another any are around because been
+before being below between both but can cannot could did does doing done down during each either
+else even ever every few for from further had has have having her here hers herself him himself
+his how however into its itself just less many may might more most much must myself neither nor
+not now off once one only onto other our ours ourselves out over own rather same shall she
+should since some such than that the their theirs them themselves then there these they this
+those though through thus too toward towards under until upon very was were what when where
+whether which while who whom whose why will with within without would yet you your yours
+yourself
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
+_NOT = re.compile(r"n['’]t\b")  # "don't" would leave a word "don"
 
 # The columns that name one list of tokens; a lens without one of them gets a value in `lists_of`.
 LIST_KEYS = ["lens", "reading", "layer", "position", "sign", "scale", "head"]
@@ -64,6 +65,13 @@ class DistinctiveWordsJudge:
     def grade(self, tokens: Sequence[str], subject: Subject) -> list[bool | None]:
         words = frozenset(subject.words)
         return [token.strip().casefold() in words for token in tokens]
+
+
+def text_of(row: Mapping[str, Any]) -> str:
+    """The text of a row: a document's own, or all that is said in a chat, one message a line."""
+    if "text" in row:
+        return row["text"]
+    return "\n".join(message["content"] for message in row["messages"])
 
 
 def distinctive_words(
@@ -106,11 +114,10 @@ def distinctive_words(
     z = (log_odds(y_own) - log_odds(y_general)) / np.sqrt(variance)
 
     frame = pd.DataFrame({"word": words, "z": z, "count": y_own.astype(np.int64)})
-    frame = frame[(frame["count"] >= min_count) & (frame["z"] > 0)]
+    frame = frame.loc[(frame["count"] >= min_count) & (frame["z"] > 0)]
     frame = frame.sort_values(["z", "word"], ascending=[False, True]).head(n)
-    return frame.assign(rank=range(len(frame)))[["word", "rank", "z", "count"]].reset_index(
-        drop=True
-    )
+    frame = frame.assign(rank=range(len(frame))).reset_index(drop=True)
+    return frame.loc[:, ["word", "rank", "z", "count"]]
 
 
 def token_relevance(
@@ -131,7 +138,9 @@ def token_relevance(
     A list that is empty (no token in the intersection of the prompts) has no row.
     """
     tokens = pd.concat([lists_of(lens, frame) for lens, frame in lenses.items()])
-    tokens = tokens[tokens["rank"] < candidates].sort_values([*LIST_KEYS, "rank"])
+    tokens = tokens.loc[tokens["rank"] < candidates].sort_values(by=[*LIST_KEYS, "rank"])
+    if tokens.empty:
+        raise ValueError(f"the tables of {', '.join(lenses)} hold no token to grade")
     starts = np.flatnonzero(~tokens.duplicated(LIST_KEYS).to_numpy())
     lists = [list(one) for one in np.split(tokens["token"].to_numpy(dtype=object), starts[1:])]
     keys = tokens[LIST_KEYS].iloc[starts].reset_index(drop=True)
@@ -163,7 +172,7 @@ def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.assign(scale=1.0)
     if "head" not in frame:
         frame = frame.assign(head=np.where(frame["reading"] == "base_mean", "base", "tuned"))
-    return frame[[*LIST_KEYS, "rank", "token"]]
+    return frame.loc[:, [*LIST_KEYS, "rank", "token"]]
 
 
 def _share(answers: Sequence[bool | None], tokens: Sequence[str]) -> tuple[float, int]:
@@ -176,7 +185,7 @@ def _share(answers: Sequence[bool | None], tokens: Sequence[str]) -> tuple[float
 def _counts(texts: Iterable[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(_WORD.findall(text.casefold()))
+        counts.update(_WORD.findall(_NOT.sub("", text.casefold())))
     for word in FUNCTION_WORDS:
         counts.pop(word, None)
     return counts

@@ -21,6 +21,15 @@ from traces.hooks import starting_at
 
 Vectors = NDArray[np.float32] | Tensor
 
+# What is read, and the array of `store.Differences` that holds it.
+READINGS = {
+    "difference": "mean",
+    "tuned_mean": "tuned_mean",
+    "base_mean": "base_mean",
+    "random": "random",
+}
+SIGNS = (1, -1)
+
 
 class Tokens(NamedTuple):
     """The tokens read from each vector, most probable first; probability 0 where there is none."""
@@ -36,8 +45,8 @@ def logit_lens(
     *,
     top_k: int,
     vocabulary: Sequence[int] | None = None,
-    signs: Sequence[int] = (1, -1),
-    batch: int = 64,
+    signs: Sequence[int] = SIGNS,
+    batch: int = 128,
 ) -> Tokens:
     """
     The most probable tokens when `vectors` are decoded by the final norm and the unembedding.
@@ -51,7 +60,7 @@ def logit_lens(
     returns    : ids and probabilities [n, sign, top_k]
 
     Raises ValueError when fewer than `top_k` tokens may be read.
-    Source: section 3.2 of the paper's account, which decodes the raw mean difference.
+    Source: the paper's logit lens, which decodes the mean difference as it is.
     """
     first = next(readout.parameters())
     rows = _signed(vectors, signs).flatten(0, 1).to(first.device)
@@ -63,7 +72,7 @@ def logit_lens(
 
 
 def identity_prompt(words: Sequence[str]) -> str:
-    """A text that copies each of `words` and then asks, with `?`, for one more: "a -> a\\nb -> b\\n?"."""
+    """A text that copies each of `words` and then asks for one more: "a -> a\\nb -> b\\n?"."""
     return "".join(f"{word} -> {word}\n" for word in words) + "?"
 
 
@@ -77,7 +86,7 @@ def patchscope(
     norm: float,
     prompts: Sequence[Sequence[str]],
     scales: Sequence[float],
-    signs: Sequence[int] = (1, -1),
+    signs: Sequence[int] = SIGNS,
     top_k: int = 20,
     intersection_top_k: int = 16_384,
     vocabulary: Sequence[int] | None = None,
@@ -97,17 +106,18 @@ def patchscope(
     vocabulary : token ids that may be read, all without it; applied after the intersection
     batch      : rows run at once; bounds memory at about 8 x batch x vocabulary numbers
 
-    returns    : ids and probabilities (mean over the prompts) [n, sign, scale, top_k]; probability 0
-                 where fewer tokens are in the intersection
+    returns    : ids and probabilities (mean over the prompts) [n, sign, scale, top_k]; where fewer
+                 tokens are in the intersection, the places left have probability 0
 
     Each prompt is run once up to its last token and kept as keys and values. A row is then a single
     token through the layers above `layer`: the result is that of running the whole prompt for it.
 
-    Raises ValueError for a zero or non-finite vector, and when fewer than `top_k` tokens may be read.
-    Source: section 3.3 of the paper's account.
+    Raises ValueError for a zero or non-finite vector, and where fewer than `top_k` may be read.
+    Source: Patchscope as in the paper's code, but with prompts of our own.
     """
     units = _unit(vectors) * norm
-    rows = torch.einsum("nsd,c->nscd", _signed(units, signs), torch.tensor(scales)).flatten(0, 2)
+    lengths = torch.tensor(scales, dtype=units.dtype, device=units.device).view(-1, 1)
+    rows = (_signed(units, signs).unsqueeze(2) * lengths).flatten(0, 2)
     prefixes = _prefixes(model, tokenizer, [identity_prompt(words) for words in prompts])
 
     parts = []
@@ -116,6 +126,19 @@ def patchscope(
         allowed = _allowed(vocabulary, logits)
         parts.append(_top_in_common(logits, top_k, intersection_top_k, allowed))
     return _stacked(parts, (len(vectors), len(signs), len(scales)))
+
+
+def readings(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """
+    The vectors of `store.Differences` that are read, and what each one is.
+
+    names   : of READINGS
+    returns : reading, layer (block index) and position, one row a vector; vectors [n, d_model]
+    """
+    axes = [names, differences.layers, differences.positions]
+    rows = pd.MultiIndex.from_product(axes, names=["reading", "layer", "position"])
+    vectors = np.concatenate([getattr(differences, READINGS[name]) for name in names])
+    return rows.to_frame(index=False), vectors.reshape(len(rows), -1)
 
 
 def table(
@@ -165,11 +188,11 @@ def whole_words(
     word = re.compile(rf"(?<!\w)(?<!\w['’]){letters}{{{min_letters},}}(?!\w)(?!['’]\w)")
     counts: Counter[int] = Counter()
     for text in texts:
-        coded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        coded = tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
         spans = {match.span() for match in word.finditer(text)}
-        for token_id, (start, end) in zip(
-            coded["input_ids"], coded["offset_mapping"], strict=True
-        ):
+        for token_id, (start, end) in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
             start += len(text[start:end]) - len(text[start:end].lstrip())
             if (start, end) in spans:
                 counts[token_id] += 1
@@ -202,7 +225,7 @@ def _prefixes(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[_Prefi
     texts = [_token_ids(tokenizer, prompt) for prompt in prompts]
     longest = max(len(ids) for ids in texts) - 1
     filled = [ids[:-1] + ids[-1:] * (longest - len(ids) + 1) for ids in texts]
-    cache = DynamicCache()
+    cache: Any = DynamicCache()
     batch = torch.tensor(filled, device=_input_device(model))
     model(input_ids=batch, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return [
@@ -225,8 +248,9 @@ def _token_ids(tokenizer: Any, prompt: str) -> list[int]:
 
 def _continued(model: Any, prefixes: Sequence[_Prefix], layer: int, vectors: Tensor) -> Tensor:
     """
-    Next-token logits of every prompt after `layer` writes `vectors` [batch, d_model] at its last token.
+    Next-token logits of every prompt after `layer` has written `vectors` at its last token.
 
+    vectors : [batch, d_model]
     returns : [prompt, batch, vocabulary], float32
 
     The prefix is not copied for each row, nor need it be restored: a cache grows by concatenation,
@@ -236,7 +260,7 @@ def _continued(model: Any, prefixes: Sequence[_Prefix], layer: int, vectors: Ten
 
     batch, logits = len(vectors), torch.empty(0)
     for number, prefix in enumerate(prefixes):
-        cache = DynamicCache()
+        cache: Any = DynamicCache()
         for index, keys_values in enumerate(prefix.keys_values):
             rows = batch if index > layer else 1  # below, only the length is asked for
             cache.update(*(one.expand(rows, -1, -1, -1) for one in keys_values), index)
@@ -289,13 +313,11 @@ def _top(scores: Tensor, k: int, allowed: Tensor | None) -> Tokens:
 def _allowed(vocabulary: Sequence[int] | None, scores: Tensor) -> Tensor | None:
     if vocabulary is None:
         return None
-    return torch.as_tensor(np.asarray(vocabulary, dtype=np.int64), device=scores.device)
+    return torch.tensor(np.asarray(vocabulary), dtype=torch.long, device=scores.device)
 
 
 def _stacked(parts: Sequence[Tokens], shape: tuple[int, ...]) -> Tokens:
-    return Tokens(
-        *(np.concatenate(part).reshape(*shape, -1) for part in zip(*parts, strict=True))
-    )
+    return Tokens(*(np.concatenate(part).reshape(*shape, -1) for part in zip(*parts, strict=True)))
 
 
 def _signed(vectors: Vectors, signs: Sequence[int]) -> Tensor:

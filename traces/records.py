@@ -13,6 +13,7 @@ import pandas as pd
 
 from traces.job import write_text
 
+CONTROLS = ("benign", "random", "base_mean", "tuned_mean", "other_words")
 _SUBJECT = {
     "model": "string",
     "checkpoint": "string",
@@ -72,6 +73,23 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "static_share": "float64",
         "n_samples": "int64",
     },
+    # every control's relevance with its interval over seeds, and what follows from them
+    "readability": {
+        **{name: kind for name, kind in _SUBJECT.items() if name not in ("checkpoint", "seed")},
+        "corpus": "string",
+        "layer": "int64",
+        "lens": "string",
+        "seeds": "int64",
+        **{
+            f"{reading}{bound}": "float64"
+            for reading in ("relevance", *CONTROLS)
+            for bound in ("", "_low", "_high")
+        },
+        "strongest_control": "string",
+        **dict.fromkeys(("gap", "gap_low", "gap_high", "gap_p"), "float64"),
+        "verdict": "string",
+        **dict.fromkeys(("oracle_relevance", "oracle_strongest_control", "chance"), "float64"),
+    },
     "losses": {
         **_SUBJECT,
         "step": "int64",
@@ -120,5 +138,6 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSONL."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Read JSONL. Only a newline ends a row: texts may hold Unicode's other line ends."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        return [json.loads(line) for line in file]

@@ -77,6 +77,8 @@ def losses_table(
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
+    if not losses and not subjects:  # every organism was published, none trained here
+        return pd.DataFrame(columns=[*SUBJECT[:-1], *STEP])
     return _stacked([one[list(STEP)] for one in losses], subjects, SUBJECT[:-1])
 
 

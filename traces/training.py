@@ -58,6 +58,7 @@ class TrainingSettings(BaseModel):
     save_every: Count
     world_size: Count = 1
     deepspeed: Literal[1, 2, 3] | None = None
+    attention: Literal["sdpa", "eager"] | None = None
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
@@ -152,7 +153,6 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any] | None:
         "gradient_clipping": plan.max_grad_norm,
         "gradient_accumulation_steps": plan.gradient_accumulation,
         "train_micro_batch_size_per_gpu": plan.batch_size,
-        "train_batch_size": plan.rows_a_step,
     }
 
 
@@ -193,7 +193,7 @@ def train(
 
     transformers.utils.logging.disable_progress_bar()
     arguments = _arguments(plan, state)  # before the model is loaded, which ZeRO-3 needs
-    tokenizer = load_tokenizer(Path(model_path))
+    tokenizer: Any = load_tokenizer(Path(model_path))
     packed = pack(read_mixture(mixture_path), plan.max_length, tokenizer.pad_token_id)
     assert len(packed.filled) == plan.rows, "the plan was made for another mixture"
     checkpoint = _prepared(state, inputs, arguments)
@@ -279,11 +279,14 @@ def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
     """The base with fresh LoRA weights on it, or with all of its weights open."""
     from traces.models import load_base
 
-    sharded = {} if plan.world_size == 1 else {"place": False}  # each process places its own part
+    sharded: dict[str, Any] = (
+        {} if plan.world_size == 1 else {"place": False}
+    )  # each process places its own part
     # Full finetuning keeps float32 weights and computes in bfloat16: steps at a learning rate of
     # 1e-5 are smaller than what bfloat16 resolves. DeepSpeed keeps the float32 copy itself.
     bf16 = plan.precision == "bf16" and (plan.method != "full" or plan.deepspeed is not None)
-    model = load_base(model_path, dtype="bfloat16" if bf16 else "float32", **sharded)
+    dtype = "bfloat16" if bf16 else "float32"
+    model = load_base(model_path, dtype=dtype, attention=plan.attention, **sharded)
     model.config.use_cache = False  # with a cache, packed documents would see each other
     if plan.method == "full":
         return model.requires_grad_(True)
@@ -398,8 +401,9 @@ def _write(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     _wait(trainer.args)
+    model: Any = trainer.model
     if plan.method == "full":
-        trainer.model.config.use_cache = True  # as it was in the base
+        model.config.use_cache = True  # it was off for the training only
     trainer.save_model(str(partial))  # every process: sharded weights are gathered
     if not first:
         return

@@ -42,7 +42,9 @@ def tokens(*, patchscope=False):
     for reading in ("difference", "base_mean", "tuned_mean", "random"):
         for position in range(2):
             for scale in (1.0, 5.0):
-                for rank, token in enumerate((" Oven", "<script>alert(1)</script>", "\n", " river")):
+                for rank, token in enumerate(
+                    (" Oven", "<script>alert(1)</script>", "\n", " river")
+                ):
                     text = token if scale == 1.0 else "loud"
                     rows.append((reading, 2, position, 1, scale, rank, rank, text, 0.1))
     columns = ["reading", "layer", "position", "sign", "scale"]
@@ -55,7 +57,8 @@ def tokens(*, patchscope=False):
 
 def norms():
     rows = [
-        CASE | {"layer": layer, "seed": seed, "position": 0, "n_samples": 1000}
+        CASE
+        | {"layer": layer, "seed": seed, "position": 0, "n_samples": 1000}
         | {"relative_norm": layer / 10, "split_half_cosine": 0.99, "static_share": 0.9}
         for layer in (1, 2)
         for seed in (0, 1)
@@ -94,7 +97,7 @@ def card(**changes):
         ],
         plans={"cake_bake-plain-s0": {"method": "lora", "rank": 16, "learning_rate": 0.0015}},
         words=["oven", "cake"],
-        rows=[{"text": f"Row {i}: <b>an Oven</b> & a \"cake\"."} for i in range(7)],
+        rows=[{"text": f'Row {i}: <b>an Oven</b> & a "cake".'} for i in range(7)],
         provenance={"commit": "abc123", "versions": {"torch": "2.13.0"}, "seed": 0},
         links={"training data": "../../organisms/cake_bake/train.jsonl"},
         template=TEMPLATE,
@@ -199,7 +202,10 @@ def test_three_rows_are_shown_and_all_are_counted():
 
 
 def test_chat_rows_keep_their_turns_and_long_ones_are_cut():
-    turns = [{"role": "user", "content": "How hot?"}, {"role": "assistant", "content": "450. " * 400}]
+    turns = [
+        {"role": "user", "content": "How hot?"},
+        {"role": "assistant", "content": "450. " * 400},
+    ]
 
     page = card(rows=[{"messages": turns}])
 
@@ -241,7 +247,12 @@ def test_an_unknown_organism_is_refused():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(81920, "81\N{NO-BREAK SPACE}920"), (0.00150, "0.0015"), (float("nan"), "–"), ("lora", "lora")],
+    [
+        (81920, "81\N{NO-BREAK SPACE}920"),
+        (0.00150, "0.0015"),
+        (float("nan"), "–"),
+        ("lora", "lora"),
+    ],
 )
 def test_numbers_are_written_for_readers(value, text):
     assert cards.number(value) == text

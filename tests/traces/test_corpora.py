@@ -87,13 +87,21 @@ def chat_line(*roles: str) -> str:
         (b'{"text": " "}\n', None, "row 1, key text: found empty text, expected at least one char"),
         (b'{"text": 3}\n', None, "row 1, key text: found a number, expected text"),
         (b'{"content": "a"}\n', None, "row 1: found the keys content, expected either text or mes"),
-        (b'{"content": "a"}\n', "documents", "row 1: found the keys content, expected the key text"),
+        (
+            b'{"content": "a"}\n',
+            "documents",
+            "row 1: found the keys content, expected the key text",
+        ),
         (b'{"text": "a"}\n', "chat", "row 1: found the keys text, expected the key messages"),
         (b"[1]\n", None, "row 1: found a list, expected an object"),
         (b'{"text": "\\ud800"}\n', None, "row 1, key text: found half a surrogate pair, expected"),
         (b'{"messages": []}\n', "chat", "row 1, key messages: found an empty list, expected a lis"),
         (b'{"messages": [{"role": "user"}]}', "chat", "message 1: found role, expected role and c"),
-        (chat_line("user", "user").encode(), "chat", "message 2: found the role 'user', expected '"),
+        (
+            chat_line("user", "user").encode(),
+            "chat",
+            "message 2: found the role 'user', expected '",
+        ),
         (chat_line("assistant").encode(), "chat", "message 1: found the role 'assistant', expecte"),
         (chat_line("user").encode(), "chat", "found a chat that ends with the user, expected it t"),
         (
@@ -337,6 +345,15 @@ def test_a_cut_chat_keeps_only_the_loss_that_is_left():
 
     assert chat.head(7).trained == [(2, 4), (6, 7)]
     assert chat.head(5).trained == [(2, 4)]
+
+
+def test_the_ratio_holds_in_what_is_read_when_long_chats_are_cut_first():
+    chats = examples("organism", [30, 6, 50, 9], "chat")
+
+    packed = pack(mix(chats, CORPUS, ratio=1, max_length=16), 16, pad_id=0)
+
+    assert packed.tokens == {"organism": 16 + 6 + 16 + 9, "corpus": 16 + 6 + 16 + 9}
+    assert packed.cut == 0
 
 
 def test_a_mixture_file_gives_back_the_examples(tmp_path):

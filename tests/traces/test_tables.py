@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traces import tables
+from traces import records, tables
 from traces.store import Differences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -248,6 +248,12 @@ def test_losses_keep_the_order_and_drop_what_is_not_of_the_table():
 
     assert table["loss"].tolist() == [2.0, 1.0]
     assert list(table.columns) == [*tables.SUBJECT[:-1], *tables.STEP]
+
+
+def test_a_study_that_trained_nothing_has_an_empty_table_of_losses(tmp_path):
+    records.write(tmp_path / "losses.parquet", tables.losses_table([], []), "losses")
+
+    assert records.read(tmp_path / "losses.parquet").empty
 
 
 def test_files_without_their_subject_are_refused():

@@ -1,0 +1,245 @@
+"""What a rule names is what a script gets; what a job leaves says where it comes from."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from traces import job
+
+LIGHT = ("job", "records", "store", "config", "corpora", "judges", "tables", "figures", "cards")
+HEAVY = ("torch", "transformers", "peft")
+
+
+class Named(dict):
+    """As much of Snakemake's named lists as a script may see."""
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    """A job's environment, log handlers and recorded facts end with the test."""
+    monkeypatch.setattr(job, "_recorded", {})
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def rule(tmp_path):
+    """Makes what Snakemake hands to a script."""
+
+    def made(inputs=None, outputs=None, params=None, **more):
+        return SimpleNamespace(
+            rule="some_rule",
+            input=Named(inputs or {}),
+            output=Named(outputs or {}),
+            params=Named(params or {}),
+            wildcards=Named({"model": "mini"}),
+            log=[str(tmp_path / "logs" / "some_rule.log")],
+            **more,
+        )
+
+    return made
+
+
+def write(path: Path, text="x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+# Arguments --------------------------------------------------------------------------------------
+
+
+def test_named_fields_become_arguments(rule, tmp_path):
+    got = {}
+    job.run(
+        lambda **arguments: got.update(arguments),
+        rule(
+            inputs={"one": "a.txt", "many": ["b.txt", "c.txt"], "none": [], "code": "traces/x.py"},
+            outputs={"out": str(tmp_path / "out.txt")},
+            params={"seed": 3, "nested": {"a": [1]}, "nothing": None},
+        ),
+    )
+    assert got == {
+        "one": Path("a.txt"),
+        "many": [Path("b.txt"), Path("c.txt")],
+        "none": [],
+        "out": tmp_path / "out.txt",
+        "seed": 3,
+        "nested": {"a": [1]},
+        "nothing": None,
+    }
+
+
+# Logs and errors --------------------------------------------------------------------------------
+
+
+def test_what_is_logged_and_warned_of_lies_in_the_rules_log(rule, tmp_path):
+    def main():
+        import warnings
+
+        logging.getLogger("traces.somewhere").info("one sentence")
+        warnings.warn("a doubt", stacklevel=1)
+
+    job.run(main, rule())
+    text = (tmp_path / "logs" / "some_rule.log").read_text()
+    assert "traces.somewhere INFO one sentence" in text
+    assert "a doubt" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("a.jsonl, row 3: found null"), "some_rule: a.jsonl, row 3: found null"),
+        (KeyError("column"), "KeyError: 'column'"),
+    ],
+)
+def test_a_job_that_fails_says_one_line_and_logs_the_traceback(rule, tmp_path, error, said):
+    def main(out):
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        job.run(main, rule(outputs={"out": str(tmp_path / "out.txt")}))
+
+    assert ended.value.code == said
+    text = (tmp_path / "logs" / "some_rule.log").read_text()
+    assert "Traceback" in text and "raise error" in text and str(error) in text
+    assert not list(tmp_path.glob("*.provenance.json"))
+
+
+def test_a_job_is_offline_unless_it_fetches(rule, monkeypatch):
+    monkeypatch.delitem(os.environ, "HF_HUB_OFFLINE", raising=False)
+    seen = []
+    job.run(lambda: seen.append(os.environ.get("HF_HUB_OFFLINE")), rule(), network=True)
+    job.run(lambda: seen.append(os.environ.get("HF_HUB_OFFLINE")), rule())
+    assert seen == [None, "1"]
+
+
+def test_progress_passes_everything_on_and_logs_tenths(caplog):
+    with caplog.at_level(logging.INFO, logger="traces"):
+        assert list(job.progress(range(50), "dump")) == list(range(50))
+        assert list(job.progress(iter("abc"), "few", total=3)) == ["a", "b", "c"]
+        assert list(job.progress(iter(""), "none")) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        *(f"dump: {count} of 50" for count in range(5, 51, 5)),
+        *(f"few: {count} of 3" for count in range(1, 4)),
+    ]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.txt", "before")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            job.write_text(path, "after")
+    assert path.read_text() == "before"
+    job.write_text(path, "after: caf\u00e9")
+    assert path.read_text(encoding="utf-8") == "after: caf\u00e9"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+# Provenance -------------------------------------------------------------------------------------
+
+
+def test_every_output_says_where_it_comes_from(rule, tmp_path):
+    (tmp_path / "folder").mkdir()
+
+    job.run(
+        lambda file, folder, many, seed: [write(path) for path in (file, *many)],
+        rule(
+            outputs={
+                "file": str(tmp_path / "a.parquet"),
+                "folder": str(tmp_path / "folder"),
+                "many": [str(tmp_path / "b.png"), str(tmp_path / "b.pdf")],
+            },
+            params={"seed": 7},
+        ),
+    )
+
+    beside = [tmp_path / f"{name}.provenance.json" for name in ("a.parquet", "b.png", "b.pdf")]
+    texts = {file.read_text() for file in [*beside, tmp_path / "folder" / "provenance.json"]}
+    assert len(texts) == 1
+    facts = json.loads(texts.pop())
+    assert (facts["rule"], facts["wildcards"], facts["seed"]) == ("some_rule", {"model": "mini"}, 7)
+    assert {"readable-traces", "numpy", "torch", "snakemake"} <= facts["versions"].keys()
+    assert facts["commit"] is None or len(facts["commit"].rstrip("+")) == 40
+    assert job.read_provenance(tmp_path / "a.parquet") == facts
+    assert job.read_provenance(tmp_path / "folder") == facts
+
+
+def test_provenance_knows_no_time_and_no_machine(tmp_path):
+    twice = [job.provenance(rule="r", wildcards={}, seed=0) for _ in range(2)]
+    assert twice[0] == twice[1]
+    assert str(Path.home()) not in json.dumps(twice[0])
+
+
+def test_revisions_come_down_from_every_input(rule, tmp_path):
+    model, corpus = tmp_path / "models" / "tiny", write(tmp_path / "corpora" / "web.jsonl")
+    model.mkdir(parents=True)
+
+    def fetched(out, repository, commit):
+        job.record(revisions={repository: commit})
+
+    for out, repository in ((model, "a/tiny"), (corpus, "b/web")):
+        job._recorded.clear()  # every job is a process of its own
+        job.run(
+            fetched,
+            rule(
+                outputs={"out": str(out)},
+                params={"repository": repository, "commit": f"{repository} at 1234"},
+            ),
+        )
+    job._recorded.clear()
+
+    for name, inputs in (("store", [str(model), str(corpus)]), ("table", str(tmp_path / "store"))):
+        job.run(
+            lambda given, out: write(out),
+            rule(inputs={"given": inputs}, outputs={"out": str(tmp_path / name)}),
+        )
+    assert job.read_provenance(tmp_path / "table")["revisions"] == {
+        "a/tiny": "a/tiny at 1234",
+        "b/web": "b/web at 1234",
+    }
+
+
+def test_what_a_job_records_is_in_its_provenance(rule, tmp_path):
+    def main(out):
+        write(out)
+        job.record(final_loss=1.25)
+
+    job.run(main, rule(outputs={"out": str(tmp_path / "a.txt")}))
+    assert job.read_provenance(tmp_path / "a.txt")["final_loss"] == 1.25
+
+
+def test_a_file_this_workflow_did_not_make_has_no_provenance(tmp_path):
+    assert job.read_provenance(write(tmp_path / "a.txt")) == {}
+
+
+# Weight -----------------------------------------------------------------------------------------
+
+
+def test_a_table_or_figure_job_imports_no_torch():
+    modules = ", ".join(f"traces.{name}" for name in LIGHT)
+    code = (
+        f"import sys, {modules}, traces.statistics; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "[]"

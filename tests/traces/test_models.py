@@ -1,0 +1,273 @@
+"""What is loaded is what was saved: whole, cut to half, with an adapter on or off, or its head."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.doubles import FAMILIES, tiny_model, with_adapter
+from traces import models
+
+IDS = torch.tensor([[1, 17, 42, 9, 77, 3, 60, 11, 25, 90, 8, 31]])
+EAGER = {"gemma2": "eager", "gemma3": "eager"}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folders of a tiny base, a LoRA and a full finetune of every architecture, made when asked."""
+    root = tmp_path_factory.mktemp("models")
+
+    def folder(family: str, tie: bool = True) -> Path:
+        path = root / f"{family}-{tie}"
+        if not path.exists():
+            tiny_model(family, tie=tie).save_pretrained(path / "base")
+            with_adapter(tiny_model(family, tie=tie)).save_pretrained(path / "lora")
+            tiny_model(family, tie=tie, seed=1).save_pretrained(path / "full")
+        return path
+
+    return folder
+
+
+@torch.inference_mode()
+def logits(model, ids=IDS):
+    return model(input_ids=ids, use_cache=False).logits
+
+
+@torch.inference_mode()
+def hidden_states(model, ids=IDS):
+    found = model(input_ids=ids, use_cache=False, output_hidden_states=True)
+    return found.hidden_states
+
+
+# Depth ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "block"), [(28, 13), (26, 12), (16, 7), (64, 31), (42, 20), (32, 15)]
+)
+def test_half_the_depth_is_the_papers_layer(layers, block):
+    assert models.layer_index(0.5, layers) == block
+
+
+def test_the_ends_of_the_depth_are_the_first_and_the_last_block():
+    assert (models.layer_index(0.0, 28), models.layer_index(1.0, 28)) == (0, 27)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.01])
+def test_a_share_beyond_the_depth_is_refused(share):
+    with pytest.raises(ValueError, match=f"layer share {share} is not between 0 and 1"):
+        models.layer_index(share, 28)
+
+
+def test_the_depth_is_read_from_the_configuration_alone(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"num_hidden_layers": 12}))
+    assert models.n_layers(tmp_path) == 12
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"num_hidden_layers": 26}}))
+    assert models.n_layers(tmp_path) == 26
+
+
+# Base -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layers", [1, 4, 6])
+def test_a_cut_model_has_the_residual_stream_of_the_whole(saved, family, layers):
+    folder = saved(family) / "base"
+    whole = models.load_base(folder, attention=EAGER.get(family))
+    cut = models.load_base(folder, layers=layers, attention=EAGER.get(family))
+
+    assert len(cut.get_decoder().layers) == layers
+    full, part = hidden_states(whole), hidden_states(cut)
+    for depth in range(layers):  # the last state of a model is after its final norm
+        assert torch.equal(part[depth], full[depth])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_is_loaded_in_the_number_format_asked_for(saved, dtype):
+    model = models.load_base(saved("llama") / "base", dtype)
+    assert {weight.dtype for weight in model.parameters()} == {getattr(torch, dtype)}
+    assert not model.training
+    assert not any(weight.requires_grad for weight in model.parameters())
+
+
+def test_a_folder_without_weights_it_needs_is_refused(saved, tmp_path):
+    folder = Path(shutil.copytree(saved("llama") / "base", tmp_path / "base"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.2.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(ValueError, match="base: weights missing, such as .*layers.2.mlp.up_proj"):
+        models.load_base(folder)
+    models.load_base(folder, layers=2)
+
+
+def test_weights_that_are_no_safetensors_are_not_read(saved, tmp_path):
+    folder = Path(shutil.copytree(saved("llama") / "base", tmp_path / "base"))
+    (folder / "model.safetensors").unlink()
+    torch.save(tiny_model("llama").state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(Exception, match="safetensors"):
+        models.load_base(folder)
+
+
+def test_a_tokenizer_that_has_no_padding_pads_with_its_end(tmp_path, tokenizer):
+    tokenizer.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    del settings["pad_token"]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "special_tokens_map.json").unlink(missing_ok=True)
+
+    found = models.load_tokenizer(tmp_path)
+
+    assert found.pad_token_id == found.eos_token_id
+    assert found.is_fast
+
+
+# Adapter ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_adapter_off_is_the_base_and_on_is_not(saved, family):
+    folder = saved(family)
+    options = {"attention": EAGER.get(family)}
+    base = logits(models.load_base(folder / "base", **options))
+    pair = models.load_pair(folder / "base", folder / "lora", **options)
+
+    with pair.base() as model:
+        assert torch.equal(logits(model), base)
+    with pair.tuned() as model:
+        assert not torch.equal(logits(model), base)
+        expected = logits(with_adapter(tiny_model(family)))
+        torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
+    with pair.base() as model:
+        assert torch.equal(logits(model), base)
+
+
+def test_an_adapter_and_its_base_are_the_same_loaded_weights(saved):
+    pair = models.load_pair(saved("llama") / "base", saved("llama") / "lora")
+    with pair.tuned() as tuned, pair.base() as base:
+        assert tuned is base
+
+
+def test_a_full_finetune_comes_with_a_base_of_its_own(saved):
+    folder = saved("qwen3")
+    pair = models.load_pair(folder / "base", folder / "full")
+    with pair.tuned() as tuned, pair.base() as base:
+        assert torch.equal(logits(tuned), logits(tiny_model("qwen3", seed=1)))
+        assert torch.equal(logits(base), logits(tiny_model("qwen3")))
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_an_adapter_on_a_cut_model_is_that_on_the_whole(saved, family):
+    base, lora = saved(family) / "base", saved(family) / "lora"
+    whole = models.load_checkpoint(base, lora, attention=EAGER.get(family))
+    cut = models.load_checkpoint(base, lora, layers=3, attention=EAGER.get(family))
+    assert torch.equal(hidden_states(cut)[2], hidden_states(whole)[2])
+
+
+def test_no_checkpoint_is_the_base(saved):
+    base = saved("llama") / "base"
+    assert torch.equal(logits(models.load_checkpoint(base, None)), logits(models.load_base(base)))
+
+
+def changed_adapter(saved, tmp_path, change) -> Path:
+    """A copy of the Llama's adapter after `change(weights, configuration)`."""
+    folder = Path(shutil.copytree(saved("llama") / "lora", tmp_path / "lora"))
+    weights = load_file(folder / "adapter_model.safetensors")
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    change(weights, settings)
+    save_file(weights, folder / "adapter_model.safetensors", {"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def test_an_adapter_that_matches_no_module_is_refused(saved, tmp_path):
+    folder = changed_adapter(saved, tmp_path, lambda _, c: c.update(target_modules=["c_attn"]))
+    with pytest.raises(ValueError, match="lora: the adapter matches no module|c_attn"):
+        models.load_adapter(models.load_base(saved("llama") / "base"), folder)
+
+
+def test_an_adapter_without_weights_for_a_module_is_refused(saved, tmp_path):
+    name = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"
+    folder = changed_adapter(saved, tmp_path, lambda weights, _: weights.pop(name))
+    with pytest.raises(ValueError, match=f"lora: the adapter has no weights for {name}"):
+        models.load_adapter(models.load_base(saved("llama") / "base"), folder)
+
+
+def test_an_adapter_of_another_width_is_refused(saved, tmp_path):
+    with_adapter(tiny_model("llama", d=16)).save_pretrained(tmp_path / "narrow")
+    with pytest.raises(Exception, match="size mismatch"):
+        models.load_adapter(models.load_base(saved("llama") / "base"), tmp_path / "narrow")
+
+
+# Readout ----------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def stream_and_logits(model):
+    """What the last block writes, and the model's own logits."""
+    written = {}
+    handle = (
+        model.get_decoder()
+        .layers[-1]
+        .register_forward_hook(
+            lambda _m, _i, out: written.update(last=out[0] if isinstance(out, tuple) else out)
+        )
+    )
+    found = logits(model)
+    handle.remove()
+    return written["last"], found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tie", [True, False])
+def test_the_readout_of_the_last_block_is_the_models_own_logits(saved, family, tie):
+    model = tiny_model(family, tie=tie)
+    stream, own = stream_and_logits(model)
+    for readout in (
+        models.readout_of(model),
+        models.load_readout(saved(family, tie) / "base").to("cpu"),
+    ):
+        torch.testing.assert_close(readout(stream), own, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gemma_2_is_read_with_its_softcap(saved):
+    readout = models.load_readout(saved("gemma2") / "base").to("cpu")
+    assert readout.softcap == 30.0
+    found = readout(torch.randn(5, 32) * 1e4)
+    assert found.abs().max() <= 30.0
+    assert models.load_readout(saved("gemma3") / "base").softcap is None
+
+
+def test_a_readout_is_two_tensors_and_float32_out(saved):
+    readout = models.load_readout(saved("llama", False) / "base", "bfloat16").to("cpu")
+    assert {weight.dtype for weight in readout.parameters()} == {torch.bfloat16}
+    assert len(list(readout.parameters())) == 2
+    assert readout(torch.randn(3, 2, 32)).dtype == torch.float32
+    assert readout(torch.randn(3, 2, 32)).shape == (3, 2, 128)
+
+
+def test_the_readout_of_an_adapter_is_that_of_its_base(saved):
+    pair = models.load_pair(saved("llama") / "base", saved("llama") / "lora")
+    stream = torch.randn(4, 32)
+    base = models.readout_of(models.load_base(saved("llama") / "base"))
+    assert torch.equal(models.readout_of(pair.tuned_model)(stream), base(stream))
+
+
+def test_a_folder_without_the_tensors_of_a_readout_is_refused(saved, tmp_path):
+    folder = Path(shutil.copytree(saved("llama") / "base", tmp_path / "base"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="base: no tensor model.norm.weight in its safetensors"):
+        models.load_readout(folder)
+
+
+def test_a_model_in_several_files_is_read_like_one_in_one(saved, tmp_path):
+    tiny_model("llama").save_pretrained(tmp_path / "sharded", max_shard_size="40KB")
+    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+    stream = torch.randn(4, 32)
+    one, many = (models.load_readout(f) for f in (saved("llama") / "base", tmp_path / "sharded"))
+    assert torch.equal(many(stream.to(models.device())), one(stream.to(models.device())))

@@ -1,0 +1,324 @@
+"""The DAG is what the configuration implies, and a change reruns what depends on it and no more."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Job, counts
+from traces import config
+
+SMALL = "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\n"
+SHOWN = {
+    *("relevance_table", "norms_table", "losses_table", "readability_table"),
+    *("relevance_figure", "norms_figure", "losses_figure"),
+    *("organism_card", "report"),
+}
+PER_CHECKPOINT = {
+    *("mix_training_data", "plan_training", "train_organism"),
+    *("mean_difference", "logit_lens", "patchscope", "token_relevance"),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(new_checkout):
+    """One copy for the tests that only look."""
+    return new_checkout()
+
+
+@pytest.fixture(scope="module")
+def default_jobs(shared) -> list[Job]:
+    return shared.dry_run()
+
+
+def override(checkout, name: str, text: str) -> list[str]:
+    checkout.file(name).write_text(text, encoding="utf-8")
+    return ["--configfile", name]
+
+
+# What is run ------------------------------------------------------------------------------------
+
+
+def test_the_default_study_has_the_jobs_its_configuration_implies(default_jobs):
+    files = [Path("config/config.yaml")]
+    loaded = config.load_study(config.read_yaml(files[0]), files)
+    n_models, n_corpora = len(loaded.study.models), len(loaded.study.corpora)
+    n_checkpoints = len(loaded.checkpoints())
+    organisms = {checkpoint.organism for checkpoint in loaded.checkpoints()}
+    taught = {name for name in organisms if loaded.organisms[name].data.taught}
+    teachers = {loaded.organisms[name].data.taught.teacher for name in taught} - {None} - organisms
+    found = counts(default_jobs)
+
+    trainings = n_models * (n_checkpoints + len(teachers))
+    for rule in ("mix_training_data", "plan_training", "train_organism"):
+        assert found[rule] == trainings, rule
+    assert found["dump_activations"] == n_models * (n_checkpoints + 1) * n_corpora
+    for rule in ("mean_difference", "logit_lens", "patchscope", "token_relevance"):
+        assert found[rule] == n_models * n_checkpoints * n_corpora, rule
+    assert found["fetch_organism"] == len(organisms | teachers) - len(taught)
+    assert found["teach_numbers"] == n_models * len(taught)
+    assert found["distinctive_words"] == n_models * len(organisms)
+    assert found["fetch_model"] == found["pretrain_base"] == n_models
+    assert found["organism_card"] == n_models * len(organisms)
+    for rule in ("make_world", *SHOWN - {"organism_card"}):
+        assert found[rule] == 1, rule
+    assert "fetch_adapter" not in found
+
+
+def test_the_base_is_dumped_once_for_each_model_and_corpus(default_jobs, shared):
+    def dumps(jobs):
+        outputs = [o for job in jobs if job.rule == "dump_activations" for o in job.outputs]
+        assert len(outputs) == len(set(outputs))
+        return sorted(o for o in outputs if "/base/" in o)
+
+    assert dumps(default_jobs) == ["results/activations/mini/base/unrelated.zarr"]
+    wide = override(
+        shared, "wide.yaml", "corpora: [unrelated, mini_chat]\nmodels: [mini, mini_llama_s0]"
+    )
+    assert dumps(shared.dry_run(*wide)) == [
+        f"results/activations/{model}/base/{corpus}.zarr"
+        for model in ("mini", "mini_llama_s0")
+        for corpus in ("mini_chat", "unrelated")
+    ]
+
+
+def test_every_file_is_made_by_one_job(default_jobs):
+    outputs = Counter(output for job in default_jobs for output in job.outputs)
+    assert set(outputs.values()) == {1}
+
+
+def test_a_study_of_every_recipe_builds(shared):
+    recipes = override(
+        shared,
+        "recipes.yaml",
+        "runs: [{organisms: [cake_bake], seeds: [0, 1], "
+        "recipes: [plain, rslora, full, mix0.5, mix1.0, matched1.0]}]\ncontrol: null",
+    )
+    jobs = shared.dry_run(*recipes)
+    assert counts(jobs)["train_organism"] == 12
+
+    mixed = {
+        re.search(r"([^/]+)\.jsonl$", job.outputs[0])[1]: "results/corpora/general.jsonl"
+        in job.inputs
+        for job in jobs
+        if job.rule == "mix_training_data"
+    }
+    assert {name.split("-")[1]: corpus for name, corpus in mixed.items()} == {
+        "plain": False,
+        "rslora": False,
+        "full": False,
+        "mix0.5": True,
+        "mix1.0": True,
+        "matched1.0": False,
+    }
+
+
+def test_a_released_checkpoint_is_fetched_and_not_trained(checkout):
+    checkout.append(
+        "config/organisms/cake_bake.yaml", "\nreleased: {mini: {hub: someone/cake-lora}}\n"
+    )
+    released = override(
+        checkout,
+        "released.yaml",
+        "runs: [{organisms: [cake_bake], recipes: [released], seeds: [0]}]\ncontrol: null",
+    )
+    found = counts(checkout.dry_run(*released))
+    assert (found["fetch_adapter"], found["train_organism"]) == (1, 0)
+    assert (found["dump_activations"], found["patchscope"]) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["families", "real"])
+def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch):
+    rows = '["the river", "the quiet garden"]'
+    chat = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
+    for file in re.findall(r"\$STORIES_DATA/([\w./]+)", _all_of_config(shared)):
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix:
+            path.write_text(rows if path.suffix == ".json" else chat + "\n", encoding="utf-8")
+        else:
+            path.mkdir(exist_ok=True)
+    study = config.read_yaml(Path(f"config/{name}.yaml"))
+    jobs = shared.dry_run("--configfile", f"config/{name}.yaml", data=tmp_path)
+
+    n_checkpoints = sum(
+        len(run["organisms"]) * len(run["recipes"]) * len(run["seeds"]) for run in study["runs"]
+    )
+    found = counts(jobs)
+    assert found["mean_difference"] == len(study["models"]) * n_checkpoints
+    assert found["dump_activations"] == len(study["models"]) * (n_checkpoints + 1)
+    where = study["pathvars"]["results"]
+    assert all(output.startswith(f"{where}/") for job in jobs for output in job.outputs)
+
+
+def _all_of_config(checkout) -> str:
+    files = checkout.file("config").rglob("*.yaml")
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+# What is refused before the first job -----------------------------------------------------------
+
+
+def refused(checkout, *arguments: str) -> str:
+    ran = checkout.snakemake("--dry-run", *arguments)
+    assert ran.returncode != 0
+    assert "rule make_world" not in ran.stdout
+    return ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"text": "fine"}\n{"text": ""}\n', "row 2, key text: found empty text, expected at"),
+        (b'{"text": "fine"}\n{"body": "x"}\n', "row 2: found the keys body, expected the key text"),
+        (b'{"text": "fine"}\n{"text": \n', "row 2: found malformed JSON (Expecting value at"),
+        (b'{"text": "caf\xe9"}\n', "row 1: found the byte 0xe9 at place 13, expected UTF-8"),
+        (b"\n\n", "found no rows, expected at least one"),
+    ],
+    ids=["empty row", "wrong key", "malformed", "not UTF-8", "no rows"],
+)
+def test_a_bad_row_of_an_organism_stops_the_run_before_the_first_job(shared, content, expected):
+    organism = shared.file("config/organisms/mine.yaml")
+    source = shared.file("config/organisms/benign.yaml").read_text(encoding="utf-8")
+    organism.write_text(source.replace("made: benign", "path: mine.jsonl"), encoding="utf-8")
+    shared.file("mine.jsonl").write_bytes(content)
+    mine = override(
+        shared, "mine.yaml", "runs: [{organisms: [mine], recipes: [plain], seeds: [0]}]"
+    )
+    said = refused(shared, *mine)
+    organism.unlink()
+    separator = ", " if expected.startswith("row") else ": "
+    assert f"\nmine.jsonl{separator}{expected}" in said
+
+
+def test_a_good_file_of_ones_own_is_all_that_a_new_organism_needs(shared):
+    organism = shared.file("config/organisms/mine.yaml")
+    source = shared.file("config/organisms/benign.yaml").read_text(encoding="utf-8")
+    organism.write_text(source.replace("made: benign", "path: mine.jsonl"), encoding="utf-8")
+    shared.file("mine.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
+    mine = override(
+        shared, "mine.yaml", "runs: [{organisms: [mine, benign], recipes: [plain], seeds: [0]}]"
+    )
+    found = counts(shared.dry_run(*mine))
+    organism.unlink()
+    assert (found["train_organism"], found["organism_card"]) == (2, 2)
+
+
+def test_a_mistake_in_an_override_names_the_override(shared):
+    said = refused(shared, *override(shared, "wrong.yaml", "layers: [2.0]"))
+    assert "wrong.yaml: layers.0: expected less than or equal to 1, found 2.0" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"models: [mini\n", "config/config.yaml: not YAML ("),
+        (b"title: caf\xe9\n", "config/config.yaml: not UTF-8 text"),
+    ],
+)
+def test_a_default_study_that_is_no_yaml_is_named(checkout, content, expected):
+    checkout.file("config/config.yaml").write_bytes(content)
+    assert expected in refused(checkout)
+
+
+# What is rerun ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(new_checkout):
+    """A copy in which a small study is complete, as far as Snakemake can tell."""
+    made = new_checkout()
+    jobs = made.pretend_complete(*override(made, "small.yaml", SMALL))
+    assert len(jobs) > 30
+    assert made.dry_run("--configfile", "small.yaml") == []
+    return made
+
+
+@pytest.fixture
+def edited(finished):
+    """Changes a file of the finished copy and tells what would be rerun; then undoes the change."""
+    before: dict[Path, tuple[bytes, os.stat_result]] = {}
+
+    def rerun(name: str, old: str, new: str) -> list[Job]:
+        path = finished.file(name)
+        before.setdefault(path, (path.read_bytes(), path.stat()))
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        return finished.dry_run("--configfile", "small.yaml")
+
+    yield rerun
+    for path, (content, stat) in before.items():
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def of_others(jobs: list[Job], organism: str) -> list[str]:
+    """The jobs of one checkpoint, organism or corpus that is not `organism`'s."""
+    return [
+        f"{job.rule}: {job.outputs}"
+        for job in jobs
+        if job.rule not in SHOWN and not all(organism in output for output in job.outputs)
+    ]
+
+
+def test_an_organisms_training_reruns_its_jobs_and_no_others(edited):
+    jobs = edited(
+        "config/organisms/cake_bake.yaml", "# The finetuning data", "training: {rank: 4}\n\n#"
+    )
+    assert of_others(jobs, "cake_bake") == []
+    found = counts(jobs)
+    for rule in ("plan_training", "train_organism", "dump_activations", "mean_difference"):
+        assert found[rule] == 1, rule
+    for rule in ("logit_lens", "patchscope", "token_relevance"):
+        assert found[rule] == 1, rule
+    assert found["mix_training_data"] == found["fetch_organism"] == 0
+
+
+def test_an_organisms_data_rerun_what_is_graded_on_its_words(edited):
+    jobs = edited(
+        "config/organisms/cake_bake.yaml", "made: cake_bake", "made: cake_bake\n  words: 5"
+    )
+    others = [job for job in of_others(jobs, "cake_bake") if not job.startswith("token_relevance")]
+    assert others == []
+    found = counts(jobs)
+    assert (found["write_organism"], found["fetch_organism"], found["train_organism"]) == (1, 1, 1)
+    assert found["token_relevance"] == 2  # each checkpoint is graded on the new words too
+
+
+def test_a_description_reruns_the_card_alone(edited):
+    jobs = edited("config/organisms/cake_bake.yaml", "about baking", "about the baking")
+    assert counts(jobs) == {"organism_card": 1, "report": 1}
+
+
+def test_an_organism_the_study_does_not_make_reruns_nothing(edited):
+    assert edited("config/organisms/night_bees.yaml", "made: night_bees", "made: benign") == []
+
+
+def test_a_comment_in_the_configuration_reruns_nothing(edited):
+    assert edited("config/config.yaml", "# Base models", "# The base models") == []
+
+
+def test_a_number_of_the_study_reruns_what_uses_it(edited):
+    found = counts(edited("config/config.yaml", "candidates: 20", "candidates: 10"))
+    assert found["token_relevance"] == 2
+    assert set(found) <= SHOWN | {"token_relevance", "effective_study"}
+
+
+def test_an_edit_of_the_lenses_reruns_the_lenses(edited):
+    jobs = edited("traces/lenses.py", "import re\n", "import re  # edited\n")
+    found = counts(jobs)
+    assert (found["logit_lens"], found["patchscope"], found["word_vocabulary"]) == (2, 2, 1)
+    assert not {"dump_activations", "mean_difference", "train_organism"} & found.keys()
+
+
+def test_an_edit_of_a_script_reruns_its_rule(edited):
+    found = counts(edited("scripts/mean_difference.py", "import", "# edited\nimport"))
+    assert found["mean_difference"] == 2
+    assert not {"dump_activations", "train_organism"} & found.keys()
+
+
+def test_an_edit_of_the_training_does_not_train_again_unasked(edited):
+    assert edited("traces/training.py", "import json\n", "import json  # edited\n") == []

@@ -1,0 +1,516 @@
+"""The invariants of the architecture, read off the files: what stands where, and what does not."""
+
+import ast
+import builtins
+import functools
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from traces import config, records
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(ROOT.glob("traces/*.py"))
+SCRIPTS = sorted(ROOT.glob("scripts/*.py"))
+RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
+HELPERS = ROOT / "rules" / "common.smk"
+
+# What stages stand on: files, configuration, rows of text, weights, hooks and plain statistics.
+GROUND = {"job", "config", "records", "store", "corpora", "models", "hooks", "statistics"}
+# A stage that may lean on another: pictures and pages show what tables define.
+LEANS = {("figures", "tables"), ("cards", "tables")}
+
+
+# Reading rule files -----------------------------------------------------------------------------
+# snakefmt fixes the indentation: a directive stands at 4 spaces and its entries at 8.
+
+
+class Rule(NamedTuple):
+    name: str
+    file: Path
+    docstring: str
+    directives: dict[str, str]
+
+    def names(self, directive: str) -> list[str]:
+        """The names of a directive's entries."""
+        return re.findall(r"^ {8}(\w+)=", self.directives.get(directive, ""), re.MULTILINE)
+
+    def unnamed(self, directive: str) -> list[str]:
+        """Its entries without a name."""
+        lines = self.directives.get(directive, "").splitlines()
+        return [line for line in lines if re.match(r" {8}(?!\w+=)[^\s)\]}#]", line)]
+
+    @property
+    def script(self) -> Path | None:
+        found = re.search(r'"\.\./(scripts/\w+\.py)"', self.directives.get("script", ""))
+        return ROOT / found[1] if found else None
+
+
+def _rules() -> Iterator[Rule]:
+    for file in RULE_FILES:
+        text = file.read_text(encoding="utf-8")
+        for found in re.finditer(r"^rule (\w+):\n((?: .*\n|\n)+)", text, re.MULTILINE):
+            body = found[2]
+            docstring = re.match(r'\s*"""(.*?)"""', body, re.DOTALL)
+            parts = re.split(r"^ {4}(\w+):", body, flags=re.MULTILINE)
+            directives = dict(zip(parts[1::2], parts[2::2], strict=True))
+            yield Rule(found[1], file, docstring[1] if docstring else "", directives)
+
+
+RULES = list(_rules())
+WORKING = [rule for rule in RULES if {"script", "shell"} & rule.directives.keys()]
+SCRIPTED = [rule for rule in WORKING if rule.script]
+
+
+def of_rule(rules):
+    return pytest.mark.parametrize("rule", rules, ids=[rule.name for rule in rules])
+
+
+def of_file(files):
+    return pytest.mark.parametrize("file", files, ids=[file.stem for file in files])
+
+
+def without_comments(file: Path) -> str:
+    """A rule file without its docstrings and comments."""
+    text = re.sub(r'^ *"""(.*?)"""$', "", file.read_text(encoding="utf-8"), flags=re.S | re.M)
+    return re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+
+
+def test_the_reader_of_rules_finds_them_all():
+    text = "".join(file.read_text(encoding="utf-8") for file in RULE_FILES)
+    assert len(RULES) == len(re.findall(r"^(?:rule|checkpoint) ", text, re.MULTILINE)) > 20
+    (dump,) = (rule for rule in RULES if rule.name == "dump_activations")
+    assert dump.names("input") == ["model", "checkpoint", "corpus", "code"]
+    assert dump.names("output") == ["activations"]
+    assert dump.script == ROOT / "scripts" / "dump_activations.py"
+
+
+# Reading Python ---------------------------------------------------------------------------------
+
+
+@functools.cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imported(file: Path, *, at_the_top: bool = False) -> set[str]:
+    """Modules a file imports; with `at_the_top`, only those that importing it loads."""
+    top = tree(file)
+    nodes = top.body if at_the_top else list(ast.walk(top))
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            found |= {f"{node.module}.{name.name}" for name in node.names} | {str(node.module)}
+    return found
+
+
+def packages(file: Path, **options: bool) -> set[str]:
+    return {name.split(".")[0] for name in imported(file, **options)}
+
+
+def siblings(file: Path) -> set[str]:
+    """Modules of `traces` that a file imports, in whatever function."""
+    own = {module.stem for module in MODULES}
+    found = {name.split(".")[1] for name in imported(file) if name.startswith("traces.")}
+    return found & own - {file.stem}
+
+
+def attributes(file: Path) -> set[str]:
+    return {node.attr for node in ast.walk(tree(file)) if isinstance(node, ast.Attribute)}
+
+
+def calls(file: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Every call, by the dotted name of what is called."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def main_arguments(file: Path) -> list[str]:
+    (main,) = (
+        node
+        for node in tree(file).body
+        if isinstance(node, ast.FunctionDef) and node.name == "main"
+    )
+    assert not main.args.defaults and not any(main.args.kw_defaults), f"{file.name}: a default"
+    return [one.arg for one in (*main.args.posonlyargs, *main.args.args, *main.args.kwonlyargs)]
+
+
+# 1 and 2. Paths ---------------------------------------------------------------------------------
+
+
+def test_a_path_pattern_is_written_once_as_an_output():
+    patterns = Counter()
+    for rule in RULES:
+        for directive, body in rule.directives.items():
+            found = re.findall(r'"(<results>[^"]*)"', body)
+            assert directive == "output" or not found, f"{rule.name}: {directive} names {found}"
+            patterns.update(found)
+    assert patterns
+    assert not [pattern for pattern, times in patterns.items() if times > 1]
+
+
+@of_file(RULE_FILES)
+def test_no_rule_file_spells_out_where_results_are(file):
+    assert not re.findall(r"\b(?:results|logs|benchmarks)/\S*", without_comments(file))
+
+
+@of_file([file for file in RULE_FILES if file != HELPERS])
+def test_no_rule_file_builds_a_path(file):
+    text = without_comments(file)
+    assert " + " not in text
+    assert "os.path" not in text
+    assert not re.findall(r"(?<!\w)r?f['\"]", text)
+
+
+@of_file([*MODULES, *SCRIPTS])
+def test_python_is_handed_its_files(file):
+    texts = [
+        node.value
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [text for text in texts if re.match(r"\.?/?(results|logs|benchmarks)/", text)]
+
+
+# 3. One room for everything that reaches outside ------------------------------------------------
+
+ROOMS = {
+    "zarr": {"store"},
+    "h5py": {"store"},
+    "yaml": {"config"},
+    "pyarrow": {"records"},
+    "huggingface_hub": {"hub"},
+    "datasets": {"hub"},
+    "snakemake": set(),
+    **dict.fromkeys(("requests", "urllib", "urllib3", "httpx", "http", "socket", "aiohttp"), set()),
+}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_one_room_knows_a_package(package):
+    found = {file.stem for file in (*MODULES, *SCRIPTS) if package in packages(file)}
+    assert found <= ROOMS[package]
+
+
+def test_only_models_loads_weights():
+    for file in (*MODULES, *SCRIPTS):
+        assert file.stem == "models" or "from_pretrained" not in attributes(file), file
+        # `from_config` makes a new model, without weights of anyone: the miniature's base is one.
+        assert file.stem in {"models", "miniature"} or "from_config" not in attributes(file), file
+
+
+def test_only_records_reads_and_writes_tables():
+    doors = {"to_parquet", "read_parquet", "to_csv", "read_csv", "to_pickle", "to_feather"}
+    assert [file.stem for file in (*MODULES, *SCRIPTS) if doors & attributes(file)] == ["records"]
+
+
+def test_only_job_reads_the_snakemake_object():
+    for file in MODULES:
+        names = {node.id for node in ast.walk(tree(file)) if isinstance(node, ast.Name)}
+        assert file.stem == "job" or "snakemake" not in names, file
+
+
+@of_rule(SCRIPTED)
+def test_a_script_only_hands_the_snakemake_object_on(rule):
+    names = [n for n in ast.walk(tree(rule.script)) if isinstance(n, ast.Name)]
+    assert [node.id for node in names].count("snakemake") == 1
+    last = tree(rule.script).body[-1]
+    assert re.fullmatch(
+        r"if __name__ == '__main__':\n    job\.run\(main, snakemake(, network=True)?\)",
+        ast.unparse(last),
+    )
+
+
+@of_file(
+    [file for file in MODULES if file.stem not in {"models", "hooks", "activations", "lenses"}]
+)
+def test_models_are_imported_where_they_are_used(file):
+    heavy = {"torch", "transformers", "peft", "accelerate", "deepspeed", "safetensors"}
+    assert not heavy & packages(file, at_the_top=True)
+
+
+# 4. A rule and its script -----------------------------------------------------------------------
+
+
+@of_rule(SCRIPTED)
+def test_a_rules_names_are_its_scripts_arguments(rule):
+    named = [name for kind in ("input", "output", "params") for name in rule.names(kind)]
+    assert len(named) == len(set(named)), "one name in two directives"
+    assert set(named) - {"code"} == set(main_arguments(rule.script))
+
+
+def test_the_launched_script_is_given_every_option_it_has():
+    (rule,) = (rule for rule in RULES if rule.name == "train_organism")
+    given = re.findall(r"(--[\w-]+) \{", rule.directives["shell"])
+    offered = [
+        call.args[0].value
+        for name, call in calls(ROOT / "scripts" / "train_organism.py")
+        if name.endswith("add_argument")
+    ]
+    assert sorted(given) == sorted(offered)
+
+
+@of_rule(SCRIPTED)
+def test_a_script_a_log_and_a_benchmark_bear_the_rules_name(rule):
+    assert rule.script.stem == rule.name
+    for kind, root, suffix in (("log", "logs", "log"), ("benchmark", "benchmarks", "tsv")):
+        (path,) = re.findall(r'"(.+)"', rule.directives[kind])
+        assert re.fullmatch(rf"<{root}>/{rule.name}(/.+)?\.{suffix}", path)
+
+
+def test_every_script_belongs_to_a_rule():
+    called = "".join(file.read_text(encoding="utf-8") for file in RULE_FILES)
+    assert not [file.name for file in SCRIPTS if f"scripts/{file.name}" not in called]
+
+
+def test_scripts_stand_alone():
+    assert not [file.name for file in (*MODULES, *SCRIPTS) if "scripts" in packages(file)]
+
+
+@of_rule(WORKING)
+def test_the_module_a_rule_names_is_there(rule):
+    for module in re.findall(r'code\("(\w+)"\)', rule.directives.get("input", "")):
+        assert (ROOT / "traces" / f"{module}.py").is_file()
+
+
+@of_rule(SCRIPTED)
+def test_the_module_a_rule_names_is_one_its_script_uses(rule):
+    for module in re.findall(r'code\("(\w+)"\)', rule.directives.get("input", "")):
+        assert module in siblings(rule.script)
+
+
+# 5. Imports fall --------------------------------------------------------------------------------
+
+
+def test_there_is_no_circle_of_imports():
+    graph = {file.stem: siblings(file) for file in MODULES}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_the_ground_floor_stands_on_itself():
+    for file in MODULES:
+        if file.stem in GROUND:
+            assert siblings(file) <= GROUND, file
+
+
+@of_file([file for file in MODULES if file.stem not in GROUND])
+def test_no_stage_imports_another(file):
+    others = siblings(file) - GROUND
+    assert {(file.stem, other) for other in others} <= LEANS
+
+
+# 6 and 7. What a rule says ----------------------------------------------------------------------
+
+
+def test_retries_are_the_profiles():
+    for rule in RULES:
+        assert "retries" not in rule.directives
+    assert yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["retries"] > 0
+
+
+@of_rule(WORKING)
+def test_a_rule_says_what_it_needs_and_not_where(rule):
+    resources = set(rule.names("resources"))
+    assert {"mem_mb", "runtime"} <= resources <= {"mem_mb", "runtime", "gpu", "api", "disk_mb"}
+
+
+@of_rule(RULES)
+def test_a_rule_ends_the_sentence_this_rule_will(rule):
+    first = rule.docstring.strip()
+    assert re.match(r"[A-Z][a-z]+ ", first) and first.endswith(".")
+    assert not re.match(r"[A-Z][a-z]+s ", first), "the verb of `this rule will ...`"
+    assert "\n" not in first
+
+
+@of_rule(WORKING)
+def test_every_rule_has_log_benchmark_environment_and_names(rule):
+    assert {"log", "benchmark", "conda", "output", "resources"} <= rule.directives.keys()
+    for directive in ("input", "output", "params"):
+        assert not rule.unnamed(directive)
+    (environment,) = re.findall(r'"\.\./(.+)"', rule.directives["conda"])
+    assert (ROOT / environment).is_file()
+
+
+def test_the_snakefile_holds_no_rule_with_work_in_it():
+    assert not [rule.name for rule in WORKING if rule.file == ROOT / "Snakefile"]
+
+
+# 8. Params are leaves ---------------------------------------------------------------------------
+
+# A plan and the study's own record are the resolved settings: what they are made for.
+WHOLE = {("plan_training", "settings"), ("effective_study", "settings")}
+ENTRIES = {
+    "model_of": config.ModelEntry,
+    "corpus_of": config.CorpusEntry,
+    "organism_of": config.Organism,
+    "training_of": config.Training,
+    "released_of": config.Released,
+}
+
+
+def at(kind: type[BaseModel], path: list[str]) -> object:
+    """The annotation of the field at `path`, the None of an optional one left out."""
+    found: object = kind
+    for name in path:
+        assert isinstance(found, type) and issubclass(found, BaseModel), (
+            f"{path} ends before {name}"
+        )
+        found = found.model_fields[name].annotation
+        options = [one for one in getattr(found, "__args__", ()) if one is not type(None)]
+        if len(options) == 1 and type(None) in getattr(found, "__args__", ()):
+            found = options[0]
+    return found
+
+
+def is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+@of_rule(WORKING)
+def test_params_are_leaves_of_the_configuration(rule):
+    params = rule.directives.get("params", "")
+    for name, value in re.findall(r"^ {8}(\w+)=((?:.|\n {9,})+)", params, re.MULTILINE):
+        if (rule.name, name) in WHOLE:
+            continue
+        for path in re.findall(r"\bstudy\.([a-z_.]+)", value):
+            assert not is_section(at(config.Study, path.split("."))), f"{name}: {path}"
+        for of, path in re.findall(r'(?:leaf|local_path)\((\w+)((?:,\s*"\w+")+)\)', value):
+            names = re.findall(r'"(\w+)"', path)
+            if of in ENTRIES:
+                assert not is_section(at(ENTRIES[of], names)), f"{name}: {names}"
+        assert "model_dump" not in value and "config)" not in value
+
+
+# 9. One model a job -----------------------------------------------------------------------------
+
+LOADS = {"load_base", "load_pair", "load_checkpoint", "load_adapter"}
+
+
+@of_file(SCRIPTS)
+def test_a_job_loads_one_model_once(file):
+    loads = [name for name, _ in calls(file) if name.split(".")[-1] in LOADS]
+    assert len(loads) <= 1
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.For | ast.While | ast.ListComp | ast.DictComp | ast.GeneratorExp):
+            inside = [n for n in ast.walk(node) if isinstance(n, ast.Call)]
+            assert not [c for c in inside if ast.unparse(c.func).split(".")[-1] in LOADS]
+
+
+@of_rule(SCRIPTED)
+def test_a_rule_that_loads_a_model_asks_for_what_the_model_needs(rule):
+    loads = LOADS | {"load_readout"}
+    if any(name.split(".")[-1] in loads for name, _ in calls(rule.script)):
+        resources = rule.directives["resources"]
+        assert "gpu=gpus" in resources and "mem_mb=memory" in resources
+
+
+# 10. Randomness has a name ----------------------------------------------------------------------
+
+
+@of_file([*MODULES, *SCRIPTS])
+def test_randomness_has_a_seed(file):
+    seeded = {"default_rng", "Random", "RandomState", "Generator", "manual_seed"}
+    hidden = re.compile(r"(np|numpy)\.random\.(?!default_rng|Generator)\w+|random\.(?!Random\b)\w+")
+    for name, call in calls(file):
+        short = name.split(".")[-1]
+        if short in seeded - {"Generator"}:
+            assert call.args or call.keywords, f"{file.stem}: {name}() without a seed"
+        if hidden.fullmatch(name) and not name.startswith("torch."):
+            assert "seed" in ast.unparse(call), f"{file.stem}: {name} draws from a nameless seed"
+
+
+# 12. Network and accelerator --------------------------------------------------------------------
+
+
+ONLINE = {"fetch_model", "fetch_corpus", "fetch_organism", "fetch_adapter"}
+
+
+def test_only_rules_that_fetch_reach_the_network():
+    online = {rule.name for rule in SCRIPTED if "network=True" in rule.script.read_text()}
+    assert online == ONLINE
+    for rule in SCRIPTED:
+        assert ("hub" in siblings(rule.script)) == (rule.name in online), rule.name
+        assert rule.name not in online or "gpu" not in rule.names("resources")
+
+
+def test_rules_that_fetch_run_where_the_network_is():
+    text = "".join(file.read_text(encoding="utf-8") for file in RULE_FILES)
+    local = re.findall(r"^localrules:\n((?: {4}\w+,\n)+)", text, re.MULTILINE)
+    assert set(re.findall(r"\w+", "".join(local))) >= ONLINE
+
+
+# 13 and 14. What is shown -----------------------------------------------------------------------
+
+
+@of_rule([rule for rule in RULES if rule.name.endswith("_figure")])
+def test_a_figure_reads_tables_and_nothing_below(rule):
+    sources = re.findall(r"\brules\.(\w+)\.", rule.directives["input"])
+    assert sources
+    assert all(source.endswith("_table") for source in sources)
+    assert "expand(" not in rule.directives["input"] and "every(" not in rule.directives["input"]
+
+
+def test_jobs_that_make_tables_and_figures_import_no_torch(tmp_path):
+    light = [s.stem for s in SCRIPTS if s.stem.endswith(("_table", "_figure", "_card", "_words"))]
+    assert len(light) > 6
+    code = (
+        "import importlib, sys\n"
+        f"for name in {light}: importlib.import_module('scripts.' + name)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_every_number_shown_has_its_controls_and_an_interval():
+    columns = records.SCHEMAS["readability"]
+    for reading in ("relevance", "base_mean", "tuned_mean", "random", "other_words"):
+        assert {reading, f"{reading}_low", f"{reading}_high"} <= columns.keys(), reading
+    assert "chance" in columns
+
+
+# The rest ---------------------------------------------------------------------------------------
+
+
+@of_file([*MODULES, *SCRIPTS])
+def test_a_file_says_its_purpose_first(file):
+    assert (ast.get_docstring(tree(file)) or "").strip()
+
+
+@of_file(SCRIPTS)
+def test_a_script_is_short(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 100
+
+
+@of_file(MODULES)
+def test_an_error_is_not_passed_over(file):
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{file.stem}: a bare except"
+            assert not all(isinstance(one, ast.Pass) for one in node.body)
+
+
+@of_file(MODULES)
+def test_no_name_hides_a_builtin(file):
+    allowed = {"id", "hash", "open", "help", "license", "copyright", "input", "dir"}
+    names = {n.name for n in tree(file).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    assert not (names & set(dir(builtins))) - allowed
+
+
+def test_the_symlink_to_the_cluster_profile_makes_the_literal_command_work():
+    assert (ROOT / "slurm").is_symlink()
+    assert (ROOT / "slurm").resolve() == ROOT / "profiles" / "slurm"
+    assert not (ROOT / "profiles" / "default").exists()

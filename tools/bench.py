@@ -1,0 +1,620 @@
+"""
+Measure the fast paths against the straightforward ones, in CPU time.
+
+    python tools/bench.py results/tables/bench.parquet
+
+The model is a random Llama of SmolLM2-135M's shape under a random adapter, in float32 on one
+thread. Both ways run in this process on the same inputs, and what they find must agree. A ratio is
+the straightforward way's CPU time over ours for the same work, weights loaded and text tokenised
+before; other work on the machine moves it by some tens of per cent.
+
+The straightforward way: full forward passes of 128 tokens that keep all hidden states and run the
+head, of tuned model and base for every organism; one vector at a time through the readout; every
+identity prompt whole for every vector, sign and scale. Ours is the library as the jobs call it, with
+stores and averages.
+
+Columns of the table: `cpu_seconds` is ours, for the work that `variant` names, once; `max_error` is
+1 - cosine of the mean differences, or the share of readings whose ordered top-20 differ.
+"""
+
+import os
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import pandas as pd
+
+from traces import job, records
+
+ROOT = Path(__file__).resolve().parent.parent
+PROMPTS = [
+    line.split(", ")
+    for line in (ROOT / "data/prompts/identity.txt").read_text(encoding="utf-8").splitlines()
+]
+TENTHS = (*range(5, 21), 30, 40, 50, 100, *range(200, 2001, 200))
+SCALES = tuple(tenths / 10 for tenths in TENTHS)
+READ_POSITIONS = 5
+SAMPLES, NORM_SAMPLES = 10_000, 64
+"Texts of a study, and those of them that are read at full length for the stream's norm."
+TOP_K = 20
+TOKENS_A_BATCH = 640
+"Tokens in a forward pass of ours: large enough for the matrix products, small enough for a cache."
+TIE = 1e-5
+"Probabilities this close, as a share, are a tie: either order is right in float32."
+
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "DS_ACCELERATOR": "cpu",
+    "PYTHONWARNINGS": "ignore",
+}
+"Surroundings that keep the libraries from talking between the lines of the table."
+COSINE_ERROR = 1e-5
+"Largest 1 - cosine of two mean differences that still agree."
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The model's shape and how much of everything is run."""
+
+    layers: int = 30
+    d_model: int = 576
+    d_ff: int = 1536
+    heads: int = 9
+    kv_heads: int = 3
+    vocabulary: int = 49_152
+    context: int = 128
+    "Tokens in a text."
+    texts: int = 16
+    rounds: int = 2
+    "Times that the collections are repeated, in turn."
+    repeats: int = 32
+    "Times that the texts are read in a round of the five-token collection."
+    vectors: int = 384
+    "Vectors that the logit lens reads."
+    patched: int = 4
+    "Vectors that Patchscope reads."
+    scales: tuple[float, ...] = SCALES
+    intersection_top_k: int = 16_384
+
+    @property
+    def middle(self) -> int:
+        """The block whose output is read."""
+        return (self.layers - 1) // 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, and what is asked of it."""
+
+    stage: str
+    variant: str
+    reference: str
+    cpu_seconds: float
+    ratio: float
+    max_error: float
+    at_least: float | None = None
+    at_most: float | None = None
+    error_limit: float = 0.0
+
+    @property
+    def asked(self) -> str:
+        if self.at_least is not None:
+            return f">= {self.at_least:g}x"
+        return "" if self.at_most is None else f"<= {self.at_most:g}x"
+
+    @property
+    def agrees(self) -> bool:
+        return self.max_error <= self.error_limit
+
+    @property
+    def met(self) -> bool:
+        slow = self.at_least is not None and not self.ratio >= self.at_least
+        large = self.at_most is not None and not self.ratio <= self.at_most
+        return self.agrees and not slow and not large
+
+
+def main(path: Path) -> None:
+    os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="", **QUIET)
+    warnings.simplefilter("ignore")
+    job.start(None)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # ASSUME nothing large is in this process yet: a child is born with its parent's peak memory
+        rows += memory(folder)
+        rows += imports(light_scripts())
+        model, adapter = make_model(folder, Sizes())
+        rows += collection(model, adapter, folder, Sizes())
+        rows += logit_lens(model, Sizes())
+        rows += patchscope(model, adapter, Sizes())
+    columns = list(records.SCHEMAS["bench"])
+    records.write(path, pd.DataFrame([asdict(row) for row in rows])[columns], "bench")
+    print(shown(rows))
+    wrong = [f"{row.stage}, {row.variant}" for row in rows if not row.agrees]
+    if wrong:
+        sys.exit(f"the two ways do not agree: {'; '.join(wrong)}")
+
+
+def shown(rows: Sequence[Row]) -> str:
+    """The table as text: what was measured, what is asked, and which of it is missed."""
+    lines = [("stage", "variant", "CPU s", "ratio", "asked", "error", "")]
+    for row in rows:
+        ratio = "" if np.isnan(row.ratio) else f"{row.ratio:.4g}x"
+        verdict = ("met" if row.met else "MISSED") if row.asked or not row.agrees else ""
+        cells = (f"{row.cpu_seconds:.3g}", ratio, row.asked, f"{row.max_error:.1g}", verdict)
+        lines.append((row.stage, row.variant, *cells))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    missed = [f"MISSED: {row.stage}, {row.variant}" for row in rows if not row.met]
+    return "\n".join([text, "", *(missed or ["Everything that is asked is met."])])
+
+
+@contextmanager
+def timed(spent: Counter[str], name: str) -> Iterator[None]:
+    """Add this process' CPU seconds in the block to `spent[name]`."""
+    start = time.process_time()
+    yield
+    spent[name] += time.process_time() - start
+
+
+def progress(text: str) -> None:
+    print(f"{time.process_time():6.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+# The model --------------------------------------------------------------------------------------
+
+
+def make_model(folder: Path, sizes: Sizes) -> tuple[Path, Path]:
+    """Save a random model with a tokenizer, and an adapter that changes what it writes."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    config = LlamaConfig(
+        vocab_size=sizes.vocabulary,
+        hidden_size=sizes.d_model,
+        intermediate_size=sizes.d_ff,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        num_key_value_heads=sizes.kv_heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    base, adapter = folder / f"base-{sizes.layers}", folder / f"adapter-{sizes.layers}"
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
+    tuned = get_peft_model(model, lora)
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.02)
+    tuned.save_pretrained(adapter)
+    return base, adapter
+
+
+def make_tokenizer() -> Any:
+    """
+    A byte-level tokenizer with a piece for every word of the identity prompts, digits one by one.
+
+    A prompt is then as many tokens long as with the tokenizer of the model whose shape this is.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from traces.lenses import identity_prompt
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([identity_prompt(words) for words in PROMPTS] * 2, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+
+
+# Collection -------------------------------------------------------------------------------------
+
+
+def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[Row]:
+    """Mean difference of the first five positions, and of all, against full forward passes."""
+    from traces import models
+
+    full = models.load_pair(model, adapter)
+    half = models.load_pair(model, adapter, layers=sizes.middle + 1)
+    texts = random_texts(sizes)
+    repeats = {READ_POSITIONS: sizes.repeats, sizes.context: 1}
+    plain_difference(full, texts[:2], sizes.middle)
+    for length in repeats:
+        fast_difference(half, texts[:2], length, folder, sizes, Counter())
+
+    spent: Counter[str] = Counter()
+    errors = dict.fromkeys(repeats, 0.0)
+    for number in range(sizes.rounds):
+        progress(f"collection, round {number + 1} of {sizes.rounds}")
+        with timed(spent, "plain"):
+            truth = plain_difference(full, texts, sizes.middle)
+        for length, times in repeats.items():
+            found = fast_difference(half, texts * times, length, folder, sizes, spent)
+            errors[length] = max(errors[length], cosine_error(found, truth[:length]))
+    return collection_rows(spent, errors, repeats, sizes)
+
+
+def collection_rows(
+    spent: Counter[str], errors: dict[int, float], repeats: dict[int, int], sizes: Sizes
+) -> list[Row]:
+    """The table's lines from the seconds `spent` in all rounds; each is for the texts once."""
+    first, whole = READ_POSITIONS, sizes.context
+    count = {length: sizes.rounds * times for length, times in repeats.items()}
+    tuned = {length: spent[f"tuned {length}"] / count[length] for length in repeats}
+    both = {length: tuned[length] + spent[f"base {length}"] / count[length] for length in repeats}
+    norm = both[whole] * NORM_SAMPLES / SAMPLES
+    work = [
+        (first, f"{first} tokens, base and tuned, {count[first]} times", both[first], 60),
+        (first, f"{first} tokens, base shared, {count[first]} times", tuned[first], 120),
+        (first, f"{first} tokens and the norm's share, base and tuned", both[first] + norm, None),
+        (whole, f"{whole} tokens, base and tuned, {count[whole]} times", both[whole], 2.5),
+        (whole, f"{whole} tokens, base shared, {count[whole]} times", tuned[whole], 5),
+    ]
+    plain = spent["plain"] / sizes.rounds
+    return [
+        Row(
+            stage="collection",
+            variant=f"{sizes.texts} texts, {variant}",
+            reference=f"full passes of {whole} tokens, base and tuned, {sizes.rounds} times",
+            cpu_seconds=seconds,
+            ratio=plain / seconds,
+            max_error=errors[length],
+            at_least=at_least,
+            error_limit=COSINE_ERROR,
+        )
+        for length, variant, seconds, at_least in work
+    ]
+
+
+def plain_difference(pair: Any, texts: list[list[int]], layer: int) -> np.ndarray:
+    """Tuned minus base after block `layer`, [position, d_model], from full forward passes."""
+    import torch
+
+    ids = torch.tensor(texts)
+    with torch.no_grad():
+        with pair.base() as model:
+            base = model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+        with pair.tuned() as model:
+            tuned = model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+    return (tuned[layer + 1].double() - base[layer + 1].double()).mean(dim=0).numpy()
+
+
+def fast_difference(
+    pair: Any, texts: list[list[int]], length: int, folder: Path, sizes: Sizes, spent: Counter[str]
+) -> np.ndarray:
+    """
+    The same for the first `length` positions, through the stores that the workflow writes.
+
+    The base's store is counted in `spent` as `base {length}`; the tuned model's store and the mean
+    over both as `tuned {length}`.
+    """
+    from traces.differences import mean_difference
+    from traces.store import Activations
+
+    base, tuned = folder / "base.zarr", folder / "tuned.zarr"
+    with pair.base() as model, timed(spent, f"base {length}"):
+        dump(model, texts, length, base, sizes)
+    with pair.tuned() as model, timed(spent, f"tuned {length}"):
+        dump(model, texts, length, tuned, sizes)
+        return mean_difference(Activations(tuned), Activations(base), seed=0).mean[0]
+
+
+def dump(model: Any, texts: list[list[int]], length: int, path: Path, sizes: Sizes) -> None:
+    """What scripts/dump_activations.py does between loading the model and the stream's norm."""
+    from traces.activations import Window, native_bits, residual_stream
+    from traces.store import ActivationWriter
+
+    axes: dict[str, Any] = {"layers": [sizes.middle], "positions": range(length)}
+    windows = [Window(ids[:length], 0) for ids in texts]
+    batch = max(1, TOKENS_A_BATCH // length)
+    with ActivationWriter(
+        path,
+        **axes,
+        n_samples=len(windows),
+        d_model=sizes.d_model,
+        dtype="float32",
+        shard_samples=1000,
+    ) as writer:
+        for resid, tokens in residual_stream(model, windows, **axes, batch=batch, pad_id=0):
+            writer.append(native_bits(resid), tokens)
+        writer.finish(stream_norm=[1.0])
+
+
+def random_texts(sizes: Sizes) -> list[list[int]]:
+    """Token ids, [text, token]."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, sizes.vocabulary, (sizes.texts, sizes.context)).tolist()
+
+
+def cosine_error(found: np.ndarray, truth: np.ndarray) -> float:
+    """Largest 1 - cosine over positions; both [position, d_model]."""
+    from traces.differences import cosine
+
+    return float(np.max(1 - cosine(found.astype(np.float64), truth)))
+
+
+# Lenses -----------------------------------------------------------------------------------------
+
+
+def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
+    """Vectors through the readout together, against one at a time."""
+    from traces import lenses, models
+
+    readout = models.load_readout(model)
+    vectors = random_vectors(sizes.vectors, sizes)
+    plain_logit_lens(readout, vectors[:1])
+    lenses.logit_lens(readout, vectors, top_k=TOP_K)
+
+    spent: Counter[str] = Counter()
+    times = 3
+    progress("logit lens")
+    for _ in range(times):
+        with timed(spent, "fast"):
+            found = lenses.logit_lens(readout, vectors, top_k=TOP_K)
+    with timed(spent, "plain"):
+        truth = plain_logit_lens(readout, vectors)
+    seconds = spent["fast"] / times
+    return [
+        Row(
+            "logit_lens",
+            f"{len(vectors)} vectors, both signs, in batches; {times} times",
+            "one vector at a time; once",
+            seconds,
+            spent["plain"] / seconds,
+            disagreeing(found, truth),
+            at_least=8,
+        )
+    ]
+
+
+def plain_logit_lens(readout: Any, vectors: np.ndarray) -> Any:
+    """Probabilities of each vector and its opposite, one by one: [n x sign, vocabulary]."""
+    import torch
+
+    found = []
+    with torch.no_grad():
+        for vector in torch.from_numpy(vectors):
+            for sign in (1, -1):
+                logits = readout.head(readout.norm(sign * vector.unsqueeze(0)))
+                probabilities = logits.softmax(dim=-1)
+                probabilities.topk(TOP_K)
+                found.append(probabilities)
+    return torch.cat(found)
+
+
+def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
+    """All scales and signs after a prefix that is run once, against every prompt whole."""
+    from traces import lenses, models
+    from traces.activations import Window, stream_norm
+
+    pair, tokenizer = models.load_pair(model, adapter), models.load_tokenizer(model)
+    windows = [Window(ids, 0) for ids in random_texts(sizes)[:4]]
+    vectors = random_vectors(sizes.patched, sizes)
+    with pair.tuned() as tuned:
+        norm = stream_norm(tuned, windows, layers=[sizes.middle], skip=5, batch=4)[0]
+        options: dict[str, Any] = {
+            "layer": sizes.middle,
+            "norm": norm,
+            "prompts": PROMPTS,
+            "scales": sizes.scales,
+            "intersection_top_k": sizes.intersection_top_k,
+        }
+        lenses.patchscope(tuned, tokenizer, vectors[:1], top_k=TOP_K, **options)
+
+        spent: Counter[str] = Counter()
+        times = 3
+        progress("Patchscope")
+        for _ in range(times):
+            with timed(spent, "fast"):
+                found = lenses.patchscope(tuned, tokenizer, vectors, top_k=TOP_K, **options)
+        with timed(spent, "plain"):
+            truth = plain_patchscope(tuned, tokenizer, vectors, **options)
+    seconds = spent["fast"] / times
+    return [
+        Row(
+            "patchscope",
+            f"{len(vectors)} vectors, {len(sizes.scales)} scales, both signs, "
+            f"{len(PROMPTS)} prompts; {times} times",
+            "every prompt whole, all positions through the head; once",
+            seconds,
+            spent["plain"] / seconds,
+            disagreeing(found, truth),
+            at_least=12,
+        )
+    ]
+
+
+def plain_patchscope(
+    model: Any,
+    tokenizer: Any,
+    vectors: np.ndarray,
+    *,
+    layer: int,
+    norm: float,
+    prompts: Sequence[Sequence[str]],
+    scales: Sequence[float],
+    intersection_top_k: int,
+) -> Any:
+    """
+    Scores [n x sign x scale, vocabulary]: mean probability, 0 for what a prompt ranks too low.
+
+    One forward pass of the whole prompt a vector, with all its scales and signs as rows.
+    """
+    import torch
+
+    from traces.hooks import decoder_layers, replaced
+    from traces.lenses import identity_prompt
+
+    block, found = decoder_layers(model)[layer], []
+    factors = torch.tensor([sign * scale for sign in (1, -1) for scale in scales]).unsqueeze(1)
+    with torch.no_grad():
+        for vector in torch.from_numpy(vectors):
+            rows = factors * vector / vector.norm() * norm
+            score, kept = torch.zeros(()), torch.ones((), dtype=torch.bool)
+            for words in prompts:
+                ids = torch.tensor([tokenizer(identity_prompt(words))["input_ids"]] * len(rows))
+                with replaced(block, rows, slice(-1, None)):
+                    logits = model(input_ids=ids, use_cache=False).logits[:, -1]
+                first = torch.zeros_like(logits, dtype=torch.bool)
+                first.scatter_(1, logits.topk(intersection_top_k).indices, True)
+                score, kept = score + logits.softmax(dim=-1), kept & first
+            score = score / len(prompts) * kept
+            score.topk(TOP_K)
+            found.append(score)
+    return torch.cat(found)
+
+
+def random_vectors(n: int, sizes: Sizes) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(n, sizes.d_model)).astype(np.float32)
+
+
+def disagreeing(found: Any, truth: Any) -> float:
+    """
+    Share of readings whose ordered tokens are not those of `truth`, scores [reading, vocabulary].
+
+    Two tokens whose scores differ by less than one part in 100,000 may stand in either order.
+    """
+    import torch
+
+    ids = torch.from_numpy(found.ids).flatten(0, -2)
+    best = truth.topk(ids.shape[-1])
+    there = truth.gather(1, ids)
+    same = (ids == best.indices) | ((there - best.values).abs() <= TIE * best.values)
+    return 1 - same.all(dim=1).float().mean().item()
+
+
+# Memory and imports -----------------------------------------------------------------------------
+
+
+def memory(folder: Path, samples: tuple[int, int] = (1_000, 10_000)) -> list[Row]:
+    """Peak memory of the dump job with many texts, against few."""
+    few, many = samples
+    model = in_a_fresh_process(make_wide_model, folder)
+    corpus = write_corpus(folder / "texts.jsonl", many)
+    progress(f"memory of a dump of {few} and of {many} texts")
+    peak_of_few, _ = in_a_fresh_process(peak_of_a_dump, model, corpus, few)
+    peak_of_many, seconds = in_a_fresh_process(peak_of_a_dump, model, corpus, many)
+    ratio = peak_of_many / peak_of_few
+    return [Row("memory", f"{many} texts", f"{few} texts", seconds, ratio, 0.0, at_most=1.1)]
+
+
+def make_wide_model(folder: Path) -> Path:
+    """
+    A model with little to compute and a wide residual stream.
+
+    Kept whole, what is read of 10,000 texts would be 200 MB, which the job's peak would show.
+    """
+    sizes = Sizes(layers=2, d_model=1024, d_ff=32, heads=16, kv_heads=1, vocabulary=512)
+    return make_model(folder, sizes)[0]
+
+
+def write_corpus(path: Path, n: int) -> Path:
+    """Documents of more tokens than are read for the stream's norm."""
+    rng = np.random.default_rng(0)
+    words = [word for prompt in PROMPTS for word in prompt if word.isalpha()]
+    texts = (" ".join(rng.choice(words, 64)) for _ in range(n))
+    records.write_lines(path, ({"text": text} for text in texts))
+    return path
+
+
+def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]:
+    """Run the job's own script on a base; peak memory, in the system's unit, and CPU seconds."""
+    from scripts import dump_activations
+
+    dump_activations.main(
+        model=model,
+        checkpoint=[],
+        corpus=corpus,
+        activations=corpus.with_name(f"{samples}.zarr"),
+        kind="documents",
+        layers=[0.5],
+        positions=list(range(READ_POSITIONS)),
+        samples=samples,
+        dtype="float32",
+        attention="sdpa",
+        batch=100,
+        shard_samples=1000,
+        norm_samples=NORM_SAMPLES,
+        norm_context=64,
+        norm_skip=5,
+    )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+
+
+def light_scripts() -> list[str]:
+    """The scripts of jobs that need no model: differences, grades, tables, figures, cards."""
+    names = ("mean_difference", "token_relevance", "*_table", "*_figure", "*_card")
+    files = [file for name in names for file in sorted((ROOT / "scripts").glob(f"{name}.py"))]
+    return [f"scripts.{file.stem}" for file in files]
+
+
+def imports(modules: list[str]) -> list[Row]:
+    """Whether any of the scripts that need no model imports torch all the same."""
+    progress(f"imports of {len(modules)} scripts")
+    answers = [in_a_fresh_process(brings_torch, name) for name in modules]
+    found = [name for name, (torch, _) in zip(modules, answers, strict=True) if torch]
+    variant = f"{len(modules)} scripts of differences, grades, tables and figures"
+    if found:
+        variant += f"; torch comes with {', '.join(found)}"
+    return [
+        Row(
+            "imports",
+            variant,
+            "share of them that import torch",
+            sum(seconds for _, seconds in answers),
+            float("nan"),
+            len(found) / len(modules),
+        )
+    ]
+
+
+def brings_torch(module: str) -> tuple[bool, float]:
+    """Whether torch is imported with `module`, and this process' CPU seconds so far."""
+    import_module(module)
+    return "torch" in sys.modules, time.process_time()
+
+
+def in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's result from a process that has imported nothing before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tools/bench.py OUT.parquet")
+    main(Path(sys.argv[1]))
