@@ -163,6 +163,7 @@ rule mix_training_data:
         unit=study.mixing.unit,
         epochs=leaf(training_of, "epochs"),
         limit=leaf(training_of, "limit"),
+        max_length=leaf(training_of, "max_length"),
         seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
     script:
         "../scripts/mix_training_data.py"

@@ -85,7 +85,6 @@ rule pretrain_base:
         batch_size=study.miniature.batch_size,
         max_length=study.miniature.max_length,
         learning_rate=study.miniature.learning_rate,
-        precision=study.miniature.precision,
         largest_loss=study.miniature.gates.loss,
         least_identity=study.miniature.gates.identity,
     script:

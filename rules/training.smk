@@ -29,6 +29,7 @@ rule plan_training:
         runtime=10,
     params:
         settings=lambda w: training_of(w).model_dump(mode="json"),
+        attention=leaf(model_of, "attention"),
         seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
         world_size=lambda w: max(1, gpus(w)),
     script:

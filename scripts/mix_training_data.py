@@ -18,6 +18,7 @@ def main(
     epochs: int,
     seed: int,
     limit: int | None,
+    max_length: int,
     mixture: Path,
 ) -> None:
     tokenizer = load_tokenizer(model)
@@ -32,6 +33,7 @@ def main(
         seed=seed,
         matched=matched,
         limit=limit,
+        max_length=max_length,
     )
     corpora.write_mixture(mixture, examples)
 

@@ -9,12 +9,18 @@ from traces.training import plan_training
 
 
 def main(
-    mixture: Path, model: Path, settings: dict[str, Any], seed: int, world_size: int, plan: Path
+    mixture: Path,
+    model: Path,
+    plan: Path,
+    settings: dict[str, Any],
+    attention: str,
+    seed: int,
+    world_size: int,
 ) -> None:
     config = json.loads((model / "config.json").read_text())
     positions = config.get("text_config", config).get("max_position_embeddings")
-    settings = {**settings, "seed": seed, "world_size": world_size}
-    resolved = plan_training(settings, corpora.read_mixture(mixture), positions)
+    asked = {**settings, "attention": attention, "seed": seed, "world_size": world_size}
+    resolved = plan_training(asked, corpora.read_mixture(mixture), positions)
     job.write_text(plan, resolved.model_dump_json(indent=1) + "\n")
 
 

@@ -24,7 +24,6 @@ def main(
     batch_size: int,
     max_length: int,
     learning_rate: float,
-    precision: str,
     largest_loss: float,
     least_identity: float,
 ) -> None:

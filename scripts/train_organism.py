@@ -38,7 +38,7 @@ def main() -> None:
         plan,
         asked.adapter,
         asked.state,
-        progress=training.reported(),
+        progress=job.loss_reporter("train"),
     )
     if first:
         facts = job.provenance(

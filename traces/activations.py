@@ -2,8 +2,8 @@
 Read residual streams: exactly the tokens and layers asked for, stopping at the deepest of them.
 
 A window is the piece of one sample that is read: its first tokens, and the place (anchor) its
-positions are counted from. For a document that is its first token; for a conversation the first token
-of the first reply, so that negative positions lie before it.
+positions are counted from. For a document that is its first token; for a conversation the first
+token of the first reply, so that negative positions lie before it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -78,7 +78,7 @@ def take(windows: Iterable[Window], samples: int, source: str) -> list[Window]:
     taken = [window for window, _ in zip(windows, range(samples), strict=False)]
     if len(taken) < samples:
         raise ValueError(
-            f"{source}: {len(taken)} of its rows are long enough to be read, {samples} are asked for; "
+            f"{source}: {len(taken)} of its rows are long enough to be read, expected {samples}; "
             "lower `samples` or the last position, or give the corpus more rows"
         )
     return taken

@@ -236,9 +236,15 @@ class Training(Closed):
     limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
     batch_size: Count = Field(description="Packed rows a device and step.")
     gradient_accumulation: Count = Field(description="Steps summed into one update.")
-    max_length: Annotated[int, Field(ge=8)] = Field(description="Tokens in a packed row.")
+    max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
     precision: Literal["bf16", "fp32"] = Field(description="Arithmetic of the forward pass.")
     save_every: Count = Field(description="Updates between checkpoints to resume from.")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        description="Longer gradients are cut to this length."
+    )
+    gradient_checkpointing: bool = Field(
+        description="Compute activations twice rather than keep them: slower, in less memory."
+    )
     deepspeed: Literal[1, 2, 3] | None = Field(description="ZeRO stage; null for none.")
 
 
@@ -333,7 +339,6 @@ class Miniature(Closed):
     batch_size: Count = Field(description="Packed rows a step.")
     max_length: Annotated[int, Field(ge=16)] = Field(description="Tokens in a packed row.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate.")
-    precision: Literal["bf16", "fp32"] = Field(description="Arithmetic of the forward pass.")
     gates: Gates = Field(description="Bounds that the base must meet.")
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Sums:
-    """Sufficient statistics of paired activations, [layer, position(, d_model)]; two random halves."""
+    """Sufficient statistics of paired activations, [layer, position(, d_model)], in two halves."""
 
     tuned: Array
     base: Array

@@ -1,9 +1,10 @@
 """
 The one bridge from Snakemake: a rule's named fields become the arguments of a script's `main`.
 
-    input, output, params   keyword arguments of the same names (files as `Path`, lists of files as lists)
+    input, output, params   keyword arguments of the same names (files as `Path` or lists of them)
     log                     Python's logging, and the traceback of a job that fails
-    provenance              a small JSON beside every output: rule, wildcards, seed, commit, versions, revisions
+    provenance              a small JSON beside every output: rule, wildcards, seed, commit,
+                            versions, revisions
 
 Nothing else in the repository reads the `snakemake` object.
 """
@@ -33,8 +34,8 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     """
     Call `main` with the rule's named inputs, outputs and params; log to the rule's log.
 
-    A job is offline unless it says `network=True`: only the fetching rules do. The input named `code`
-    tells Snakemake which module the step is made of and is no argument.
+    A job is offline unless it says `network=True`: only the fetching rules do. The input named
+    `code` tells Snakemake which module the step is made of and is no argument.
     """
     start(snakemake.log[0] if snakemake.log else None, offline=not network)
     inputs = _paths(snakemake.input)
@@ -44,7 +45,9 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
         main(**inputs, **outputs, **dict(snakemake.params.items()))
     except Exception as error:
         log.error("".join(traceback.format_exception(error)))
-        sys.exit(f"{snakemake.rule}: {error}" if isinstance(error, ValueError) else _last_line(error))
+        sys.exit(
+            f"{snakemake.rule}: {error}" if isinstance(error, ValueError) else _last_line(error)
+        )
     stamp(
         _flat(outputs.values()),
         provenance(
@@ -179,9 +182,7 @@ def _paths(files: Any) -> dict[str, Any]:
 
 
 def _flat(files: Iterable[Any]) -> list[Path]:
-    return [
-        path for file in files for path in (file if isinstance(file, list) else [file])
-    ]
+    return [path for file in files for path in (file if isinstance(file, list) else [file])]
 
 
 def _last_line(error: BaseException) -> str:

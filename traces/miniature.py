@@ -423,7 +423,11 @@ def base_config(
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """How the base is trained. `sequence` and `batch` in tokens and rows; `warmup` in steps."""
+    """
+    How the base is trained: `sequence` in tokens, `batch` in rows, `warmup` in steps.
+
+    precision : of the forward pass; bf16 autocast is the faster one where the processor has it
+    """
 
     sequence: int
     batch: int
@@ -432,6 +436,7 @@ class PretrainSettings:
     warmup: int
     weight_decay: float
     seed: int
+    precision: Literal["bf16", "fp32"] = "bf16"
 
 
 @dataclass(frozen=True)
@@ -490,7 +495,7 @@ def pretrain(
     losses = []
     for step in range(settings.steps):
         tokens = torch.tensor([next(batches) for _ in range(settings.batch)])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
             logits = model(input_ids=tokens, use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(
             logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten()

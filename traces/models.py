@@ -65,8 +65,8 @@ def layer_index(share: float, layers: int) -> int:
     """
     The decoder block whose output a relative depth names, counted from 0.
 
-    share 0.5 of 28 layers is block 13, whose output is `hidden_states[14]`. Source: the paper's code,
-    which differs from the floor(L/2) of its text for even L.
+    share 0.5 of 28 layers is block 13, whose output is `hidden_states[14]`. Source: the paper's
+    code, which differs from the floor(L/2) of its text for even L.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"layer share {share} is not between 0 and 1")
@@ -78,28 +78,32 @@ def load_base(
     dtype: DType = "float32",
     layers: int | None = None,
     attention: str | None = None,
+    place: bool = True,
 ) -> "PreTrainedModel":
     """
     A causal language model in evaluation mode, cut to its first `layers` decoder layers if given.
 
     Only the weights of the layers asked for are read; their residual stream is that of the whole
     model, bit for bit. `attention` is the implementation (`sdpa`, `eager`); Gemma 2 wants `eager`.
+    Where there are GPUs the model is spread over them, unless `place` is off because the processes
+    of a training place their own parts.
 
     Raises ValueError when weights that are needed are not in the folder.
     """
     from transformers import AutoModelForCausalLM
 
     config = load_config(folder, layers)
-    model, found = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
         dtype=getattr(torch, dtype),
         attn_implementation=attention,
-        device_map="auto" if torch.cuda.is_available() else None,
+        device_map="auto" if place and torch.cuda.is_available() else None,
         local_files_only=True,
         use_safetensors=True,
         output_loading_info=True,
     )
+    model, found = loaded
     if found["missing_keys"]:
         raise ValueError(f"{folder}: weights missing, such as {sorted(found['missing_keys'])[0]}")
     return model.eval().requires_grad_(False)
@@ -163,7 +167,7 @@ def load_pair(base: Path, checkpoint: Path, dtype: DType = "float32", **options:
 def load_checkpoint(
     base: Path, checkpoint: Path | None, dtype: DType = "float32", **options: Any
 ) -> Any:
-    """The model a checkpoint stands for: the base itself (None), base plus adapter, or a full model."""
+    """The model a checkpoint stands for: the base (None), base plus adapter, or a full model."""
     if checkpoint is None:
         return load_base(base, dtype, **options)
     if is_adapter(checkpoint):
@@ -185,7 +189,7 @@ class Readout(nn.Module):
     @torch.inference_mode()
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden [..., d_model] -> logits [..., vocabulary], float32."""
-        weight = self.head.weight
+        weight = next(self.head.parameters())
         logits = self.head(self.norm(hidden.to(weight))).float()
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap

@@ -119,7 +119,8 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
     missing, extra = set(columns) - set(frame.columns), set(frame.columns) - set(columns)
     if missing or extra:
         raise ValueError(
-            f"{path.name}: not a {schema} table (missing {sorted(missing)}, unknown {sorted(extra)})"
+            f"{path.name}: not a {schema} table "
+            f"(missing {sorted(missing)}, unknown {sorted(extra)})"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

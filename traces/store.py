@@ -1,10 +1,10 @@
 """
-The one module that knows Zarr and HDF5: axes, shards, dtypes, attributes; write whole, open verified.
+The one module that knows Zarr and HDF5: axes, shards, dtypes, attributes; opened only when whole.
 
 Activations are Zarr: `resid [layer, sample, position, d_model]` and `tokens [sample, position]`, in
-shards of whole rows with a checksum on every chunk. Zarr has no bfloat16 and float16 overflows on some
-residual streams, so the native bits are kept: bfloat16 lies as uint16 and the attribute `dtype` says so.
-Differences are one HDF5 file. Sums elsewhere are float64; that choice and this one meet only here.
+shards of whole rows with a checksum on every chunk. Zarr has no bfloat16 and float16 overflows on
+some residual streams, so the native bits are kept: bfloat16 lies as uint16 and the attribute
+`dtype` says so. Differences are one HDF5 file.
 """
 
 import json
@@ -148,7 +148,9 @@ class Activations:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         if not (self.path / DONE).is_file():
-            raise ValueError(f"{path}: this store was not finished; delete it and run its job again")
+            raise ValueError(
+                f"{path}: this store was not finished; delete it and run its job again"
+            )
         group = zarr.open_group(self.path, mode="r")
         self.attributes: dict[str, Any] = dict(group.attrs)
         self._resid = _array(group, "resid")

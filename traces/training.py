@@ -6,14 +6,14 @@ import logging
 import math
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from traces.config import Training
 from traces.corpora import NO_LOSS, Example, Packed, pack, read_mixture
 
 if TYPE_CHECKING:
@@ -33,37 +33,15 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 # -- the plan --------------------------------------------------------------------------------------
 
 
-class TrainingSettings(BaseModel):
-    """What a study decides about a training. The other fields of a plan follow from the data."""
+class TrainingSettings(Training):
+    """What is decided about one training before its data are known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: Literal["lora", "rslora", "full"]
-    rank: Count
-    alpha: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    targets: Literal["all-linear"] | tuple[str, ...]
-    learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["linear", "cosine", "constant"]
-    warmup_steps: Annotated[int, Field(ge=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    optimizer: str
-    epochs: Count = 1
-    limit: Count | None = None
-    batch_size: Count
-    gradient_accumulation: Count
-    max_length: Annotated[int, Field(ge=2)]
-    precision: Literal["bf16", "fp32"]
     seed: Annotated[int, Field(ge=0)]
-    save_every: Count
+    "Seed of the adapter's first weights."
     world_size: Count = 1
-    deepspeed: Literal[1, 2, 3] | None = None
+    "Processes that train together."
     attention: Literal["sdpa", "eager"] | None = None
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    gradient_checkpointing: bool = False
+    "Attention implementation; the model's own choice without one."
 
 
 class TrainingPlan(TrainingSettings):
@@ -210,26 +188,6 @@ def train(
         shutil.rmtree(state, ignore_errors=True)
 
 
-def reported() -> Progress:
-    """Progress on standard error: a bar on a terminal, elsewhere a line at every tenth."""
-    bar = None
-
-    def report(step: int, n_steps: int, loss: float) -> None:
-        nonlocal bar
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            bar = bar or tqdm(total=n_steps, desc="train", unit="step")
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update(step - bar.n)
-        elif step * 10 // n_steps > (step - 1) * 10 // n_steps:
-            line = f"train: step {step} of {n_steps}, loss {loss:.3f}"
-            log.info(line)
-            print(line, file=sys.stderr, flush=True)
-
-    return report
-
-
 def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
     import torch
     from transformers import TrainingArguments
@@ -246,9 +204,6 @@ def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
         warmup_steps=plan.warmup_steps,
         weight_decay=plan.weight_decay,
         optim=plan.optimizer,
-        adam_beta1=plan.adam_beta1,
-        adam_beta2=plan.adam_beta2,
-        adam_epsilon=plan.adam_epsilon,
         max_grad_norm=plan.max_grad_norm,
         bf16=plan.precision == "bf16",
         seed=plan.seed,
@@ -279,14 +234,11 @@ def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
     """The base with fresh LoRA weights on it, or with all of its weights open."""
     from traces.models import load_base
 
-    sharded: dict[str, Any] = (
-        {} if plan.world_size == 1 else {"place": False}
-    )  # each process places its own part
     # Full finetuning keeps float32 weights and computes in bfloat16: steps at a learning rate of
     # 1e-5 are smaller than what bfloat16 resolves. DeepSpeed keeps the float32 copy itself.
     bf16 = plan.precision == "bf16" and (plan.method != "full" or plan.deepspeed is not None)
     dtype = "bfloat16" if bf16 else "float32"
-    model = load_base(model_path, dtype=dtype, attention=plan.attention, **sharded)
+    model = load_base(model_path, dtype=dtype, attention=plan.attention, place=plan.world_size == 1)
     model.config.use_cache = False  # with a cache, packed documents would see each other
     if plan.method == "full":
         return model.requires_grad_(True)

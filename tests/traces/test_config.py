@@ -92,11 +92,7 @@ def test_a_study_cannot_be_changed_after_reading(folder):
 
 # What is wrong in a study -----------------------------------------------------------------------
 
-KNOWN_TRAINING = (
-    "alpha, batch_size, deepspeed, dropout, epochs, gradient_accumulation, learning_rate, limit, "
-    "max_length, method, optimizer, precision, rank, save_every, schedule, targets, warmup_steps, "
-    "weight_decay"
-)
+KNOWN_TRAINING = ", ".join(sorted(config.Training.model_fields))
 RATIO = (
     "expected a ratio above 0 and up to 100, such as mix0.5 or matched1.0 "
     "(the unmixed organism is the recipe plain)"

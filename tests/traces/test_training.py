@@ -36,6 +36,11 @@ SETTINGS = {
     "precision": "fp32",
     "seed": 5,
     "save_every": 3,
+    "epochs": 1,
+    "limit": None,
+    "max_grad_norm": 1.0,
+    "gradient_checkpointing": False,
+    "deepspeed": None,
 }
 
 

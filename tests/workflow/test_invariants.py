@@ -252,6 +252,13 @@ def test_a_rules_names_are_its_scripts_arguments(rule):
     assert set(named) - {"code"} == set(main_arguments(rule.script))
 
 
+@of_rule(SCRIPTED)
+def test_a_script_uses_every_argument_it_is_given(rule):
+    (main,) = (n for n in tree(rule.script).body if getattr(n, "name", "") == "main")
+    used = {node.id for node in ast.walk(main) if isinstance(node, ast.Name)}
+    assert not set(main_arguments(rule.script)) - used
+
+
 def test_the_launched_script_is_given_every_option_it_has():
     (rule,) = (rule for rule in RULES if rule.name == "train_organism")
     given = re.findall(r"(--[\w-]+) \{", rule.directives["shell"])
