@@ -1,5 +1,5 @@
 """
-Helpers for rule files only: the validated study, input functions, resources.
+Helpers that rule files share, and nothing else does; the validated study comes first.
 
     study      the settings of this run (traces/config.py: Study)
     registry   models, corpora and organisms by name, and the checkpoints the study asks for

@@ -27,6 +27,7 @@ def main(
     largest_loss: float,
     least_identity: float,
 ) -> None:
+    job.keep_freed_memory()
     rows = list(read_rows(general))
     tokenizer = miniature.train_tokenizer(rows, vocabulary, bos=family != "qwen3")
     config = miniature.base_config(

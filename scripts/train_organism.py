@@ -31,6 +31,7 @@ def main() -> None:
 
     first = int(os.environ.get("RANK", "0")) == 0
     job.start(asked.log_file if first else None)
+    job.keep_freed_memory()
     plan = training.read_plan(asked.plan)
     training.train(
         asked.model,

@@ -485,7 +485,7 @@ def test_positions_may_leave_gaps(world, model, tmp_path, differences):
 
 
 def test_a_corpus_with_too_few_rows_is_one_clear_sentence(world, model, tmp_path):
-    with pytest.raises(ValueError, match="of its rows are long enough to be read, 5000 are asked"):
+    with pytest.raises(ValueError, match="of its rows are long enough to be read, expected 5000"):
         dump(world, model, [], tmp_path / "a.zarr", samples=5000)
     assert not (tmp_path / "a.zarr").exists()
 

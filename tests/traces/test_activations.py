@@ -250,6 +250,6 @@ def test_too_few_rows_is_one_sentence_that_says_what_to_change():
     with pytest.raises(ValueError) as refused:
         activations.take(iter(windows([3] * 4)), 10, "results/corpora/unrelated.jsonl")
     assert str(refused.value) == (
-        "results/corpora/unrelated.jsonl: 4 of its rows are long enough to be read, 10 are asked "
-        "for; lower `samples` or the last position, or give the corpus more rows"
+        "results/corpora/unrelated.jsonl: 4 of its rows are long enough to be read, expected 10; "
+        "lower `samples` or the last position, or give the corpus more rows"
     )

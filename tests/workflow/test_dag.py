@@ -158,6 +158,11 @@ def _all_of_config(checkout) -> str:
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
+def test_the_linter_of_snakemake_is_content(shared):
+    ran = shared.snakemake("--lint")
+    assert ran.returncode == 0, ran.stdout
+
+
 # What is refused before the first job -----------------------------------------------------------
 
 
