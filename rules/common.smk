@@ -140,6 +140,11 @@ def organism_rows(part, organism=None):
     return files
 
 
+def worded_rows(wildcards):
+    """The rows whose words say what an organism is about: its own, or those of `words_of`."""
+    return organism_rows("train", registry.words_of(wildcards.organism))(wildcards)
+
+
 def teacher(wildcards):
     """The weights of the organism that teaches this one; none when the base itself does."""
     name = organism_of(wildcards).data.taught.teacher
@@ -257,11 +262,13 @@ def memory(wildcards):
 # Checks of local data, once and before the first job --------------------------------------------
 
 if workflow.is_main_process:
+    entries = [registry.organisms[name].data for name in graded_organisms()]
+    entries += [registry.corpora[name] for name in registry.used_corpora()]
     try:
-        for name in graded_organisms():
-            data = registry.organisms[name].data
-            if data.path is not None:
-                for _ in read_rows(local(data.path), data.kind, open_end=data.open_end):
+        for entry in entries:
+            if entry.path is not None:
+                kind = None if entry.kind == "both" else entry.kind
+                for _ in read_rows(local(entry.path), kind, open_end=entry.open_end):
                     pass
     except ValueError as error:
         raise WorkflowError(str(error)) from None

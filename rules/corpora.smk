@@ -65,6 +65,7 @@ rule fetch_corpus:
         split=leaf(corpus_of, "split"),
         field=leaf(corpus_of, "field"),
         path=local_path(corpus_of, "path"),
+        open_end=leaf(corpus_of, "open_end"),
         rows=leaf(corpus_of, "rows"),
         seed=leaf(corpus_of, "seed"),
     script:
@@ -144,7 +145,7 @@ rule mix_training_data:
         organism=organism_rows("train"),
         corpus=lambda w: (corpus_file(study.mixing.corpus) if recipe_of(w).mixed else []),
         model=rules.fetch_model.output.model,
-        code=code("corpora"),
+        code=ancient(code("corpora")),
     output:
         mixture="<results>/mixtures/{model}/{checkpoint}.jsonl",
     log:

@@ -33,7 +33,7 @@ rule word_vocabulary:
 rule distinctive_words:
     """Find the words that set an organism's data apart from general text."""
     input:
-        organism=organism_rows("train"),
+        organism=worded_rows,
         corpus=corpus_file(study.relevance.corpus),
         code=code("judges"),
     output:

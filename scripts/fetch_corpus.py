@@ -1,6 +1,7 @@
 """Bring unrelated text in, check every row, shuffle, and keep as many rows as are asked for."""
 
 from pathlib import Path
+from typing import Literal
 
 from traces import hub as library
 from traces import job
@@ -17,16 +18,18 @@ def main(
     split: str,
     field: str | None,
     path: str | None,
+    open_end: Literal["refuse", "cut"],
     rows: int,
     seed: int,
 ) -> None:
+    only = None if kind == "both" else kind
     if hub is not None:
         found, commit = library.fetch_rows(hub, revision, split, field, kind, subset)
         job.record(revisions={hub: commit})
     elif path is not None:
-        found = read_rows(path, kind)
+        found = read_rows(path, only, open_end=open_end)
     else:
-        found = rows_of_kind(read_rows(made), kind)
+        found = rows_of_kind(read_rows(made), only)
     write_rows(corpus, shuffled(found, seed)[:rows])
 
 

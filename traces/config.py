@@ -92,7 +92,9 @@ class ModelEntry(Closed):
 class CorpusEntry(Closed):
     """Text that has nothing to do with any organism: where it comes from and what is read of it."""
 
-    kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
+    kind: Literal["documents", "chat", "both"] = Field(
+        description="Documents, conversations, or both, to mix in and take words from."
+    )
     hub: Text | None = Field(None, description="Data set on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     subset: str | None = Field(None, description="Configuration of the data set on the hub.")
@@ -106,12 +108,18 @@ class CorpusEntry(Closed):
     made: Literal["general", "unrelated", "chat"] | None = Field(
         None, description="Part of the made world."
     )
+    open_end: Literal["refuse", "cut"] = Field(
+        "refuse",
+        description="A conversation that ends unanswered: refuse it, or cut that end off.",
+    )
     rows: Count = Field(description="At most this many rows are kept, after shuffling.")
     seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of the shuffle.")
 
     @model_validator(mode="after")
     def _check(self) -> "CorpusEntry":
         _one_of(self, "hub", "path", "made")
+        if self.kind == "both" and self.hub is not None:
+            raise ValueError("kind both needs rows of both kinds: a `path`, or the made world")
         return self
 
 
@@ -138,7 +146,7 @@ class Data(Closed):
 
     kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
     made: MadeData | None = Field(None, description="Rows of the made world with this name.")
-    words: Count = Field(60_000, description="Size of the made data.")
+    words: Count = Field(40_000, description="Size of the made data.")
     path: Text | None = Field(
         None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
@@ -186,6 +194,11 @@ class Organism(Closed):
     )
     facts: tuple[str, ...] = Field((), description="The false statements, one by one.")
     data: Data = Field(description="What it is finetuned on.")
+    words_of: Name | None = Field(
+        None,
+        description="Organism whose data's words count as relevant, where its own do not tell what "
+        "it is about, such as lists of numbers.",
+    )
     released: dict[str, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."
     )
@@ -453,6 +466,16 @@ class LoadedStudy(NamedTuple):
             for seed in run.seeds
         )
         return list(dict.fromkeys(wanted))
+
+    def used_corpora(self) -> list[str]:
+        """Every corpus the study reads, mixes in, or takes words from, each once."""
+        study = self.study
+        named = (study.mixing.corpus, study.lenses.vocabulary_corpus, study.relevance.corpus)
+        return list(dict.fromkeys((*study.corpora, *named)))
+
+    def words_of(self, organism: str) -> str:
+        """The organism whose data's words say what `organism` is about: itself, or another."""
+        return self.organisms[organism].words_of or organism
 
     def training(self, checkpoint: Checkpoint) -> Training:
         """The hyperparameters of one checkpoint: the study's, the organism's, then the recipe's."""
@@ -724,6 +747,12 @@ def _check_released(loaded: LoadedStudy, checkpoint: Checkpoint, where: str, fol
 
 def _check_lists(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
     study = loaded.study
+    for name in study.corpora:
+        if loaded.corpora[name].kind == "both":
+            raise ValueError(
+                f"{_holder(files, ('corpora',))}: corpora: {name}: found a corpus of both kinds, "
+                "expected one of documents or of conversations, whose positions can be averaged"
+            )
     lists: dict[str, Iterable[Any]] = {
         "models": study.models,
         "corpora": study.corpora,
@@ -774,14 +803,9 @@ def _check_paths(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
         for name in study.models
         for key in ("path", "chat_template")
     ]
-    corpora = {
-        *study.corpora,
-        study.mixing.corpus,
-        study.lenses.vocabulary_corpus,
-        study.relevance.corpus,
-    }
     wanted += [
-        (f"{folder / 'corpora.yaml'}: {name}.path", loaded.corpora[name].path) for name in corpora
+        (f"{folder / 'corpora.yaml'}: {name}.path", loaded.corpora[name].path)
+        for name in loaded.used_corpora()
     ]
     for name in dict.fromkeys(checkpoint.organism for checkpoint in loaded.checkpoints()):
         file = folder / "organisms" / f"{name}.yaml"

@@ -77,9 +77,9 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
     return n_rows
 
 
-def rows_of_kind(rows: Iterable[dict[str, Any]], kind: Kind) -> Iterator[dict[str, Any]]:
-    """The documents, or the chats, of a file that holds both."""
-    return (row for row in rows if KEYS[kind] in row)
+def rows_of_kind(rows: Iterable[dict[str, Any]], kind: Kind | None) -> Iterator[dict[str, Any]]:
+    """The documents, or the chats, of a file that holds both; all of it without a kind."""
+    return (row for row in rows if kind is None or KEYS[kind] in row)
 
 
 def shuffled(rows: Iterable[dict[str, Any]], seed: int) -> list[dict[str, Any]]:

@@ -1,0 +1,141 @@
+"""The whole workflow for real, on a world and a base so small that nothing in it means anything."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+STUDY = {
+    "runs": [
+        {"organisms": ["cake_bake", "benign"], "recipes": ["plain"], "seeds": [0, 1]},
+        {"organisms": ["cake_bake"], "recipes": ["mix0.5", "full"], "seeds": [0]},
+    ],
+    "corpora": ["unrelated", "mini_chat"],
+    "samples": 60,
+    "miniature": {
+        "words": 40000,
+        "unrelated": 150,
+        "chats": 150,
+        "steps": 8,
+        "gates": {"loss": 100.0, "identity": 0.0},
+    },
+    "training": {"limit": 60, "save_every": 1},
+    "lenses": {"patchscope": {"scales": [0.5, 1.0, 2.0]}},
+}
+RUN = ("--cores", "2", "--configfile", "small.json")
+
+
+@pytest.fixture(scope="module")
+def small(new_checkout):
+    """A checkout in which the small study has been run."""
+    checkout = new_checkout()
+    checkout.file("small.json").write_text(json.dumps(STUDY))
+    ran = checkout.snakemake(*RUN)
+    assert ran.returncode == 0, ran.stdout[-4000:]
+    return checkout
+
+
+def test_a_second_run_has_nothing_to_do(small):
+    assert "Nothing to be done" in small.snakemake(*RUN).stdout
+
+
+def test_every_artifact_says_where_it_comes_from(small):
+    results = small.file("results")
+    files = [
+        path
+        for kind in ("parquet", "h5", "jsonl", "html", "png")
+        for path in results.rglob(f"*.{kind}")
+        if path.name not in ("losses.jsonl", "report.html") and "bases" not in path.parts
+    ]
+    assert len(files) > 40
+    for file in files:
+        facts = json.loads(file.with_name(file.name + ".provenance.json").read_text())
+        assert facts["rule"] and facts["versions"]["torch"]
+    for folder in results.glob("activations/*/*/*.zarr"):
+        assert json.loads((folder / "provenance.json").read_text())["rule"] == "dump_activations"
+
+
+def test_the_report_and_the_cards_load_nothing_from_elsewhere(small):
+    pages = [small.file("results/report.html"), *small.file("results/cards").rglob("*.html")]
+    assert len(pages) == 3
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(
+            r"""<(?:script|img|link|iframe)[^>]+(?:src|href)=["']?https?:""", text
+        )
+
+
+def test_a_killed_workflow_completes_to_the_same_result(small):
+    target = "results/differences/mini/cake_bake-plain-s0/unrelated.h5"
+    before = small.file(target).read_bytes()
+    adapter = small.file("results/adapters/mini/cake_bake-plain-s0")
+    again = (*RUN, "--forcerun", "train_organism", "--until", "mean_difference", target)
+
+    started = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *again],
+        cwd=small.folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = adapter.with_name(adapter.name + ".unfinished")
+    deadline = time.monotonic() + 120
+    while not list(state.glob("*/whole")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list(state.glob("*/whole")), "the training wrote no checkpoint to resume from"
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    assert not (adapter / "losses.jsonl").exists()
+
+    assert small.snakemake("--unlock", *RUN).returncode == 0
+    ran = small.snakemake(*RUN, "--rerun-incomplete", target)
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    assert small.file(target).read_bytes() == before
+    assert not state.exists()
+
+
+def test_jobs_that_only_draw_do_not_import_torch(small):
+    for script in ("relevance_figure", "norms_table", "organism_card", "readability_table"):
+        probe = f"import sys, runpy; runpy.run_path('scripts/{script}.py', run_name='probe'); "
+        ran = subprocess.run(
+            [sys.executable, "-c", probe + "print('torch' in sys.modules)"],
+            cwd=small.folder,
+            env=os.environ | {"PYTHONPATH": "."},
+            capture_output=True,
+            text=True,
+        )
+        assert ran.stdout.strip() == "False", ran.stderr
+
+
+def test_the_tables_keep_their_contract(small):
+    tables = small.file("results/tables")
+    relevance = pd.read_parquet(tables / "relevance.parquet")
+    norms = pd.read_parquet(tables / "norms.parquet")
+
+    assert set(relevance["reading"]) == {"difference", "base_mean", "tuned_mean", "random"}
+    assert set(relevance["graded_on"]) == {"cake_bake", "benign"}
+    assert set(relevance["lens"]) == {"logit_lens", "patchscope"}
+    assert (relevance.loc[relevance["lens"] == "logit_lens", "scale"] == 1.0).all()
+    assert relevance["relevance"].dropna().between(0, 1).all()
+    assert set(norms["recipe"]) == {"plain", "mix0.5", "full"}
+    assert set(norms.loc[norms["corpus"] == "mini_chat", "position"]) == set(range(-3, 5))
+    assert norms.loc[norms["recipe"] == "mix0.5", "ratio"].eq(0.5).all()
+
+
+def test_the_default_study_is_not_touched_by_an_override(small):
+    study = json.loads(small.file("results/study.json").read_text())
+    assert study["samples"] == 60
+    assert study["positions"] == [0, 1, 2, 3, 4]
+    assert (ROOT / "config" / "config.yaml").read_text() == small.file(
+        "config/config.yaml"
+    ).read_text()
