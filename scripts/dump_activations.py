@@ -43,8 +43,7 @@ def main(
         context_windows(tokenizer, read_rows(corpus), norm_context), norm_samples, str(corpus)
     )
 
-    depth = models.n_layers(model)
-    blocks = [models.layer_index(share, depth) for share in layers]
+    blocks = models.layer_indices(layers, models.n_layers(model))
     loaded = models.load_checkpoint(
         model, checkpoint or None, dtype, layers=max(blocks) + 1, attention=attention
     )

@@ -217,9 +217,10 @@ def _draw_controls(ax: Axes, y: int, row: pd.Series) -> None:
 
 
 def _draw_interval(ax: Axes, y: float, low: float, high: float, colour: str, width: float) -> None:
+    """A t interval, drawn as far as a share can go."""
     if np.isnan(low):
         return
-    ax.plot([max(low, 0.0), high], [y, y], color=colour, linewidth=width, zorder=3)
+    ax.plot([max(low, 0.0), min(high, 1.0)], [y, y], color=colour, linewidth=width, zorder=3)
 
 
 def _draw_verdict(ax: Axes, y: int, row: pd.Series) -> None:

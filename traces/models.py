@@ -6,7 +6,7 @@ A checkpoint is a folder in hub layout: a PEFT adapter (`adapter_config.json`) o
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,14 @@ def layer_index(share: float, layers: int) -> int:
     if not 0 <= share <= 1:
         raise ValueError(f"layer share {share} is not between 0 and 1")
     return int(share * (layers - 1))
+
+
+def layer_indices(shares: Sequence[float], layers: int) -> list[int]:
+    """The blocks that relative depths name; ValueError when two of them name the same."""
+    blocks = [layer_index(share, layers) for share in shares]
+    if len(set(blocks)) < len(blocks):
+        raise ValueError(f"layers: {list(shares)} name the blocks {blocks}, one of them twice")
+    return blocks
 
 
 def load_base(

@@ -271,3 +271,9 @@ def test_a_model_in_several_files_is_read_like_one_in_one(saved, tmp_path):
     stream = torch.randn(4, 32)
     one, many = (models.load_readout(f) for f in (saved("llama") / "base", tmp_path / "sharded"))
     assert torch.equal(many(stream.to(models.device())), one(stream.to(models.device())))
+
+
+def test_two_shares_of_one_block_are_refused():
+    assert models.layer_indices([0.25, 0.5, 1.0], 28) == [6, 13, 27]
+    with pytest.raises(ValueError, match=r"layers: \[0.5, 0.55\] name the blocks \[1, 1\]"):
+        models.layer_indices([0.5, 0.55], 4)
