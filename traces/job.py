@@ -64,8 +64,6 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
 def start(log_file: str | Path | None, *, offline: bool = True) -> None:
     """Send Python's logging to `log_file`, and cut the job off from the hub when `offline`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Threads that spin while they wait make a job several times slower on cores it has to share.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if offline:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     if log_file is not None:
