@@ -141,6 +141,7 @@ def relevance_figure(
                 ax = axes[i, j]
                 _relevance_panel(ax, rows[model], _of(readability, model, lens), seeds)
                 ax.set_xlim(0, top)
+                ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
                 ax.set_title(LENS_NAMES.get(lens, lens) if i == 0 else "", fontweight="bold")
                 if j == 0:
                     _name_rows(ax, rows[model], titles)
