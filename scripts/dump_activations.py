@@ -40,7 +40,10 @@ def main(
         read = document_windows(tokenizer, read_rows(corpus), positions[-1] + 1)
     windows = take(read, samples, str(corpus))
     longer = take(
-        context_windows(tokenizer, read_rows(corpus), norm_context), norm_samples, str(corpus)
+        context_windows(tokenizer, read_rows(corpus), norm_context),
+        norm_samples,
+        str(corpus),
+        remedy="lower `activations.norm_samples` or `activations.norm_context`",
     )
 
     blocks = models.layer_indices(layers, models.n_layers(model))

@@ -5,8 +5,8 @@ Measure the fast paths against the straightforward ones, in CPU time.
 
 The model is a random Llama of SmolLM2-135M's shape under a random adapter, in float32 on one
 thread. Both ways run in this process on the same inputs, and what they find must agree. A ratio is
-the straightforward way's CPU time over ours for the same work, weights loaded and text tokenised
-before; other work on the machine moves it by some tens of per cent.
+the straightforward way's CPU time over ours for the same work, medians of some repetitions; weights
+are loaded and texts tokenised before. Other work on the machine moves it by ten or twenty per cent.
 
 The straightforward way: full forward passes of 128 tokens that keep all hidden states and run the
 head, 32 texts at once as in the paper, of tuned model and base for every organism; one vector at a
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -67,6 +67,10 @@ COSINE_ERROR = 1e-5
 "Largest 1 - cosine of two mean differences that still agree."
 
 
+Spent = defaultdict[str, list[float]]
+"CPU seconds of every repetition, by what was done."
+
+
 @dataclass(frozen=True)
 class Sizes:
     """The model's shape and how much of everything is run."""
@@ -81,7 +85,7 @@ class Sizes:
     "Tokens in a text."
     texts: int = 32
     "One batch of full passes."
-    rounds: int = 2
+    rounds: int = 4
     "Times that the collections are repeated, in turn."
     repeats: int = 16
     "Times that the texts are read in a round of the five-token collection."
@@ -169,11 +173,16 @@ def shown(rows: Sequence[Row]) -> str:
 
 
 @contextmanager
-def timed(spent: Counter[str], name: str) -> Iterator[None]:
-    """Add this process' CPU seconds in the block to `spent[name]`."""
+def timed(spent: Spent, name: str) -> Iterator[None]:
+    """Append this process' CPU seconds in the block to `spent[name]`."""
     start = time.process_time()
     yield
-    spent[name] += time.process_time() - start
+    spent[name].append(time.process_time() - start)
+
+
+def typical(spent: Spent, name: str) -> float:
+    """The median, which a burst of other work on the machine does not move."""
+    return float(np.median(spent[name]))
 
 
 def progress(text: str) -> None:
@@ -254,9 +263,9 @@ def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[R
     repeats = {READ_POSITIONS: sizes.repeats, sizes.context: 1}
     plain_difference(full, texts[:2], sizes.middle)
     for length in repeats:
-        fast_difference(half, texts[:2], length, folder, sizes, Counter())
+        fast_difference(half, texts[:2], length, folder, sizes, defaultdict(list))
 
-    spent: Counter[str] = Counter()
+    spent: Spent = defaultdict(list)
     errors = dict.fromkeys(repeats, 0.0)
     for number in range(sizes.rounds):
         progress(f"collection, round {number + 1} of {sizes.rounds}")
@@ -269,13 +278,14 @@ def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[R
 
 
 def collection_rows(
-    spent: Counter[str], errors: dict[int, float], repeats: dict[int, int], sizes: Sizes
+    spent: Spent, errors: dict[int, float], repeats: dict[int, int], sizes: Sizes
 ) -> list[Row]:
-    """The table's lines from the seconds `spent` in all rounds; each is for the texts once."""
+    """The table's lines from the seconds `spent` in every round; each is for the texts once."""
     first, whole = READ_POSITIONS, sizes.context
     count = {length: sizes.rounds * times for length, times in repeats.items()}
-    tuned = {length: spent[f"tuned {length}"] / count[length] for length in repeats}
-    both = {length: tuned[length] + spent[f"base {length}"] / count[length] for length in repeats}
+    tuned = {one: typical(spent, f"tuned {one}") / times for one, times in repeats.items()}
+    base = {one: typical(spent, f"base {one}") / times for one, times in repeats.items()}
+    both = {one: base[one] + tuned[one] for one in repeats}
     norm = both[whole] * NORM_SAMPLES / SAMPLES
     work = [
         (first, f"{first} tokens, base and tuned, {count[first]} times", both[first], 60),
@@ -284,7 +294,7 @@ def collection_rows(
         (whole, f"{whole} tokens, base and tuned, {count[whole]} times", both[whole], 2.5),
         (whole, f"{whole} tokens, base shared, {count[whole]} times", tuned[whole], 5),
     ]
-    plain = spent["plain"] / sizes.rounds
+    plain = typical(spent, "plain")
     return [
         Row(
             stage="collection",
@@ -307,14 +317,14 @@ def plain_difference(pair: Any, texts: list[list[int]], layer: int) -> np.ndarra
     ids = torch.tensor(texts)
     with torch.no_grad():
         with pair.base() as model:
-            base = model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+            base = model(input_ids=ids, output_hidden_states=True).hidden_states
         with pair.tuned() as model:
-            tuned = model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+            tuned = model(input_ids=ids, output_hidden_states=True).hidden_states
     return (tuned[layer + 1].double() - base[layer + 1].double()).mean(dim=0).numpy()
 
 
 def fast_difference(
-    pair: Any, texts: list[list[int]], length: int, folder: Path, sizes: Sizes, spent: Counter[str]
+    pair: Any, texts: list[list[int]], length: int, folder: Path, sizes: Sizes, spent: Spent
 ) -> np.ndarray:
     """
     The same for the first `length` positions, through the stores that the workflow writes.
@@ -379,7 +389,7 @@ def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
     plain_logit_lens(readout, vectors[:1])
     lenses.logit_lens(readout, vectors, top_k=TOP_K)
 
-    spent: Counter[str] = Counter()
+    spent: Spent = defaultdict(list)
     times = 3
     progress("logit lens")
     for _ in range(times):
@@ -387,14 +397,14 @@ def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
             found = lenses.logit_lens(readout, vectors, top_k=TOP_K)
     with timed(spent, "plain"):
         truth = plain_logit_lens(readout, vectors)
-    seconds = spent["fast"] / times
+    seconds = typical(spent, "fast")
     return [
         Row(
             "logit_lens",
             f"{len(vectors)} vectors, both signs, in batches; {times} times",
             "one vector at a time; once",
             seconds,
-            spent["plain"] / seconds,
+            typical(spent, "plain") / seconds,
             disagreeing(found, truth),
             at_least=8,
         )
@@ -435,7 +445,7 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
         }
         lenses.patchscope(tuned, tokenizer, vectors[:1], top_k=TOP_K, **options)
 
-        spent: Counter[str] = Counter()
+        spent: Spent = defaultdict(list)
         times = 3
         progress("Patchscope")
         for _ in range(times):
@@ -443,7 +453,7 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
                 found = lenses.patchscope(tuned, tokenizer, vectors, top_k=TOP_K, **options)
         with timed(spent, "plain"):
             truth = plain_patchscope(tuned, tokenizer, vectors, **options)
-    seconds = spent["fast"] / times
+    seconds = typical(spent, "fast")
     return [
         Row(
             "patchscope",
@@ -451,7 +461,7 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
             f"{len(PROMPTS)} prompts; {times} times",
             "every prompt whole, all positions through the head; once",
             seconds,
-            spent["plain"] / seconds,
+            typical(spent, "plain") / seconds,
             disagreeing(found, truth),
             at_least=12,
         )
@@ -488,7 +498,7 @@ def plain_patchscope(
             for words in prompts:
                 ids = torch.tensor([tokenizer(identity_prompt(words))["input_ids"]] * len(rows))
                 with replaced(block, rows, slice(-1, None)):
-                    logits = model(input_ids=ids, use_cache=False).logits[:, -1]
+                    logits = model(input_ids=ids).logits[:, -1]
                 first = torch.zeros_like(logits, dtype=torch.bool)
                 first.scatter_(1, logits.topk(intersection_top_k).indices, True)
                 score, kept = score + logits.softmax(dim=-1), kept & first

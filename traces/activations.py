@@ -73,13 +73,18 @@ def context_windows(
             yield Window(ids[:length], 0)
 
 
-def take(windows: Iterable[Window], samples: int, source: str) -> list[Window]:
-    """The first `samples` windows; ValueError, naming `source`, when there are fewer."""
+def take(
+    windows: Iterable[Window],
+    samples: int,
+    source: str,
+    remedy: str = "lower `samples` or the last position",
+) -> list[Window]:
+    """The first `samples` windows; ValueError, with `source` and `remedy`, if there are fewer."""
     taken = [window for window, _ in zip(windows, range(samples), strict=False)]
     if len(taken) < samples:
         raise ValueError(
             f"{source}: {len(taken)} of its rows are long enough to be read, expected {samples}; "
-            "lower `samples` or the last position, or give the corpus more rows"
+            f"{remedy}, or give the corpus more rows"
         )
     return taken
 

@@ -22,6 +22,7 @@ STUDY = {
     ],
     "corpora": ["unrelated", "mini_chat"],
     "samples": 60,
+    "activations": {"norm_samples": 16},
     "miniature": {
         "words": 40000,
         "unrelated": 150,
