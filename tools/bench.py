@@ -258,7 +258,10 @@ def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[R
     from traces import models
 
     full = models.load_pair(model, adapter)
-    half = models.load_pair(model, adapter, layers=sizes.middle + 1)
+    half = models.Pair(
+        models.load_checkpoint(model, adapter, layers=sizes.middle + 1),
+        models.load_checkpoint(model, None, layers=sizes.middle + 1),
+    )
     texts = random_texts(sizes)
     repeats = {READ_POSITIONS: sizes.repeats, sizes.context: 1}
     plain_difference(full, texts[:2], sizes.middle)

@@ -109,6 +109,7 @@ def world(at) -> Path:
             made=at / f"{source}.jsonl",
             corpus=at / f"{name}.jsonl",
             kind="chat" if name == "chats" else "documents",
+            open_end="refuse",
             **LOCAL,
             subset=None,
             split="train",
@@ -356,6 +357,7 @@ def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
             world / "general.jsonl",
             tmp_path / "a.jsonl",
             **{"kind": "documents", "subset": None, "split": "train", "field": None, **LOCAL},
+            open_end="refuse",
             rows=rows,
             seed=seed,
         )
