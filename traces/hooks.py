@@ -79,6 +79,8 @@ def stop_after(model: Any, layer: int) -> Iterator[None]:
             raise
     finally:
         handle.remove()
+        # Its traceback holds the frames, and they the activations, until the cycle is collected.
+        stop.__traceback__ = None
 
 
 @contextmanager

@@ -3,11 +3,8 @@
 import json
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
@@ -75,37 +72,6 @@ def test_the_report_and_the_cards_load_nothing_from_elsewhere(small):
         assert not re.findall(
             r"""<(?:script|img|link|iframe)[^>]+(?:src|href)=["']?https?:""", text
         )
-
-
-def test_a_killed_workflow_completes_to_the_same_result(small):
-    target = "results/differences/mini/cake_bake-plain-s0/unrelated.h5"
-    before = small.file(target).read_bytes()
-    adapter = small.file("results/adapters/mini/cake_bake-plain-s0")
-    for made in (adapter, small.file("results/activations/mini/cake_bake-plain-s0")):
-        shutil.rmtree(made)
-    small.file(target).unlink()
-
-    started = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *RUN, target],
-        cwd=small.folder,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    state = adapter.with_name(adapter.name + ".unfinished")
-    deadline = time.monotonic() + 120
-    while not list(state.glob("*/whole")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert list(state.glob("*/whole")), "the training wrote no checkpoint to resume from"
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
-    assert not (adapter / "losses.jsonl").exists()
-
-    assert small.snakemake("--unlock", *RUN).returncode == 0
-    ran = small.snakemake(*RUN, "--rerun-incomplete", target)
-    assert ran.returncode == 0, ran.stdout[-3000:]
-    assert small.file(target).read_bytes() == before
-    assert not state.exists()
 
 
 def test_jobs_that_only_draw_do_not_import_torch(small):
