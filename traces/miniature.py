@@ -441,7 +441,7 @@ class PretrainSettings:
 
 @dataclass(frozen=True)
 class GateSettings:
-    """What a base must reach before anything is built on it (facts.md: 1.2 nats, 0.9)."""
+    """What a base must reach before anything is built on it."""
 
     max_loss: float
     min_identity: float
@@ -562,7 +562,7 @@ def check_gates(losses: list[float], identity: float, settings: GateSettings) ->
     if not loss <= settings.max_loss:
         raise ValueError(
             f"miniature base: final loss {loss:.3f} nats, expected at most {settings.max_loss} "
-            "(train longer: miniature.pretraining.steps)"
+            "(train longer: miniature.steps)"
         )
     if not identity >= settings.min_identity:
         raise ValueError(
