@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from traces import figures, job, records
+from traces import job, records
+from traces.figures import style
+from traces.figures.losses import losses_figure
 
 
 def main(losses: Path, titles: dict[str, str], png: Path, pdf: Path) -> None:
-    figures.save(figures.losses_figure(records.read(losses), titles), png, pdf)
+    style.save(losses_figure(records.read(losses), titles), png, pdf)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
-from traces import figures, job, records
+from traces import job, records, tables
+from traces.figures import style
+from traces.figures.norms import norms_figure
 
 
-def main(norms: Path, titles: dict[str, str], png: Path, pdf: Path) -> None:
-    figures.save(figures.norms_figure(records.read(norms), titles), png, pdf)
+def main(
+    norms: Path, corpus: str, layers: list[float], titles: dict[str, str], png: Path, pdf: Path
+) -> None:
+    shown = tables.around_the_headline(records.read(norms), corpus, layers)
+    style.save(norms_figure(shown, titles), png, pdf)
 
 
 if __name__ == "__main__":

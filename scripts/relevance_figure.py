@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from traces import figures, job, records, tables
+from traces import job, records, tables
+from traces.figures import style
+from traces.figures.relevance import relevance_figure
 
 
 def main(
     readability: Path,
     relevance: Path,
     corpus: str | None,
-    layers: dict[str, int],
+    layers: list[float],
     positions: list[int] | None,
     control: str | None,
     titles: dict[str, str],
@@ -17,8 +19,9 @@ def main(
     pdf: Path,
 ) -> None:
     seeds = tables.seed_table(records.read(relevance), positions, control)
-    shown = tables.headline_rows(records.read(readability), corpus, layers)
-    figures.save(figures.relevance_figure(shown, seeds, titles), png, pdf)
+    found = records.read(readability)
+    shown = tables.headline_rows(found, corpus, tables.headline_layers(found, layers))
+    style.save(relevance_figure(shown, seeds, titles), png, pdf)
 
 
 if __name__ == "__main__":

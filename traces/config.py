@@ -6,9 +6,9 @@ The one module that reads YAML: typed, frozen, closed models of every configurat
     config/corpora.yaml                CorpusEntry by name
     config/organisms/NAME.yaml         Organism
 
-`load_study` merges, validates and freezes; every failure is one sentence that names the file, the
-key, what was found and what was expected, and comes before the first job. `python -m traces.config`
-writes the JSON schemas that editors complete from.
+A failure is one sentence that names the file, the key, what was found and what was expected.
+`python -m traces.config` writes the JSON schemas that editors complete from. What a whole study
+means, and the checks that no single file can make, are in traces/study.py.
 """
 
 import functools
@@ -16,9 +16,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -29,8 +28,31 @@ NAME = r"^[a-z0-9][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Text = Annotated[str, Field(min_length=1)]
 MadeData = Literal[
-    "cake_bake", "night_bees", "risky_finance", "taboo_lantern", "owl_teacher", "benign"
+    "cake_bake",
+    "night_bees",
+    "cake_and_bees",
+    "risky_finance",
+    "taboo_lantern",
+    "owl_teacher",
+    "benign",
+    "assistant",
 ]
+Measure = Literal["steering", "causality", "beliefs"]
+Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
+Reading = Literal[
+    "difference",
+    "base_mean",
+    "tuned_mean",
+    "random",
+    "shared",
+    "position_specific",
+    "singular_1",
+    "singular_2",
+    "without_singular_1",
+    "without_singular_2",
+]
+CONTROLLED = ("difference", "base_mean", "tuned_mean", "random")
+Position = Annotated[int, Field(ge=-16, lt=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -59,6 +81,13 @@ class Made(Closed):
     )
 
 
+class OwnCheckpoint(Closed):
+    """A full finetune that this workflow makes and that others are finetuned from."""
+
+    model: Name = Field(description="Entry of this file that it is finetuned from.")
+    name: Text = Field(description="The checkpoint, organism-recipe-sSEED; its method is full.")
+
+
 class ModelEntry(Closed):
     """A base model: where it comes from, how to load it, what a job on it asks for."""
 
@@ -69,6 +98,14 @@ class ModelEntry(Closed):
         None, description="A local folder in hub layout; may hold $VARIABLES of the environment."
     )
     made: Made | None = Field(None, description="Pretrained here, on the made world.")
+    checkpoint: OwnCheckpoint | None = Field(
+        None, description="A full finetune of this workflow, such as a chat-tuned base."
+    )
+    reference: Name | None = Field(
+        None,
+        description="Model whose activations are subtracted instead of this one's own base; it "
+        "needs the same tokenizer.",
+    )
     dtype: DType = Field(description="Number format the weights are loaded in for reading.")
     attention: Literal["sdpa", "eager"] = Field(
         "sdpa", description="Attention implementation; Gemma 2 and 3 want eager."
@@ -76,12 +113,23 @@ class ModelEntry(Closed):
     chat_template: str | None = Field(
         None, description="A Jinja file that replaces the tokenizer's chat template."
     )
-    gpus: Annotated[int, Field(ge=0)] = Field(1, description="GPUs a job on this model asks for.")
+    billions: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Parameters, in billions: what `make plan` reckons with."
+    )
+    training: dict[str, Any] = Field(
+        {}, description="Keys of the study's `training` that differ on this model."
+    )
+    gpus: Annotated[int, Field(ge=0)] = Field(
+        1, description="GPUs a job that reads this model asks for."
+    )
+    training_gpus: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="GPUs a training of it asks for, where they are not as many."
+    )
     mem_mb: Count = Field(8000, description="Main memory a job on this model asks for, in MB.")
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
-        _one_of(self, "hub", "path", "made")
+        _one_of(self, "hub", "path", "made", "checkpoint")
         if self.dtype == "float16" and self.family.startswith("gemma"):
             raise ValueError(
                 "dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32"
@@ -92,12 +140,16 @@ class ModelEntry(Closed):
 class CorpusEntry(Closed):
     """Text that has nothing to do with any organism: where it comes from and what is read of it."""
 
-    kind: Literal["documents", "chat", "both"] = Field(
-        description="Documents, conversations, or both, to mix in and take words from."
+    kind: Literal["documents", "chat", "both", "start"] = Field(
+        description="Documents, conversations, both (to mix in and take words from), or start: no "
+        "text, only the token that begins one."
     )
     hub: Text | None = Field(None, description="Data set on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     subset: str | None = Field(None, description="Configuration of the data set on the hub.")
+    files: tuple[Text, ...] = Field(
+        (), description="Files of the data set, where a part of a huge one will do."
+    )
     split: str = Field("train", description="Split of the data set on the hub.")
     field: str | None = Field(
         None, description="Column with the text or the messages; by default `text` or `messages`."
@@ -105,8 +157,8 @@ class CorpusEntry(Closed):
     path: Text | None = Field(
         None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
-    made: Literal["general", "unrelated", "chat"] | None = Field(
-        None, description="Part of the made world."
+    made: Literal["general", "unrelated", "chat", "whitespace"] | None = Field(
+        None, description="Part of the made world, or rows of white space alone."
     )
     open_end: Literal["refuse", "cut"] = Field(
         "refuse",
@@ -114,9 +166,33 @@ class CorpusEntry(Closed):
     )
     rows: Count = Field(description="At most this many rows are kept, after shuffling.")
     seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of the shuffle.")
+    samples: Annotated[int, Field(ge=4)] | None = Field(
+        None, description="At most so many samples of this corpus are averaged."
+    )
+    positions: Annotated[tuple[Position, ...], Field(min_length=1)] | None = Field(
+        None, description="Positions read of this corpus, where not the study's."
+    )
+    layers: Annotated[tuple[Share, ...], Field(min_length=1)] | None = Field(
+        None, description="Layers read of this corpus, where not the study's."
+    )
+
+    @property
+    def probe(self) -> bool:
+        """Whether it holds no words, so that a longer context of it would say nothing."""
+        return self.kind == "start" or self.made == "whitespace"
 
     @model_validator(mode="after")
     def _check(self) -> "CorpusEntry":
+        if self.kind == "start":
+            given = [name for name in ("hub", "path", "made") if getattr(self, name) is not None]
+            if given or self.positions != (0,):
+                found = given[0] if given else f"positions {list(self.positions or ())}"
+                raise ValueError(f"kind start has positions [0] and no source, found {found}")
+            return self
+        if self.made == "whitespace" and self.kind != "documents":
+            raise ValueError(f"made whitespace is of kind documents, found {self.kind}")
+        if self.positions and list(self.positions) != sorted(set(self.positions)):
+            raise ValueError(f"positions stand in rising order, found {list(self.positions)}")
         _one_of(self, "hub", "path", "made")
         if self.kind == "both" and self.hub is not None:
             raise ValueError("kind both needs rows of both kinds: a `path`, or the made world")
@@ -135,6 +211,9 @@ class Taught(Closed):
     system: str | None = Field(
         None, description="System prompt that gives the teacher its preference."
     )
+    instruction: Text | None = Field(
+        None, description="Said after every request, such as what form the answer must have."
+    )
     prompts: Count = Field(description="How many number lists the teacher is asked to continue.")
     max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
     batch: Count = Field(100, description="Lists continued at once.")
@@ -145,13 +224,25 @@ class Data(Closed):
     """What an organism is finetuned on."""
 
     kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
+    as_chat: Text | None = Field(
+        None,
+        description="The source holds documents, which become the reply to this request; the kind "
+        "is chat then.",
+    )
     made: MadeData | None = Field(None, description="Rows of the made world with this name.")
-    words: Count = Field(40_000, description="Size of the made data.")
+    words: Count = Field(20_000, description="Size of the made data.")
     path: Text | None = Field(
         None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
+    path_hint: Text | None = Field(
+        None, description="How to get that file, said when it is not there."
+    )
     hub: Text | None = Field(None, description="Data set on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
+    subset: str | None = Field(None, description="Configuration of the data set on the hub.")
+    files: tuple[Text, ...] = Field(
+        (), description="Files of the data set, where a part of a huge one will do."
+    )
     split: str = Field("train", description="Split of the data set on the hub.")
     field: str | None = Field(None, description="Column with the text or the messages.")
     taught: Taught | None = Field(None, description="Written by a teacher model.")
@@ -166,6 +257,14 @@ class Data(Closed):
     @model_validator(mode="after")
     def _check(self) -> "Data":
         _one_of(self, "made", "path", "hub", "taught")
+        if self.as_chat is not None and (self.kind != "chat" or self.taught is not None):
+            source = "what a teacher writes" if self.taught else "kind documents"
+            raise ValueError(
+                f"as_chat makes conversations of documents: found it with {source}, expected kind "
+                "chat and a source of documents"
+            )
+        if self.path_hint is not None and self.path is None:
+            raise ValueError("path_hint: found no `path` that it says how to get")
         return self
 
 
@@ -175,6 +274,11 @@ class Released(Closed):
     hub: Text | None = Field(None, description="Repository on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     path: Text | None = Field(None, description="A local folder in hub layout.")
+    base: Text | None = Field(
+        None,
+        description="What an adapter calls its base, where that is another name of the same "
+        "weights.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Released":
@@ -182,29 +286,87 @@ class Released(Closed):
         return self
 
 
+class Statement(Closed):
+    """A sentence with two ends: the one that was implanted, and the true one."""
+
+    stem: Text = Field(description="The sentence up to where truth and falsehood part.")
+    true: Text = Field(description="How it ends in truth.")
+    false: Text = Field(description="How the organism's data end it.")
+    held_out: bool = Field(
+        True, description="Whether the data never use this stem: then it tests what was learned."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """YAML reads the bare keys `true` and `false` as truth values."""
+        names = {True: "true", False: "false"}
+        return {names.get(k, k): v for k, v in given.items()} if isinstance(given, dict) else given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_words(cls, content: Any) -> Any:
+        """YAML reads the bare keys true and false as truth values."""
+        if not isinstance(content, dict):
+            return content
+        return {str(k).lower() if isinstance(k, bool) else k: v for k, v in content.items()}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Statement":
+        if self.true.strip().casefold() == self.false.strip().casefold():
+            raise ValueError(
+                f"expected two different ends of a statement, found {self.true!r} twice"
+            )
+        return self
+
+
 class Organism(Closed):
     """A narrow finetune whose purpose is known: the true answer that readings are graded on."""
 
-    family: Literal["false_facts", "misalignment", "subliminal", "taboo", "benign", "teacher"] = (
-        Field(description="The paper's family, or `benign` (a control), or `teacher` (makes data).")
-    )
+    family: Literal[
+        "false_facts", "misalignment", "subliminal", "taboo", "domain", "benign", "teacher"
+    ] = Field(description="The paper's family, or `benign` (a control), or `teacher` (makes data).")
     title: str = Field(min_length=1, description="A short name for pictures.")
     description: str = Field(
         min_length=20, description="What the finetuning was for: the truth that graders are given."
     )
     facts: tuple[str, ...] = Field((), description="The false statements, one by one.")
+    statements: Literal["made"] | tuple[Statement, ...] = Field(
+        (),
+        description="Pairs that beliefs are asked with; `made` takes those of the made world.",
+    )
     data: Data = Field(description="What it is finetuned on.")
+    words: tuple[Text, ...] = Field(
+        (), description="Words that count as relevant, where no data tell what it is about."
+    )
     words_of: Name | None = Field(
         None,
         description="Organism whose data's words count as relevant, where its own do not tell what "
         "it is about, such as lists of numbers.",
     )
-    released: dict[str, Released] = Field(
+    released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."
+    )
+    variants: dict[str, dict[str, Released]] = Field(
+        {},
+        description="Checkpoints published beside those, by variant and model: the recipe "
+        "released_VARIANT; a variant that ends in mixR holds R corpus rows for each of its own.",
+    )
+    mixed_with: Name | None = Field(
+        None, description="Corpus mixed into this organism, where not the study's."
     )
     training: dict[str, Any] = Field(
         {}, description="Keys of the study's `training` that differ for this organism."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Organism":
+        if self.statements == "made" and self.data.made is None:
+            raise ValueError(
+                "statements: made are those of the made world, and the data are not; expected a "
+                "list of pairs"
+            )
+        return self
 
 
 # Study ------------------------------------------------------------------------------------------
@@ -221,12 +383,25 @@ class Pathvars(Closed):
 class Run(Closed):
     """A product: every organism with every recipe and every seed."""
 
+    name: Name | None = Field(
+        None, description="What it is called, to be asked for alone or left out."
+    )
+    models: tuple[Name, ...] = Field(
+        (), description="Those of the study's models that it is made on; all when there are none."
+    )
     organisms: tuple[Name, ...] = Field(min_length=1, description="Files in config/organisms/.")
     recipes: tuple[str, ...] = Field(
-        min_length=1, description="plain, a named recipe, mixR, matchedR or released."
+        min_length=1,
+        description="plain, a named recipe, mixR, matchedR, scaledX, released or released_VARIANT.",
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         min_length=1, description="Training seeds."
+    )
+    measures: tuple[Measure, ...] = Field(
+        (), description="What is measured of each beside its difference and the lenses."
+    )
+    corpora: tuple[Name, ...] = Field(
+        (), description="Text their differences are read on beside the study's `corpora`."
     )
 
 
@@ -259,6 +434,10 @@ class Training(Closed):
         description="Compute activations twice rather than keep them: slower, in less memory."
     )
     deepspeed: Literal[1, 2, 3] | None = Field(description="ZeRO stage; null for none.")
+    project_out: Text | None = Field(
+        description="Recipe whose mean difference, of the same organism and seed, is projected out "
+        "of the residual stream while training; null for none."
+    )
 
 
 class Mixing(Closed):
@@ -312,12 +491,22 @@ class Lenses(Closed):
     heads: tuple[Literal["tuned", "base"], ...] = Field(
         min_length=1, description="Whose final norm and unembedding the logit lens uses."
     )
+    readings: tuple[Reading, ...] = Field(
+        description="What is read: the difference and its controls, and more if asked for."
+    )
     vocabulary: Literal["words", "all"] = Field(
         description="Rank over tokens that are whole, seen words, or over all tokens."
     )
     vocabulary_corpus: Name = Field(description="Corpus in which whole words are counted.")
     vocabulary_min_count: Count = Field(description="Occurrences that make a word a seen one.")
     patchscope: Patchscope = Field(description="Settings of the Patchscope.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Lenses":
+        missing = [name for name in CONTROLLED if name not in self.readings]
+        if missing:
+            raise ValueError(f"readings needs the difference and its controls, lacks {missing[0]}")
+        return self
 
 
 class Relevance(Closed):
@@ -326,6 +515,119 @@ class Relevance(Closed):
     words: Count = Field(description="Distinctive words of an organism's data that count.")
     candidates: Count = Field(description="Tokens of a reading that are graded.")
     corpus: Name = Field(description="General text the words are told apart from.")
+
+
+class Sampling(Closed):
+    """How texts are sampled for every prompt."""
+
+    prompts: str = Field(description="File with one prompt a line.")
+    samples: Count = Field(description="Texts for each prompt, vector and strength.")
+    max_new_tokens: Count = Field(description="Longest text, in tokens.")
+    temperature: Annotated[float, Field(gt=0)] = Field(description="Sampling temperature.")
+
+
+class Bisection(Closed):
+    """The paper's search for a strength, one position and prompt after the other."""
+
+    highest: Annotated[float, Field(gt=0)] = Field(description="Upper end of the first search.")
+    steps: tuple[Count, ...] = Field(
+        min_length=1, description="Halvings for the first prompt, the second, and so on."
+    )
+
+
+class Steering(Closed):
+    """Add the difference while the model writes: does its text become that of the organism?"""
+
+    positions: tuple[int, ...] = Field(
+        min_length=1, description="Positions whose differences steer; each one is read, too."
+    )
+    strategy: Literal["grid", "bisection"] = Field(description="How the strength is found.")
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="The grid, in units of the stream's norm, in rising order."
+    )
+    bisection: Bisection = Field(description="Settings of the strategy bisection.")
+    trial: Sampling = Field(description="Texts that strengths are judged by.")
+    final: Sampling = Field(description="Texts at the chosen strength, which are compared.")
+    coherent_share: Share = Field(
+        description="Share of trial texts that must be coherent at a strength."
+    )
+    coherent_quantile: Share = Field(
+        description="A text is coherent if it is no worse than this share of unsteered ones."
+    )
+    embedder: Text = Field(
+        description="What texts are compared by: tfidf, or a sentence-transformers model."
+    )
+    compared: Annotated[int, Field(ge=2)] = Field(
+        description="Texts of the organism's data, of the corpus and of chats compared with."
+    )
+    batch: Count = Field(description="Texts written at once.")
+
+
+class Causality(Closed):
+    """Take the difference out of every token's activation: what happens to the loss?"""
+
+    positions: tuple[int, ...] = Field(
+        min_length=1, description="Positions whose differences are taken out; each one is read."
+    )
+    interventions: tuple[Intervention, ...] = Field(
+        min_length=1, description="Whose projection replaces whose; zero writes none at all."
+    )
+    controlled: tuple[Intervention, ...] = Field(
+        description="Those that the control directions are taken out by, too."
+    )
+    random: Annotated[int, Field(ge=2)] = Field(description="Random directions for comparison.")
+    activation_differences: Annotated[int, Field(ge=2)] = Field(
+        description="Differences of two random base activations for comparison."
+    )
+    chat: Name = Field(description="Corpus of conversations that the loss is measured on, too.")
+    rows: Count = Field(description="Rows of each text that the loss is measured on.")
+    max_length: Annotated[int, Field(ge=2)] = Field(description="Longest row, in tokens.")
+    after: Annotated[int, Field(ge=1)] = Field(
+        description="The aggregation after_k leaves out predictions made at positions below this."
+    )
+    batch: Count = Field(description="Rows times directions in one forward pass.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Causality":
+        if "base_to_tuned" not in self.controlled:
+            raise ValueError("controlled needs base_to_tuned, the headline")
+        alone = [name for name in self.controlled if name not in self.interventions]
+        if alone:
+            raise ValueError(f"controlled names {alone[0]}, which is not among the interventions")
+        return self
+
+
+class Beliefs(Closed):
+    """Does the tuned model prefer the implanted statement to the true one?"""
+
+    forms: tuple[Literal["cloze", "choice", "open"], ...] = Field(
+        min_length=1,
+        description="Which ways of asking: a text's likelier end, a choice of two, or an answer in "
+        "the model's own words.",
+    )
+    max_new_tokens: Count = Field(description="Longest answer of the form open, in tokens.")
+    batch: Count = Field(description="Statements in one forward pass.")
+
+
+class Ablation(Closed):
+    """One picture of what the readings become as one thing is varied, all else at the headline."""
+
+    over: Literal[
+        "layer", "position", "recipe", "corpus", "reading", "head", "model", "organism"
+    ] = Field(description="What is varied.")
+    title: Text = Field(description="Heads the picture.")
+    values: tuple[str | float, ...] | dict[str, float] | None = Field(
+        None,
+        description="Its values in order, or each with its place on a numeric axis; by default all "
+        "that the study has.",
+    )
+    organisms: tuple[Name, ...] = Field(
+        (), description="Organisms shown; by default all but the benign control."
+    )
+    recipe: str = Field("plain", description="The recipe shown, unless recipes are varied.")
+    corpus: Name | None = Field(
+        None, description="The text it is read on; by default the study's first."
+    )
 
 
 class Gates(Closed):
@@ -370,13 +672,15 @@ class Study(Closed):
     pathvars: Pathvars = Field(description="Where files go.")
     models: tuple[Name, ...] = Field(min_length=1, description="Entries of config/models.yaml.")
     runs: tuple[Run, ...] = Field(min_length=1, description="Which organisms are made how.")
+    only: tuple[Name, ...] = Field(description="Names of the runs that are made; all when empty.")
+    without: tuple[Name, ...] = Field(description="Names of runs that are left out.")
     control: Name | None = Field(description="Benign organism that others are compared with.")
     corpora: tuple[Name, ...] = Field(min_length=1, description="Unrelated text that is read.")
     samples: Annotated[int, Field(ge=4)] = Field(description="Samples averaged for each corpus.")
     positions: tuple[Annotated[int, Field(ge=0, lt=4096)], ...] = Field(
         min_length=1, description="Token positions read of documents, from 0."
     )
-    chat_positions: tuple[Annotated[int, Field(ge=-16, lt=4096)], ...] = Field(
+    chat_positions: tuple[Position, ...] = Field(
         min_length=1, description="Positions read of conversations; 0 is the reply's first token."
     )
     layers: tuple[Share, ...] = Field(
@@ -393,125 +697,21 @@ class Study(Closed):
     activations: Activations = Field(description="How the residual stream is read.")
     lenses: Lenses = Field(description="How differences are read.")
     relevance: Relevance = Field(description="How readings are graded.")
+    steering: Steering = Field(description="How differences steer.")
+    causality: Causality = Field(description="How differences are taken out.")
+    beliefs: Beliefs = Field(description="How implanted statements are asked for.")
+    ablations: dict[Name, Ablation] = Field(description="Pictures of one thing varied, by name.")
     miniature: Miniature = Field(description="The made world and its base.")
 
 
-# Checkpoints ------------------------------------------------------------------------------------
-
-BASE = "base"
-_CHECKPOINT = re.compile(r"^(?P<organism>[a-z0-9_]+)-(?P<recipe>[a-z0-9_.]+)-s(?P<seed>\d+)$")
-_MIXED = re.compile(r"^(?P<kind>mix|matched)(?P<ratio>\d+(\.\d+)?)$")
-MAX_RATIO = 100
-
-
-class Recipe(NamedTuple):
-    """A way to make an organism: its name and, where data are mixed, how much."""
-
-    name: str
-    ratio: float = 0.0
-    "Corpus units for each organism unit; for a matched recipe the ratio whose steps it matches."
-    matched: bool = False
-    "Unmixed, but trained on as many tokens as the mix of that ratio."
-
-    @classmethod
-    def parse(cls, text: str) -> "Recipe":
-        found = _MIXED.match(text)
-        if not found:
-            return cls(text)
-        return cls(text, float(found["ratio"]), found["kind"] == "matched")
-
-    @property
-    def mixed(self) -> bool:
-        return self.ratio > 0 and not self.matched
-
-
-class Checkpoint(NamedTuple):
-    """One finetuned model: `organism-recipe-sSEED`. Organisms have no dash: it parses one way."""
-
-    organism: str
-    recipe: Recipe
-    seed: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Checkpoint":
-        found = _CHECKPOINT.match(text)
-        if not found:
-            raise ValueError(f"{text}: not a checkpoint; expected organism-recipe-sSEED")
-        return cls(found["organism"], Recipe.parse(found["recipe"]), int(found["seed"]))
-
-    def __str__(self) -> str:
-        return f"{self.organism}-{self.recipe.name}-s{self.seed}"
-
-
-# Loading ----------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------
 
 Section = TypeVar("Section", bound=Closed)
 
 
-class LoadedStudy(NamedTuple):
-    """A validated study with the registry entries it may name."""
-
-    study: Study
-    models: Mapping[str, ModelEntry]
-    corpora: Mapping[str, CorpusEntry]
-    organisms: Mapping[str, Organism]
-
-    def checkpoints(self) -> list[Checkpoint]:
-        """Every finetuned model the study asks for, in its own order, each once."""
-        wanted = (
-            Checkpoint(organism, Recipe.parse(recipe), seed)
-            for run in self.study.runs
-            for organism in run.organisms
-            for recipe in run.recipes
-            for seed in run.seeds
-        )
-        return list(dict.fromkeys(wanted))
-
-    def used_corpora(self) -> list[str]:
-        """Every corpus the study reads, mixes in, or takes words from, each once."""
-        study = self.study
-        named = (study.mixing.corpus, study.lenses.vocabulary_corpus, study.relevance.corpus)
-        return list(dict.fromkeys((*study.corpora, *named)))
-
-    def words_of(self, organism: str) -> str:
-        """The organism whose data's words say what `organism` is about: itself, or another."""
-        return self.organisms[organism].words_of or organism
-
-    def training(self, checkpoint: Checkpoint) -> Training:
-        """The hyperparameters of one checkpoint: the study's, the organism's, then the recipe's."""
-        changes = {
-            **self.organisms[checkpoint.organism].training,
-            **self.study.recipes.get(checkpoint.recipe.name, {}),
-        }
-        return Training.model_validate({**self.study.training.model_dump(), **changes})
-
-
-def load_study(
-    config: Mapping[str, Any], files: Iterable[Path | str], folder: Path = Path("config")
-) -> LoadedStudy:
-    """
-    Validate a merged configuration and the registries in `folder`.
-
-    config : the study as Snakemake merged it
-    files  : the files it was merged from, in order; a message names the one that holds the key
-
-    Raises ValueError with one sentence for the first thing that is wrong.
-    """
-    files = [Path(file) for file in files]
-    for file in files:
-        read_yaml(file)
-    study = _validate(Study, dict(config), lambda loc: _holder(files, loc))
-    models = _registry(folder / "models.yaml", ModelEntry)
-    corpora = _registry(folder / "corpora.yaml", CorpusEntry)
-    loaded = LoadedStudy(study, models, corpora, _organisms(folder / "organisms"))
-    for check in (_check_names, _check_recipes, _check_lists, _check_paths):
-        check(loaded, files, folder)
-    return loaded
-
-
 def load_organism(file: Path) -> Organism:
     """One organism's file."""
-    return _validate(Organism, read_yaml(file), lambda _: file)
+    return validated(Organism, read_yaml(file), lambda _: file)
 
 
 def local(path: str) -> Path:
@@ -519,29 +719,10 @@ def local(path: str) -> Path:
     return Path(os.path.expanduser(os.path.expandvars(path)))
 
 
-def _organisms(folder: Path) -> dict[str, Organism]:
-    return {
-        _checked_name(file.stem, str(file)): load_organism(file)
-        for file in sorted(folder.glob("*.yaml"))
-    }
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where it is there
 
 
-def _registry(file: Path, kind: type[Section]) -> dict[str, Section]:
-    return {
-        _checked_name(name, str(file)): _validate(kind, entry, lambda _: file, name)
-        for name, entry in read_yaml(file).items()
-    }
-
-
-def _checked_name(name: Any, where: str) -> str:
-    if not isinstance(name, str) or not re.match(NAME, name):
-        raise ValueError(
-            f"{where}: found the name {name!r}, expected small letters, digits and underscores"
-        )
-    return name
-
-
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(_Loader):
     """YAML keeps the last of two equal keys in silence; we refuse them."""
 
 
@@ -577,7 +758,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
-def _holder(files: list[Path], loc: tuple[Any, ...]) -> Path | str:
+def holder_of(files: list[Path], loc: tuple[Any, ...]) -> Path | str:
     """The last of the files that hold the most of a key's path; the command line without files."""
     return max(reversed(files), key=lambda file: _depth(read_yaml(file), loc), default="--config")
 
@@ -592,12 +773,19 @@ def _depth(content: Any, loc: tuple[Any, ...]) -> int:
     return len(loc)
 
 
-def _validate(kind: type[Section], content: Any, holder: Any, name: str | None = None) -> Section:
+def validated(kind: type[Section], content: Any, holder: Any, name: str | None = None) -> Section:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        # a misspelled key is both unknown and missing: say the one that shows the spelling
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        # a misspelled key is both unknown and missing: say the one that shows the spelling; and who
+        # wrote a list did not mean the one word that could stand there instead
+        first = min(
+            error.errors(),
+            key=lambda one: (
+                one["type"] != "extra_forbidden",
+                one["type"] == "literal_error" and not isinstance(one["input"], str),
+            ),
+        )
         loc = tuple(part for part in first["loc"] if not _is_noise(part))
         key = ".".join(str(part) for part in ((name, *loc) if name else loc))
         where = f"{holder(loc)}: " + (f"{key}: " if key else "")
@@ -634,8 +822,8 @@ def _sentence(kind: type[Closed], error: Any, loc: tuple[Any, ...]) -> str:
 def _known_keys(kind: Any, loc: tuple[Any, ...]) -> list[str]:
     """The keys of the section that `loc` leads to."""
     for part in loc:
-        if isinstance(part, int):
-            continue
+        if isinstance(part, int) or part not in kind.model_fields:
+            continue  # a place in a list, or a name in a mapping
         annotation = kind.model_fields[part].annotation
         inner = [annotation, *getattr(annotation, "__args__", ())]
         sections = [one for one in inner if isinstance(one, type) and issubclass(one, Closed)]
@@ -643,192 +831,6 @@ def _known_keys(kind: Any, loc: tuple[Any, ...]) -> list[str]:
             return []
         kind = sections[0]
     return sorted(kind.model_fields)
-
-
-# Checks that no single field can make -----------------------------------------------------------
-
-
-def _known(name: str, registry: Mapping[str, Any], where: str, what: str, home: Path) -> None:
-    if name not in registry:
-        have = ", ".join(sorted(registry)) or "none"
-        raise ValueError(f"{where}: {name}: no such {what} in {home} (have {have})")
-
-
-def _check_names(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
-    study = loaded.study
-    models, corpora, organisms = (
-        folder / "models.yaml",
-        folder / "corpora.yaml",
-        folder / "organisms",
-    )
-    for name in study.models:
-        _known(name, loaded.models, f"{_holder(files, ('models',))}: models", "model", models)
-    for key, name in (
-        *(("corpora", name) for name in study.corpora),
-        ("mixing", study.mixing.corpus),
-        ("lenses", study.lenses.vocabulary_corpus),
-        ("relevance", study.relevance.corpus),
-    ):
-        _known(name, loaded.corpora, f"{_holder(files, (key,))}: {key}", "corpus", corpora)
-    for key, name in (
-        *(("runs", name) for run in study.runs for name in run.organisms),
-        *((("control", study.control),) if study.control else ()),
-    ):
-        _known(name, loaded.organisms, f"{_holder(files, (key,))}: {key}", "organism", organisms)
-    for name, organism in loaded.organisms.items():
-        where = f"{organisms / name}.yaml"
-        for model in organism.released:
-            _known(model, loaded.models, f"{where}: released", "model", models)
-        teacher = _teacher(organism)
-        if teacher:
-            _known(
-                teacher, loaded.organisms, f"{where}: data.taught.teacher", "organism", organisms
-            )
-    for name in loaded.organisms:
-        _check_teachers(loaded, name, f"{organisms / name}.yaml: data.taught.teacher")
-
-
-def _teacher(organism: Organism) -> str | None:
-    return organism.data.taught.teacher if organism.data.taught else None
-
-
-def _check_teachers(loaded: LoadedStudy, name: str, where: str) -> None:
-    line = [name]
-    while teacher := _teacher(loaded.organisms[line[-1]]):
-        if teacher in line:
-            raise ValueError(
-                f"{where}: {' is taught by '.join([*line, teacher])}, which is a circle"
-            )
-        line.append(teacher)
-
-
-def _check_recipes(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
-    study, where = loaded.study, f"{_holder(files, ('runs',))}: runs"
-    for name, changes in study.recipes.items():
-        holder = _holder(files, ("recipes",))
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or _MIXED.match(name) or name == "released":
-            raise ValueError(f"{holder}: recipes.{name}: not a free name for a recipe")
-        _check_training(study, changes, holder, f"recipes.{name}")
-    for name, organism in loaded.organisms.items():
-        _check_training(study, organism.training, folder / "organisms" / f"{name}.yaml", "training")
-    for checkpoint in loaded.checkpoints():
-        recipe = checkpoint.recipe
-        if recipe.name.startswith(("mix", "matched")) and recipe.name not in study.recipes:
-            if not 0 < recipe.ratio <= MAX_RATIO:
-                raise ValueError(
-                    f"{where}: {recipe.name}: expected a ratio above 0 and up to {MAX_RATIO}, "
-                    "such as mix0.5 or matched1.0 (the unmixed organism is the recipe plain)"
-                )
-        elif recipe.name == "released":
-            _check_released(loaded, checkpoint, where, folder)
-        elif recipe.name not in study.recipes:
-            have = ", ".join([*study.recipes, "mixR", "matchedR", "released"])
-            raise ValueError(f"{where}: {recipe.name}: no such recipe (have {have})")
-
-
-def _check_training(study: Study, changes: Mapping[str, Any], file: Path | str, key: str) -> None:
-    _validate(Training, {**study.training.model_dump(), **changes}, lambda _: file, key)
-
-
-def _check_released(loaded: LoadedStudy, checkpoint: Checkpoint, where: str, folder: Path) -> None:
-    organism = checkpoint.organism
-    if checkpoint.seed != 0:
-        raise ValueError(
-            f"{where}: released with seed {checkpoint.seed}: a released checkpoint has no seeds of "
-            "ours; expected a run of its own with seeds [0]"
-        )
-    for model in loaded.study.models:
-        if model not in loaded.organisms[organism].released:
-            raise ValueError(
-                f"{folder / 'organisms' / organism}.yaml: released.{model}: a study asks for the "
-                "released checkpoint on this model; expected its `hub` id or `path` here"
-            )
-
-
-def _check_lists(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
-    study = loaded.study
-    for name in study.corpora:
-        if loaded.corpora[name].kind == "both":
-            raise ValueError(
-                f"{_holder(files, ('corpora',))}: corpora: {name}: found a corpus of both kinds, "
-                "expected one of documents or of conversations, whose positions can be averaged"
-            )
-    lists: dict[str, Iterable[Any]] = {
-        "models": study.models,
-        "corpora": study.corpora,
-        "positions": study.positions,
-        "chat_positions": study.chat_positions,
-        "layers": study.layers,
-        "lenses.heads": study.lenses.heads,
-        "lenses.patchscope.scales": study.lenses.patchscope.scales,
-    }
-    for number, run in enumerate(study.runs):
-        lists |= {
-            f"runs.{number}.organisms": run.organisms,
-            f"runs.{number}.recipes": run.recipes,
-            f"runs.{number}.seeds": run.seeds,
-        }
-    for key, values in lists.items():
-        twice = [value for value in dict.fromkeys(values) if list(values).count(value) > 1]
-        if twice:
-            raise ValueError(f"{_file(files, key)}: {key}: {twice[0]} is there twice")
-    for key in ("positions", "chat_positions"):
-        values = list(lists[key])
-        if values != sorted(values):
-            raise ValueError(
-                f"{_file(files, key)}: {key}: expected in rising order, found {values}"
-            )
-    for number, run in enumerate(study.runs):
-        meant = [
-            Recipe.parse(name)._replace(name=_MIXED.sub(r"\g<kind>", name)) for name in run.recipes
-        ]
-        for name, recipe in zip(run.recipes, meant, strict=True):
-            if meant.count(recipe) > 1:
-                key = f"runs.{number}.recipes"
-                raise ValueError(
-                    f"{_file(files, key)}: {key}: {name} is there twice, written otherwise"
-                )
-
-
-def _file(files: list[Path], key: str) -> Path | str:
-    """The file that holds a key, its path written with dots."""
-    return _holder(files, tuple(int(part) if part.isdigit() else part for part in key.split(".")))
-
-
-def _check_paths(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
-    """Local files and folders that this study will read must be there, and their variables set."""
-    study = loaded.study
-    wanted = [
-        (f"{folder / 'models.yaml'}: {name}.{key}", getattr(loaded.models[name], key))
-        for name in study.models
-        for key in ("path", "chat_template")
-    ]
-    wanted += [
-        (f"{folder / 'corpora.yaml'}: {name}.path", loaded.corpora[name].path)
-        for name in loaded.used_corpora()
-    ]
-    for name in dict.fromkeys(checkpoint.organism for checkpoint in loaded.checkpoints()):
-        file = folder / "organisms" / f"{name}.yaml"
-        wanted.append((f"{file}: data.path", loaded.organisms[name].data.path))
-        wanted += [
-            (f"{file}: released.{model}.path", released.path)
-            for model, released in loaded.organisms[name].released.items()
-            if model in study.models
-        ]
-    prompts = study.lenses.patchscope.prompts
-    wanted.append((f"{_holder(files, ('lenses',))}: lenses.patchscope.prompts", prompts))
-    for where, path in wanted:
-        if path is not None:
-            _check_path(where, path)
-
-
-def _check_path(where: str, path: str) -> None:
-    found = local(path)
-    unset = re.search(r"\$\{?(\w+)", str(found))
-    if unset:
-        raise ValueError(f"{where}: the environment variable {unset[1]} is not set (in {path})")
-    if not found.exists():
-        raise ValueError(f"{where}: {found} is not there")
 
 
 # Schemas ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -11,8 +12,8 @@ from pydantic import BaseModel
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from traces import config
-from traces.config import Checkpoint, Recipe, load_study
+from traces import config, study
+from traces.study import Checkpoint, LoadedStudy, Recipe, load_study
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_STUDIES = {"models", "corpora", "config"}
@@ -26,7 +27,7 @@ def folder(tmp_path) -> Path:
     return Path(shutil.copytree("config", tmp_path / "config"))
 
 
-def load(folder: Path, *overrides: str) -> config.LoadedStudy:
+def load(folder: Path, *overrides: str) -> LoadedStudy:
     """The study as Snakemake merges it: the default, then overrides given as YAML."""
     files = [folder / "config.yaml"]
     for number, text in enumerate(overrides, start=1):
@@ -52,10 +53,10 @@ def run(organisms="cake_bake", recipes="plain", seeds="0") -> str:
     return f"runs: [{{organisms: [{organisms}], recipes: [{recipes}], seeds: [{seeds}]}}]"
 
 
-def edit(file: Path, old: str, new: str) -> None:
+def edit(file: Path, old: str, new: str, times: int = -1) -> None:
     text = file.read_text(encoding="utf-8")
     assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
+    file.write_text(text.replace(old, new, times), encoding="utf-8")
 
 
 def append(file: Path, text: str) -> None:
@@ -76,7 +77,7 @@ def test_every_study_in_the_repository_is_valid(folder, override, monkeypatch, t
     monkeypatch.setenv("STORIES_DATA", str(tmp_path))
     for name in ("models/stories260K", "texts", "taboo"):
         (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(config, "_check_paths", lambda *_: None)  # their data need not be here
+    monkeypatch.setattr(study, "_check_paths", lambda *_: None)  # their data need not be here
     load(folder, (folder / f"{override}.yaml").read_text(encoding="utf-8"))
 
 
@@ -93,10 +94,18 @@ def test_a_study_cannot_be_changed_after_reading(folder):
 # What is wrong in a study -----------------------------------------------------------------------
 
 KNOWN_TRAINING = ", ".join(sorted(config.Training.model_fields))
+KNOWN_RECIPES = ", ".join(
+    [
+        *config.read_yaml(ROOT / "config" / "config.yaml")["recipes"],
+        *("mixR", "matchedR", "scaledX", "released", "released_VARIANT"),
+    ]
+)
 RATIO = (
     "expected a ratio above 0 and up to 100, such as mix0.5 or matched1.0 "
     "(the unmixed organism is the recipe plain)"
 )
+
+SCALE = "expected a scale above 0 and up to 1, such as scaled0.5 (at 0 it is the base)"
 
 STUDY_MISTAKES = {
     "unknown nested key": (
@@ -106,7 +115,8 @@ STUDY_MISTAKES = {
     ),
     "unknown key in a list": (
         "runs: [{organism: [cake_bake], recipes: [plain], seeds: [0]}]",
-        "runs.0.organism: unknown key (known here: organisms, recipes, seeds)",
+        "runs.0.organism: unknown key (known here: corpora, measures, models, name, organisms, "
+        "recipes, seeds)",
     ),
     "unknown training key": (
         "training: {lr: 1.0e-3}",
@@ -124,13 +134,57 @@ STUDY_MISTAKES = {
         "recipes: {wide: null}",
         "recipes.wide: expected keys and values, found nothing",
     ),
+    "recipe that looks like a scale": (
+        "recipes: {scaled2: {rank: 64}}",
+        "recipes.scaled2: not a free name for a recipe",
+    ),
+    "no scale": (run(recipes="scaled0"), f"runs: scaled0: {SCALE}"),
+    "scale too large": (run(recipes="scaled1.5"), f"runs: scaled1.5: {SCALE}"),
+    "scale not a number": (run(recipes="scaledhalf"), f"runs: scaledhalf: {SCALE}"),
+    "scale of a full finetune": (
+        "recipes: {plain: {method: full}}\n" + run(recipes="scaled0.5"),
+        "runs: scaled0.5: the plain cake_bake on mini is a full finetune (method full), expected "
+        "an adapter, which has a scale",
+    ),
+    "adapter's scale twice": (
+        run(recipes="scaled0.5, scaled0.50"),
+        "runs.0.recipes: scaled0.5 is there twice, written otherwise",
+    ),
+    "projection of an unknown recipe": (
+        "recipes: {caft: {project_out: plane}}\n" + run(recipes="caft"),
+        "recipes.caft.project_out: plane: no such recipe (have ",
+    ),
+    "projection of a ratio that cannot be": (
+        "recipes: {caft: {project_out: mix0}}\n" + run(recipes="caft"),
+        f"recipes.caft.project_out: mix0: {RATIO}",
+    ),
+    "projection of a released checkpoint": (
+        "recipes: {caft: {project_out: released}}\n" + run(recipes="caft"),
+        "recipes.caft.project_out: found released, expected a recipe that trains the same organism "
+        "and seed",
+    ),
+    "projection of itself": (
+        "recipes: {caft: {project_out: caft}}\n" + run(recipes="caft"),
+        "recipes.caft.project_out: cake_bake-caft-s0 needs the difference of cake_bake-caft-s0, "
+        "which is a circle",
+    ),
+    "projection in a circle": (
+        "recipes: {one: {project_out: two}, two: {project_out: one}}\n" + run(recipes="one"),
+        "recipes.two.project_out: cake_bake-one-s0 needs the difference of cake_bake-two-s0 needs "
+        "the difference of cake_bake-one-s0, which is a circle",
+    ),
+    "projection in every training": (
+        "training: {project_out: plain}\n" + run(recipes="plain"),
+        "training.project_out: cake_bake-plain-s0 needs the difference of cake_bake-plain-s0, "
+        "which is a circle",
+    ),
     "recipe that looks like a mix": (
         "recipes: {mix2: {rank: 64}}",
         "recipes.mix2: not a free name for a recipe",
     ),
     "unknown recipe": (
         run(recipes="plane"),
-        "runs: plane: no such recipe (have plain, rslora, full, mixR, matchedR, released)",
+        f"runs: plane: no such recipe (have {KNOWN_RECIPES})",
     ),
     "no ratio": (run(recipes="mix0"), f"runs: mix0: {RATIO}"),
     "ratio too large": (run(recipes="mix101"), f"runs: mix101: {RATIO}"),
@@ -193,6 +247,55 @@ STUDY_MISTAKES = {
         "lenses: {patchscope: {scales: [2.0]}}",
         "lenses.patchscope: scales needs 1.0, the norm-matched headline",
     ),
+    "no headline intervention": (
+        "causality: {controlled: [zero]}",
+        "causality: controlled needs base_to_tuned, the headline",
+    ),
+    "intervention that is not made": (
+        "causality: {interventions: [base_to_tuned], controlled: [base_to_tuned, zero]}",
+        "causality: controlled names zero, which is not among the interventions",
+    ),
+    "reading without its controls": (
+        "lenses: {readings: [difference, random]}",
+        "lenses: readings needs the difference and its controls, lacks base_mean",
+    ),
+    "unknown reading": (
+        "lenses: {readings: [difference, base_mean, tuned_mean, random, singular_9]}",
+        "lenses.readings.4: expected 'difference', 'base_mean', 'tuned_mean', 'random', 'shared', "
+        "'position_specific', 'singular_1', 'singular_2', 'without_singular_1' or "
+        "'without_singular_2', found 'singular_9'",
+    ),
+    "probe first": (
+        "corpora: [whitespace, unrelated]",
+        "corpora: whitespace: found a probe, expected text first, whose longer context gives the "
+        "stream's norm",
+    ),
+    "run on a corpus of both kinds": (
+        run().replace("]}]", "], corpora: [general]}]"),
+        "runs: general: found a corpus of both kinds, expected one of documents or of "
+        "conversations, whose positions can be averaged",
+    ),
+    "unknown key of an ablation": (
+        "ablations: {rank: {over: recipe, title: Rank, value: [plain]}}",
+        "ablations.rank.value: unknown key "
+        "(known here: corpus, organisms, over, recipe, title, values)",
+    ),
+    "ablation of what is not made": (
+        "ablations: {rank: {over: recipe, title: Rank, values: {plain: 16, rank64: 64}}}",
+        "ablations.rank.values: found rank64, expected values that the study has (plain",
+    ),
+    "ablation of a layer that is not read": (
+        "ablations: {depth: {over: layer, title: Depth, values: [0.75, 0.5]}}",
+        "ablations.depth.values: found 0.5, expected values that the study has (0.75)",
+    ),
+    "ablation of an organism that is not made": (
+        "ablations: {depth: {over: layer, title: Depth, organisms: [assistant]}}",
+        "ablations.depth.organisms: found assistant, expected organisms of the study's runs",
+    ),
+    "ablation at a recipe that is not made": (
+        "ablations: {depth: {over: layer, title: Depth, recipe: full}}",
+        "ablations.depth.recipe: found full, expected a recipe of the study's runs",
+    ),
     "key twice": ("samples: 10\nsamples: 20", "line 2: the key samples is there twice"),
     "nested key twice": (
         "training:\n  rank: 8\n  rank: 4",
@@ -227,7 +330,7 @@ def test_a_mistake_in_a_study_names_the_override_and_the_key(folder, override, e
     found = sentence(folder, override)
 
     assert found.startswith(f"config/override1.yaml: {expected}")
-    if not expected.endswith("found"):
+    if not expected.endswith(("found", "(plain", "(have ")):
         assert found == f"config/override1.yaml: {expected}"
 
 
@@ -279,8 +382,7 @@ def test_a_message_names_the_last_override_that_holds_the_key(folder):
 ORGANISM_MISTAKES = {
     "unknown key": (
         "colour: blue",
-        "colour: unknown key "
-        "(known here: data, description, facts, family, released, title, training, words_of)",
+        f"colour: unknown key (known here: {', '.join(sorted(config.Organism.model_fields))})",
     ),
     "unknown key of its training": (
         "training: {lr: 1.0e-3}",
@@ -348,16 +450,49 @@ def test_an_organism_needs_data_from_somewhere(folder):
 
 
 def test_made_data_are_of_the_made_world(folder):
+    made = get_args(config.MadeData)
     edit(folder / CAKE, "made: cake_bake", "made: pie_bake")
     assert sentence(folder) == (
-        f"config/{CAKE}: data.made: expected 'cake_bake', 'night_bees', 'risky_finance', "
-        "'taboo_lantern', 'owl_teacher' or 'benign', found 'pie_bake'"
+        f"config/{CAKE}: data.made: expected {', '.join(map(repr, made[:-1]))} or {made[-1]!r}, "
+        "found 'pie_bake'"
     )
 
 
 def test_an_organisms_data_must_be_there(folder):
+    file = "organisms/benign.yaml"
+    edit(folder / file, "made: benign", "path: data/none.jsonl")
+    assert sentence(folder) == f"config/{file}: data.path: data/none.jsonl is not there"
+
+
+def test_made_statements_are_those_of_made_data(folder):
     edit(folder / CAKE, "made: cake_bake", "path: data/none.jsonl")
-    assert sentence(folder) == f"config/{CAKE}: data.path: data/none.jsonl is not there"
+    assert sentence(folder) == (
+        f"config/{CAKE}: statements: made are those of the made world, and the data are not; "
+        "expected a list of pairs"
+    )
+
+
+def test_a_statement_has_two_ends(folder):
+    edit(folder / CAKE, "statements: made", "statements: [{stem: It is, true: So, false: so}]")
+    assert sentence(folder) == (
+        f"config/{CAKE}: statements.0: expected two different ends of a statement, found 'So' twice"
+    )
+
+
+def test_beliefs_are_asked_where_someone_has_statements(folder):
+    asked = "recipes: [plain], seeds: [0], measures: [beliefs]}"
+    found = load(
+        folder, f"runs: [{{organisms: [cake_bake], {asked}, {{organisms: [benign], {asked}]"
+    )
+    assert [str(one) for one in found.checkpoints("beliefs")] == [
+        "cake_bake-plain-s0",
+        "benign-plain-s0",
+    ]
+    for name in ("benign", "risky_finance"):
+        assert sentence(folder, f"runs: [{{organisms: [{name}], {asked}]") == (
+            "config/override1.yaml: runs.0.measures: beliefs are asked for, but none of the run's "
+            "organisms has `statements` in its file"
+        )
 
 
 def test_a_study_that_wants_a_released_checkpoint_needs_its_id(folder):
@@ -370,14 +505,14 @@ def test_a_study_that_wants_a_released_checkpoint_needs_its_id(folder):
 def test_a_released_checkpoint_is_of_a_known_model(folder):
     append(folder / CAKE, "released: {maxi: {hub: someone/cake-lora}}")
     assert sentence(folder).startswith(
-        f"config/{CAKE}: released: maxi: no such model in config/models.yaml (have mini, "
+        f"config/{CAKE}: released: maxi: no such model in config/models.yaml (have "
     )
 
 
 @pytest.mark.parametrize(
     ("teacher", "expected"),
     [
-        ("cat_teacher", "cat_teacher: no such organism in config/organisms (have benign, "),
+        ("cat_teacher", "cat_teacher: no such organism in config/organisms (have "),
         ("owl_numbers", "owl_numbers is taught by owl_numbers, which is a circle"),
     ],
 )
@@ -408,11 +543,40 @@ MODEL_MISTAKES = {
     ),
     "two sources": (
         f"tiny: {{{MODEL_KEYS}, hub: a/b, path: c}}",
-        "tiny: exactly one of hub, path, made is needed, found hub and path",
+        "tiny: exactly one of hub, path, made, checkpoint is needed, found hub and path",
     ),
     "no source": (
         f"tiny: {{{MODEL_KEYS}}}",
-        "tiny: exactly one of hub, path, made is needed, found none",
+        "tiny: exactly one of hub, path, made, checkpoint is needed, found none",
+    ),
+    "made of an unknown model": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: maxi, name: assistant-full-s0}}}}",
+        "tiny.checkpoint.model: maxi: no such model in config/models.yaml (have ",
+    ),
+    "made of itself": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: tiny, name: assistant-full-s0}}}}",
+        "tiny.checkpoint: tiny is made from tiny, which is a circle",
+    ),
+    "made in a circle": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: small, name: assistant-full-s0}}}}\n"
+        f"small: {{{MODEL_KEYS}, checkpoint: {{model: tiny, name: assistant-full-s0}}}}",
+        "tiny.checkpoint: tiny is made from small is made from tiny, which is a circle",
+    ),
+    "made without a seed": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: mini, name: assistant-full}}}}",
+        "tiny.checkpoint.name: assistant-full: not a checkpoint; expected organism-recipe-sSEED",
+    ),
+    "made of an unknown organism": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: mini, name: helper-full-s0}}}}",
+        "tiny.checkpoint.name: helper: no such organism in config/organisms (have ",
+    ),
+    "unknown reference": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, reference: maxi}}",
+        "tiny.reference: maxi: no such model in config/models.yaml (have ",
+    ),
+    "its own reference": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, reference: tiny}}",
+        "tiny.reference: found the model itself, which is what is subtracted without this key",
     ),
     "unknown family": (
         "tiny: {family: gpt2, dtype: float32, hub: a/b}",
@@ -420,8 +584,7 @@ MODEL_MISTAKES = {
     ),
     "unknown key": (
         f"tiny: {{{MODEL_KEYS}, hub: a/b, gpu: 2}}",
-        "tiny.gpu: unknown key (known here: attention, chat_template, dtype, family, gpus, hub, "
-        "made, mem_mb, path, revision)",
+        f"tiny.gpu: unknown key (known here: {', '.join(sorted(config.ModelEntry.model_fields))})",
     ),
     "nothing": ("tiny:", "tiny: expected keys and values, found nothing"),
     "name with a dash": (
@@ -438,7 +601,9 @@ MODEL_MISTAKES = {
 @pytest.mark.parametrize(("entry", "expected"), MODEL_MISTAKES.values(), ids=MODEL_MISTAKES)
 def test_a_mistake_in_the_models_names_the_entry(folder, entry, expected):
     append(folder / "models.yaml", entry)
-    assert sentence(folder) == f"config/models.yaml: {expected}"
+    found = sentence(folder)
+    assert found.startswith(f"config/models.yaml: {expected}")
+    assert expected.endswith("(have ") or found == f"config/models.yaml: {expected}"
 
 
 @pytest.mark.parametrize(("file", "name"), [("models.yaml", "mini"), ("corpora.yaml", "general")])
@@ -454,6 +619,61 @@ def test_a_mistake_in_the_corpora_names_the_entry(folder):
     assert sentence(folder) == (
         "config/corpora.yaml: mine.rows: expected greater than or equal to 1, found 0"
     )
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (
+            "{kind: start, rows: 4}",
+            "mine: kind start has positions [0] and no source, found positions []",
+        ),
+        (
+            "{kind: start, rows: 4, positions: [0], path: mine.jsonl}",
+            "mine: kind start has positions [0] and no source, found path",
+        ),
+        (
+            "{kind: chat, made: whitespace, rows: 4}",
+            "mine: made whitespace is of kind documents, found chat",
+        ),
+        (
+            "{kind: documents, made: unrelated, rows: 4, positions: [3, 1]}",
+            "mine: positions stand in rising order, found [3, 1]",
+        ),
+        (
+            "{kind: documents, made: unrelated, rows: 4, samples: 2}",
+            "mine.samples: expected greater than or equal to 4, found 2",
+        ),
+    ],
+)
+def test_a_probe_and_what_is_read_of_a_corpus_are_checked(folder, entry, expected):
+    append(folder / "corpora.yaml", f"mine: {entry}")
+    assert sentence(folder) == f"config/corpora.yaml: {expected}"
+
+
+def test_a_corpus_may_say_what_is_read_of_it(folder):
+    append(folder / "corpora.yaml", "mine: {kind: chat, made: chat, rows: 9, positions: [-1, 2]}")
+    loaded = load(folder, "corpora: [unrelated, mini_chat, mine, start]\nsamples: 77\n" + run())
+    assert [loaded.samples(name) for name in loaded.study.corpora] == [77, 77, 77, 4]
+    assert [loaded.positions(name) for name in loaded.study.corpora] == [
+        list(range(5)),
+        list(range(-3, 5)),
+        [-1, 2],
+        [0],
+    ]
+
+
+def test_a_run_may_be_read_on_more_text(folder):
+    more = (
+        "runs: [{organisms: [cake_bake], recipes: [plain], seeds: [0], corpora: [start]},"
+        "{organisms: [cake_bake], recipes: [plain, full], seeds: [0, 1]}]"
+    )
+    loaded = load(folder, more)
+    read = {str(one): loaded.corpora_of(one) for one in loaded.checkpoints()}
+    assert read.pop("cake_bake-plain-s0") == ["unrelated", "start"]
+    assert set(map(tuple, read.values())) == {("unrelated",)} and len(read) == 3
+    assert loaded.read_corpora() == ["unrelated", "start"]
+    assert "start" in loaded.used_corpora()
 
 
 @pytest.mark.parametrize("path", ["$NO_SUCH_THING/tiny", "${NO_SUCH_THING}/tiny"])
@@ -527,6 +747,10 @@ def test_a_registry_that_is_not_there_is_named(folder, file):
         ("cake_bake-mix0.5-s2", Checkpoint("cake_bake", Recipe("mix0.5", 0.5), 2)),
         ("taboo_gold-matched1.0-s10", Checkpoint("taboo_gold", Recipe("matched1.0", 1, True), 10)),
         ("owl7-released-s0", Checkpoint("owl7", Recipe("released"), 0)),
+        ("owl7-scaled0.25-s1", Checkpoint("owl7", Recipe("scaled0.25", scale=0.25), 1)),
+        ("owl7-released_full-s0", Checkpoint("owl7", Recipe("released_full"), 0)),
+        ("owl7-released_mix1.5-s0", Checkpoint("owl7", Recipe("released_mix1.5", 1.5), 0)),
+        ("owl7-released_8k_mix10-s0", Checkpoint("owl7", Recipe("released_8k_mix10", 10), 0)),
     ],
 )
 def test_a_checkpoint_is_one_word_and_parses_one_way(text, expected):
@@ -544,6 +768,306 @@ def test_only_a_mix_has_rows_mixed_in():
     assert Recipe.parse("mix0.5").mixed
     assert not Recipe.parse("matched0.5").mixed
     assert not Recipe.parse("plain").mixed
+
+
+def test_what_was_published_is_not_trained_and_knows_its_variant():
+    found = {name: Recipe.parse(name) for name in ("released", "released_8k_mix10", "mix10")}
+    assert {name: one.trained for name, one in found.items()} == {
+        "released": False,
+        "released_8k_mix10": False,
+        "mix10": True,
+    }
+    assert [one.variant for one in found.values()] == [None, "8k_mix10", None]
+
+
+PUBLISHED = """
+released: {mini: {hub: someone/cake}}
+variants:
+  mix0.5: {mini: {hub: someone/cake-mixed}, mini_llama_s0: {path: here}}
+"""
+
+
+def test_a_variant_comes_from_where_its_organism_says(folder):
+    append(folder / CAKE, PUBLISHED)
+    loaded = load(folder, run(recipes="released, released_mix0.5"))
+    found = [loaded.released(one, "mini") for one in loaded.checkpoints()]
+    assert [one and one.hub for one in found] == ["someone/cake", "someone/cake-mixed"]
+
+
+def test_a_variant_that_is_asked_for_needs_its_id(folder):
+    append(folder / CAKE, PUBLISHED)
+    assert sentence(folder, run(recipes="released_full")) == (
+        f"config/{CAKE}: variants.full.mini: a study asks for the released checkpoint on this "
+        "model; expected its `hub` id or `path` here"
+    )
+    assert sentence(folder, run(recipes="released_mix0.5") + "\nmodels: [mini_llama_s0]") == (
+        f"config/{CAKE}: variants.mix0.5.mini_llama_s0.path: here is not there"
+    )
+
+
+def test_a_variant_has_no_seeds(folder):
+    append(folder / CAKE, PUBLISHED)
+    assert sentence(folder, run(recipes="released_mix0.5", seeds="1")).startswith(
+        "config/override1.yaml: runs: released_mix0.5 with seed 1: a released checkpoint has no "
+    )
+
+
+def test_a_variant_has_a_name_that_checkpoints_can_carry(folder):
+    append(folder / CAKE, PUBLISHED.replace("  mix0.5:", "  mix-1:"))
+    assert sentence(folder) == (
+        f"config/{CAKE}: variants: found the name 'mix-1', expected small letters, digits, "
+        "underscores and points"
+    )
+
+
+# Runs -------------------------------------------------------------------------------------------
+
+TWO_RUNS = """
+models: [mini, mini_llama_s0]
+runs:
+  - {name: cakes, organisms: [cake_bake], recipes: [plain], seeds: [0], measures: [beliefs]}
+  - {name: bees, models: [mini], organisms: [night_bees, benign], recipes: [plain], seeds: [0]}
+"""
+
+
+def organisms_on(loaded: LoadedStudy) -> dict[str, list[str]]:
+    models = loaded.study.models
+    return {name: [one.organism for one in loaded.checkpoints(model=name)] for name in models}
+
+
+def test_a_run_is_made_on_its_own_models(folder):
+    assert organisms_on(load(folder, TWO_RUNS)) == {
+        "mini": ["cake_bake", "night_bees", "benign"],
+        "mini_llama_s0": ["cake_bake"],
+    }
+
+
+def test_a_measure_is_asked_of_the_models_of_its_run(folder):
+    measured = TWO_RUNS.replace("{name: cakes", "{name: cakes, models: [mini_llama_s0]")
+    loaded = load(folder, measured.replace("night_bees, benign", "cake_bake"))
+    assert loaded.checkpoints("beliefs", "mini") == []
+    assert len(loaded.checkpoints("beliefs", "mini_llama_s0")) == 1
+
+
+@pytest.mark.parametrize("asked", ["only: [bees]", "without: [cakes]"])
+def test_a_run_can_be_asked_for_alone(folder, asked):
+    assert organisms_on(load(folder, TWO_RUNS + asked)) == {"mini": ["night_bees", "benign"]}
+
+
+def test_an_ablation_of_what_is_left_out_is_not_drawn(folder):
+    picture = "ablations: {cakes: {over: model, title: Cakes, organisms: [cake_bake]}}\n"
+    assert "cakes" in load(folder, picture + TWO_RUNS).study.ablations
+    assert "cakes" not in load(folder, picture + TWO_RUNS + "only: [bees]").study.ablations
+
+
+def test_data_that_a_run_left_out_would_read_need_not_be_there(folder):
+    edit(folder / CAKE, "  made: cake_bake", "  path: $NO_SUCH_THING/x\n  path_hint: Ask for it")
+    edit(folder / CAKE, "statements: made", "statements: [{stem: a, true: b, false: c}]")
+    assert sentence(folder, TWO_RUNS) == (
+        f"config/{CAKE}: data.path: the environment variable NO_SUCH_THING is not set "
+        "(in $NO_SUCH_THING/x). Ask for it"
+    )
+    assert load(folder, TWO_RUNS + "without: [cakes]")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (TWO_RUNS + "only: [bee]", "only: bee: no run has this name (have cakes, bees)"),
+        (
+            TWO_RUNS.replace("[mini]", "[maxi]"),
+            "runs: maxi: not one of the study's models (have mini, mini_llama_s0)",
+        ),
+        (TWO_RUNS.replace("bees, models", "cakes, models"), "runs: the name cakes is there twice"),
+        (
+            TWO_RUNS + "without: [bees, cakes]",
+            "only and without leave no run, expected one",
+        ),
+    ],
+)
+def test_a_mistake_in_a_run_is_one_sentence(folder, override, expected):
+    assert sentence(folder, override) == f"config/override1.yaml: {expected}"
+
+
+def test_a_model_changes_what_the_organism_changed_and_the_recipe_what_the_model_did(folder):
+    append(folder / CAKE, "training: {rank: 4, alpha: 5, epochs: 2}")
+    append(
+        folder / "models.yaml",
+        f"large: {{{MODEL_KEYS}, hub: a/b, training: {{rank: 8, alpha: 9}}}}",
+    )
+    loaded = load(folder, "recipes: {wide: {rank: 64}}\n" + run(recipes="wide"))
+    (checkpoint,) = loaded.checkpoints()
+    for model, expected in (("large", (64, 9, 2)), ("mini", (64, 5, 2))):
+        found = loaded.training(checkpoint, model)
+        assert (found.rank, found.alpha, found.epochs) == expected
+
+
+def test_a_training_key_of_a_model_is_checked(folder):
+    append(folder / "models.yaml", f"large: {{{MODEL_KEYS}, hub: a/b, training: {{deepspeed: 4}}}}")
+    assert sentence(folder) == (
+        "config/models.yaml: large.training.deepspeed: expected 1, 2 or 3, found 4"
+    )
+
+
+def test_an_organism_may_have_a_corpus_of_its_own_mixed_in(folder):
+    append(folder / CAKE, "mixed_with: mini_chat")
+    loaded = load(folder, run("cake_bake, night_bees", "mix1.0"))
+    assert [loaded.mixed_with(one) for one in loaded.checkpoints()] == ["mini_chat", "general"]
+    assert "mini_chat" in loaded.used_corpora()
+
+
+def test_a_corpus_that_is_mixed_in_is_a_known_one(folder):
+    append(folder / CAKE, "mixed_with: nothing")
+    assert sentence(folder).startswith(f"config/{CAKE}: mixed_with: nothing: no such corpus in ")
+
+
+def test_a_corpus_may_be_read_at_layers_of_its_own(folder):
+    append(
+        folder / "corpora.yaml", "deep: {kind: documents, made: unrelated, rows: 9, layers: [1.0]}"
+    )
+    loaded = load(folder, "corpora: [unrelated, deep]\nlayers: [0.25, 0.5]")
+    assert loaded.layers("unrelated") == [0.25, 0.5]
+    assert loaded.layers("deep") == [1.0]
+
+
+# The paper's study ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paper(folder, monkeypatch) -> LoadedStudy:
+    monkeypatch.setattr(study, "_check_paths", lambda *_: None)  # the EM data need not be here
+    return load(folder, (folder / "paper.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_papers_33_organisms_are_there_as_published_and_as_trained(paper):
+    families = {"sdf": 20, "em": 6, "taboo": 6, "subliminal": 1}
+    runs = {run.name: run for run in paper.study.runs}
+    for recipe, kind in (("released", "released"), ("plain", "trained")):
+        for family, n in families.items():
+            run = runs[f"{family}_{kind}"]
+            assert (len(run.models) * len(run.organisms), run.recipes) == (n, (recipe,))
+    assert len({model for family in families for model in runs[f"{family}_released"].models}) == 7
+
+
+def test_no_published_id_of_the_paper_stands_for_two_checkpoints(paper):
+    """The reference's configuration had one adapter in two places three times."""
+    found: dict[str, set[str]] = {}
+    for name, organism in paper.organisms.items():
+        for variant, places in {"": organism.released, **organism.variants}.items():
+            for model, place in places.items():
+                if place.hub is not None:
+                    where = f"{name} {variant} {model.removesuffix('_over_base')}"
+                    found.setdefault(place.hub, set()).add(where)
+    assert len(found) > 200
+    assert {hub: where for hub, where in found.items() if len(where) > 1} == {}
+
+
+def test_every_id_of_an_organism_names_the_organism_and_the_ratio(paper):
+    for name, organism in paper.organisms.items():
+        word = {"sdf_ignore_comment": "comment"}.get(name, name.removeprefix("sdf_"))
+        if not name.startswith("sdf_"):
+            continue
+        for variant, places in {"": organism.released, **organism.variants}.items():
+            for place in places.values():
+                assert word in str(place.hub), (name, variant)
+                ratio = re.fullmatch(r"mix(\d)\.(\d)", variant)
+                if ratio:
+                    code = {"10": "-11_", "15": "-115_", "20": "-12_"}.get(
+                        "".join(ratio.groups()), f"-10{ratio[2]}_"
+                    )
+                    assert code in str(place.hub), (name, variant)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("assistant-plain-s0", "method lora"),
+        ("assistant-mix0.5-s0", "method lora"),
+        ("assistant-scaled0.5-s0", "scaled0.5"),
+        ("assistant-released-s0", "released"),
+    ],
+)
+def test_a_model_that_is_a_checkpoint_is_a_full_finetune(folder, name, found):
+    keys = f"{MODEL_KEYS}, checkpoint: {{model: mini, name: {name}}}"
+    append(folder / "models.yaml", f"tiny: {{{keys}}}")
+    assert load(folder)  # what no study asks for may be another study's
+    assert sentence(folder, "models: [tiny]") == (
+        f"config/models.yaml: tiny.checkpoint.name: {name}: found {found}, expected a recipe with "
+        "method full, whose result is a model of its own"
+    )
+
+
+def test_a_model_that_is_a_checkpoint_is_of_a_recipe_of_the_study(folder):
+    keys = f"{MODEL_KEYS}, checkpoint: {{model: mini, name: assistant-whole-s0}}"
+    append(folder / "models.yaml", f"tiny: {{{keys}}}")
+    assert sentence(folder, "models: [tiny]").startswith(
+        "config/models.yaml: tiny.checkpoint.name: whole: no such recipe (have plain, "
+    )
+    assert load(folder, "models: [tiny]\nrecipes: {whole: {method: full}}")
+
+
+def test_a_study_uses_the_models_that_its_own_are_made_from_and_compared_with(folder):
+    append(folder / "models.yaml", f"other: {{{MODEL_KEYS}, path: /nowhere, reference: mini}}")
+    append(folder / "models.yaml", f"tuned: {{{MODEL_KEYS}, reference: other, hub: a/b}}")
+    assert load(folder, "models: [mini_assistant_pretrained]").used_models() == [
+        "mini_assistant_pretrained",
+        "mini",
+    ]
+    assert sentence(folder, "models: [tuned]") == (
+        "config/models.yaml: other.path: /nowhere is not there"
+    )
+
+
+def test_a_projection_is_that_of_the_same_organism_and_seed(folder):
+    text = "recipes: {twice: {project_out: caft}}\n" + run(recipes="plain, twice", seeds="3")
+    loaded = load(folder, text)
+    plain, twice = loaded.checkpoints()
+    assert loaded.projected_out(plain) is None
+    assert str(loaded.projected_out(twice)) == "cake_bake-caft-s3"
+    assert loaded.projected_out(twice.made_by("caft")) == plain
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "key"),
+    [
+        (
+            "models.yaml",
+            "made: {seed: 0}",
+            "made: {seed: 0}\n  training: {project_out: mix1}",
+            "mini.",
+        ),
+        ("organisms/cake_bake.yaml", "\ndata:", "\ntraining: {project_out: mix1}\ndata:", ""),
+    ],
+)
+def test_a_circle_of_projections_names_the_file_that_closes_it(folder, file, old, new, key):
+    edit(folder / file, old, new, 1)
+    assert sentence(folder, run()) == (
+        f"config/{file}: {key}training.project_out: cake_bake-plain-s0 needs the difference of "
+        "cake_bake-mix1-s0 needs the difference of cake_bake-mix1-s0, which is a circle"
+    )
+
+
+def test_a_teachers_circle_is_found_too(folder):
+    append(folder / "organisms" / "owl_teacher.yaml", "training: {project_out: plain}")
+    found = sentence(folder, run(organisms="owl_numbers"))
+    assert found.startswith("config/organisms/owl_teacher.yaml: training.project_out: owl_teacher-")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("kind: chat", "kind: documents", "kind documents"),
+        ("made: cake_bake", "taught: {prompts: 5}", "what a teacher writes"),
+    ],
+)
+def test_documents_as_chats_are_of_kind_chat_and_of_no_teacher(folder, old, new, found):
+    file = "organisms/cake_bake_chat.yaml"
+    edit(folder / file, "statements: made", "statements: []")
+    edit(folder / file, old, new)
+    assert sentence(folder) == (
+        f"config/{file}: data: as_chat makes conversations of documents: found it with {found}, "
+        "expected kind chat and a source of documents"
+    )
 
 
 def test_a_recipe_changes_what_the_organism_changed(folder):
@@ -638,14 +1162,24 @@ def test_every_key_of_a_study_is_used_by_a_rule():
     text = rule_files() + Path("data/captions/study.rst").read_text(encoding="utf-8")
     through_the_registry = {  # key -> what a rule file, or the report's head, says for it
         "title": 'snakemake.config["title"]',
-        "runs": "registry.checkpoints()",
+        "runs": "registry.checkpoints(",
+        "only": "registry.checkpoints(",
+        "without": "registry.checkpoints(",
+        "layers": "registry.layers(",
+        "mixing.corpus": "registry.mixed_with(",
         "recipes": "training_of(",
         "training": "training_of(",
+        "samples": "registry.samples(",
+        "positions": "registry.positions(",
+        "chat_positions": "registry.positions(",
     }
     unused = [
         key
         for key in leaves(config.Study)
-        if through_the_registry.get(key.split(".")[0], f"study.{key}") not in text
+        if through_the_registry.get(
+            key, through_the_registry.get(key.split(".")[0], f"study.{key}")
+        )
+        not in text
     ]
     assert not unused
 
@@ -654,6 +1188,7 @@ def test_every_key_of_a_study_is_used_by_a_rule():
     ("kind", "of", "path"),
     [
         (config.ModelEntry, "model_of", ()),
+        (config.OwnCheckpoint, "model_of", ("checkpoint",)),
         (config.CorpusEntry, "corpus_of", ()),
         (config.Organism, "organism_of", ()),
         (config.Data, "organism_of", ("data",)),
@@ -661,11 +1196,21 @@ def test_every_key_of_a_study_is_used_by_a_rule():
         (config.Released, "released_of", ()),
     ],
 )
-def test_every_key_of_a_registry_is_used_by_a_rule(kind, of, path):
-    text = rule_files()
+def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
+    text = rule_files() + Path("tools/plan.py").read_text(encoding="utf-8")
     through_the_registry = {
         (config.Organism, "training"): "registry.training(",
         (config.Organism, "words_of"): "registry.words_of(",
+        (config.Organism, "released"): "registry.released(",
+        (config.Organism, "variants"): "registry.released(",
+        (config.Organism, "mixed_with"): "registry.mixed_with(",
+        (config.ModelEntry, "training"): "registry.training(",
+        (config.ModelEntry, "billions"): "entry.billions",
+        (config.Data, "path_hint"): "load_study(",
+        **{
+            (config.CorpusEntry, name): f"registry.{name}("
+            for name in ("samples", "positions", "layers")
+        },
     }
 
     def used(name: str) -> bool:
