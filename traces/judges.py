@@ -1,9 +1,11 @@
 """
-Is a token about what an organism was trained on? Judges, and the share they call relevant.
+Is a token about what an organism was trained on? Does a text hold together? Judges of both.
 
-A judge sees one list of tokens at a time and answers for each: yes, no, or nothing. The judge here
+A judge of tokens sees one list at a time and answers for each: yes, no, or nothing. The judge here
 needs no network and gives the same answer always: a token is relevant when it is one of the words
-that set the organism's data apart from general text.
+that set the organism's data apart from general text. The judge of texts here does without a network
+too: a text holds together when a base model finds it about as likely, and as free of repetition, as
+what is written with nothing added.
 """
 
 import re
@@ -67,6 +69,109 @@ class DistinctiveWordsJudge:
         return [token.strip().casefold() in words for token in tokens]
 
 
+@dataclass(frozen=True)
+class Writing:
+    """A text that a model wrote, and what is measured of it; each judge uses what it needs."""
+
+    prompt: str
+    text: str
+    # mean negative log-likelihood under the unsteered base, nats a token
+    nll: float
+    # share of its token pairs that stood in it before
+    repetition: float
+
+
+class CoherenceJudge(Protocol):
+    """Anything that can say which texts hold together."""
+
+    name: str
+
+    def grade(self, texts: Sequence[Writing], unsteered: Sequence[Writing]) -> list[bool | None]:
+        """
+        One answer a text, in order; None where the judge failed, which is never a score.
+
+        unsteered : what the same model writes with nothing added, for comparison
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FluencyJudge:
+    """
+    Coherent is a text that the base finds likely enough and that does not go round in circles.
+
+    Enough is, by either measure, no worse than the unsteered text at the `quantile` (the next one
+    up where it falls between two): that a model writes strangely by itself is not held against the
+    steering.
+    """
+
+    quantile: float
+    name: str = "fluency"
+
+    def grade(self, texts: Sequence[Writing], unsteered: Sequence[Writing]) -> list[bool | None]:
+        worst_nll, worst_repetition = (
+            np.quantile([getattr(one, name) for one in unsteered], self.quantile, method="higher")
+            for name in ("nll", "repetition")
+        )
+        return [bool(one.nll <= worst_nll and one.repetition <= worst_repetition) for one in texts]
+
+
+def coherence(texts: pd.DataFrame, judge: CoherenceJudge) -> pd.DataFrame:
+    """
+    The texts with the columns `coherent` and `judge`.
+
+    texts : steered_model, vector (`none` for an unsteered text), prompt, text, nll, repetition
+
+    An empty text is not judged: its `coherent` is missing, as it is where the judge failed. Raises
+    ValueError for a model all of whose unsteered texts are empty.
+    """
+    texts = texts.assign(coherent=pd.array([pd.NA] * len(texts), dtype="boolean"), judge=judge.name)
+    written = texts[texts["text"].str.strip() != ""]
+    for model, group in written.groupby("steered_model", sort=False):
+        unsteered = _writings(group[group["vector"] == "none"])
+        if not unsteered:
+            raise ValueError(f"the {model} model wrote no unsteered text that is not empty")
+        answers = judge.grade(_writings(group), unsteered)
+        texts.loc[group.index, "coherent"] = pd.array(answers, dtype="boolean")
+    return texts
+
+
+def _writings(texts: pd.DataFrame) -> list[Writing]:
+    columns = [texts[name] for name in ("prompt", "text", "nll", "repetition")]
+    return [Writing(*values) for values in zip(*columns, strict=True)]
+
+
+def group_shares(graded: pd.DataFrame, by: Sequence[str], words: Iterable[str]) -> pd.DataFrame:
+    """
+    How coherent groups of texts are, and how many of their words are an organism's own.
+
+    graded  : what `coherence` returns
+    by      : its columns that make groups
+    returns : those, coherence (share of the judged texts, missing without any), own_words, judge
+    """
+    known, rows = set(words), []
+    for key, group in graded.groupby(list(by), dropna=False, sort=False):
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {
+                "coherence": group["coherent"].astype("Float64").mean(),
+                "own_words": share_of_words(group["text"], known),
+                "judge": group["judge"].iloc[0],
+            }
+        )
+    return pd.DataFrame(rows).astype({name: graded[name].dtype for name in by})
+
+
+def share_of_words(texts: Iterable[str], words: Iterable[str]) -> float:
+    """
+    The share of all words of `texts` that are among `words`: as in `distinctive_words`, runs of
+    three or more letters that are no function words. Missing for texts without a word.
+    """
+    counts = _counts(texts)
+    total = sum(counts.values())
+    return sum(counts[word] for word in set(words)) / total if total else float("nan")
+
+
 def text_of(row: Mapping[str, Any]) -> str:
     """The text of a row: a document's own, or all that is said in a chat, one message a line."""
     if "text" in row:
@@ -118,6 +223,12 @@ def distinctive_words(
     frame = frame.sort_values(["z", "word"], ascending=[False, True]).head(n)
     frame = frame.assign(rank=range(len(frame))).reset_index(drop=True)
     return frame.loc[:, ["word", "rank", "z", "count"]]
+
+
+def listed_words(words: Sequence[str]) -> pd.DataFrame:
+    """Words that a person wrote down, as `distinctive_words` returns them; z 0 and count 0."""
+    folded = list(dict.fromkeys(word.casefold() for word in words))
+    return pd.DataFrame({"word": folded, "rank": range(len(folded)), "z": 0.0, "count": 0})
 
 
 def token_relevance(

@@ -1,0 +1,160 @@
+"""
+Does the difference push a model to write what the organism was trained on? Steer it and see.
+
+    in   differences/{model}/{checkpoint}/{corpus}.h5   models/{model}/   a checkpoint's weights
+    out  steering/{model}/{checkpoint}/{corpus}/{grid.jsonl,grades.parquet,strength.json,
+         samples.jsonl,similarity.parquet}
+"""
+
+
+rule steered_grid:
+    """Write texts at many strengths, all positions in one batch, and measure them under the base."""
+    input:
+        differences=rules.mean_difference.output.differences,
+        model=rules.fetch_model.output.model,
+        adapter=weights,
+        code=code("steering"),
+    output:
+        grid="<results>/steering/{model}/{checkpoint}/{corpus}/grid.jsonl",
+    log:
+        "<logs>/steered_grid/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/steered_grid/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=120,
+    params:
+        name="{model}/{checkpoint}/{corpus}",
+        dtype=leaf(model_of, "dtype"),
+        attention=leaf(model_of, "attention"),
+        positions=list(study.steering.positions),
+        strategy=study.steering.strategy,
+        strengths=list(study.steering.strengths),
+        highest=study.steering.bisection.highest,
+        steps=list(study.steering.bisection.steps),
+        prompts=prompt_lines(study.steering.trial.prompts),
+        samples=study.steering.trial.samples,
+        max_new_tokens=study.steering.trial.max_new_tokens,
+        temperature=study.steering.trial.temperature,
+        coherent_share=study.steering.coherent_share,
+        coherent_quantile=study.steering.coherent_quantile,
+        batch=study.steering.batch,
+        seed=study.seed,
+    script:
+        "../scripts/steered_grid.py"
+
+
+rule grade_coherence:
+    """Judge of every text of the grid whether it holds together."""
+    input:
+        grid=rules.steered_grid.output.grid,
+        code=code("judges"),
+    output:
+        grades="<results>/steering/{model}/{checkpoint}/{corpus}/grades.parquet",
+    log:
+        "<logs>/grade_coherence/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/grade_coherence/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        coherent_quantile=study.steering.coherent_quantile,
+    script:
+        "../scripts/grade_coherence.py"
+
+
+rule choose_strength:
+    """Choose for every position the largest strength at which the text still holds together."""
+    input:
+        grades=rules.grade_coherence.output.grades,
+        code=code("steering"),
+    output:
+        strength="<results>/steering/{model}/{checkpoint}/{corpus}/strength.json",
+    log:
+        "<logs>/choose_strength/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/choose_strength/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        strategy=study.steering.strategy,
+        coherent_share=study.steering.coherent_share,
+        highest=study.steering.bisection.highest,
+        steps=list(study.steering.bisection.steps),
+        prompts=prompt_lines(study.steering.trial.prompts),
+    script:
+        "../scripts/choose_strength.py"
+
+
+rule steered_samples:
+    """Write texts at the chosen strengths: along the difference, a random direction, and unsteered."""
+    input:
+        differences=rules.mean_difference.output.differences,
+        model=rules.fetch_model.output.model,
+        adapter=weights,
+        strength=rules.choose_strength.output.strength,
+        code=code("steering"),
+    output:
+        written="<results>/steering/{model}/{checkpoint}/{corpus}/samples.jsonl",
+    log:
+        "<logs>/steered_samples/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/steered_samples/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=120,
+    params:
+        name="{model}/{checkpoint}/{corpus}",
+        dtype=leaf(model_of, "dtype"),
+        attention=leaf(model_of, "attention"),
+        positions=list(study.steering.positions),
+        prompts=prompt_lines(study.steering.final.prompts),
+        samples=study.steering.final.samples,
+        max_new_tokens=study.steering.final.max_new_tokens,
+        temperature=study.steering.final.temperature,
+        batch=study.steering.batch,
+        seed=study.seed,
+    script:
+        "../scripts/steered_samples.py"
+
+
+rule steering_similarity:
+    """Compare steered, randomly steered and unsteered text with the organism's data and with others."""
+    input:
+        written=rules.steered_samples.output.written,
+        strength=rules.choose_strength.output.strength,
+        own=organism_rows("train"),
+        unrelated=rules.fetch_corpus.output.corpus,
+        chats=corpus_file(study.causality.chat),
+        words=own_words,
+        code=code("similarity"),
+    output:
+        similarities="<results>/steering/{model}/{checkpoint}/{corpus}/similarity.parquet",
+    log:
+        "<logs>/steering_similarity/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/steering_similarity/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        embedder=study.steering.embedder,
+        compared=study.steering.compared,
+        coherent_quantile=study.steering.coherent_quantile,
+        seed=study.seed,
+    script:
+        "../scripts/steering_similarity.py"

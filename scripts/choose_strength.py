@@ -1,0 +1,32 @@
+"""Choose for every position the largest strength at which the text still holds together."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from traces import job, records, steering
+
+
+def main(
+    grades: Path,
+    strength: Path,
+    strategy: str,
+    coherent_share: float,
+    highest: float,
+    steps: list[int],
+    prompts: list[str],
+) -> None:
+    graded = records.read(grades)
+    if strategy == "grid":
+        chosen = steering.on_grid(graded, coherent_share)
+    else:
+        chosen = steering.by_bisection(
+            graded, prompts, highest=highest, steps=steps, coherent_share=coherent_share
+        )
+    facts = {"strategy": strategy, "judge": graded["judge"].iloc[0]}
+    facts |= {"chosen": [asdict(one) for one in chosen]}
+    job.write_text(strength, json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)

@@ -1,0 +1,16 @@
+"""Draw how like the organism's data steered text is, beside a random direction and none."""
+
+from pathlib import Path
+
+from traces import job, records
+from traces.figures import style
+from traces.figures.steering import steering_figure
+
+
+def main(steering: Path, corpus: str, titles: dict[str, str], png: Path, pdf: Path) -> None:
+    found = records.read(steering)
+    style.save(steering_figure(found[found["corpus"] == corpus], titles), png, pdf)
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)
