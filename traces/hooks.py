@@ -23,17 +23,16 @@ def decoder_layers(model: Any) -> nn.ModuleList:
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     decoder = inner.get_decoder() if hasattr(inner, "get_decoder") else inner
     expected = inner.config.get_text_config(decoder=True).num_hidden_layers
-    found = [
-        (name.count("."), module)
-        for name, module in decoder.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == expected
-    ]
-    if not found:
-        raise ValueError(
-            f"{type(inner).__name__}: found no list of {expected} decoder layers "
-            "(num_hidden_layers of its configuration)"
-        )
-    return min(found, key=lambda one: one[0])[1]
+    level = [decoder]
+    while level:  # the list lies near the top, above thousands of modules
+        level = [child for module in level for child in module.children()]
+        for module in level:
+            if isinstance(module, nn.ModuleList) and len(module) == expected:
+                return module
+    raise ValueError(
+        f"{type(inner).__name__}: found no list of {expected} decoder layers "
+        "(num_hidden_layers of its configuration)"
+    )
 
 
 @contextmanager
@@ -117,7 +116,8 @@ def projected_out(
     direction  : any length but zero; a unit vector u is made of it
     coordinate : [batch, sequence], written along u instead of nothing: say, the base model's h . u
 
-    The projection is computed in float32 and cast back. Raises ValueError for a zero direction.
+    The projection is computed in float32 and cast back; gradients flow through it. Raises
+    ValueError for a zero direction.
     """
     norm = direction.float().norm()
     if not norm > 0:
@@ -126,7 +126,8 @@ def projected_out(
 
     def project(hidden: Tensor) -> Tensor:
         u = unit.to(hidden.device)
-        shift = -(hidden.float() @ u)
+        with torch.autocast(hidden.device.type, enabled=False):  # which would compute in bfloat16
+            shift = -(hidden.float() @ u)
         if coordinate is not None:
             shift = shift + coordinate.to(shift)
         return (hidden.float() + shift.unsqueeze(-1) * u).to(hidden.dtype)
@@ -140,7 +141,8 @@ def starting_at(model: Any, layer: int, vectors: Tensor) -> Iterator[None]:
     """
     Begin every forward pass with `vectors` as what `layer` writes; blocks 0 to `layer` do no work.
 
-    vectors : [batch, d_model], at every position of the input, whose batch must be as large
+    vectors : [batch, d_model], at every position of the input, or [batch, sequence, d_model]; the
+              input must be of as many rows and, in the second case, tokens
 
     The skipped blocks stay where they are (only their `forward` is set aside), so that the blocks
     above keep their indices, masks, rotary embeddings and places in a key-value cache. They put
@@ -197,7 +199,7 @@ def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 def _rows(vector: Tensor, hidden: Tensor) -> Tensor:
-    """`vector` [d_model] or [batch, d_model], to broadcast over `hidden`, in its dtype."""
+    """`vector` [d_model], [batch, d_model] or as large as `hidden`, to broadcast, in its dtype."""
     rows = vector.to(hidden)
     return rows.unsqueeze(1) if rows.ndim == 2 else rows
 

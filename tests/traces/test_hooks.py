@@ -154,6 +154,23 @@ def test_a_zero_direction_cannot_be_projected_out(model):
         pass
 
 
+def test_no_gradient_passes_along_a_projected_direction(vector):
+    layer = nn.Linear(32, 32, bias=False)
+    hidden, wanted = torch.randn(2, 2, 5, 32, generator=torch.Generator().manual_seed(3))
+    with hooks.projected_out(layer, vector):
+        (layer(hidden) * wanted).sum().backward()
+    assert layer.weight.grad is not None and layer.weight.grad.norm() > 1
+    torch.testing.assert_close(vector @ layer.weight.grad, torch.zeros(32), atol=1e-4, rtol=0)
+
+
+def test_mixed_precision_does_not_blur_the_projection(vector):
+    hidden = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(3))
+    layer = nn.Identity()
+    with torch.autocast("cpu", torch.bfloat16), hooks.projected_out(layer, vector):
+        found = layer(hidden)
+    torch.testing.assert_close(found @ vector, torch.zeros(2, 5), atol=1e-5, rtol=0)
+
+
 def test_starting_at_runs_only_the_layers_above(model, vector):
     ran = []
     handles = [
@@ -181,6 +198,18 @@ def test_starting_from_what_a_layer_wrote_gives_the_same_logits(model, layer):
         with hooks.starting_at(model, layer, seen[layer][:, 0]):
             assert torch.equal(model(ids).logits, whole)
     assert torch.equal(logits(model), before)
+
+
+@pytest.mark.parametrize("layer", [0, 2, 3])
+def test_starting_from_a_whole_sequence_gives_the_same_logits(model, layer):
+    before = logits(model)
+    with torch.no_grad():
+        with hooks.capture(model, [layer]) as seen:
+            model(IDS)
+        with hooks.starting_at(model, layer, seen[layer]):
+            assert torch.equal(model(torch.zeros_like(IDS)).logits, before)
+        with hooks.starting_at(model, layer, seen[layer].flip(0)):
+            assert torch.equal(model(IDS).logits, before.flip(0))
 
 
 CHANGES = {
@@ -230,6 +259,8 @@ def test_layers_that_write_tuples_are_read_and_written_alike():
     assert torch.equal(moved[1], seen[1] + vector)
     with hooks.starting_at(model, 1, seen[1][:, 0]):
         torch.testing.assert_close(model(IDS[:, :1]), plain[:, :1])
+    with hooks.starting_at(model, 1, seen[1]):
+        torch.testing.assert_close(model(IDS), plain)
 
 
 def test_vectors_take_the_type_of_the_stream(vector):

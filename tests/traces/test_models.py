@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.doubles import FAMILIES, tiny_model, with_adapter
-from traces import models
+from traces import hooks, models
 
 IDS = torch.tensor([[1, 17, 42, 9, 77, 3, 60, 11, 25, 90, 8, 31]])
 EAGER = {"gemma2": "eager", "gemma3": "eager"}
@@ -145,6 +145,46 @@ def test_the_adapter_off_is_the_base_and_on_is_not(saved, family):
         assert torch.equal(logits(model), base)
 
 
+@pytest.mark.parametrize("above", [0, 3])
+def test_an_adapter_merged_above_a_block_says_the_same_and_leaves_no_trace(saved, above):
+    pair = models.load_pair(saved("llama") / "base", saved("llama") / "lora")
+    blocks = hooks.decoder_layers(pair.tuned_model)
+    weights = [block.mlp.up_proj.get_base_layer().weight for block in blocks]
+    kept = [weight.clone() for weight in weights]
+    with pair.base() as base:
+        unmerged = logits(base)
+    with pair.tuned() as tuned:
+        expected = logits(tuned)
+    with pair.tuned(merged_above=above) as tuned:
+        torch.testing.assert_close(logits(tuned), expected, rtol=1e-4, atol=1e-4)
+        merged = [not torch.equal(one, other) for one, other in zip(weights, kept, strict=True)]
+        assert merged == [index > above for index in range(len(blocks))]
+    assert all(torch.equal(one, other) for one, other in zip(weights, kept, strict=True))
+    with pair.tuned() as tuned:
+        assert torch.equal(logits(tuned), expected)
+    with pair.base() as base:
+        assert torch.equal(logits(base), unmerged)
+
+
+def test_in_bfloat16_an_adapter_stays_beside_the_weights_it_would_be_rounded_into(saved):
+    pair = models.load_pair(saved("llama") / "base", saved("llama") / "lora", "bfloat16")
+    with pair.tuned() as tuned:
+        expected = logits(tuned)
+    with pair.tuned(merged_above=0) as tuned:
+        assert torch.equal(logits(tuned), expected)
+
+
+@pytest.mark.parametrize("tuned", ["lora", "full"])
+def test_a_checkpoint_can_be_compared_with_another_model_than_its_base(saved, tuned):
+    folder = saved("qwen3")
+    own = models.load_pair(folder / "base", folder / tuned)
+    pair = models.load_pair(folder / "base", folder / tuned, reference=folder / "full")
+    with pair.base() as model:
+        assert torch.equal(logits(model), logits(models.load_base(folder / "full")))
+    with pair.tuned() as model, own.tuned() as expected:
+        assert torch.equal(logits(model), logits(expected))
+
+
 def test_an_adapter_and_its_base_are_the_same_loaded_weights(saved):
     pair = models.load_pair(saved("llama") / "base", saved("llama") / "lora")
     with pair.tuned() as tuned, pair.base() as base:
@@ -256,6 +296,53 @@ def test_the_readout_of_an_adapter_is_that_of_its_base(saved):
     assert torch.equal(models.readout_of(pair.tuned_model)(stream), base(stream))
 
 
+def test_the_tuned_readout_of_a_full_finetune_is_its_own_and_the_base_one_the_bases(saved):
+    folder = saved("qwen3")
+    stream = torch.randn(4, 32)
+    for checkpoint, seed in ((None, 0), (folder / "full", 1)):
+        found = models.load_readout(folder / "base", checkpoint=checkpoint).to("cpu")
+        assert torch.equal(found(stream), models.readout_of(tiny_model("qwen3", seed=seed))(stream))
+
+
+def test_the_tuned_readout_of_a_plain_adapter_is_the_bases_two_tensors(saved):
+    base, lora = saved("llama") / "base", saved("llama") / "lora"
+    stream = torch.randn(4, 32)
+    found = models.load_readout(base, checkpoint=lora).to("cpu")
+    assert torch.equal(found(stream), models.load_readout(base).to("cpu")(stream))
+    assert len(list(found.parameters())) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head", "norm"]},
+        {"target_modules": ["q_proj", "lm_head"]},
+    ],
+    ids=["modules_to_save", "LoRA on the head"],
+)
+def test_an_adapter_that_changes_the_readout_is_read_through_what_it_changed(
+    saved, tmp_path, options, tie, dtype
+):
+    from peft import LoraConfig, get_peft_model
+
+    tuned = get_peft_model(tiny_model("llama", tie=tie), LoraConfig(r=4, **options))
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn_like(parameter) * 0.3)
+    tuned.eval().requires_grad_(False).save_pretrained(tmp_path / "lora")
+    base = saved("llama", tie) / "base"
+    stream = torch.randn(64, 32)
+
+    found = models.load_readout(base, dtype, checkpoint=tmp_path / "lora").to("cpu")(stream)
+
+    own, others = (one(stream) for one in (models.readout_of(tuned), models.load_readout(base)))
+    assert torch.nn.functional.cosine_similarity(found, own).min() > 0.999
+    assert torch.nn.functional.cosine_similarity(found, others).mean() < 0.9
+
+
 def test_a_folder_without_the_tensors_of_a_readout_is_refused(saved, tmp_path):
     folder = Path(shutil.copytree(saved("llama") / "base", tmp_path / "base"))
     weights = load_file(folder / "model.safetensors")
@@ -277,3 +364,51 @@ def test_two_shares_of_one_block_are_refused():
     assert models.layer_indices([0.25, 0.5, 1.0], 28) == [6, 13, 27]
     with pytest.raises(ValueError, match=r"layers: \[0.5, 0.55\] name the blocks \[1, 1\]"):
         models.layer_indices([0.5, 0.55], 4)
+
+
+# Vision-language models -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory):
+    """Folders of tiny vision-language models, the two kinds that the paper's controls are."""
+    import transformers
+
+    root = tmp_path_factory.mktemp("seeing")
+    text = {
+        **{"vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 8},
+        **{"num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0},
+        **{"bos_token_id": 1, "eos_token_id": 2},
+    }
+    eye = {"hidden_size": 16, "intermediate_size": 16}
+    gemma = transformers.Gemma3Config(
+        text_config={**text, "head_dim": 8},
+        vision_config={
+            **eye,
+            **{"num_hidden_layers": 1, "num_attention_heads": 2},
+            **{"image_size": 28, "patch_size": 14},
+        },
+    )
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2]}
+    qwen = transformers.Qwen2_5_VLConfig(
+        text_config={**text, "rope_parameters": rope},
+        vision_config={**eye, "depth": 1, "num_heads": 2, "out_hidden_size": 32},
+    )
+    torch.manual_seed(0)
+    for name, config in (("gemma3", gemma), ("qwen2_5_vl", qwen)):
+        model = transformers.AutoModelForImageTextToText.from_config(config)
+        model.eval().save_pretrained(root / name)
+    return root
+
+
+@pytest.mark.parametrize("name", ["gemma3", "qwen2_5_vl"])
+def test_a_vision_language_model_is_read_as_the_language_model_that_it_is(seeing, name):
+    whole = models.load_base(seeing / name)
+    expected = hidden_states(whole)
+    for layers in (3, 8):
+        found = hidden_states(models.load_base(seeing / name, layers=layers))
+        assert torch.equal(found[layers - 1], expected[layers - 1])
+    readout = models.load_readout(seeing / name)
+    with hooks.capture(whole, [7]) as seen:
+        said = logits(whole)
+    assert torch.equal(readout(seen[7]), said)

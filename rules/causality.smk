@@ -1,0 +1,50 @@
+"""
+Is the difference needed? The loss when it, or another direction, is taken out of a model.
+
+    in   differences/{model}/{checkpoint}/{corpus}.h5   activations of the base   models/{model}/
+         a checkpoint's weights   organisms/{organism}/held_out.jsonl   corpora/
+    out  causality/{model}/{checkpoint}/{corpus}/effects.parquet
+"""
+
+
+rule causal_effect:
+    """Take directions out of a model, token by token, and measure what that does to its loss."""
+    input:
+        differences=rules.mean_difference.output.differences,
+        base=of_base(rules.dump_activations.output.activations),
+        model=rules.fetch_model.output.model,
+        reference=reference_model,
+        adapter=weights,
+        own=organism_rows("held_out"),
+        unrelated=rules.fetch_corpus.output.corpus,
+        chat=corpus_file(study.causality.chat),
+        code=code("causality"),
+    output:
+        effects="<results>/causality/{model}/{checkpoint}/{corpus}/effects.parquet",
+    log:
+        "<logs>/causal_effect/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/causal_effect/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=120,
+    params:
+        name="{checkpoint}",
+        kind=leaf(corpus_of, "kind"),
+        dtype=leaf(model_of, "dtype"),
+        attention=leaf(model_of, "attention"),
+        positions=list(study.causality.positions),
+        interventions=list(study.causality.interventions),
+        controlled=list(study.causality.controlled),
+        random=study.causality.random,
+        activation_differences=study.causality.activation_differences,
+        rows=study.causality.rows,
+        max_length=study.causality.max_length,
+        after=study.causality.after,
+        batch=study.causality.batch,
+        seed=study.seed,
+    script:
+        "../scripts/causal_effect.py"

@@ -1,0 +1,66 @@
+"""Take directions out of a model, token by token, and measure what that does to its loss."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from traces import causality, job, models, records, store
+from traces.corpora import Kind, read_rows
+
+
+def main(
+    differences: Path,
+    base: Path,
+    model: Path,
+    reference: Path | list[Path],
+    adapter: Path,
+    own: Path,
+    unrelated: Path,
+    chat: Path,
+    effects: Path,
+    name: str,
+    kind: Kind,
+    dtype: models.DType,
+    attention: str | None,
+    positions: list[int],
+    interventions: list[causality.Intervention],
+    controlled: list[causality.Intervention],
+    random: int,
+    activation_differences: int,
+    rows: int,
+    max_length: int,
+    after: int,
+    batch: int,
+    seed: int,
+) -> None:
+    job.keep_freed_memory()
+    found, activations = store.read_differences(differences), store.Activations(base)
+    tokenizer = models.load_tokenizer(model)
+    files = {"own": own, "unrelated": unrelated, "chat": chat}
+    options = {"n": rows, "max_length": max_length, "kind": kind}
+    texts = {
+        text: causality.read_texts(tokenizer, read_rows(file), source=str(file), **options)
+        for text, file in files.items()
+    }
+    pair = models.load_pair(model, adapter, dtype, attention=attention, reference=reference or None)
+    tables = []
+    for index, layer in enumerate(found.layers):
+        directions = causality.directions(
+            found,
+            activations,
+            index=index,
+            positions=positions,
+            random=random,
+            activation_differences=activation_differences,
+            seed=seed,
+            name=name,
+        )
+        plan = causality.Plan(
+            directions, int(layer), interventions, controlled, positions, after, batch
+        )
+        tables.append(causality.effects(pair, texts, plan))
+    records.write(effects, pd.concat(tables), "effects")
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)
