@@ -1,0 +1,60 @@
+"""
+Does a tuned model hold for true what it was trained on? Asked of it, of its base and of the others.
+
+    in   models/{model}/   adapters/{model}/{checkpoint}/
+    out  statements/{organism}.jsonl   beliefs/{model}/{checkpoint}/alignment.parquet
+"""
+
+
+rule write_statements:
+    """Write the true and false statements that an organism's beliefs are asked with."""
+    input:
+        code=code("miniature"),
+    output:
+        statements="<results>/statements/{organism}.jsonl",
+    log:
+        "<logs>/write_statements/{organism}.log",
+    benchmark:
+        "<benchmarks>/write_statements/{organism}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        pairs=statement_pairs,
+        made=leaf(organism_of, "data", "made"),
+    script:
+        "../scripts/write_statements.py"
+
+
+rule false_fact_alignment:
+    """Ask a tuned model and its base which end of every organism's statements they prefer."""
+    input:
+        model=rules.fetch_model.output.model,
+        adapter=weights,
+        statements=lambda w: expand(
+            rules.write_statements.output.statements, organism=believed(w.model)
+        ),
+        code=code("beliefs"),
+    output:
+        alignment="<results>/beliefs/{model}/{checkpoint}/alignment.parquet",
+    log:
+        "<logs>/false_fact_alignment/{model}/{checkpoint}.log",
+    benchmark:
+        "<benchmarks>/false_fact_alignment/{model}/{checkpoint}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=60,
+    params:
+        organisms=lambda w: believed(w.model),
+        forms=list(study.beliefs.forms),
+        dtype=leaf(model_of, "dtype"),
+        attention=leaf(model_of, "attention"),
+        max_new_tokens=study.beliefs.max_new_tokens,
+        batch=study.beliefs.batch,
+    script:
+        "../scripts/false_fact_alignment.py"

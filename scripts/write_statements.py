@@ -1,0 +1,15 @@
+"""Write the statements that an organism's beliefs are asked with."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from traces import job, miniature, records
+
+
+def main(statements: Path, pairs: Literal["made"] | list[dict[str, Any]], made: str | None) -> None:
+    rows = miniature.fact_statements(made or "") if pairs == "made" else pairs
+    records.write_lines(statements, rows)
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)
