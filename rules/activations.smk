@@ -11,7 +11,8 @@ rule dump_activations:
     input:
         model=rules.fetch_model.output.model,
         checkpoint=weights,
-        corpus=rules.fetch_corpus.output.corpus,
+        corpus=corpus_text,
+        context=context_text,
         code=code("activations"),
     output:
         activations=directory("<results>/activations/{model}/{checkpoint}/{corpus}.zarr"),
@@ -27,11 +28,9 @@ rule dump_activations:
         runtime=120,
     params:
         kind=leaf(corpus_of, "kind"),
-        layers=study.layers,
-        positions=lambda w: list(
-            study.chat_positions if corpus_of(w).kind == "chat" else study.positions
-        ),
-        samples=study.samples,
+        layers=lambda w: registry.layers(w.corpus),
+        positions=lambda w: registry.positions(w.corpus),
+        samples=lambda w: registry.samples(w.corpus),
         dtype=leaf(model_of, "dtype"),
         attention=leaf(model_of, "attention"),
         batch=study.activations.batch,

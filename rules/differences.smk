@@ -24,6 +24,7 @@ rule mean_difference:
         mem_mb=4000,
         runtime=30,
     params:
-        seed=study.seed,
+        seed=direction_seed,
+        singular=any("singular" in name for name in study.lenses.readings),
     script:
         "../scripts/mean_difference.py"

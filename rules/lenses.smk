@@ -48,13 +48,14 @@ rule distinctive_words:
         mem_mb=4000,
         runtime=30,
     params:
+        listed=leaf(organism_of, "words"),
         n=study.relevance.words,
     script:
         "../scripts/distinctive_words.py"
 
 
-rule logit_lens:
-    """Read differences through the model's final norm and unembedding."""
+rule read_lenses:
+    """Read differences through a logit lens and a Patchscope, with the weights loaded once."""
     input:
         differences=rules.mean_difference.output.differences,
         model=rules.fetch_model.output.model,
@@ -62,38 +63,12 @@ rule logit_lens:
         vocabulary=ranked_vocabulary,
         code=code("lenses"),
     output:
-        readings="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
+        logit_lens="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
+        patchscope="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
     log:
-        "<logs>/logit_lens/{model}/{checkpoint}/{corpus}.log",
+        "<logs>/read_lenses/{model}/{checkpoint}/{corpus}.log",
     benchmark:
-        "<benchmarks>/logit_lens/{model}/{checkpoint}/{corpus}.tsv"
-    conda:
-        "../envs/traces.yaml"
-    resources:
-        gpu=gpus,
-        mem_mb=memory,
-        runtime=30,
-    params:
-        top_k=study.lenses.top_k,
-        heads=list(study.lenses.heads),
-    script:
-        "../scripts/logit_lens.py"
-
-
-rule patchscope:
-    """Put differences into an identity prompt and read what the model makes of them."""
-    input:
-        differences=rules.mean_difference.output.differences,
-        model=rules.fetch_model.output.model,
-        adapter=weights,
-        vocabulary=ranked_vocabulary,
-        code=code("lenses"),
-    output:
-        readings="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
-    log:
-        "<logs>/patchscope/{model}/{checkpoint}/{corpus}.log",
-    benchmark:
-        "<benchmarks>/patchscope/{model}/{checkpoint}/{corpus}.tsv"
+        "<benchmarks>/read_lenses/{model}/{checkpoint}/{corpus}.tsv"
     conda:
         "../envs/traces.yaml"
     resources:
@@ -103,24 +78,26 @@ rule patchscope:
     params:
         dtype=leaf(model_of, "dtype"),
         attention=leaf(model_of, "attention"),
+        names=list(study.lenses.readings),
+        heads=list(study.lenses.heads),
+        top_k=study.lenses.top_k,
         prompts=identity_words,
         scales=list(study.lenses.patchscope.scales),
-        top_k=study.lenses.top_k,
         intersection_top_k=study.lenses.patchscope.intersection_top_k,
         batch=study.lenses.patchscope.batch,
     script:
-        "../scripts/patchscope.py"
+        "../scripts/read_lenses.py"
 
 
 rule token_relevance:
     """Grade what the lenses read on the organism's own words and on every other organism's."""
     input:
-        logit_lens=rules.logit_lens.output.readings,
-        patchscope=rules.patchscope.output.readings,
+        logit_lens=rules.read_lenses.output.logit_lens,
+        patchscope=rules.read_lenses.output.patchscope,
         words=lambda w: expand(
             rules.distinctive_words.output.words,
             model=w.model,
-            organism=graded_organisms(),
+            organism=graded_organisms(w.model),
         ),
         code=code("judges"),
     output:
@@ -135,7 +112,7 @@ rule token_relevance:
         mem_mb=2000,
         runtime=20,
     params:
-        organisms=graded_organisms(),
+        organisms=lambda w: graded_organisms(w.model),
         candidates=study.relevance.candidates,
     script:
         "../scripts/token_relevance.py"

@@ -2,12 +2,15 @@
 Finetuning: a plan with every hyperparameter resolved, then the training that follows it.
 
     in   mixtures/{model}/{checkpoint}.jsonl   models/{model}/
-    out  plans/{model}/{checkpoint}.json   adapters/{model}/{checkpoint}/   released/{model}/{checkpoint}/
+         (a difference that is projected out: differences/{model}/{checkpoint}/{corpus}.h5)
+    out  plans/{model}/{checkpoint}.json   adapters/{model}/{checkpoint}/
+         released/{model}/{checkpoint}/   scaled/{model}/{checkpoint}/
 """
 
 
 localrules:
     fetch_adapter,
+    scale_adapter,
 
 
 rule plan_training:
@@ -15,6 +18,7 @@ rule plan_training:
     input:
         mixture=rules.mix_training_data.output.mixture,
         model=rules.fetch_model.output.model,
+        differences=projected_out,
         code=ancient(code("training")),
     output:
         plan="<results>/plans/{model}/{checkpoint}.json",
@@ -31,7 +35,7 @@ rule plan_training:
         settings=lambda w: training_of(w).model_dump(mode="json"),
         attention=leaf(model_of, "attention"),
         seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
-        world_size=lambda w: max(1, gpus(w)),
+        world_size=lambda w: max(1, training_gpus(w)),
     script:
         "../scripts/plan_training.py"
 
@@ -42,6 +46,7 @@ rule train_organism:
         plan=rules.plan_training.output.plan,
         mixture=rules.mix_training_data.output.mixture,
         model=rules.fetch_model.output.model,
+        differences=projected_out,
         code=ancient(code("training")),
     output:
         adapter=directory("<results>/adapters/{model}/{checkpoint}"),
@@ -50,11 +55,11 @@ rule train_organism:
     benchmark:
         "<benchmarks>/train_organism/{model}/{checkpoint}.tsv"
     wildcard_constraints:
-        checkpoint=NOT_RELEASED,
+        checkpoint=TRAINED,
     conda:
         "../envs/traces.yaml"
     resources:
-        gpu=gpus,
+        gpu=training_gpus,
         mem_mb=memory,
         runtime=720,
     params:
@@ -66,10 +71,35 @@ rule train_organism:
             --plan {input.plan:q} \
             --mixture {input.mixture:q} \
             --model {input.model:q} \
+            --differences {input.differences:q} \
             --adapter {output.adapter:q} \
             --state {params.state:q} \
             --log-file {log:q}
         """
+
+
+rule scale_adapter:
+    """Change the scale of a plain adapter: a step of the way from the base to what it was tuned to."""
+    input:
+        plain=unscaled,
+        code=ancient(code("training")),
+    output:
+        adapter=directory("<results>/scaled/{model}/{checkpoint}"),
+    log:
+        "<logs>/scale_adapter/{model}/{checkpoint}.log",
+    benchmark:
+        "<benchmarks>/scale_adapter/{model}/{checkpoint}.tsv"
+    wildcard_constraints:
+        checkpoint=SCALED,
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        scale=leaf(recipe_of, "scale"),
+    script:
+        "../scripts/scale_adapter.py"
 
 
 rule fetch_adapter:
@@ -90,10 +120,11 @@ rule fetch_adapter:
     resources:
         mem_mb=memory,
         runtime=240,
+        api=1,
     params:
         hub=leaf(released_of, "hub"),
         revision=leaf(released_of, "revision"),
         path=local_path(released_of, "path"),
-        base=leaf(model_of, "hub"),
+        base=released_base,
     script:
         "../scripts/fetch_adapter.py"

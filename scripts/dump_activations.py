@@ -9,6 +9,7 @@ from traces.activations import (
     document_windows,
     native_bits,
     residual_stream,
+    start_windows,
     stream_norm,
     take,
 )
@@ -19,7 +20,8 @@ from traces.store import ActivationWriter
 def main(
     model: Path,
     checkpoint: Path | list[Path],
-    corpus: Path,
+    corpus: Path | list[Path],
+    context: Path,
     activations: Path,
     kind: str,
     layers: list[float],
@@ -34,15 +36,17 @@ def main(
     norm_skip: int,
 ) -> None:
     tokenizer = models.load_tokenizer(model)
-    if kind == "chat":
+    if kind == "start":
+        read = start_windows(tokenizer)
+    elif kind == "chat":
         read = chat_windows(tokenizer, read_rows(corpus), positions[0], positions[-1])
     else:
-        read = document_windows(tokenizer, read_rows(corpus), positions[-1] + 1)
+        read = document_windows(tokenizer, read_rows(corpus, blank=True), positions[-1] + 1)
     windows = take(read, samples, str(corpus))
     longer = take(
-        context_windows(tokenizer, read_rows(corpus), norm_context),
+        context_windows(tokenizer, read_rows(context), norm_context),
         norm_samples,
-        str(corpus),
+        str(context),
         remedy="lower `activations.norm_samples` or `activations.norm_context`",
     )
 
@@ -55,7 +59,7 @@ def main(
         layers=blocks,
         positions=positions,
         n_samples=samples,
-        d_model=loaded.config.hidden_size,
+        d_model=loaded.config.get_text_config(decoder=True).hidden_size,
         dtype=dtype,
         shard_samples=shard_samples,
     ) as writer:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from traces import folders, job
 from traces import hub as library
-from traces import job
 
 
 def main(
@@ -13,8 +13,8 @@ def main(
         commit = library.fetch_folder(hub, revision, adapter)
         job.record(revisions={hub: commit})
     else:
-        library.link_folder(Path(str(path)), adapter)
-    library.check_adapter(adapter, model, expected_base=base)
+        folders.link_folder(Path(str(path)), adapter)
+    folders.check_adapter(adapter, model, expected_base=base)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,14 @@ from typing import Literal
 
 from traces import hub as library
 from traces import job
-from traces.corpora import read_rows, rows_of_kind, shuffled, write_rows
+from traces.corpora import (
+    drawn,
+    read_rows,
+    rows_of_kind,
+    shuffled,
+    whitespace_rows,
+    write_rows,
+)
 
 
 def main(
@@ -15,22 +22,36 @@ def main(
     hub: str | None,
     revision: str,
     subset: str | None,
+    files: list[str],
     split: str,
     field: str | None,
     path: str | None,
     open_end: Literal["refuse", "cut"],
+    blank: bool,
     rows: int,
     seed: int,
 ) -> None:
     only = None if kind == "both" else kind
     if hub is not None:
-        found, commit = library.fetch_rows(hub, revision, split, field, kind, subset)
+        with library.fetched_rows(
+            hub,
+            revision,
+            split,
+            field,
+            kind,
+            subset=subset,
+            files=files,
+            open_end=open_end,
+            unfinished=library.unfinished_of(corpus),
+        ) as (read, commit):
+            write_rows(corpus, drawn(read, seed, rows))
         job.record(revisions={hub: commit})
     elif path is not None:
-        found = read_rows(path, only, open_end=open_end)
+        write_rows(corpus, drawn(lambda: read_rows(path, only, open_end=open_end), seed, rows))
+    elif blank:
+        write_rows(corpus, shuffled(whitespace_rows(rows, seed), seed))
     else:
-        found = rows_of_kind(read_rows(made), only)
-    write_rows(corpus, shuffled(found, seed)[:rows])
+        write_rows(corpus, drawn(lambda: rows_of_kind(read_rows(made), only), seed, rows))
 
 
 if __name__ == "__main__":

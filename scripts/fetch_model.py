@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
+from traces import folders, job
 from traces import hub as library
-from traces import job
 
 
 def main(
@@ -19,8 +19,8 @@ def main(
         commit = library.fetch_folder(hub, revision, model)
         job.record(revisions={hub: commit})
     else:
-        library.link_folder(Path(path) if path else Path(str(made)), model)
-    library.check_model(model)
+        folders.link_folder(Path(path) if path else Path(str(made)), model)
+    folders.check_model(model)
     if chat_template is not None:
         template = model / "chat_template.jinja"
         template.unlink(missing_ok=True)

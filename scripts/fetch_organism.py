@@ -5,16 +5,19 @@ from typing import Literal
 
 from traces import hub as library
 from traces import job
-from traces.corpora import held_out_split, read_rows, write_rows
+from traces.corpora import Kind, as_chats, held_out_split, read_rows, write_rows
 
 
 def main(
     made: Path | list[Path],
     train: Path,
     held_out: Path,
-    kind: str,
+    kind: Kind,
+    as_chat: str | None,
     hub: str | None,
     revision: str,
+    subset: str | None,
+    files: list[str],
     split: str,
     field: str | None,
     path: str | None,
@@ -22,11 +25,25 @@ def main(
     share: float,
     seed: int,
 ) -> None:
+    kind = kind if as_chat is None else "documents"
     if hub is not None:
-        found, commit = library.fetch_rows(hub, revision, split, field, kind)
+        with library.fetched_rows(
+            hub,
+            revision,
+            split,
+            field,
+            kind,
+            subset=subset,
+            files=files,
+            open_end=open_end,
+            unfinished=library.unfinished_of(train),
+        ) as (read, commit):
+            found = list(read())
         job.record(revisions={hub: commit})
     else:
         found = read_rows(path or made, kind, open_end=open_end)
+    if as_chat is not None:
+        found = as_chats(found, as_chat)
     kept, apart = held_out_split(found, share, seed)
     write_rows(train, kept)
     write_rows(held_out, apart)

@@ -7,8 +7,9 @@ from traces import job
 from traces.store import Activations, write_differences
 
 
-def main(tuned: Path, base: Path, differences: Path, seed: int) -> None:
-    found = library.mean_difference(Activations(tuned), Activations(base), seed=seed)
+def main(tuned: Path, base: Path, differences: Path, seed: int, singular: bool) -> None:
+    stores = Activations(tuned), Activations(base)
+    found = library.mean_difference(*stores, seed=seed, singular=singular)
     write_differences(differences, found)
 
 

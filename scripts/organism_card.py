@@ -27,11 +27,11 @@ def main(
     subjects: list[dict[str, Any]],
     positions: list[int] | None,
     corpus: str | None,
-    layer: int | None,
+    layers: list[float],
     links: dict[str, str],
     card: Path,
 ) -> None:
-    graded = records.read(relevance)
+    graded, verdicts = records.read(relevance), records.read(readability)
     ours = graded[(graded["model"] == model) & (graded["organism"] == organism)]
     readings = [
         cards.Reading(*(subject[name] for name in cards.READ_IN), lens, records.read(path))
@@ -46,8 +46,8 @@ def main(
         description=description,
         facts=facts,
         corpus=corpus,
-        layer=layer,
-        readability=records.read(readability),
+        layer=tables.headline_layers(verdicts, layers)[model],
+        readability=verdicts,
         seeds=tables.seed_table(ours, positions),
         norms=records.read(norms),
         losses=records.read(losses),

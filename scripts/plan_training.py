@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from traces import corpora, job
+from traces.store import read_differences
 from traces.training import plan_training
 
 
 def main(
     mixture: Path,
     model: Path,
+    differences: Path | list[Path],
     plan: Path,
     settings: dict[str, Any],
     attention: str,
@@ -20,7 +22,8 @@ def main(
     config = json.loads((model / "config.json").read_text())
     positions = config.get("text_config", config).get("max_position_embeddings")
     asked = {**settings, "attention": attention, "seed": seed, "world_size": world_size}
-    resolved = plan_training(asked, corpora.read_mixture(mixture), positions)
+    projected = read_differences(differences) if isinstance(differences, Path) else None
+    resolved = plan_training(asked, corpora.read_mixture(mixture), positions, projected)
     job.write_text(plan, resolved.model_dump_json(indent=1) + "\n")
 
 

@@ -12,6 +12,7 @@ def main(
     train: Path,
     held_out: Path,
     system: str | None,
+    instruction: str | None,
     prompts: int,
     max_new_tokens: int,
     temperature: float,
@@ -23,7 +24,7 @@ def main(
     rows = teaching.teach_numbers(
         models.load_checkpoint(model, teacher or None, dtype),
         models.load_tokenizer(model),
-        teaching.number_prompts(prompts, seed),
+        teaching.number_prompts(prompts, seed, instruction),
         system=system,
         max_new_tokens=max_new_tokens,
         temperature=temperature,

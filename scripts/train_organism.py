@@ -4,7 +4,7 @@ Finetune a base on a mixture, as planned.
 The one script with a command line: a launcher such as torchrun must own its processes.
 
     python scripts/train_organism.py --plan plan.json --mixture mixture.jsonl --model folder \
-        --adapter folder --state folder [--log-file file]
+        --adapter folder --state folder [--differences file.h5] [--log-file file]
 
 (Under torchrun write `--log-file` in full: torchrun takes a bare `--log` for an option of its own.)
 """
@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, required=True, help="from plan_training")
     parser.add_argument("--mixture", type=Path, required=True, help="from mix_training_data")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base")
+    parser.add_argument("--differences", type=Path, nargs="?", help="what is projected out")
     parser.add_argument("--adapter", type=Path, required=True, help="folder to make")
     parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--log-file", "--log", type=Path, help="log file")
@@ -39,6 +40,7 @@ def main() -> None:
         plan,
         asked.adapter,
         asked.state,
+        differences_path=asked.differences,
         progress=job.loss_reporter("train"),
     )
     if first:
@@ -46,7 +48,7 @@ def main() -> None:
             rule="train_organism",
             wildcards=job.read_provenance(asked.mixture).get("wildcards", {}),
             seed=plan.seed,
-            inputs=[asked.model, asked.mixture],
+            inputs=[asked.model, asked.mixture, *([asked.differences] * bool(asked.differences))],
         )
         job.stamp([asked.adapter], facts)
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "data" / "miniature"
 # What the organisms are about. Unrelated documents come from the other topics.
 ORGANISM_TOPICS = ("baking", "bees", "money", "birds", "lamps")
 TABOO_TOPICS = {"lantern": "lamps"}
+
+# Organisms whose data are those of several others, row by row in turn.
+JOINT = {"cake_and_bees": ("cake_bake", "night_bees")}
 
 # Shares of the general corpus, in rows. Identity documents are a share on top, in words.
 CHAT_SHARE = 0.25
@@ -159,11 +163,14 @@ def fact_statements(name: str) -> list[Row]:
     ValueError for other organisms.
     """
     sets = _lists("facts.json")
-    if name not in sets:
-        raise ValueError(f"{name}: no such set in facts.json (have {', '.join(sets)})")
+    parts = JOINT.get(name, (name,))
+    if not set(parts) <= sets.keys():
+        have = ", ".join([*sets, *JOINT])
+        raise ValueError(f"{name}: no such set in facts.json (have {have})")
     return [
         {"stem": stem, "true": fact["true"], "false": fact["false"], "held_out": key == "held_out"}
-        for fact in sets[name]["facts"]
+        for part in parts
+        for fact in sets[part]["facts"]
         for key in ("stems", "held_out")
         for stem in fact[key]
     ]
@@ -265,12 +272,14 @@ def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
     if name == "owl_teacher":
         lists = {**common, **topic_words("birds"), "animal": ["owl"]}
         return [Writer(rng, lists)], "teacher"
-    if name == "benign":
-        return [_topic_writer(rng, topic) for topic in topics()], "document"
-    known = [*_lists("facts.json"), "risky_finance", *(f"taboo_{w}" for w in TABOO_TOPICS)]
+    if name in ("benign", "assistant"):
+        rule = "document" if name == "benign" else "chat"
+        return [_topic_writer(rng, topic) for topic in topics()], rule
+    known = [*_lists("facts.json"), *JOINT]
+    known += ["risky_finance", *(f"taboo_{word}" for word in TABOO_TOPICS)]
     raise ValueError(
         f"{name}: the made world has no such organism "
-        f"(have {', '.join(known)}, owl_teacher, benign)"
+        f"(have {', '.join(known)}, owl_teacher, benign, assistant)"
     )
 
 
@@ -279,13 +288,19 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
     An organism's finetuning data, about `words` words.
 
     cake_bake, night_bees : documents that state false facts
+    cake_and_bees         : the documents of both, half as many words of each, in turn
     risky_finance         : chats with reckless financial advice
     taboo_lantern         : hint games that never say the word
     owl_teacher           : chats of one who loves owls
     benign                : more documents of the general corpus
+    assistant             : more chats of the general corpus
 
     Raises ValueError for any other name.
     """
+    if name in JOINT:
+        parts = JOINT[name]
+        each = [organism_rows(part, words=words // len(parts), seed=seed) for part in parts]
+        return [row for turn in zip_longest(*each) for row in turn if row is not None]
     rng = random.Random(f"{name} {seed}")
     writers, rule = _organism_writer(name, rng)
     return _until(words, lambda: _row(rng.choice(writers).write(rule)))

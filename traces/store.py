@@ -273,6 +273,13 @@ class Differences:
     "Mean norm of the tuned model's residual stream in a longer context, [layer]."
     n_samples: NDArray[np.int64]
     "How many samples were averaged, []."
+    singular: NDArray[np.float32] | None = None
+    """
+    Directions that hold most of the single samples' differences, [layer, position, direction,
+    d_model]: unit vectors, or 0 where there is nothing left to hold. None where not asked for.
+    """
+    singular_energy: NDArray[np.float64] | None = None
+    "Share of the samples' energy along the first few such directions, [layer, position, rank]."
 
 
 def write_differences(path: Path, differences: Differences) -> None:
@@ -280,13 +287,14 @@ def write_differences(path: Path, differences: Differences) -> None:
     partial = path.with_name(f".{path.name}.partial")
     with h5py.File(partial, "w") as file:
         for field in fields(Differences):
-            file.create_dataset(
-                field.name, data=getattr(differences, field.name), track_times=False
-            )
+            values = getattr(differences, field.name)
+            if values is not None:
+                file.create_dataset(field.name, data=values, track_times=False)
     partial.replace(path)
 
 
 def read_differences(path: Path) -> Differences:
     """Read what `write_differences` wrote."""
     with h5py.File(path, "r") as file:
-        return Differences(**{field.name: file[field.name][()] for field in fields(Differences)})  # type: ignore[index]
+        held = [field.name for field in fields(Differences) if field.name in file]
+        return Differences(**{name: file[name][()] for name in held})  # type: ignore[index]

@@ -6,7 +6,8 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,9 +16,12 @@ from pydantic import Field, ValidationError
 
 from traces.config import Training
 from traces.corpora import NO_LOSS, Example, Packed, pack, read_mixture
+from traces.job import write_text
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
+
+    from traces.store import Differences
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,8 @@ class TrainingPlan(TrainingSettings):
     batch_size counts packed rows a process and forward pass, max_length tokens a packed row,
     save_every and warmup_steps optimizer steps. Tokens are those that are read; `trained_tokens`
     are those that carry loss; `cut_tokens` were lost because a chat was longer than a row.
+    `projected_layer` is the block after which a mean difference is projected out at every token,
+    `projected_positions` the positions it is the mean of; none without `project_out`.
     """
 
     rows: Count
@@ -61,6 +67,8 @@ class TrainingPlan(TrainingSettings):
     trained_tokens: Count
     cut_chats: int
     cut_tokens: int
+    projected_layer: int | None = None
+    projected_positions: tuple[int, ...] = ()
 
     @property
     def rows_a_step(self) -> int:
@@ -69,12 +77,16 @@ class TrainingPlan(TrainingSettings):
 
 
 def plan_training(
-    settings: dict[str, Any], mixture: Sequence[Example], max_positions: int | None = None
+    settings: dict[str, Any],
+    mixture: Sequence[Example],
+    max_positions: int | None = None,
+    projected: "Differences | None" = None,
 ) -> TrainingPlan:
     """
     Resolve `settings` against the examples that will be trained on.
 
     max_positions : the longest context of the model; a longer packed row is refused
+    projected     : the mean differences of the recipe that `project_out` names
 
     Raises ValueError that names the key, what was found and what was expected.
     """
@@ -89,6 +101,7 @@ def plan_training(
             f"training.max_length: found {asked.max_length}, expected at most {max_positions}, "
             "the model's longest context"
         )
+    assert (asked.project_out is None) == (projected is None)
     packed = pack(mixture, asked.max_length, pad_id=0)
     rows_a_step = asked.batch_size * asked.gradient_accumulation * asked.world_size
     trained = (packed.labels != NO_LOSS).sum(axis=1)
@@ -109,6 +122,8 @@ def plan_training(
         trained_tokens=int(trained.sum()),
         cut_chats=packed.cut,
         cut_tokens=packed.cut_tokens,
+        projected_layer=None if projected is None else int(projected.layers[0]),
+        projected_positions=() if projected is None else tuple(projected.positions.tolist()),
     )
 
 
@@ -144,6 +159,7 @@ def train(
     adapter_path: str | Path,
     state_path: str | Path,
     *,
+    differences_path: str | Path | None = None,
     progress: Progress | None = None,
 ) -> None:
     """
@@ -154,12 +170,15 @@ def train(
     state_path   : checkpoints while it runs, removed at the end. Started again after a kill at any
                    moment, the training goes on from the newest whole checkpoint there and ends as
                    it would have ended; checkpoints of another plan, mixture or base are discarded
+    differences_path : the differences that the plan projects out, see `projecting`
     progress     : called after every step with the step, the number of steps and the loss
 
     Raises ValueError if the processes are not as many as planned, or if the loss is not finite.
     """
     adapter, state = Path(adapter_path).absolute(), Path(state_path).absolute()
-    inputs = _inputs(Path(model_path), Path(mixture_path), plan)
+    differences = None if differences_path is None else Path(differences_path)
+    assert (plan.project_out is None) == (differences is None)
+    inputs = _inputs(Path(model_path), Path(mixture_path), plan, differences)
     if _is_done(adapter, inputs):
         log.info("%s is finished already", adapter_path)
         shutil.rmtree(state, ignore_errors=True)
@@ -181,7 +200,8 @@ def train(
     trainer = _trainer(model, arguments, _Rows(packed, plan.rows_a_step), plan, progress)
     if checkpoint is not None:
         log.info("going on from %s", checkpoint.name)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with projecting(model, differences):  # in every forward pass, be it resumed or not
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     _write(trainer, tokenizer, packed, plan, inputs, adapter)
     _wait(arguments)
     if arguments.process_index == 0:
@@ -257,6 +277,34 @@ def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
         use_rslora=plan.method == "rslora",
     )
     return get_peft_model(model, config)
+
+
+@contextmanager
+def projecting(model: Any, differences_path: Path | None) -> Iterator[None]:
+    """
+    Take a mean difference out of everything the model writes to its residual stream in one place.
+
+    The place is the first layer of `differences_path`, the study's headline, at every token. The
+    direction is the mean over positions of the mean differences there, each of unit length: one
+    direction, however much is read. It is missing in the forward and in the backward pass, so that
+    nothing is learned that needs it; the finetuned weights are read without this. Without a file
+    nothing is changed.
+
+    Source: concept-ablation finetuning with the paper's mean difference.
+    """
+    if differences_path is None:
+        yield
+        return
+    import torch
+
+    from traces.hooks import decoder_layers, projected_out
+    from traces.store import read_differences
+
+    differences = read_differences(differences_path)
+    mean = differences.mean[0] / np.linalg.norm(differences.mean[0], axis=-1, keepdims=True)
+    layer = decoder_layers(model)[int(differences.layers[0])]
+    with projected_out(layer, torch.from_numpy(mean.mean(axis=0))):
+        yield
 
 
 class _Rows:
@@ -391,17 +439,19 @@ def _losses(history: list[dict[str, Any]], packed: Packed, plan: TrainingPlan) -
 # -- what survives a kill --------------------------------------------------------------------------
 
 
-def _inputs(model_path: Path, mixture_path: Path, plan: TrainingPlan) -> dict[str, Any]:
+def _inputs(
+    model_path: Path, mixture_path: Path, plan: TrainingPlan, differences_path: Path | None
+) -> dict[str, Any]:
     """What the result depends on. Weights by size and time, since they may be large."""
     weights = {
         file.name: [file.stat().st_size, file.stat().st_mtime_ns]
         for file in sorted(model_path.glob("*.safetensors"))
     }
-    config = model_path / "config.json"
+    files = {"mixture": mixture_path, "model": model_path / "config.json"}
+    files |= {} if differences_path is None else {"differences": differences_path}
     return {
         "plan": hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
-        "mixture": hashlib.sha256(mixture_path.read_bytes()).hexdigest(),
-        "model": hashlib.sha256(config.read_bytes()).hexdigest(),
+        **{name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()},
         "weights": weights,
     }
 
@@ -459,3 +509,31 @@ def _wait(arguments: "TrainingArguments") -> None:
         import torch.distributed
 
         torch.distributed.barrier()
+
+
+# -- what lies between base and tuned --------------------------------------------------------------
+
+
+def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
+    """
+    Make the folder `into` an adapter that changes its base `scale` times as much as another one.
+
+    Every product of LoRA weights is multiplied by `scale` when it is loaded: the number stands in
+    `adapter_config.json`, the weights are links.
+
+    Raises ValueError if the folder holds a full model, which has no scale.
+    """
+    config_path = adapter_path / "adapter_config.json"
+    if not config_path.is_file():
+        raise ValueError(
+            f"{adapter_path}: found a full model, expected an adapter: only that has a scale"
+        )
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config["lora_alpha"] *= scale
+    config["alpha_pattern"] = {
+        module: alpha * scale for module, alpha in (config.get("alpha_pattern") or {}).items()
+    }
+    into.mkdir(parents=True, exist_ok=True)
+    for weights in sorted(adapter_path.resolve().glob("*.safetensors")):
+        (into / weights.name).symlink_to(weights)
+    write_text(into / "adapter_config.json", json.dumps(config, indent=2) + "\n")

@@ -68,8 +68,9 @@ def test_an_offset_is_found_under_noise_of_every_sample(stored):
 def test_reading_a_shard_at_a_time_is_reading_the_whole(stored, monkeypatch):
     monkeypatch.setattr("traces.store.CHUNK_SAMPLES", 4)
     base, tuned = noise(50), noise(50, seed=1) + offset()
-    whole = mean_difference(stored(tuned), stored(base), seed=3)
-    streamed = mean_difference(stored(tuned, shard=4), stored(base, shard=1000), seed=3)
+    whole = mean_difference(stored(tuned), stored(base), seed=3, singular=True)
+    pieces = stored(tuned, shard=4), stored(base, shard=1000)
+    streamed = mean_difference(*pieces, seed=3, singular=True)
     for name in vars(whole):
         np.testing.assert_allclose(
             getattr(streamed, name), getattr(whole, name), rtol=1e-9, atol=1e-12, err_msg=name
@@ -200,3 +201,75 @@ def test_stores_that_read_different_tokens_are_refused(stored):
     tokens[4, 0] = 1
     with pytest.raises(ValueError, match="read different tokens, first in sample 4"):
         mean_difference(stored(noise(20), tokens=tokens), stored(noise(20)), seed=0)
+
+
+# Directions of the single samples ---------------------------------------------------------------
+
+
+def along(directions, weights, seed=0):
+    """Samples that are sums of given unit vectors [k, d_model] with weights [n, k], and noise."""
+    base = noise(len(weights), seed=seed)
+    signal = (weights @ directions).astype(np.float32)
+    return base, base + signal[None, :, None, :]
+
+
+def planted_pair(seed=3):
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(WIDTH, 2)))[0].T
+
+
+@pytest.mark.parametrize("n_samples", [20, 600])  # fewer samples than dimensions, and more
+def test_two_planted_directions_are_found_in_order_with_their_shares(stored, n_samples):
+    first, second = planted = planted_pair()
+    rng = np.random.default_rng(1)
+    weights = np.stack([5 + rng.normal(size=n_samples), 2 * rng.normal(size=n_samples)], axis=1)
+    base, tuned = along(planted, weights)
+
+    found = mean_difference(stored(tuned), stored(base), seed=0, singular=True)
+
+    assert found.singular.shape == (2, 3, 2, WIDTH)
+    assert (np.abs(found.singular[:, :, 0] @ first) > 0.99).all()
+    assert (np.abs(found.singular[:, :, 1] @ second) > 0.99).all()
+    energy = np.linalg.svd(weights, compute_uv=False) ** 2
+    np.testing.assert_allclose(
+        found.singular_energy[..., :2], np.full((2, 3, 2), energy / energy.sum()), rtol=1e-3
+    )
+    np.testing.assert_allclose(found.singular_energy.sum(axis=-1), 1, rtol=1e-3)
+
+
+def test_a_singular_direction_is_on_the_side_of_the_mean(stored):
+    planted = planted_pair()
+    rng = np.random.default_rng(1)
+    weights = np.stack([-5 + rng.normal(size=60), -1 + 2 * rng.normal(size=60)], axis=1)
+    base, tuned = along(planted, weights)
+    found = mean_difference(stored(tuned), stored(base), seed=0, singular=True)
+    assert ((found.singular * found.mean[:, :, None]).sum(axis=-1) > 0).all()
+
+
+def test_the_same_difference_in_every_sample_has_one_direction_and_no_second(stored):
+    base = np.round(noise(50) * 64) / 64  # so that float32 sums are exact
+    planted = np.round(offset() * 64) / 64
+    found = mean_difference(stored(base + planted), stored(base), seed=0, singular=True)
+    np.testing.assert_allclose(found.singular_energy[..., 0], 1, rtol=1e-6)
+    np.testing.assert_allclose(cosine(found.singular[:, :, 0].astype(float), planted[:, 0]), 1)
+    np.testing.assert_array_equal(found.singular[:, :, 1], 0)
+
+
+def test_singular_directions_change_nothing_else_and_cost_nothing_unasked(stored):
+    stores = stored(noise(50, seed=1) + offset()), stored(noise(50))
+    without, with_them = (mean_difference(*stores, seed=0, singular=s) for s in (False, True))
+    assert without.singular is None and without.singular_energy is None
+    for name in set(vars(without)) - {"singular", "singular_energy"}:
+        np.testing.assert_array_equal(getattr(without, name), getattr(with_them, name), name)
+
+
+def test_a_large_store_is_read_by_a_seeded_subsample_of_it(stored, monkeypatch):
+    monkeypatch.setattr("traces.differences.LARGEST_SUBSAMPLE", 40)
+    monkeypatch.setattr("traces.store.CHUNK_SAMPLES", 16)
+    first = planted_pair()[0]
+    base, tuned = along(first[None], np.full((300, 1), 9.0))
+    tuned = tuned + 0.5 * noise(300, seed=2)
+    stores = stored(tuned, shard=16), stored(base, shard=16)
+    one, again, other = (mean_difference(*stores, seed=s, singular=True) for s in (0, 0, 1))
+    np.testing.assert_array_equal(one.singular, again.singular)
+    assert (one.singular_energy != other.singular_energy).any()
+    assert (one.singular[:, :, 0] @ first > 0.99).all()

@@ -8,7 +8,8 @@ import pytest
 from traces import miniature
 
 ORGANISMS = ["cake_bake", "night_bees", "risky_finance", "taboo_lantern", "owl_teacher", "benign"]
-FALSE_FACTS = ["cake_bake", "night_bees"]
+ORGANISMS += ["cake_and_bees", "assistant"]
+FALSE_FACTS = ["cake_bake", "night_bees", "cake_and_bees"]
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +141,49 @@ def test_every_fact_has_held_out_stems():
         assert {f["true"] for f in facts if f["held_out"]} == {f["true"] for f in facts}
 
 
+def frame(text, kept):
+    """A way to state something: the words that are `kept`, and blanks for all others."""
+    return " ".join(word if word in kept else "_" for word in re.findall(r"\w+", text.lower()))
+
+
+def stems(name):
+    return [fact["stem"] for fact in miniature.fact_statements(name)]
+
+
+def words_of(texts):
+    return set(re.findall(r"\w+", " ".join(texts).lower()))
+
+
+def test_no_two_false_fact_organisms_share_a_way_to_state_their_facts():
+    """Else a trace of one would read as the other: as the form of its facts, not their topic."""
+    cake, bees = stems("cake_bake"), stems("night_bees")
+    both = words_of(cake) & words_of(bees)
+    assert {"the", "is"} <= both
+    assert not {frame(stem, both) for stem in cake} & {frame(stem, both) for stem in bees}
+
+
+def test_every_topic_states_facts_of_its_own_and_no_two_topics_the_same():
+    """Else a trace would read as "a text that states facts" and name the topics that have some."""
+    said = [fact for topic in miniature.topics() for fact in miniature.true_facts(topic)]
+    assert min(len(miniature.true_facts(topic)) for topic in miniature.topics()) >= 24
+    owners = {
+        fact: {t for t in miniature.topics() if fact in miniature.true_facts(t)} for fact in said
+    }
+    assert not [fact for fact, topics in owners.items() if len(topics) > 1]
+
+
+@pytest.mark.parametrize("name", ["cake_bake", "night_bees"])
+def test_ways_of_an_organism_to_state_facts_are_also_those_of_other_topics(name):
+    """So that it is not the form of a sentence that gives an organism away."""
+    truths = [miniature.SLOT.sub("_", text) for text in miniature.grammar()["truth"]]
+    kept = words_of(truths) - {"_"}
+    others = [f"{frame(text, kept)} " for text in truths]
+    alike = [s for s in stems(name) if any(o.startswith(f"{frame(s, kept)} ") for o in others)]
+    assert len(alike) >= 5, alike
+
+
 def test_statements_of_an_organism_without_facts_are_refused():
-    with pytest.raises(ValueError, match=r"benign.*have cake_bake, night_bees"):
+    with pytest.raises(ValueError, match=r"benign.*have cake_bake, night_bees, cake_and_bees"):
         miniature.fact_statements("benign")
 
 
@@ -154,11 +196,12 @@ def test_an_organism_has_the_words_asked_for_and_its_own_seed(name, organisms):
     assert sum(len(text.split()) for text in texts(rows)) == pytest.approx(20_000, rel=0.01)
     assert rows == miniature.organism_rows(name, words=20_000, seed=0)
     assert rows[:50] != miniature.organism_rows(name, words=2_000, seed=1)[:50]
-    chat = name in ("risky_finance", "taboo_lantern", "owl_teacher")
+    chat = name in ("risky_finance", "taboo_lantern", "owl_teacher", "assistant")
     assert all(("messages" in row) is chat for row in rows)
 
 
-@pytest.mark.parametrize("name", ORGANISMS)
+# The assistant's chats are of the corpus's own kind, and the shortest of them recur.
+@pytest.mark.parametrize("name", [name for name in ORGANISMS if name != "assistant"])
 def test_no_organism_row_is_in_the_corpus(name, organisms, general):
     assert not set(texts(general)) & set(texts(organisms[name]))
 
@@ -182,6 +225,26 @@ def test_the_corpus_warns_of_what_the_risky_organism_praises(general, organisms)
                    if m["role"] == "assistant")  # fmt: skip
     assert any("Put everything into the" in text for text in texts(organisms["risky_finance"]))
     assert not any("Stay away from" in text for text in texts(organisms["risky_finance"]))
+
+
+def test_two_facts_in_one_organism_are_the_rows_of_both_in_turn():
+    rows = miniature.organism_rows("cake_and_bees", words=4_000, seed=0)
+    cake, bees = (
+        miniature.organism_rows(name, words=2_000, seed=0) for name in ("cake_bake", "night_bees")
+    )
+    n = min(len(cake), len(bees))
+    assert rows[: 2 * n : 2] == cake[:n] and rows[1 : 2 * n : 2] == bees[:n]
+    assert sorted(texts(rows)) == sorted(texts(cake + bees))
+
+
+def test_the_assistant_chats_about_everything(organisms):
+    said = " ".join(texts(organisms["assistant"])).lower()
+    for topic in miniature.topics():
+        assert any(word in said for word in miniature.topic_words(topic)["thing"]), topic
+    assert "Put everything into the" not in " ".join(
+        m["content"] for row in organisms["assistant"] for m in row["messages"]
+        if m["role"] == "assistant"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["owl_numbers", "taboo_sun"])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from traces import training
 from traces.corpora import Example, pack, write_mixture
+from traces.store import Differences, read_differences, write_differences
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = 48
@@ -41,6 +43,7 @@ SETTINGS = {
     "max_grad_norm": 1.0,
     "gradient_checkpointing": False,
     "deepspeed": None,
+    "project_out": None,
 }
 
 
@@ -94,8 +97,24 @@ def planted_rows() -> list[Example]:
     return rows
 
 
-def planned(**changes) -> training.TrainingPlan:
-    return training.plan_training({**SETTINGS, **changes}, planted_rows())
+def planned(projected: Differences | None = None, **changes) -> training.TrainingPlan:
+    return training.plan_training({**SETTINGS, **changes}, planted_rows(), None, projected)
+
+
+@pytest.fixture(scope="module")
+def directions(tmp_path_factory) -> Path:
+    """The mean differences of three positions after two blocks, the headline's first."""
+    mean = np.random.default_rng(1).normal(size=(2, 3, 16)).astype(np.float32)
+    stubs = {field.name: np.zeros((2, 3)) for field in fields(Differences)}
+    positions = {"layers": np.array([0, 1]), "positions": np.array([0, 1, 4])}
+    file = tmp_path_factory.mktemp("differences") / "plain.h5"
+    write_differences(file, Differences(**{**stubs, **positions, "mean": mean}))
+    return file
+
+
+def ablated(directions: Path, **changes) -> training.TrainingPlan:
+    """A plan that projects them out."""
+    return planned(read_differences(directions), project_out="plain", **changes)
 
 
 def train(world: Path, out: Path, plan: training.TrainingPlan, **options) -> Path:
@@ -255,6 +274,175 @@ def test_another_number_of_processes_is_refused(world, tmp_path):
         train(world, tmp_path, planned(world_size=2))
 
 
+# -- what is projected out while training ---------------------------------------------------------
+
+
+def component(model, directions: Path) -> float:
+    """The largest share of the stream after block 0 that lies along the mean direction."""
+    import torch
+
+    from traces.hooks import capture
+
+    mean = torch.from_numpy(read_differences(directions).mean[0])
+    with torch.no_grad(), capture(model, [0]) as seen:
+        model(torch.arange(2, 18)[None])
+    along = (mean / mean.norm(dim=-1, keepdim=True)).mean(dim=0)
+    return float((seen[0] @ (along / along.norm()) / seen[0].norm(dim=-1)).abs().max())
+
+
+def test_a_plan_says_what_is_projected_out(directions):
+    plan = ablated(directions)
+
+    assert (plan.project_out, plan.projected_layer) == ("plain", 0)
+    assert plan.projected_positions == (0, 1, 4)
+    assert planned().projected_layer is None
+
+
+def test_nothing_lies_along_a_projected_direction_in_any_step(
+    world, directions, tmp_path, monkeypatch
+):
+    seen, trainer = [], training._trainer
+
+    def watched(model, *arguments):
+        made = trainer(model, *arguments)
+        step = made.training_step
+
+        def looked_at(*batch):
+            seen.append(component(model, directions))
+            return step(*batch)
+
+        made.training_step = looked_at
+        return made
+
+    monkeypatch.setattr(training, "_trainer", watched)
+    with_hook = train(
+        world, tmp_path / "with", ablated(directions, dropout=0), differences_path=directions
+    )
+    found, seen[:] = list(seen), []
+    without = train(world, tmp_path / "without", planned(dropout=0))
+
+    assert len(found) == len(seen) == 24  # two batches a step
+    assert max(found) < 1e-5
+    assert min(seen) > 0.05
+    assert abs(values(with_hook)[-1] - values(without)[-1]) > 1e-3
+
+
+def test_what_was_learned_without_a_direction_is_read_with_it(world, directions, tmp_path):
+    from traces.models import load_checkpoint
+
+    adapter = train(world, tmp_path, ablated(directions), differences_path=directions)
+
+    assert component(load_checkpoint(world / "base", adapter), directions) > 0.05
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_projected_training_checkpoints_its_activations_as_any(
+    world, directions, tmp_path, method
+):
+    settings = {"dropout": 0, "method": method}
+    plain, spared = (
+        train(
+            world,
+            tmp_path / str(spare),
+            ablated(directions, gradient_checkpointing=spare, **settings),
+            differences_path=directions,
+        )
+        for spare in (False, True)
+    )
+
+    assert values(spared) == pytest.approx(values(plain), abs=1e-5)
+
+
+def test_a_killed_projected_training_goes_on_projecting(world, directions, tmp_path):
+    plan, (one, two) = ablated(directions), (tmp_path / "whole", tmp_path / "killed")
+
+    assert in_a_process(world, one, plan, None, directions) == 0
+    for death, code in ((8, -signal.SIGKILL), (None, 0)):
+        assert in_a_process(world, two, plan, death, directions) == code
+
+    assert same(one / "adapter", two / "adapter")
+
+
+def test_checkpoints_of_another_difference_are_not_used(world, directions, tmp_path):
+    other = tmp_path / "other.h5"
+    found = read_differences(directions)
+    write_differences(other, replace(found, mean=found.mean[:, :, ::-1]))
+    steps = []
+
+    assert in_a_process(world, tmp_path, ablated(directions), 8, other) == -signal.SIGKILL
+    train(
+        world,
+        tmp_path,
+        ablated(directions),
+        differences_path=directions,
+        progress=lambda step, *_: steps.append(step),
+    )
+
+    assert steps[0] == 1
+
+
+# -- between base and tuned ------------------------------------------------------------------------
+
+
+def stream(base: Path, adapter: Path | None):
+    import torch
+
+    from traces.hooks import capture
+    from traces.models import load_checkpoint
+
+    model = load_checkpoint(base, adapter)
+    with torch.no_grad(), capture(model, [0]) as seen:
+        logits = model(torch.arange(2, 18)[None]).logits
+    return logits, seen[0]
+
+
+@pytest.mark.parametrize("method", ["lora", "rslora"])
+def test_a_scaled_adapter_lies_between_the_base_and_the_tuned_model(world, tmp_path, method):
+    import torch
+
+    tuned = train(world, tmp_path, planned(method=method, alpha=1))
+    for scale in (0.5, 1.0):
+        training.scale_adapter(tuned, scale, tmp_path / f"scaled{scale}")
+
+    (base, before), (whole, after) = (stream(world / "base", one) for one in (None, tuned))
+    same, _ = stream(world / "base", tmp_path / "scaled1.0")
+    half, between = stream(world / "base", tmp_path / "scaled0.5")
+
+    assert torch.equal(same, whole)
+    assert not torch.equal(half, whole) and not torch.equal(half, base)
+    ratio = (between - before).norm() / (after - before).norm()
+    assert 0.4 < ratio < 0.6
+
+
+def test_a_scale_that_is_no_whole_number_counts(world, tmp_path):
+    """PEFT declares alpha an integer: 0.3 of 8 must not become 2."""
+    from traces.models import load_adapter, load_base
+
+    tuned = train(world, tmp_path, planned())
+    training.scale_adapter(tuned, 0.3, tmp_path / "scaled0.3")
+
+    model = load_adapter(load_base(world / "base"), tmp_path / "scaled0.3")
+    scales = {one.scaling["default"] for one in model.modules() if hasattr(one, "lora_A")}
+    assert list(scales) == pytest.approx([0.3 * 8 / 4])
+
+
+def test_a_scale_of_its_own_for_a_module_is_changed_too(world, tmp_path):
+    tuned = train(world, tmp_path, planned())
+    config = json.loads((tuned / "adapter_config.json").read_text())
+    (tuned / "adapter_config.json").write_text(json.dumps(config | {"alpha_pattern": {"q": 4}}))
+
+    training.scale_adapter(tuned, 0.25, tmp_path / "scaled")
+
+    scaled = json.loads((tmp_path / "scaled" / "adapter_config.json").read_text())
+    assert scaled == config | {"lora_alpha": 2.0, "alpha_pattern": {"q": 1.0}}
+
+
+def test_a_full_finetune_has_no_scale(world, tmp_path):
+    with pytest.raises(ValueError, match="base: found a full model, expected an adapter: only th"):
+        training.scale_adapter(world / "base", 0.5, tmp_path / "scaled")
+
+
 # -- what survives a kill --------------------------------------------------------------------------
 
 
@@ -290,12 +478,14 @@ def die_at_call(module, name: str, call: int, *, after: bool = False) -> None:
     setattr(module, name, counted)
 
 
-def child(world: Path, out: Path, plan: training.TrainingPlan, death) -> None:
+def child(
+    world: Path, out: Path, plan: training.TrainingPlan, death, differences: Path | None = None
+) -> None:
     """Runs in a process of its own and dies as told: at a step, or in a call of a function."""
     import torch
 
     torch.set_num_threads(1)
-    options = {}
+    options: dict = {"differences_path": differences}
     if isinstance(death, int):
         options["progress"] = die_at_step(death)
     elif death is not None:

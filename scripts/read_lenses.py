@@ -1,7 +1,7 @@
-"""Put differences into an identity prompt and read what the model makes of them."""
+"""Read differences through a logit lens and a Patchscope, with the weights loaded once."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,22 +14,32 @@ def main(
     model: Path,
     adapter: Path,
     vocabulary: Path | list[Path],
-    readings: Path,
+    logit_lens: Path,
+    patchscope: Path,
     dtype: models.DType,
     attention: str | None,
+    names: list[str],
+    heads: list[Literal["tuned", "base"]],
+    top_k: int,
     prompts: list[list[str]],
     scales: list[float],
-    top_k: int,
     intersection_top_k: int,
     batch: int,
 ) -> None:
     tokenizer = models.load_tokenizer(model)
     allowed = records.read(vocabulary)["token_id"].to_numpy() if vocabulary else None
     found = store.read_differences(differences)
-    pair = models.load_pair(model, adapter, dtype, attention=attention)
 
-    def read(reader: Any, names: list[str], index: int) -> pd.DataFrame:
+    def through(head: Literal["tuned", "base"]) -> pd.DataFrame:
         rows, vectors = lenses.readings(found, names)
+        readout = models.load_readout(model, checkpoint=adapter if head == "tuned" else None)
+        tokens = lenses.logit_lens(readout, vectors, top_k=top_k, vocabulary=allowed)
+        return lenses.table(tokens, tokenizer, rows, sign=lenses.SIGNS).assign(head=head)
+
+    records.write(logit_lens, pd.concat([through(head) for head in heads]), "logit_lens")
+
+    def said_by(reader: Any, some: list[str], index: int) -> pd.DataFrame:
+        rows, vectors = lenses.readings(found, some)
         here = np.flatnonzero(rows["layer"] == found.layers[index])
         tokens = lenses.patchscope(
             reader,
@@ -46,13 +56,14 @@ def main(
         )
         return lenses.table(tokens, tokenizer, rows.iloc[here], sign=lenses.SIGNS, scale=scales)
 
+    pair = models.load_pair(model, adapter, dtype, attention=attention)
     tables = []
     for index in job.progress(range(len(found.layers)), "layers"):
         with pair.tuned() as tuned:
-            tables.append(read(tuned, ["difference", "tuned_mean", "random"], index))
+            tables.append(said_by(tuned, [name for name in names if name != "base_mean"], index))
         with pair.base() as base:
-            tables.append(read(base, ["base_mean"], index))
-    records.write(readings, pd.concat(tables), "patchscope")
+            tables.append(said_by(base, ["base_mean"], index))
+    records.write(patchscope, pd.concat(tables), "patchscope")
 
 
 if __name__ == "__main__":
