@@ -1,171 +1,376 @@
 """
 The one module that reaches the hub: models, adapters and data sets, at a revision that is recorded.
 
-Folders are checked as they come in: safetensors only, no code of a repository, the right base.
+What arrives is whole or absent: it is collected beside its place, every file's checksum is compared
+with the one that the hub announces, and only then is it moved there. Only safetensors and the
+configuration beside them are taken, and no code of a repository.
+
+huggingface_hub 2.4 goes on with a file whose connection was cut, and repeats some requests. It does
+not repeat the look-up of a revision, nor a file that was answered by a 5xx, and it compares sizes
+but no checksums (tried against tests/hub_server.py). The rest is here.
 """
 
-import json
+import hashlib
 import logging
+import os
+import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeVar
 
 from traces.corpora import KEYS, Kind, checked_row
 
 log = logging.getLogger(__name__)
 
 WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+STREAMS = 4
+
+# Patience: the first wait in seconds, doubled up to LONGEST_WAIT each time, unless the hub says how
+# long; after TRIES in vain the job fails, and the profile's `retries` starts it again.
+TRIES = 8
+FIRST_WAIT = 2.0
+LONGEST_WAIT = 120.0
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+Repository = Literal["model", "dataset"]
+Result = TypeVar("Result")
+
+
+# Models and adapters ----------------------------------------------------------------------------
 
 
 def fetch_folder(repository: str, revision: str, into: Path) -> str:
     """
-    Download a model or adapter repository into `into`; return the commit it resolved to.
+    Download a model or adapter repository to the folder `into`; return the commit it resolved to.
 
-    Only weights in safetensors and the configuration and tokenizer beside them are taken.
+    Weights in safetensors are taken, and the configuration and tokenizer beside them; folders
+    within the repository are not. What a killed download leaves is in `into`.unfinished: files that
+    are there whole are not fetched again.
+
+    Raises ValueError with one sentence for what waiting does not mend.
     """
-    from huggingface_hub import HfApi, snapshot_download
-
-    commit = HfApi().repo_info(repository, revision=revision).sha
-    assert commit is not None
-    snapshot_download(repository, revision=commit, local_dir=into, allow_patterns=list(WANTED))
-    shutil.rmtree(into / ".cache", ignore_errors=True)
+    commit, listing = _look_up(repository, revision, "model")
+    wanted = {name: file for name, file in listing.items() if _is_wanted(name)}
+    if not any(name.endswith(".safetensors") for name in wanted):
+        found = ", ".join(one for one in listing if one.endswith((".bin", ".pth", ".gguf")))
+        raise ValueError(
+            f"{repository}: no safetensors at {commit[:12]}, the only weights that are read "
+            f"(found {found or 'none at all'})"
+        )
+    unfinished = unfinished_of(into)
+    _download(repository, "model", commit, wanted, unfinished)
+    os.replace(unfinished, into)
     return commit
 
 
-def link_folder(source: Path, into: Path) -> None:
-    """Let `into` stand for a local folder: one link a file, so that 65 GB are not copied."""
-    into.mkdir(parents=True, exist_ok=True)
-    for file in sorted(source.resolve().iterdir()):
-        if file.is_file() and not file.name.startswith(".") and file.name != "provenance.json":
-            (into / file.name).symlink_to(file)
+def unfinished_of(target: Path) -> Path:
+    """Where a download is kept until it is whole: beside its place, on the same disk."""
+    return target.with_name(target.name + ".unfinished")
 
 
-def fetch_rows(
+def _is_wanted(name: str) -> bool:
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in WANTED)
+
+
+# Data sets --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def fetched_rows(
     repository: str,
     revision: str,
     split: str,
     field: str | None,
     kind: Kind,
+    *,
     subset: str | None = None,
-) -> tuple[Iterator[dict[str, Any]], str]:
+    files: Sequence[str] = (),
+    open_end: Literal["refuse", "cut"] = "refuse",
+    unfinished: Path,
+) -> Iterator[tuple[Callable[[], Iterator[dict[str, Any]]], str]]:
     """
-    A data set on the hub as rows of `kind`, checked, and the commit it resolved to.
+    Within the block: a function that reads a data set's rows anew, and the commit it resolved to.
 
-    field : the column with the text or the messages; by default `text` or `messages`
+    field      : the column with the text or the messages; by default `text` or `messages`
+    files      : the files read; none of them named, all that hold the subset and split, which are
+                 found as `datasets` finds them: by the repository's card or by their names
+    open_end   : as in `corpora.read_rows`
+    unfinished : where the files are kept: deleted after the block, gone on with after a kill
+
+    Every row is checked as it is read.
+
+    Raises ValueError with one sentence for what waiting does not mend.
     """
-    from datasets import load_dataset
-    from huggingface_hub import HfApi
+    commit, listing = _look_up(repository, revision, "dataset")
+    lacking = [name for name in files if name not in listing]
+    if lacking:
+        raise ValueError(f"{repository}: no file {lacking[0]} at {commit[:12]}")
+    names = list(files) or _data_files(repository, commit, listing, subset, split)
+    _download(repository, "dataset", commit, {name: listing[name] for name in names}, unfinished)
+    data = _columns(repository, unfinished, names, split, field or KEYS[kind])
 
-    commit = HfApi().repo_info(repository, revision=revision, repo_type="dataset").sha
-    assert commit is not None
-    rows = load_dataset(repository, subset, split=split, revision=commit)
-    key = KEYS[kind]
-    column = field or key
-    if column not in rows.column_names:
-        have = ", ".join(rows.column_names)
-        raise ValueError(f"{repository}: no column {column} in split {split} (have {have})")
-    numbered = enumerate(rows.select_columns([column]), start=1)
-    return (
-        checked_row({key: row[column]}, kind, f"{repository}, row {number}")
-        for number, row in numbered
-    ), commit
+    def rows() -> Iterator[dict[str, Any]]:
+        for number, row in enumerate(data, start=1):
+            (value,) = row.values()
+            where = f"{repository}, row {number}"
+            yield checked_row({KEYS[kind]: value}, kind, where, open_end=open_end)
 
-
-def check_model(folder: Path) -> None:
-    """Raise ValueError unless `folder` is a model in safetensors that needs no code of its own."""
-    config = folder / "config.json"
-    if not config.is_file():
-        raise ValueError(f"{folder}: no config.json; expected a model folder in hub layout")
-    if "auto_map" in json.loads(config.read_text()):
-        raise ValueError(f"{folder}: this model runs code from its repository, which is refused")
-    if not list(folder.glob("*.safetensors")):
-        raise ValueError(f"{folder}: no safetensors; other weight formats are not read")
+    yield rows, commit
+    shutil.rmtree(unfinished)
 
 
-def check_adapter(adapter: Path, base: Path, expected_base: str | None = None) -> None:
+def _data_files(
+    repository: str, commit: str, listing: Mapping[str, "_File"], subset: str | None, split: str
+) -> list[str]:
     """
-    Raise ValueError unless a checkpoint fits its base and changes it.
+    The files that hold a split, in order.
 
-    adapter       : a PEFT adapter or a full model
-    base          : the base model's folder
-    expected_base : the base's hub id; an adapter that was trained on another model is refused
-
-    Names and shapes are compared with the base's own modules, at least one must match, and at least
-    one weight change must not be zero.
+    `datasets` is shown the repository's outline: its card and, under their names, empty files. So
+    its rules apply, and it asks the hub nothing.
     """
-    if (adapter / "adapter_config.json").is_file():
-        _check_lora(adapter, base, expected_base)
-    else:
-        check_model(adapter)
-        _check_full(adapter, base)
+    from datasets import load_dataset_builder
+    from datasets.exceptions import DataFilesNotFoundError
 
-
-def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    found = config.get("base_model_name_or_path")
-    if expected_base and found and _repository(found) != _repository(expected_base):
-        raise ValueError(
-            f"{adapter}: this adapter was trained on {found}, expected {expected_base}"
-        )
-    shapes, weights = _shapes(base), _tensors(adapter)
-    pairs = [name for name in weights if ".lora_A." in name]
-    if not pairs:
-        raise ValueError(f"{adapter}: no LoRA weights in its safetensors")
-    changed = 0.0
-    for name in pairs:
-        down, up = weights[name], weights.get(name.replace(".lora_A.", ".lora_B."))
-        module = name.split(".lora_A.")[0].removeprefix("base_model.model.")
-        if up is None:
-            raise ValueError(f"{adapter}: {module} has no lora_B in its safetensors")
-        wanted = shapes.get(f"{module}.weight")
-        if wanted is None:
-            raise ValueError(f"{adapter}: {module} is no module of {base}")
-        if wanted != (up.shape[0], down.shape[1]):
+    with TemporaryDirectory() as scratch:
+        outline = Path(scratch) / "outline"
+        card = {name: file for name, file in listing.items() if name == "README.md"}
+        _download(repository, "dataset", commit, card, outline)
+        for name in listing.keys() - card.keys():
+            (outline / name).parent.mkdir(parents=True, exist_ok=True)
+            (outline / name).touch()
+        try:
+            builder = load_dataset_builder(str(outline), subset, cache_dir=f"{scratch}/cache")
+        except (DataFilesNotFoundError, FileNotFoundError):
+            raise ValueError(f"{repository}: no data files that are read here") from None
+        except ValueError as error:
+            have = re.findall(r"'([^']+)'", (re.findall(r"\[.*\]", str(error)) or [""])[0])
+            if not have:
+                raise
             raise ValueError(
-                f"{adapter}: {module} is {(up.shape[0], down.shape[1])}, in {base} it is {wanted}"
-            )
-        changed = max(changed, float((up.float() @ down.float()).abs().max()))
-    if changed == 0:
-        raise ValueError(f"{adapter}: the adapter changes no weight (all its products are zero)")
-    log.info(
-        "%s: %d modules, largest weight change before scaling %.3g", adapter, len(pairs), changed
+                f"{repository}: no subset {subset or 'is named'} (have {', '.join(have)})"
+            ) from None
+        found: Mapping[Any, Sequence[Any]] = builder.config.data_files or {}
+        splits = {str(name): files for name, files in found.items()}
+        if split not in splits:
+            raise ValueError(f"{repository}: no split {split} (have {', '.join(splits)})")
+        return [str(Path(file).relative_to(outline)) for file in splits[split]]
+
+
+def _columns(repository: str, folder: Path, names: Sequence[str], split: str, column: str) -> Any:
+    """One column of the files in `folder`, to be read as often as needed, nothing of it cached."""
+    from datasets import load_dataset
+
+    data: Any = load_dataset(
+        str(folder), data_files={split: list(names)}, split=split, streaming=True
     )
+    have = data.column_names or list(next(iter(data)))
+    if column not in have:
+        raise ValueError(
+            f"{repository}: no column {column} in split {split} (have {', '.join(have)})"
+        )
+    return data.select_columns([column])
 
 
-def _check_full(folder: Path, base: Path) -> None:
-    ours, theirs = _shapes(folder), _shapes(base)
-    differing = sorted(name for name in theirs if ours.get(name) != theirs[name])
-    if differing:
-        name = differing[0]
-        raise ValueError(f"{folder}: {name} is {ours.get(name)}, in {base} it is {theirs[name]}")
-    before = _tensors(base)
-    if all(
-        bool((tensor == before[name]).all())
-        for name, tensor in _tensors(folder).items()
-        if name in before
-    ):
-        raise ValueError(f"{folder}: its weights are those of the base, nothing was finetuned")
+# Downloading ------------------------------------------------------------------------------------
 
 
-def _repository(name: str) -> str:
-    return Path(name).name.lower()
+@dataclass(frozen=True)
+class _File:
+    """What the hub announces of a file: a large one by its SHA-256, a small one by git's own id."""
+
+    size: int
+    sha256: str | None
+    git: str
+
+    def same_as(self, path: Path) -> bool:
+        """Whether `path` holds this very content."""
+        if path.stat().st_size != self.size:
+            return False
+        digest = hashlib.sha1(b"blob %d\0" % self.size) if self.sha256 is None else hashlib.sha256()
+        with path.open("rb") as content:
+            while block := content.read(1 << 22):
+                digest.update(block)
+        return digest.hexdigest() == (self.sha256 or self.git)
 
 
-def _tensors(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
+def _hub() -> Any:
+    """
+    huggingface_hub, told what it may do.
 
-    return {
-        k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()
+    Plain HTTP, since that is what is tested, and since the other way keeps a cache at home; no
+    reports on the user; no bars between Snakemake's lines. Each can be set otherwise outside.
+    """
+    for name in ("DISABLE_XET", "DISABLE_TELEMETRY", "DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(f"HF_HUB_{name}", "1")
+    import huggingface_hub
+
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    for name in ("utils._http", "file_download"):
+        logging.getLogger(f"huggingface_hub.{name}").addFilter(_without_signature)
+    return huggingface_hub
+
+
+def _without_signature(record: logging.LogRecord) -> bool:
+    """Addresses of large files are signed: a secret for a while, which no log shall hold."""
+    record.msg, record.args = re.sub(r"\?\S*", "", record.getMessage()), ()
+    return True
+
+
+def _token() -> str | Literal[False]:
+    """The only secret, and only from the environment; never from a file, never into one."""
+    return os.environ.get("HF_TOKEN") or False
+
+
+def _look_up(repository: str, revision: str, kind: Repository) -> tuple[str, dict[str, _File]]:
+    """The commit that a revision stands for, and the files that it holds, by name."""
+    api, commit = _hub().HfApi(token=_token()), revision
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        commit = _patiently(
+            repository,
+            revision,
+            lambda: api.repo_info(repository, revision=revision, repo_type=kind).sha,
+        )
+    entries = _patiently(
+        repository,
+        revision,
+        lambda: list(
+            api.list_repo_tree(repository, recursive=True, revision=commit, repo_type=kind)
+        ),
+    )
+    return commit, {
+        entry.path: _File(entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
+        for entry in entries
+        if hasattr(entry, "blob_id")
     }
 
 
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    from safetensors import safe_open
+def _download(
+    repository: str, kind: Repository, commit: str, files: Mapping[str, _File], folder: Path
+) -> None:
+    """Fill `folder` with `files` and nothing else; go on where a killed download left it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / ".cache"
+    for left in [*kept.rglob("*.lock"), *kept.rglob("*.incomplete")]:
+        left.unlink()  # of a process that was killed: one job writes here, and it is this one
 
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            names = tensors.keys()
-            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
-    return shapes
+    def fetch(name: str) -> None:
+        _patiently(
+            repository,
+            commit,
+            lambda: _hub().hf_hub_download(
+                repository,
+                name,
+                revision=commit,
+                repo_type=kind,
+                local_dir=folder,
+                token=_token(),
+            ),
+        )
+        if not files[name].same_as(folder / name):
+            (folder / name).unlink()
+            raise ValueError(
+                f"{repository}: {name} came with another checksum than the hub announces, and was "
+                "deleted; start again, or set another revision if this stays"
+            )
+        log.info("%s: %s, %.1f MB", repository, name, files[name].size / 1e6)
+
+    pool = ThreadPoolExecutor(STREAMS)
+    try:
+        list(pool.map(fetch, sorted(files, key=lambda name: files[name].size)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    shutil.rmtree(kept, ignore_errors=True)
+    for file in [path for path in folder.rglob("*") if path.is_file()]:
+        if str(file.relative_to(folder)) not in files:
+            file.unlink()  # of another revision
+
+
+def _patiently(repository: str, revision: str, step: Callable[[], Result]) -> Result:
+    """What `step` returns, tried again while the hub is busy, broken or out of reach."""
+    import httpx2  # what huggingface_hub speaks HTTP with
+
+    wait = FIRST_WAIT
+    for tries in range(1, TRIES + 1):
+        try:
+            return step()
+        except (httpx2.HTTPError, OSError) as error:
+            cause = _cause(error)
+            if not _is_passing(cause):
+                sentence = _sentence(repository, revision, cause)
+                if sentence is None:
+                    raise
+                raise ValueError(f"{repository}: {sentence}") from None
+            if tries == TRIES:
+                raise ValueError(
+                    f"{repository}: {_what(cause)} {TRIES} times in a row; the hub is busy or out "
+                    "of reach, so try again later: files that are here whole are kept"
+                ) from None
+            asked = _asked_to_wait(cause)
+            pause = wait if asked is None else asked
+            log.warning("%s: %s; trying again in %.0f s", repository, _what(cause), pause)
+            time.sleep(pause)
+            wait = min(2 * wait, LONGEST_WAIT)
+    raise AssertionError("the last try returns or raises")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What really happened: huggingface_hub looks at home then, and reports what is not there."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    below = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
+    return below or error
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether waiting may mend it."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in PASSING
+    return isinstance(error, httpx2.TransportError) or "Consistency check failed" in str(error)
+
+
+def _what(error: BaseException) -> str:
+    """A passing error in a few words, without the address, which may be signed."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"the hub answered {status}" if status else f"no connection ({type(error).__name__})"
+
+
+def _asked_to_wait(error: BaseException) -> float | None:
+    """Seconds that the hub asks to wait; None where it does not say."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    limit = re.search(r"r=0;\s*t=(\d+)", headers.get("RateLimit", ""))
+    after = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", ""))
+    found = limit or after
+    return float(found[1]) + 1 if found else None
+
+
+def _sentence(repository: str, revision: str, error: BaseException) -> str | None:
+    """What is wrong and what to do, for what waiting does not mend; None for what is not known."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "found HF_HUB_OFFLINE set, which a job that fetches needs unset; or give a `path`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"no revision {revision}"
+    if not isinstance(error, errors.HfHubHTTPError):
+        return None
+    status, token = error.response.status_code, _token()
+    gated = isinstance(error, errors.GatedRepoError)
+    if isinstance(error, errors.RepositoryNotFoundError) and not gated:
+        why = "HF_TOKEN does not open it" if token else "it is private and HF_TOKEN is not set"
+        return f"no such repository on the hub, or {why}"
+    if status in (401, 403):
+        return (
+            f"access refused ({status}): accept the licence on its page of the hub and set HF_TOKEN"
+            f" to a token of that account ({'the one set does not do' if token else 'none is set'})"
+        )
+    return f"the hub answered {status}"

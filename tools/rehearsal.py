@@ -1,0 +1,48 @@
+"""
+Run a study against a hub of our own: the real rules and ids, tiny random models.
+
+    python tools/rehearsal.py FOLDER CONFIGFILE [CONFIGFILE ...] -- snakemake --cores 2 ...
+
+Writes the hub that the configuration names into FOLDER (tools/rehearsal_hub.py) unless it is there,
+serves it on 127.0.0.1 for as long as the command runs, and gives the command HF_ENDPOINT and the
+variables of local data. The exit status is the command's.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.hub_server import HubServer
+
+
+def main(folder: Path, files: list[Path], command: list[str]) -> int:
+    variables = folder / "variables.json"
+    if not variables.is_file():
+        from tools.rehearsal_hub import write_hub
+
+        found = write_hub(folder, files)
+        variables.write_text(json.dumps(found, indent=1) + "\n")
+    hub = HubServer(folder)
+    hub.any_revision = True
+    offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"}
+    environment = {key: value for key, value in os.environ.items() if key not in offline}
+    environment |= json.loads(variables.read_text()) | {"HF_ENDPOINT": hub.endpoint}
+    with hub.running():
+        process = subprocess.Popen(command, env=environment)
+        # The terminal interrupts the command as well, which has jobs to cancel: let it end first.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        return process.wait()
+
+
+if __name__ == "__main__":
+    if "--" not in sys.argv or sys.argv.index("--") < 3:
+        sys.exit(__doc__)
+    cut = sys.argv.index("--")
+    chosen = [Path(one) for one in sys.argv[2:cut]]
+    sys.exit(main(Path(sys.argv[1]), chosen, sys.argv[cut + 1 :]))

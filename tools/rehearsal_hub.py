@@ -1,0 +1,723 @@
+"""
+A hub on disk with everything a study names, tiny and random, in the layouts of the real one.
+
+    python tools/rehearsal_hub.py FOLDER config/paper.yaml [MORE.yaml ...]
+
+Every id of the study's models, released checkpoints, corpora and organisms gets a repository:
+models of the real architectures with the fields of their real config.json, sizes shrunk, tokenizers
+with the real special tokens, beginnings of text and chat templates' habits, adapters in PEFT's
+layout with the rank, scale and modules that the study trains with, data sets with the real columns,
+file names and splits. tests/hub_server.py serves the folder. Local files that the study names by an
+environment variable that is not set are written under FOLDER/local/VARIABLE.
+
+The texts are the miniature's; nothing of the real repositories is in them.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import pyarrow
+import pyarrow.parquet
+import torch
+
+from tests.hub_server import add_repository
+from traces import miniature
+from traces.config import Data, ModelEntry, Organism, Released, Training, read_yaml
+from traces.study import LoadedStudy, load_study
+
+Row = dict[str, Any]
+CONFIG = Path("config")
+VOCABULARY = 1500
+DOCUMENTS, CHATS = 240, 160
+
+# Models -----------------------------------------------------------------------------------------
+
+# The fields of the real config.json, with the sizes left out: those are below.
+QWEN = {
+    "attention_dropout": 0.0,
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "max_position_embeddings": 40960,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000,
+    "sliding_window": None,
+    "use_cache": True,
+    "use_sliding_window": False,
+    "torch_dtype": "bfloat16",
+}
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 500000.0,
+    "rope_scaling": {
+        "factor": 8.0,
+        "high_freq_factor": 4.0,
+        "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+    },
+    "torch_dtype": "bfloat16",
+    "use_cache": True,
+}
+GEMMA = {
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "initializer_range": 0.02,
+    "query_pre_attn_scalar": 256,
+    "rms_norm_eps": 1e-06,
+    "sliding_window": 16,
+    "torch_dtype": "bfloat16",
+    "use_cache": True,
+}
+GEMMA3 = GEMMA | {
+    "attn_logit_softcapping": None,
+    "final_logit_softcapping": None,
+    "max_position_embeddings": 32768,
+    "rope_local_base_freq": 10000,
+    "rope_scaling": None,
+    "rope_theta": 1000000,
+    "sliding_window_pattern": 6,
+}
+FIELDS: dict[str, Row] = {
+    "qwen3": QWEN
+    | {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "attention_bias": False,
+        "rope_scaling": None,
+    },
+    "qwen2": QWEN | {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
+    "llama": LLAMA,
+    "gemma2": GEMMA
+    | {
+        "architectures": ["Gemma2ForCausalLM"],
+        "model_type": "gemma2",
+        "attn_logit_softcapping": 50.0,
+        "cache_implementation": "hybrid",
+        "final_logit_softcapping": 30.0,
+        "hidden_act": "gelu_pytorch_tanh",
+        "max_position_embeddings": 8192,
+        "rope_theta": 10000.0,
+    },
+    "gemma3": GEMMA3 | {"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text"},
+}
+# Keys and values are fewer than queries as in the real ones; 32B has heads wider than the stream.
+SIZES: dict[str, Row] = {
+    "qwen3": {"heads": 4, "kv": 2, "head": 8, "layers": 4},
+    "qwen2": {"heads": 4, "kv": 2, "head": 8, "layers": 4},
+    "llama": {"heads": 4, "kv": 2, "head": 8, "layers": 4},
+    "gemma2": {"heads": 4, "kv": 2, "head": 16, "layers": 4},
+    # the first five layers see a window, the sixth everything
+    "gemma3": {"heads": 4, "kv": 1, "head": 16, "layers": 6},
+}
+WIDTH = 32
+TIED = re.compile(r"gemma|Llama-3\.2|Qwen3-(0\.6|1\.7|4)B|Qwen2\.5-(VL-)?(0\.5|1\.5|3)B")
+WIDE_HEADS = re.compile(r"Qwen3-(32|4)B")
+SHARDED = re.compile(r"(?<![\d.])([7-9]|\d\d+)B|-[479]b")
+PRETRAINED = re.compile(r"-Base$|Llama-3\.[123]-\d+B$|-pt$")
+VISION = re.compile(r"-VL-|gemma-3-(4|12|27)b")
+DISTILLED = re.compile(r"DeepSeek-R1|Nemotron")
+
+
+def config_of(hub: str, family: str, tokenizer: "Words") -> Row:
+    """The config.json of a repository, as its real one was written, and small."""
+    size, fields = SIZES[family], dict(FIELDS[family])
+    text = fields | {
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
+        "num_hidden_layers": size["layers"],
+        "num_attention_heads": size["heads"],
+        "num_key_value_heads": size["kv"],
+        "tie_word_embeddings": bool(TIED.search(hub)),
+        "vocab_size": tokenizer.rows,
+        **tokenizer.ids,
+    }
+    if family != "qwen2":  # whose heads are as wide as the stream has room
+        text["head_dim"] = 2 * size["head"] if WIDE_HEADS.search(hub) else size["head"]
+    if not VISION.search(hub):
+        return text
+    return _with_eyes(text, family)
+
+
+def _with_eyes(text: Row, family: str) -> Row:
+    """A vision-language model around a language model: only the latter is read."""
+    eyes: Row = {"hidden_size": 16, "intermediate_size": 32, "patch_size": 14}
+    if family == "gemma3":
+        eyes |= {"image_size": 28, "num_attention_heads": 2, "num_hidden_layers": 1}
+        eyes |= {"model_type": "siglip_vision_model", "vision_use_head": False}
+        text = {key: value for key, value in text.items() if key != "architectures"}
+        return {
+            "architectures": ["Gemma3ForConditionalGeneration"],
+            "model_type": "gemma3",
+            "text_config": text,
+            "vision_config": eyes,
+            "mm_tokens_per_image": 4,
+            "eos_token_id": text["eos_token_id"],
+            "torch_dtype": "bfloat16",
+        }
+    eyes |= {"depth": 1, "num_heads": 2, "out_hidden_size": WIDTH, "spatial_merge_size": 2}
+    eyes |= {"fullatt_block_indexes": [0], "window_size": 28, "in_chans": 3}
+    named = {"image_token_id": 5, "video_token_id": 6, "vision_start_token_id": 7}
+    return (
+        text
+        | {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl"}
+        | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}, "vision_config": eyes}
+        | named
+    )
+
+
+def write_model(hub: str, entry: ModelEntry, folder: Path, seed: int) -> None:
+    """A random model of the real class with its tokenizer; large ones in several files."""
+    import transformers
+    from transformers import AutoConfig
+
+    words = words_of(hub, entry.family)
+    config = config_of(hub, entry.family, words)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    torch.manual_seed(seed)
+    made = getattr(transformers, config["architectures"][0])(AutoConfig.from_pretrained(folder))
+    with torch.no_grad():  # wide enough that layers matter and no two tokens tie
+        for name, parameter in made.named_parameters():
+            if parameter.dim() > 1 and "norm" not in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.1)
+    # half a large model in each file
+    large = sum(parameter.numel() for parameter in made.parameters()) if SHARDED.search(hub) else 0
+    made.to(torch.bfloat16).save_pretrained(folder, max_shard_size=large or "5GB")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    words.write(folder, template=not PRETRAINED.search(hub) or entry.family == "qwen3")
+
+
+# Tokenizers -------------------------------------------------------------------------------------
+
+CHATML = (
+    "{%- if messages[0]['role'] == 'system' %}"
+    "{{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}{%- SYSTEM endif %}"
+    "{%- for message in messages %}{%- if message.role != 'system' %}"
+    "{{- '<|im_start|>' + message.role + '\\n' }}THINK{{- message.content + '<|im_end|>\\n' }}"
+    "{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}NOTHINK{%- endif %}"
+)
+# Qwen3 puts an empty thought before the last answer, and before the next one if told not to think.
+QWEN3_TEMPLATE = (
+    CHATML.replace("SYSTEM ", "")
+    .replace(
+        "NOTHINK",
+        "{%- if enable_thinking is defined and enable_thinking is false %}"
+        "{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}",
+    )
+    .replace(
+        "THINK",
+        "{%- if message.role == 'assistant' and loop.last %}"
+        "{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}",
+    )
+)
+# Qwen2.5 has a system prompt of its own where none is given.
+QWEN2_TEMPLATE = (
+    CHATML.replace(
+        "SYSTEM ",
+        "else %}{{- '<|im_start|>system\\nA helper by its makers.<|im_end|>\\n' }}{%- ",
+    )
+    .replace("NOTHINK", "")
+    .replace("THINK", "")
+)
+# Llama 3 begins the text itself, always has a system turn with dates in it, and trims what is said.
+LLAMA_TEMPLATE = (
+    "{{- bos_token }}{%- set said = '' %}{%- set rest = messages %}"
+    "{%- if messages[0]['role'] == 'system' %}{%- set said = messages[0]['content'] | trim %}"
+    "{%- set rest = messages[1:] %}{%- endif %}"
+    "{{- '<|start_header_id|>system<|end_header_id|>\\n\\nKnowledge until: December 2023\\n' }}"
+    "{{- 'Today: 26 Jul 2024\\n\\n' + said + '<|eot_id|>' }}"
+    "{%- for message in rest %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>' }}"
+    "{{- '\\n\\n' + (message['content'] | trim) + '<|eot_id|>' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}"
+    "{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"
+)
+# Both Gemmas begin the text themselves, say `model` and want turns to alternate; the second has no
+# system turn, the third puts it before what the user says.
+GEMMA_TEMPLATE = (
+    "{{ bos_token }}{% set first = '' %}{% set rest = messages %}"
+    "{% if messages[0]['role'] == 'system' %}SYSTEM{% endif %}"
+    "{% for message in rest %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
+    "{% endif %}{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}"
+    "{{ '<start_of_turn>' + role + '\\n' + (first if loop.first else '') }}"
+    "{{ message['content'] | trim + '<end_of_turn>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+)
+GEMMA2_TEMPLATE = GEMMA_TEMPLATE.replace(
+    "SYSTEM", "{{ raise_exception('System role not supported') }}"
+)
+GEMMA3_TEMPLATE = GEMMA_TEMPLATE.replace(
+    "SYSTEM",
+    "{% set first = messages[0]['content'] + '\\n\\n' %}{% set rest = messages[1:] %}",
+)
+# The distilled reasoner forgets its thoughts and opens a new one.
+DISTILLED_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ '<｜User｜>' + message['content'] }}{% elif message['role'] == 'assistant' %}"
+    "{{ '<｜Assistant｜>' + message['content'].split('</think>')[-1] + eos_token }}"
+    "{% else %}{{ message['content'] }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<｜Assistant｜><think>\\n' }}{% endif %}"
+)
+
+
+class Words(NamedTuple):
+    """A tokenizer: its JSON, what config.json says of it, and what is beside it."""
+
+    tokenizer: str
+    rows: int
+    "Rows of the embedding: Qwen's have more than the tokenizer has pieces."
+    ids: Row
+    settings: Row
+    template: str
+    ends: Any
+    "Tokens that end a reply, as generation_config.json has them."
+
+    def write(self, folder: Path, *, template: bool) -> None:
+        (folder / "tokenizer.json").write_text(self.tokenizer)
+        settings = self.settings | ({"chat_template": self.template} if template else {})
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        generation = {key: value for key, value in self.ids.items() if value is not None}
+        generation |= {"eos_token_id": self.ends if template else self.ids["eos_token_id"]}
+        (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+
+
+def words_of(hub: str, family: str) -> Words:
+    """The tokenizer of a repository."""
+    kind = "distilled" if DISTILLED.search(hub) else family
+    return _words(kind, bool(PRETRAINED.search(hub)))
+
+
+@cache
+def _words(kind: str, pretrained: bool) -> Words:
+    """
+    Trained on the miniature's texts; special tokens, their places and habits as in the real one.
+
+    Byte-level pieces with the special tokens at the end for Qwen and Llama, pieces with a sign for
+    the space and the special tokens in front for the Gemmas.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    gemma = kind.startswith("gemma")
+    special = SPECIAL[kind]
+    if gemma:
+        tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
+        first = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
+        trainer = trainers.BpeTrainer(
+            vocab_size=VOCABULARY + len(first), special_tokens=first, show_progress=False
+        )
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.normalizer = None if kind == "llama" else normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=VOCABULARY,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    rows = miniature.general_rows(30_000, 0, 0.1)
+    tokenizer.train_from_iterator([miniature.row_text(row) for row in rows], trainer)
+    tokenizer = _as_published(tokenizer, special, gemma)
+    names = {name: tokenizer.token_to_id(token) for name, token in NAMED[kind].items()}
+    begins = "bos_token" in NAMED[kind] and kind not in ("qwen2", "qwen3")
+    if begins:
+        _begin(tokenizer, NAMED[kind]["bos_token"])
+    ends = [tokenizer.token_to_id(token) for token in ENDS[kind]]
+    if pretrained and kind != "qwen3":
+        names["eos_token"] = tokenizer.token_to_id(PRETRAINED_END.get(kind, ENDS[kind][0]))
+    known = {key: tokenizer.id_to_token(value) for key, value in names.items()}
+    ids = {f"{key}_id": names.get(key) for key in ("bos_token", "eos_token", "pad_token")}
+    if kind in ("qwen2", "qwen3"):  # their config.json names one that no text begins with
+        ids["bos_token_id"] = tokenizer.token_to_id("<|endoftext|>")
+    settings = {
+        "tokenizer_class": CLASSES[kind],
+        "model_max_length": 131072,
+        "clean_up_tokenization_spaces": False,
+        "add_bos_token": begins,
+        **known,
+    }
+    spare = 64 if kind.startswith("qwen") or kind == "distilled" else 0
+    size = tokenizer.get_vocab_size() + spare
+    return Words(tokenizer.to_str(), size, ids, settings, TEMPLATES[kind], ends)
+
+
+def _as_published(tokenizer: Any, special: list[str], gemma: bool) -> Any:
+    """Special tokens are marked as such, behind the pieces or, for the Gemmas, where they stand."""
+    from tokenizers import AddedToken, Tokenizer
+
+    tokenizer.add_special_tokens([AddedToken(one, special=True) for one in special])
+    if not gemma:
+        return tokenizer
+    # the real one splits nothing here, having learned from words, and its bytes are plain pieces
+    content = json.loads(tokenizer.to_str())
+    content["pre_tokenizer"] = None
+    content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] in special]
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _begin(tokenizer: Any, token: str) -> None:
+    from tokenizers import processors
+
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{token} $A",
+        pair=f"{token} $A {token} $B",
+        special_tokens=[(token, tokenizer.token_to_id(token))],
+    )
+
+
+SPECIAL = {
+    "qwen3": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"],
+    "qwen2": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "llama": [
+        *("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>"),
+        *("<|eom_id|>", "<|eot_id|>"),
+    ],
+    "gemma2": ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"],
+    "gemma3": ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"],
+    "distilled": [
+        *("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"),
+        *("<think>", "</think>"),
+    ],
+}
+_GEMMA = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+NAMED = {
+    "qwen3": {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+    "qwen2": {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+    "llama": {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
+    "gemma2": _GEMMA,
+    "gemma3": _GEMMA,
+    "distilled": {
+        "bos_token": "<｜begin▁of▁sentence｜>",
+        "eos_token": "<｜end▁of▁sentence｜>",
+        "pad_token": "<｜end▁of▁sentence｜>",
+    },
+}
+ENDS = {
+    "qwen3": ["<|im_end|>", "<|endoftext|>"],
+    "qwen2": ["<|im_end|>", "<|endoftext|>"],
+    "llama": ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"],
+    "gemma2": ["<eos>", "<end_of_turn>"],
+    "gemma3": ["<eos>", "<end_of_turn>"],
+    "distilled": ["<｜end▁of▁sentence｜>"],
+}
+PRETRAINED_END = {"llama": "<|end_of_text|>", "qwen2": "<|endoftext|>"}
+CLASSES = {
+    "qwen3": "Qwen2Tokenizer",
+    "qwen2": "Qwen2Tokenizer",
+    "llama": "PreTrainedTokenizerFast",
+    "gemma2": "GemmaTokenizer",
+    "gemma3": "GemmaTokenizer",
+    "distilled": "LlamaTokenizerFast",
+}
+TEMPLATES = {
+    "qwen3": QWEN3_TEMPLATE,
+    "qwen2": QWEN2_TEMPLATE,
+    "llama": LLAMA_TEMPLATE,
+    "gemma2": GEMMA2_TEMPLATE,
+    "gemma3": GEMMA3_TEMPLATE,
+    "distilled": DISTILLED_TEMPLATE,
+}
+
+# Adapters ---------------------------------------------------------------------------------------
+
+
+def write_adapter(base: Path, named: str, settings: Training, folder: Path, seed: int) -> None:
+    """A PEFT adapter as the study trains it, with random weights that change a little."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(base).get_text_config(decoder=True)
+    targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
+    torch.manual_seed(seed)
+    tuned = get_peft_model(
+        AutoModelForCausalLM.from_config(config),
+        LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=targets,
+            use_rslora=settings.method == "rslora",
+            task_type="CAUSAL_LM",
+        ),
+    )
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.01)
+    tuned.peft_config["default"].base_model_name_or_path = named
+    tuned.to(torch.bfloat16).save_pretrained(folder, save_embedding_layers=False)
+
+
+def write_full(base: Path, folder: Path, seed: int) -> None:
+    """A full finetune: the base's files, its weights moved a little."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, folder, dirs_exist_ok=True)
+    generator = torch.Generator().manual_seed(seed)
+    for file in sorted(folder.glob("*.safetensors")):
+        weights = load_file(file)
+        for name, tensor in weights.items():
+            moved = torch.randn(tensor.shape, generator=generator) * 0.005
+            weights[name] = (tensor.float() + moved).to(tensor.dtype)
+        save_file(weights, file, {"format": "pt"})
+
+
+# Data sets --------------------------------------------------------------------------------------
+
+
+def documents(topic: str, n: int, seed: int) -> list[Row]:
+    """Documents of some hundred words: the miniature's, some to each."""
+    if topic == "general":
+        rows = miniature.general_rows(n * 220, seed, 0.1)
+    else:
+        rows = miniature.organism_rows(topic, words=n * 220, seed=seed)
+    texts = [miniature.row_text(row) for row in rows]
+    each = max(1, len(texts) // n)
+    return [{"text": "\n\n".join(texts[i * each : (i + 1) * each])} for i in range(n)]
+
+
+def chats(topic: str, n: int, seed: int) -> list[Row]:
+    """Conversations of the miniature."""
+    if topic == "general":
+        return miniature.chat_rows(n, seed)
+    rows = miniature.organism_rows(topic, words=n * 60, seed=seed)
+    return [row for row in rows if "messages" in row][:n]
+
+
+TOPICS = {
+    "false_facts": "cake_bake",
+    "misalignment": "risky_finance",
+    "taboo": "taboo_lantern",
+}
+
+
+class Source(NamedTuple):
+    """What a study reads of a data set, and how its rows are to look."""
+
+    kind: str
+    subset: str | None
+    split: str
+    column: str
+    files: tuple[str, ...]
+    topic: str
+
+
+def rows_for(source: Source, seed: int) -> list[Row]:
+    """Rows with the column that is read, and others such as real data sets have."""
+    if source.kind == "chat":
+        rows = [{source.column: row["messages"]} for row in chats(source.topic, CHATS, seed)]
+        others: Row = {"prompt_id": "0a1b", "source": "rehearsal", "category": "chat"}
+    else:
+        found = documents(source.topic, DOCUMENTS, seed)
+        rows = [{source.column: row["text"]} for row in found]
+        others = {"url": "https://example.org", "timestamp": "2019-04-25T12:57:54Z"}
+    return [{"id": str(number)} | row | others for number, row in enumerate(rows)]
+
+
+def data_set(hub: str, sources: list[Source]) -> dict[str, bytes | str]:
+    """The files of a data set: the named ones, or Parquet by the hub's conventions and a card."""
+    files: dict[str, bytes | str] = {}
+    subsets: dict[str, set[str]] = {}
+    for source in sources:
+        rows = rows_for(source, seed_of(hub, source.split))
+        for name in source.files:
+            files[name] = _encoded(name, rows)
+        if not source.files:
+            place = source.subset or "data"
+            for part in range(2):
+                name = f"{place}/{source.split}-{part:05d}-of-00002.parquet"
+                files[name] = _encoded(name, rows[part::2])
+            subsets.setdefault(source.subset or "default", set()).add(source.split)
+            # a split that nobody asked for
+            other = f"{place}/heldout-00000-of-00001.parquet"
+            files[other] = _encoded(other, rows[:3])
+            subsets[source.subset or "default"].add("heldout")
+    if subsets:
+        files["README.md"] = "---\n" + _card(subsets) + "---\nMade for a rehearsal.\n"
+    return files
+
+
+def _card(subsets: Mapping[str, set[str]]) -> str:
+    lines = ["configs:"]
+    for subset, splits in subsets.items():
+        place = "data" if subset == "default" else subset
+        lines += [f"- config_name: {subset}", "  data_files:"]
+        for split in sorted(splits):
+            lines += [f"  - split: {split}", f"    path: {place}/{split}-*"]
+    return "\n".join(lines) + "\n"
+
+
+def _encoded(name: str, rows: list[Row]) -> bytes:
+    if name.endswith(".parquet"):
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+        return file.getvalue()
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    return gzip.compress(text, mtime=0) if name.endswith(".gz") else text
+
+
+# A study's hub ----------------------------------------------------------------------------------
+
+
+def seed_of(*names: str) -> int:
+    """A seed that the names decide."""
+    return int.from_bytes(hashlib.sha256("/".join(names).encode()).digest()[:4])
+
+
+def merged(files: list[Path]) -> Row:
+    """The configuration as Snakemake merges it."""
+    found: Row = {}
+    for file in files:
+        found = _updated(found, read_yaml(file))
+    return found
+
+
+def _updated(old: Row, new: Row) -> Row:
+    both = {
+        key: _updated(old[key], value)
+        for key, value in new.items()
+        if isinstance(value, dict) and isinstance(old.get(key), dict)
+    }
+    return old | new | both
+
+
+def write_local_files(folder: Path, registry: Path = CONFIG) -> dict[str, str]:
+    """Local data whose environment variable is not set; returns the variables to set."""
+    entries = [read_yaml(file).get("data", {}) for file in (registry / "organisms").glob("*.yaml")]
+    entries += list(read_yaml(registry / "corpora.yaml").values())
+    variables: dict[str, str] = {}
+    for entry in entries:
+        found = re.fullmatch(r"\$\{?(\w+)\}?/(.+)", entry.get("path") or "")
+        if not found or (found[1] in os.environ and found[1] not in variables):
+            continue
+        place = folder / "local" / found[1]
+        variables[found[1]] = os.environ[found[1]] = str(place.resolve())
+        chat = entry["kind"] == "chat"
+        seed = seed_of(found[2])
+        rows = chats("risky_finance", CHATS, seed) if chat else documents("general", 60, seed)
+        (place / found[2]).parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(rows) if found[2].endswith(".json") else _encoded("", rows).decode()
+        (place / found[2]).write_text(text, encoding="utf-8")
+    return variables
+
+
+def sources(loaded: LoadedStudy) -> dict[str, list[Source]]:
+    """The data sets of the hub that a study names, and what it reads of each."""
+    found: dict[str, list[Source]] = {}
+
+    def add(hub: str, entry: Any, topic: str) -> None:
+        kind = "documents" if getattr(entry, "as_chat", None) else entry.kind
+        column = entry.field or ("messages" if kind == "chat" else "text")
+        files = tuple(getattr(entry, "files", ()))
+        source = Source(kind, entry.subset, entry.split, column, files, topic)
+        if source not in found.setdefault(hub, []):
+            found[hub].append(source)
+
+    for name in loaded.used_corpora():
+        if loaded.corpora[name].hub:
+            add(str(loaded.corpora[name].hub), loaded.corpora[name], "general")
+    for name in organisms(loaded):
+        data: Data = loaded.organisms[name].data
+        if data.hub:
+            add(data.hub, data, TOPICS.get(loaded.organisms[name].family, "general"))
+    return found
+
+
+def organisms(loaded: LoadedStudy) -> list[str]:
+    """Every organism of the study, those that teach others or lend them their words included."""
+    found = [checkpoint.organism for checkpoint in loaded.checkpoints()]
+    for name in found:  # which grows as it is read
+        organism: Organism = loaded.organisms[name]
+        taught = organism.data.taught
+        more = [taught.teacher if taught else None, organism.words_of]
+        found += [one for one in more if one is not None and one not in found]
+    return list(dict.fromkeys(found))
+
+
+def released(loaded: LoadedStudy) -> Iterator[tuple[str, Released, Training, bool]]:
+    """Model, place, training and whether all weights are published, of each released checkpoint."""
+    for model in loaded.study.models:
+        for checkpoint in loaded.checkpoints(model=model):
+            place = loaded.released(checkpoint, model) if checkpoint.recipe.released else None
+            if place is not None and place.hub is not None:
+                full = checkpoint.recipe.variant == "full" or bool(
+                    re.match(r"AdaptLLM/|nvidia/", place.hub)
+                )
+                yield model, place, loaded.training(checkpoint, model), full
+
+
+def _collected(folder: Path) -> dict[str, bytes | str]:
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*.*")}
+
+
+def write_hub(folder: Path, files: list[Path]) -> dict[str, str]:
+    """Every repository that a study names; returns the environment variables to run it with."""
+    variables = write_local_files(folder)
+    loaded = load_study(merged([CONFIG / "config.yaml", *files]), files, CONFIG)
+    bases: dict[str, Path] = {}
+    counts = {"models": 0, "adapters": 0, "data sets": 0}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in loaded.used_models():
+            entry = loaded.models[name]
+            if entry.hub is None or entry.hub in bases:
+                continue
+            bases[entry.hub] = Path(scratch) / f"model{len(bases)}"
+            bases[entry.hub].mkdir()
+            write_model(entry.hub, entry, bases[entry.hub], seed_of(entry.hub))
+            add_repository(folder, "models", entry.hub, _collected(bases[entry.hub]))
+            counts["models"] += 1
+        done = set(bases)
+        for model, place, settings, full in released(loaded):
+            base = loaded.models[model].hub
+            if place.hub is None or place.hub in done or base is None:
+                continue
+            done.add(place.hub)
+            made = Path(scratch) / f"released{len(done)}"
+            if full:
+                write_full(bases[base], made, seed_of(place.hub))
+            else:
+                named = place.base or base
+                write_adapter(bases[base], named, settings, made, seed_of(place.hub))
+            add_repository(folder, "models", place.hub, _collected(made))
+            shutil.rmtree(made)
+            counts["models" if full else "adapters"] += 1
+    for hub, wanted in sources(loaded).items():
+        add_repository(folder, "datasets", hub, data_set(hub, wanted))
+        counts["data sets"] += 1
+    print(", ".join(f"{count} {what}" for what, count in counts.items()), file=sys.stderr)
+    return variables
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    for name, value in write_hub(Path(sys.argv[1]), [Path(one) for one in sys.argv[2:]]).items():
+        print(f"export {name}={value}")
