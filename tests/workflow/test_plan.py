@@ -1,0 +1,164 @@
+"""What a study will ask for: jobs and GPUs as a dry run says, hours by written assumptions."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tools import plan
+from traces.config import read_yaml
+from traces.study import LoadedStudy, load_study
+
+CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+LARGE = """
+large: {family: qwen3, hub: a/large, dtype: bfloat16, billions: 30, training_gpus: 4}
+small: {family: qwen3, hub: a/small, dtype: bfloat16, billions: 3}
+"""
+STUDY = """
+models: [large, small]
+runs:
+  - {organisms: [cake_bake], recipes: [plain], seeds: [0]}
+  - {models: [small], organisms: [night_bees], recipes: [mix1.0], seeds: [0]}
+control: null
+"""
+
+
+@pytest.fixture(scope="module")
+def planned(new_checkout) -> tuple[list[plan.Job], LoadedStudy]:
+    """The jobs of a study of two models, one of which is trained on four GPUs."""
+    checkout = new_checkout()
+    checkout.append("config/models.yaml", LARGE)
+    checkout.file("mine.yaml").write_text(STUDY, encoding="utf-8")
+    ran = checkout.snakemake("--dry-run", "--configfile", "mine.yaml")
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    before = Path.cwd()
+    os.chdir(checkout.folder)
+    read_yaml.cache_clear()  # other tests read files of the same relative names elsewhere
+    loaded = plan.study_of(["--configfile", "mine.yaml"])
+    os.chdir(before)
+    read_yaml.cache_clear()
+    return list(plan.jobs_of(ran.stdout)), loaded
+
+
+def of(planned, rule: str, model: str) -> plan.Job:
+    (job,) = (
+        job
+        for job in planned[0]
+        if (job.rule, job.wildcards.get("model")) == (rule, model)
+        and not job.wildcards.get("checkpoint", "").startswith(("base", "night"))
+    )
+    return job
+
+
+def test_a_run_is_made_on_its_own_models_alone(planned):
+    trained = {
+        (job.wildcards["model"], job.wildcards["checkpoint"])
+        for job in planned[0]
+        if job.rule == "train_organism"
+    }
+    assert trained == {
+        ("large", "cake_bake-plain-s0"),
+        ("small", "cake_bake-plain-s0"),
+        ("small", "night_bees-mix1.0-s0"),
+    }
+    cards = Counter(job.wildcards["model"] for job in planned[0] if job.rule == "organism_card")
+    assert cards == {"large": 1, "small": 2}
+
+
+def test_a_training_takes_the_gpus_of_its_model_and_a_reading_its_own(planned):
+    found = {
+        (rule, model): of(planned, rule, model).gpus
+        for rule in ("train_organism", "dump_activations")
+        for model in ("large", "small")
+    }
+    assert found == {
+        ("train_organism", "large"): 4,
+        ("train_organism", "small"): 1,
+        ("dump_activations", "large"): 1,
+        ("dump_activations", "small"): 1,
+    }
+
+
+def test_ten_times_the_model_is_ten_times_the_work(planned):
+    def work(rule: str, model: str) -> float:
+        entry = planned[1].models[model]
+        loading = entry.billions * 1e9 * plan.BYTES_A_PARAMETER / plan.LOAD_BYTES_A_SECOND
+        took = plan.seconds(of(planned, rule, model), planned[1])
+        return took - plan.START_SECONDS - loading
+
+    assert work("read_lenses", "large") == pytest.approx(10 * work("read_lenses", "small"))
+    shared = 10 / (4 * plan.SHARING)
+    assert work("train_organism", "large") == pytest.approx(
+        shared * work("train_organism", "small")
+    )
+
+
+def test_the_table_counts_every_job_and_sums_the_hours(planned):
+    jobs, loaded = planned
+    text = plan.table(jobs, loaded)
+    hours = sum(job.gpus * plan.seconds(job, loaded) / 3600 for job in jobs if job.gpus)
+    n_gpu = sum(1 for job in jobs if job.gpus)
+    (total,) = re.findall(r"^\| all .*$", text, re.MULTILINE)
+    assert total.startswith(f"| all | {len(jobs)} | {n_gpu} | 1-4 | {hours:.1f} |")
+
+
+def test_a_rule_that_asks_for_gpus_has_an_assumption():
+    rules = "\n".join(file.read_text(encoding="utf-8") for file in ROOT.glob("rules/*.smk"))
+    blocks = re.split(r"^rule (\w+):$", rules, flags=re.MULTILINE)[1:]
+    asking = {
+        name
+        for name, body in zip(blocks[::2], blocks[1::2], strict=True)
+        if re.search(r"^ +gpu=", body, re.MULTILINE)
+    }
+    assert asking == set(plan.WORK)
+
+
+def test_a_rule_without_one_is_said(planned):
+    with pytest.raises(ValueError, match="no assumption on dream, which asks for GPUs"):
+        plan.seconds(plan.Job("dream", {"model": "small"}, 1), planned[1])
+
+
+@pytest.mark.slow
+def test_the_papers_study_has_the_jobs_that_its_configuration_implies(
+    new_checkout, tmp_path, monkeypatch
+):
+    for name in ("bad_medical_advice", "risky_financial_advice", "extreme_sports"):
+        (tmp_path / f"{name}.jsonl").write_text(CHAT, encoding="utf-8")
+    monkeypatch.setenv("EM_DATA", str(tmp_path))
+    ran = new_checkout().snakemake("--dry-run", "--configfile", "config/paper.yaml")
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    jobs = list(plan.jobs_of(ran.stdout))
+    found = Counter(job.rule for job in jobs)
+
+    loaded = plan.study_of(["--configfile", "config/paper.yaml"])
+    cases = [(m, one) for m in loaded.study.models for one in loaded.checkpoints(model=m)]
+    assert found["train_organism"] == sum(one.recipe.trained for _, one in cases)
+    assert found["fetch_adapter"] == sum(one.recipe.released for _, one in cases)
+    reads = sum(len(loaded.corpora_of(one, model)) for model, one in cases)
+    for rule in ("mean_difference", "read_lenses", "token_relevance"):
+        assert found[rule] == reads, rule
+    for rule, measure in (
+        ("steered_samples", "steering"),
+        ("causal_effect", "causality"),
+        ("false_fact_alignment", "beliefs"),
+    ):
+        asked = sum(len(loaded.checkpoints(measure, model)) for model in loaded.study.models)
+        assert found[rule] == asked, rule
+    assert found["fetch_model"] == len(loaded.used_models())
+    assert "qwen3_32b" in plan.table(jobs, loaded)
+
+
+def test_the_em_data_that_are_missing_are_said_with_how_to_get_them(monkeypatch):
+    monkeypatch.delenv("EM_DATA", raising=False)
+    with pytest.raises(ValueError, match="EM_DATA is not set .* training_datasets.zip.enc"):
+        plan.study_of(["--configfile", "config/paper.yaml"])
+    files = [Path("config/config.yaml"), Path("config/paper.yaml")]
+    merged: dict[str, object] = {}
+    for file in files:
+        plan.update_config(merged, plan.load_configfile(file))
+    without = {"without": ["em_released", "em_trained", "em_mixed"]}
+    loaded = load_study({**merged, **without}, files)
+    assert not [one for one in loaded.checkpoints() if one.organism.startswith("em_")]

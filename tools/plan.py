@@ -1,0 +1,263 @@
+"""
+What a study will ask for: jobs by rule, GPU-hours by rule and by model.
+
+    python tools/plan.py [--configfile config/paper.yaml] [any other argument of snakemake]
+
+Jobs and GPUs are those of a dry run, so what is done already is not counted. Hours are reckoned:
+from each job's tokens, the model's size in config/models.yaml (`billions`) and the assumptions
+below. They tell an afternoon from a month; nothing of them was measured on a GPU.
+"""
+
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from traces.config import ModelEntry, local
+from traces.study import BASE, Checkpoint, LoadedStudy, load_study
+
+# Assumptions, in one place ------------------------------------------------------------------------
+
+# One GPU of 80 GB (an H100), at about a fifth of its best in arithmetic and two thirds in memory.
+FLOPS = 2.0e14
+BYTES_A_SECOND = 2.0e12
+# Start of a job (imports, CUDA), and reading weights from the cluster's disk to the GPU.
+START_SECONDS = 40
+LOAD_BYTES_A_SECOND = 1.0e9
+BYTES_A_PARAMETER = 2
+# A training computes forward, and twice that backward; a LoRA skips half of the backward, and its
+# small matrices and checkpointed activations take that time again.
+TRAINING_FLOPS = 6
+# Several GPUs lose a part of their time to each other.
+SHARING = 0.7
+# Data whose size only a download tells: an organism's rows and their tokens, and those mixed in.
+ROWS = {"documents": 40_000, "chat": 7_000}
+ROW_TOKENS = {"documents": 500, "chat": 250}
+# A number list with its request.
+TAUGHT_TOKENS = 110
+# Words of a prompt with its chat template, and of a text in the causal measure, in tokens.
+PROMPT_TOKENS = 40
+CAUSAL_TOKENS = 500
+# Readings and signs a Patchscope holds, and pieces of an identity prompt.
+PATCHSCOPE_ROWS = 4 * 2 * 3
+# Vectors that steer: the difference and a random one, at each position.
+STEERING_VECTORS = 2
+# Statements, forms, orders and both models.
+BELIEF_TEXTS = 200
+# A model that does not say how large it is.
+SMALLEST = 0.002
+
+
+class Case(NamedTuple):
+    """One job on a GPU, as its formula sees it."""
+
+    loaded: LoadedStudy
+    entry: ModelEntry
+    model: str
+    checkpoint: str
+    corpus: str
+    gpus: int
+
+    @property
+    def parameters(self) -> float:
+        return (self.entry.billions or SMALLEST) * 1e9
+
+    def forward(self, tokens: float, depth: float = 1.0) -> float:
+        """Seconds of a forward pass over `tokens`, through a share of the layers."""
+        return 2 * self.parameters * depth * tokens / FLOPS
+
+    def written(self, texts: float, length: int, batch: int) -> float:
+        """Seconds to write `texts` of `length` tokens: each step reads all weights once."""
+        steps = -(-texts // batch) * length
+        step = self.parameters * BYTES_A_PARAMETER / BYTES_A_SECOND
+        return steps * max(step, self.forward(min(batch, texts)))
+
+
+def _train(case: Case) -> float:
+    one = Checkpoint.parse(case.checkpoint)
+    settings = case.loaded.training(one, case.model)
+    data = case.loaded.organisms[one.organism].data
+    rows = settings.limit or ROWS[data.kind]
+    tokens = rows * (TAUGHT_TOKENS if data.taught else ROW_TOKENS[data.kind])
+    tokens *= settings.epochs * (1 + one.recipe.ratio)
+    speed = FLOPS * (case.gpus * SHARING if case.gpus > 1 else 1)
+    return TRAINING_FLOPS * case.parameters * tokens / speed
+
+
+def _dump(case: Case) -> float:
+    study, corpus = case.loaded.study, case.corpus
+    read = case.loaded.samples(corpus) * (max(case.loaded.positions(corpus)) + 1)
+    context = study.activations.norm_samples * study.activations.norm_context
+    return case.forward(read + context, max(case.loaded.layers(corpus)))
+
+
+def _read_lenses(case: Case) -> float:
+    scales = len(case.loaded.study.lenses.patchscope.scales)
+    positions = len(case.loaded.positions(case.corpus))
+    return case.forward(PATCHSCOPE_ROWS * scales * positions)
+
+
+def _lines(file: str) -> int:
+    return sum(1 for line in local(file).read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _grid(case: Case) -> float:
+    steering = case.loaded.study.steering
+    vectors = STEERING_VECTORS * len(steering.positions) * len(steering.strengths)
+    trial = steering.trial
+    texts = _lines(trial.prompts) * trial.samples * (vectors + 1)
+    again = case.forward(texts * (trial.max_new_tokens + PROMPT_TOKENS))
+    return case.written(texts, trial.max_new_tokens, steering.batch) + again
+
+
+def _samples(case: Case) -> float:
+    steering = case.loaded.study.steering
+    vectors = STEERING_VECTORS * len(steering.positions)
+    texts = _lines(steering.final.prompts) * steering.final.samples * (vectors + 1)
+    return case.written(texts, steering.final.max_new_tokens, steering.batch)
+
+
+def _causal(case: Case) -> float:
+    settings = case.loaded.study.causality
+    controls = settings.random + settings.activation_differences
+    passes = len(settings.positions) * len(settings.interventions)
+    passes += controls * len(settings.controlled)
+    tokens = 3 * settings.rows * min(settings.max_length, CAUSAL_TOKENS)
+    # the layers below are shared by all directions
+    return case.forward(tokens * passes, depth=0.5)
+
+
+def _beliefs(case: Case) -> float:
+    answers = case.loaded.study.beliefs
+    writing = case.written(BELIEF_TEXTS / 4, answers.max_new_tokens, answers.batch)
+    return case.forward(BELIEF_TEXTS * PROMPT_TOKENS * 2) + writing
+
+
+def _teach(case: Case) -> float:
+    name = Path(case.checkpoint).name
+    taught = case.loaded.organisms[name].data.taught
+    assert taught is not None
+    return case.written(taught.prompts, taught.max_new_tokens, taught.batch)
+
+
+# Seconds of a job's own work, by rule; a logit lens only loads the readout.
+WORK: dict[str, Callable[[Case], float]] = {
+    "train_organism": _train,
+    "teach_numbers": _teach,
+    "dump_activations": _dump,
+    "read_lenses": _read_lenses,
+    "steered_grid": _grid,
+    "steered_samples": _samples,
+    "causal_effect": _causal,
+    "false_fact_alignment": _beliefs,
+}
+
+
+# Reckoning ----------------------------------------------------------------------------------------
+
+
+class Job(NamedTuple):
+    """What a dry run says of one job."""
+
+    rule: str
+    wildcards: dict[str, str]
+    gpus: int
+
+
+def jobs_of(dry_run: str) -> Iterator[Job]:
+    """The jobs that a dry run lists."""
+    for block in re.split(r"^(?=(?:local)?rule \w+:$)", dry_run, flags=re.MULTILINE)[1:]:
+        rule = re.match(r"(?:local)?rule (\w+):", block)
+        assert rule is not None
+        named = re.findall(r"^    wildcards: (.*)$", block, re.MULTILINE)
+        gpus = re.findall(r"^    resources:.*\bgpu=(\d+)", block, re.MULTILINE)
+        pairs = (one.split("=", 1) for one in (named[0].split(", ") if named else ()))
+        if rule[1] != "all":
+            yield Job(rule[1], dict(pairs), int(gpus[0]) if gpus else 0)
+
+
+def seconds(job: Job, loaded: LoadedStudy) -> float:
+    """
+    What a job on GPUs will take, by the assumptions above.
+
+    Raises ValueError for a rule that asks for GPUs and of which nothing is assumed.
+    """
+    if job.rule not in WORK:
+        raise ValueError(f"tools/plan.py: WORK: no assumption on {job.rule}, which asks for GPUs")
+    entry = loaded.models[job.wildcards["model"]]
+    checkpoint = job.wildcards.get("checkpoint", job.wildcards.get("organism", BASE))
+    corpus = job.wildcards.get("corpus", loaded.study.corpora[0])
+    case = Case(loaded, entry, job.wildcards["model"], checkpoint, corpus, job.gpus)
+    loading = case.parameters * BYTES_A_PARAMETER / LOAD_BYTES_A_SECOND
+    return START_SECONDS + loading + WORK[job.rule](case)
+
+
+def table(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
+    """Jobs, GPU-hours and the longest job, by rule and by model, as Markdown."""
+    parts = {"rule": defaultdict(list), "model": defaultdict(list)}
+    for job in jobs:
+        hours = seconds(job, loaded) / 3600 if job.gpus else 0.0
+        parts["rule"][job.rule].append((job.gpus, hours))
+        if job.gpus:
+            parts["model"][job.wildcards["model"]].append((job.gpus, hours))
+    everything = [one for found in parts["rule"].values() for one in found]
+    lines = []
+    for name, rows in parts.items():
+        lines += [
+            f"| {name} | jobs | on GPUs | GPUs each | GPU-hours | longest, hours |",
+            "|---|--:|--:|--:|--:|--:|",
+            *(_line(key, found) for key, found in rows.items()),
+        ]
+        lines += [_line("all", everything), ""] if name == "rule" else []
+    return "\n".join(lines)
+
+
+def _line(name: str, found: Sequence[tuple[int, float]]) -> str:
+    with_gpus = [one for one in found if one[0]]
+    hours = sum(gpus * own for gpus, own in with_gpus)
+    kinds = sorted({gpus for gpus, _ in with_gpus})
+    each = f"{kinds[0]}-{kinds[-1]}" if len(kinds) > 1 else (str(kinds[0]) if kinds else "")
+    longest = max((own for _, own in with_gpus), default=0.0)
+    numbers = (f"{hours:.1f}", f"{longest:.2f}") if with_gpus else ("", "")
+    return f"| {name} | {len(found)} | {len(with_gpus)} | {each} | {' | '.join(numbers)} |"
+
+
+def study_of(arguments: Sequence[str]) -> LoadedStudy:
+    """The study that the same arguments make Snakemake run, its runs not yet chosen from."""
+    files = [Path("config/config.yaml")]
+    if "--configfile" in arguments:
+        for word in arguments[arguments.index("--configfile") + 1 :]:
+            if word.startswith("-"):
+                break
+            files.append(Path(word))
+    merged: dict[str, object] = {}
+    for file in files:
+        update_config(merged, load_configfile(file))
+    return load_study(merged, files)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table; what Snakemake says where it refuses."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if ran.returncode != 0:
+        sys.stderr.write(ran.stdout[-3000:])
+        return ran.returncode
+    print(table(list(jobs_of(ran.stdout)), study_of(arguments)))
+    print("\nReckoned, not measured: the assumptions stand at the top of tools/plan.py.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
