@@ -1,0 +1,93 @@
+"""
+How a cluster hears what rules need. A rule says how many GPUs, how much memory, how long; the
+default resources of a profile say how its cluster wants to be asked. Without them nothing acts here.
+
+    gpu_request     gpus: --gpus=4     gres: --gres=gpu:4     gpus-per-node: --gpus-per-node=4
+    gpu_type        the kind of GPU, such as h100; none where the cluster has one kind
+    gpu_cpus        CPUs beside each GPU; a rule without GPUs has its `threads`
+    gpu_partition   where jobs with GPUs go
+    cpu_partition   where the others go, and all where only this one is named
+    retry_percent   150: a second attempt asks for 1.5 times the memory and time of the first
+
+What is set for one rule in the executor's own names, such as slurm_partition, stays as it was set.
+"""
+
+SAID_IN_PROFILE = [
+    "gpu_request",
+    "gpu_type",
+    "gpu_cpus",
+    "gpu_partition",
+    "cpu_partition",
+    "retry_percent",
+]
+
+
+def said_in_profile(resources):
+    """The settings above, taken out of a rule's resources."""
+    said = {}
+    for name in SAID_IN_PROFILE:
+        given = resources.get(name)
+        said[name] = given.evaluate(
+            None, input=[], attempt=1, threads=1, rulename="", async_run=None
+        )
+        resources[name] = None
+    return {name: resource.value for name, resource in said.items()}
+
+
+def words_for(count, said, before):
+    """What asks for `count` GPUs, in the executor's names; `before` says what a name held so far."""
+    partition = before("slurm_partition")
+    if not count:
+        return {"slurm_partition": partition or said["cpu_partition"]}
+    kind, extra = said["gpu_type"], before("slurm_extra")
+    typed = ":".join([kind, str(count)] if kind else [str(count)])
+    per_node = "=".join(["--gpus-per-node", typed])
+    asking = {
+        "gpus": {"gpu": count, "gpu_model": kind},
+        "gres": {"gres": ":".join(["gpu", typed])},
+        "gpus-per-node": {"slurm_extra": " ".join([extra, per_node] if extra else [per_node])},
+    }
+    return {
+        "gpu": None,
+        "slurm_partition": partition or said["gpu_partition"] or said["cpu_partition"],
+        "cpus_per_task": before("cpus_per_task") or (said["gpu_cpus"] or 0) * count or None,
+    } | asking[said["gpu_request"]]
+
+
+def ask(resources):
+    """Put one rule's needs into the words of this cluster; functions, for jobs differ in theirs."""
+    needs, said = dict(resources.items()), said_in_profile(resources)
+    if said["gpu_request"] not in ("gpus", "gres", "gpus-per-node"):
+        found = repr(said["gpu_request"])
+        raise WorkflowError("gpu_request: expected gpus, gres or gpus-per-node, found", found)
+
+    def need(name, wildcards, facts):
+        return needs[name].evaluate(wildcards, **facts).value if name in needs else None
+
+    def worded(name):
+        def asked(wildcards, **facts):
+            count = need("gpu", wildcards, facts)
+            words = words_for(count, said, lambda one: need(one, wildcards, facts))
+            return words[name] if name in words else need(name, wildcards, facts)
+
+        return asked
+
+    def growing(name):
+        def asked(wildcards, **facts):
+            value, times = need(name, wildcards, facts), facts["attempt"] - 1
+            if not times or not said["retry_percent"] or not isinstance(value, int):
+                return value
+            return -(-value * said["retry_percent"] ** times // 100**times)
+
+        return asked
+
+    of_gpus = ("gpu", "gpu_model", "gres", "slurm_extra", "cpus_per_task")
+    for name in ("slurm_partition", *(of_gpus if "gpu" in needs else ())):
+        resources[name] = worded(name)
+    for name in ("mem_mb", "runtime"):
+        resources[name] = growing(name)
+
+
+for resources in [one.resources for one in workflow.rules]:
+    if "gpu_request" in resources:
+        ask(resources)
