@@ -3,21 +3,30 @@
 SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
+STUDY ?= config/paper.yaml
 BIN := .venv/bin
 READY := .venv/ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean schemas
+.PHONY: help demo ablations rehearsal test clustertest check bench lock clean schemas plan
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 demo: $(READY) ## run the miniature study: results/, figures and report.html, in minutes
 	$(RUN) snakemake --cores $(CORES)
 
+rehearsal: $(READY) ## run the paper's study whole on tiny random models, over a hub of our own
+	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \
+		snakemake --cores $(CORES) --configfile $(REHEARSED)
+
 test: $(READY) ## run the tests
 	$(RUN) pytest
+
+clustertest: $(READY) ## run the tests on a real SLURM of this machine (Debian: slurmctld slurmd slurm-client munge)
+	$(RUN) pytest -m slurm
 
 check: $(READY) ## lint and type-check: ruff, snakefmt, snakemake --lint, pyright
 	$(RUN) ruff check .
@@ -26,8 +35,15 @@ check: $(READY) ## lint and type-check: ruff, snakefmt, snakemake --lint, pyrigh
 	$(RUN) snakemake --lint
 	$(RUN) pyright
 
+ablations: $(READY) ## run the mixing sweep, then every other ablation: results/mixing, results/ablations
+	$(RUN) snakemake --cores $(CORES) --configfile config/mixing.yaml
+	$(RUN) snakemake --cores $(CORES) --configfile config/ablations.yaml
+
 bench: $(READY) ## measure the fast paths against the straightforward ones
 	$(RUN) python tools/bench.py results/tables/bench.parquet
+
+plan: $(READY) ## count the jobs and GPU-hours that STUDY (config/paper.yaml) asks for
+	$(RUN) python tools/plan.py --configfile $(STUDY)
 
 schemas: $(READY) ## write config/schemas/ from the typed configuration
 	$(RUN) python -m traces.config config/schemas

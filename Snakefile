@@ -4,6 +4,7 @@ Readable Traces: what finetuning leaves in the residual stream, and how to read 
 `snakemake --list` reads as the method; `snakemake --cores 2` runs the default study, the miniature.
 """
 
+import gc
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -11,6 +12,9 @@ from snakemake.utils import min_version
 from traces.config import read_yaml
 
 min_version("9.0")
+gc.set_threshold(
+    1_000_000
+)  # thousands of jobs are no garbage: looking for some took a tenth of the time
 
 DEFAULTS = Path("config/config.yaml")
 if DEFAULTS.exists():
@@ -36,6 +40,7 @@ wildcard_constraints:
     model=one_of(registry.models),
     organism=one_of(registry.organisms),
     corpus=one_of(registry.corpora),
+    ablation=one_of(study.ablations),
     checkpoint=CHECKPOINT,
 
 
@@ -46,6 +51,9 @@ include: "rules/training.smk"
 include: "rules/activations.smk"
 include: "rules/differences.smk"
 include: "rules/lenses.smk"
+include: "rules/steering.smk"
+include: "rules/causality.smk"
+include: "rules/beliefs.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 
@@ -58,3 +66,13 @@ rule all:
         rules.figures.input,
         rules.cards.input,
         rules.report.output,
+
+
+rule mixing:
+    """Make the ablation over mixing ratios: a table, a picture and a paragraph on what they show."""
+    input:
+        mixing_shown,
+
+
+# Last, for it goes through all rules: what a cluster is asked for, where there is one.
+include: "rules/cluster.smk"

@@ -15,9 +15,7 @@ localrules:
 rule fetch_model:
     """Bring a base model in: made here, from a local folder, or from the hub at its revision."""
     input:
-        made=lambda w: (
-            one(rules.pretrain_base.output.base, model=w.model) if model_of(w).made else []
-        ),
+        made=made_model,
         code=code("hub"),
     output:
         model=directory("<results>/models/{model}"),
@@ -30,6 +28,7 @@ rule fetch_model:
     resources:
         mem_mb=1000,
         runtime=240,
+        api=1,
     params:
         hub=leaf(model_of, "hub"),
         revision=leaf(model_of, "revision"),
@@ -42,9 +41,7 @@ rule fetch_model:
 rule fetch_corpus:
     """Bring unrelated text in: made here, from a local file, or from the hub; shuffled and cut."""
     input:
-        made=lambda w: (
-            getattr(rules.make_world.output, corpus_of(w).made) if corpus_of(w).made else []
-        ),
+        made=made_corpus,
         code=code("hub"),
     output:
         corpus="<results>/corpora/{corpus}.jsonl",
@@ -57,15 +54,18 @@ rule fetch_corpus:
     resources:
         mem_mb=4000,
         runtime=240,
+        api=1,
     params:
         kind=leaf(corpus_of, "kind"),
         hub=leaf(corpus_of, "hub"),
         revision=leaf(corpus_of, "revision"),
         subset=leaf(corpus_of, "subset"),
+        files=leaf(corpus_of, "files"),
         split=leaf(corpus_of, "split"),
         field=leaf(corpus_of, "field"),
         path=local_path(corpus_of, "path"),
         open_end=leaf(corpus_of, "open_end"),
+        blank=lambda w: corpus_of(w).made == "whitespace",
         rows=leaf(corpus_of, "rows"),
         seed=leaf(corpus_of, "seed"),
     script:
@@ -93,10 +93,14 @@ rule fetch_organism:
     resources:
         mem_mb=2000,
         runtime=60,
+        api=1,
     params:
         kind=leaf(organism_of, "data", "kind"),
+        as_chat=leaf(organism_of, "data", "as_chat"),
         hub=leaf(organism_of, "data", "hub"),
         revision=leaf(organism_of, "data", "revision"),
+        subset=leaf(organism_of, "data", "subset"),
+        files=leaf(organism_of, "data", "files"),
         split=leaf(organism_of, "data", "split"),
         field=leaf(organism_of, "data", "field"),
         path=local_path(organism_of, "data", "path"),
@@ -128,6 +132,7 @@ rule teach_numbers:
         runtime=240,
     params:
         system=leaf(organism_of, "data", "taught", "system"),
+        instruction=leaf(organism_of, "data", "taught", "instruction"),
         prompts=leaf(organism_of, "data", "taught", "prompts"),
         max_new_tokens=leaf(organism_of, "data", "taught", "max_new_tokens"),
         temperature=leaf(organism_of, "data", "taught", "temperature"),
@@ -143,7 +148,7 @@ rule mix_training_data:
     """Write what one training will see, tokenised and in order: the organism, and what is mixed in."""
     input:
         organism=organism_rows("train"),
-        corpus=lambda w: (corpus_file(study.mixing.corpus) if recipe_of(w).mixed else []),
+        corpus=mixed_corpus,
         model=rules.fetch_model.output.model,
         code=ancient(code("corpora")),
     output:

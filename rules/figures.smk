@@ -1,8 +1,8 @@
 """
 Pictures of the tables, a card for every organism, and the report that holds them.
 
-    out  figures/{relevance,norms,losses}.{png,pdf}   cards/{model}/{organism}.html
-         study.json   report.html
+    out  figures/{relevance,norms,losses}.{png,pdf}   figures/ablations/{ablation}.{png,pdf}
+         cards/{model}/{organism}.html   study.json   report.html
 """
 
 
@@ -15,7 +15,7 @@ rule relevance_figure:
     input:
         readability=rules.readability_table.output.table,
         relevance=rules.relevance_table.output.table,
-        code=code("figures"),
+        code=code("figures/relevance"),
     output:
         png=report(
             "<results>/figures/relevance.png",
@@ -34,8 +34,8 @@ rule relevance_figure:
         runtime=10,
     params:
         corpus=study.corpora[0],
-        layers={},
-        positions=None,
+        layers=list(study.layers),
+        positions=headline_positions(),
         control=study.control,
         titles=titles(),
     script:
@@ -46,7 +46,7 @@ rule norms_figure:
     """Draw the size and the constancy of every difference, by position and layer."""
     input:
         norms=rules.norms_table.output.table,
-        code=code("figures"),
+        code=code("figures/norms"),
     output:
         png=report(
             "<results>/figures/norms.png",
@@ -64,6 +64,8 @@ rule norms_figure:
         mem_mb=1000,
         runtime=10,
     params:
+        corpus=study.corpora[0],
+        layers=list(study.layers),
         titles=titles(),
     script:
         "../scripts/norms_figure.py"
@@ -73,7 +75,7 @@ rule losses_figure:
     """Draw the loss curves of every training."""
     input:
         losses=rules.losses_table.output.table,
-        code=code("figures"),
+        code=code("figures/losses"),
     output:
         png=report(
             "<results>/figures/losses.png",
@@ -96,6 +98,159 @@ rule losses_figure:
         "../scripts/losses_figure.py"
 
 
+rule steering_figure:
+    """Draw how like the organism's data steered text is, beside a random direction and none."""
+    input:
+        steering=rules.steering_table.output.table,
+        code=code("figures/steering"),
+    output:
+        png=report(
+            "<results>/figures/steering.png",
+            caption="../data/captions/steering_figure.rst",
+            category="4 What it does",
+        ),
+        pdf="<results>/figures/steering.pdf",
+    log:
+        "<logs>/steering_figure.log",
+    benchmark:
+        "<benchmarks>/steering_figure.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        corpus=study.corpora[0],
+        titles=titles(),
+    script:
+        "../scripts/steering_figure.py"
+
+
+rule causality_figure:
+    """Draw what taking the difference out does to the loss, beside other directions."""
+    input:
+        causality=rules.causality_table.output.table,
+        code=code("figures/causality"),
+    output:
+        png=report(
+            "<results>/figures/causality.png",
+            caption="../data/captions/causality_figure.rst",
+            category="4 What it does",
+        ),
+        pdf="<results>/figures/causality.pdf",
+    log:
+        "<logs>/causality_figure.log",
+    benchmark:
+        "<benchmarks>/causality_figure.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        corpus=study.corpora[0],
+        titles=titles(),
+    script:
+        "../scripts/causality_figure.py"
+
+
+rule beliefs_figure:
+    """Draw which statements an organism holds true, beside its base and the other organisms."""
+    input:
+        beliefs=rules.beliefs_table.output.table,
+        code=code("figures/beliefs"),
+    output:
+        png=report(
+            "<results>/figures/beliefs.png",
+            caption="../data/captions/beliefs_figure.rst",
+            category="4 What it does",
+        ),
+        pdf="<results>/figures/beliefs.pdf",
+    log:
+        "<logs>/beliefs_figure.log",
+    benchmark:
+        "<benchmarks>/beliefs_figure.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        control=study.control,
+        titles=titles(),
+    script:
+        "../scripts/beliefs_figure.py"
+
+
+rule mixing_figure:
+    """Draw every measure against the mixing ratio, mixtures beside step-matched runs."""
+    input:
+        mixing=rules.mixing_table.output.table,
+        code=code("figures/mixing"),
+    output:
+        png=report(
+            "<results>/figures/mixing.png",
+            caption="../data/captions/mixing_figure.rst",
+            category="5 What mixing does",
+        ),
+        pdf="<results>/figures/mixing.pdf",
+    log:
+        "<logs>/mixing_figure.log",
+    benchmark:
+        "<benchmarks>/mixing_figure.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        corpus=study.corpora[0],
+        unit=study.mixing.unit,
+        titles=titles(),
+    script:
+        "../scripts/mixing_figure.py"
+
+
+rule ablation_figure:
+    """Draw what becomes of the readings as one thing is varied, beside their controls."""
+    input:
+        relevance=rules.relevance_table.output.table,
+        norms=rules.norms_table.output.table,
+        code=code("figures/ablation"),
+    output:
+        png=report(
+            "<results>/figures/ablations/{ablation}.png",
+            caption="../data/captions/ablation_figure.rst",
+            category="6 What changes it",
+            labels={"varied": "{ablation}"},
+        ),
+        pdf="<results>/figures/ablations/{ablation}.pdf",
+    log:
+        "<logs>/ablation_figure/{ablation}.log",
+    benchmark:
+        "<benchmarks>/ablation_figure/{ablation}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        over=leaf(ablation_of, "over"),
+        values=ablated_values,
+        places=ablated_places,
+        model=study.models[0],
+        organisms=ablated_organisms,
+        recipe=leaf(ablation_of, "recipe"),
+        title=leaf(ablation_of, "title"),
+        corpus=ablated_corpus,
+        layers=lambda w: registry.layers(ablated_corpus(w)),
+        positions=headline_positions(),
+        control=study.control,
+        titles=titles(),
+    script:
+        "../scripts/ablation_figure.py"
+
+
 rule organism_card:
     """Make one page an organism: what it was trained on, what the lenses read, its controls."""
     input:
@@ -103,8 +258,8 @@ rule organism_card:
         relevance=rules.relevance_table.output.table,
         norms=rules.norms_table.output.table,
         losses=rules.losses_table.output.table,
-        logit_lens=of_organism(rules.logit_lens.output.readings),
-        patchscope=of_organism(rules.patchscope.output.readings),
+        logit_lens=of_organism(rules.read_lenses.output.logit_lens),
+        patchscope=of_organism(rules.read_lenses.output.patchscope),
         plans=of_organism(rules.plan_training.output.plan, trained()),
         words=rules.distinctive_words.output.words,
         data=organism_rows("train"),
@@ -134,9 +289,9 @@ rule organism_card:
         description=leaf(organism_of, "description"),
         facts=leaf(organism_of, "facts"),
         subjects=subjects_of_organism,
-        positions=None,
+        positions=headline_positions(),
         corpus=study.corpora[0],
-        layer=None,
+        layers=list(study.layers),
         links=card_links,
     script:
         "../scripts/organism_card.py"
@@ -167,16 +322,22 @@ rule figures:
         rules.relevance_figure.output,
         rules.norms_figure.output,
         rules.losses_figure.output,
+        expand(rules.ablation_figure.output, ablation=study.ablations),
+        rules.steering_figure.output if registry.checkpoints("steering") else [],
+        rules.causality_figure.output if registry.checkpoints("causality") else [],
+        rules.beliefs_figure.output if registry.checkpoints("beliefs") else [],
+        if_mixed(
+            rules.mixing_figure.output.png,
+            rules.mixing_figure.output.pdf,
+            rules.mixing_paragraph.output.text,
+            rules.mixing_paragraph.output.page,
+        ),
 
 
 rule cards:
     """Make every organism's card."""
     input:
-        expand(
-            rules.organism_card.output.card,
-            model=study.models,
-            organism=graded_organisms(),
-        ),
+        [one(rules.organism_card.output.card, **own) for own in organisms_of_models()],
 
 
 rule report:

@@ -1,7 +1,7 @@
 """
 Everything measured, tidy: one row a number, the same columns for every study.
 
-    out  tables/{relevance,norms,losses,readability}.parquet
+    out  tables/{relevance,norms,losses,readability,beliefs,summary,mixing}.parquet   tables/mixing.{md,html}
 """
 
 
@@ -75,11 +75,7 @@ rule readability_table:
     """Say of every organism whether it is readable: its words against every control's."""
     input:
         relevance=rules.relevance_table.output.table,
-        words=expand(
-            rules.distinctive_words.output.words,
-            model=study.models,
-            organism=graded_organisms(),
-        ),
+        words=[one(rules.distinctive_words.output.words, **own) for own in organisms_of_models()],
         vocabularies=expand(rules.word_vocabulary.output.vocabulary, model=study.models),
         code=code("tables"),
     output:
@@ -94,16 +90,164 @@ rule readability_table:
         mem_mb=2000,
         runtime=20,
     params:
-        organisms=[
-            {"model": model, "organism": organism}
-            for model in study.models
-            for organism in graded_organisms()
-        ],
+        organisms=organisms_of_models(),
         models=list(study.models),
-        positions=None,
+        positions=headline_positions(),
         control=study.control,
     script:
         "../scripts/readability_table.py"
+
+
+rule steering_table:
+    """Collect what is written with the difference added, beside a random direction and none."""
+    input:
+        similarities=every(rules.steering_similarity.output.similarities, made("steering")),
+        code=code("tables"),
+    output:
+        table="<results>/tables/steering.parquet",
+    log:
+        "<logs>/steering_table.log",
+    benchmark:
+        "<benchmarks>/steering_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        subjects=subjects(made("steering")),
+    script:
+        "../scripts/steering_table.py"
+
+
+rule causality_table:
+    """Collect what taking directions out does to every checkpoint's loss."""
+    input:
+        effects=every(rules.causal_effect.output.effects, made("causality")),
+        code=code("tables"),
+    output:
+        table="<results>/tables/causality.parquet",
+    log:
+        "<logs>/causality_table.log",
+    benchmark:
+        "<benchmarks>/causality_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        subjects=subjects(made("causality")),
+    script:
+        "../scripts/causality_table.py"
+
+
+rule beliefs_table:
+    """Collect how often every checkpoint, and its base, prefers the false end of a statement."""
+    input:
+        alignments=every(rules.false_fact_alignment.output.alignment, made("beliefs")),
+        code=code("tables"),
+    output:
+        table="<results>/tables/beliefs.parquet",
+    log:
+        "<logs>/beliefs_table.log",
+    benchmark:
+        "<benchmarks>/beliefs_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        subjects=subjects(made("beliefs"), corpora=False),
+    script:
+        "../scripts/beliefs_table.py"
+
+
+rule summary_table:
+    """Hold every headline against each of its controls, over organisms and seeds."""
+    input:
+        relevance=rules.relevance_table.output.table,
+        norms=rules.norms_table.output.table,
+        causality=measured("causality"),
+        beliefs=measured("beliefs"),
+        steering=measured("steering"),
+        code=code("headlines"),
+    output:
+        table="<results>/tables/summary.parquet",
+    log:
+        "<logs>/summary_table.log",
+    benchmark:
+        "<benchmarks>/summary_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        positions=headline_positions(),
+        control=study.control,
+        seed=study.seed,
+    script:
+        "../scripts/summary_table.py"
+
+
+rule mixing_table:
+    """Set every measure of every mixture beside its step-matched unmixed run and its control."""
+    input:
+        relevance=rules.relevance_table.output.table,
+        norms=rules.norms_table.output.table,
+        causality=measured("causality"),
+        beliefs=measured("beliefs"),
+        steering=measured("steering"),
+        plans=every(rules.plan_training.output.plan, mixed()),
+        code=code("mixing"),
+    output:
+        table="<results>/tables/mixing.parquet",
+    log:
+        "<logs>/mixing_table.log",
+    benchmark:
+        "<benchmarks>/mixing_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        subjects=subjects(mixed(), corpora=False),
+        positions=headline_positions(),
+        control=study.control,
+    script:
+        "../scripts/mixing_table.py"
+
+
+rule mixing_paragraph:
+    """Say in one paragraph what mixing did beyond longer training."""
+    input:
+        mixing_table=rules.mixing_table.output.table,
+        code=code("mixing"),
+    output:
+        text="<results>/tables/mixing.md",
+        page=report(
+            "<results>/tables/mixing.html",
+            caption="../data/captions/mixing_paragraph.rst",
+            category="5 What mixing does",
+        ),
+    log:
+        "<logs>/mixing_paragraph.log",
+    benchmark:
+        "<benchmarks>/mixing_paragraph.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        corpus=study.corpora[0],
+        unit=study.mixing.unit,
+        titles=titles(),
+    script:
+        "../scripts/mixing_paragraph.py"
 
 
 rule tables:
@@ -113,3 +257,8 @@ rule tables:
         rules.norms_table.output,
         rules.losses_table.output,
         rules.readability_table.output,
+        rules.summary_table.output,
+        measured("steering"),
+        measured("causality"),
+        measured("beliefs"),
+        if_mixed(rules.mixing_table.output.table),

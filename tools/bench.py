@@ -13,8 +13,11 @@ head, 32 texts at once as in the paper, of tuned model and base for every organi
 time through the readout; every identity prompt whole for every vector, sign and scale. Ours is the
 library as the jobs call it, with stores and averages.
 
+For steering it is not time that is compared, but how many forward passes must follow one another.
+
 Columns of the table: `cpu_seconds` is ours, for the work that `variant` names, once; `max_error` is
-1 - cosine of the mean differences, or the share of readings whose ordered top-20 differ.
+1 - cosine of the mean differences, the share of readings whose ordered top-20 differ, or the
+difference of two losses in nats a token.
 """
 
 import os
@@ -65,7 +68,14 @@ QUIET = {
 "Surroundings that keep the libraries from talking between the lines of the table."
 COSINE_ERROR = 1e-5
 "Largest 1 - cosine of two mean differences that still agree."
+LOSS_ERROR = 1e-5
+"Largest difference of two losses that still agree, nats a token."
 
+
+SEARCHES, SEARCH_TOKENS = 40, 128
+"The paper's steering: for each of 5 positions 8 rounds of search, one after another."
+GENERATIONS, FINAL_TOKENS = 40, 512
+"And for each position 4 batches of steered and 4 of unsteered final text."
 
 Spent = defaultdict[str, list[float]]
 "CPU seconds of every repetition, by what was done."
@@ -95,6 +105,10 @@ class Sizes:
     "Vectors that Patchscope reads."
     scales: tuple[float, ...] = SCALES
     intersection_top_k: int = 16_384
+    read: int = 2
+    "Texts that the loss is measured on."
+    taken_out: int = 32
+    "Directions that are taken out, one after the other or together."
 
     @property
     def middle(self) -> int:
@@ -147,6 +161,8 @@ def main(path: Path) -> None:
         rows += collection(model, adapter, folder, Sizes())
         rows += logit_lens(model, Sizes())
         rows += patchscope(model, adapter, Sizes())
+        rows += causality(model, adapter, Sizes())
+    rows += steering()
     columns = list(records.SCHEMAS["bench"])
     records.write(path, pd.DataFrame([asdict(row) for row in rows])[columns], "bench")
     print(shown(rows))
@@ -161,7 +177,8 @@ def shown(rows: Sequence[Row]) -> str:
     for row in rows:
         ratio = "" if np.isnan(row.ratio) else f"{row.ratio:.4g}x"
         verdict = ("met" if row.met else "MISSED") if row.asked or not row.agrees else ""
-        cells = (f"{row.cpu_seconds:.3g}", ratio, row.asked, f"{row.max_error:.1g}", verdict)
+        seconds = "" if np.isnan(row.cpu_seconds) else f"{row.cpu_seconds:.3g}"
+        cells = (seconds, ratio, row.asked, f"{row.max_error:.1g}", verdict)
         lines.append((row.stage, row.variant, *cells))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = "\n".join(
@@ -530,6 +547,127 @@ def disagreeing(found: Any, truth: Any) -> float:
     return 1 - same.all(dim=1).float().mean().item()
 
 
+# Causality --------------------------------------------------------------------------------------
+
+
+def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
+    """Directions taken out together, above the layer alone, against a forward pass for each."""
+    from traces import causality as stage
+    from traces import models
+
+    pair = models.load_pair(model, adapter)
+    texts = [
+        stage.Text(ids, list(range(1, len(ids))), 0) for ids in random_texts(sizes)[: sizes.read]
+    ]
+    plan = plan_of(random_vectors(sizes.taken_out, sizes), sizes)
+    few = plan_of(random_vectors(2, sizes), sizes)
+    stage.effects(pair, {"own": texts[:1]}, few)
+    plain_effects(pair, texts[:1], few)
+
+    job.keep_freed_memory()  # as the job does; from here on it serves both ways
+    spent: Spent = defaultdict(list)
+    times = 3
+    for number in range(times):
+        progress(f"causality, round {number + 1} of {times}")
+        with timed(spent, "fast"):
+            found = stage.effects(pair, {"own": texts}, plan)
+        with timed(spent, "plain"):
+            truth = plain_effects(pair, texts, plan)
+    losses = found.loc[found["aggregation"] == "all", "loss"].to_numpy()
+    seconds = typical(spent, "fast")
+    return [
+        Row(
+            "causality",
+            f"{sizes.taken_out} directions, {len(texts)} texts of {sizes.context} tokens; "
+            f"{times} times",
+            f"a full pass for each direction; {times} times",
+            seconds,
+            typical(spent, "plain") / seconds,
+            float(np.abs(losses - truth).max()),
+            at_least=1.8,
+            error_limit=LOSS_ERROR,
+        )
+    ]
+
+
+def plan_of(vectors: np.ndarray, sizes: Sizes) -> Any:
+    """Every vector as a direction of its own, taken out at the middle layer."""
+    from traces.causality import Directions, Plan
+
+    rows = pd.DataFrame({"direction": "random", "direction_id": range(len(vectors))})
+    rows["position"] = pd.array([None] * len(vectors), "Int64")
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    change: list[Any] = ["base_to_tuned"]
+    return Plan(Directions(rows, units), sizes.middle, change, change, [], 0, batch=8)
+
+
+def plain_effects(pair: Any, texts: Sequence[Any], plan: Any) -> np.ndarray:
+    """The tuned model's loss, [direction], nats a token: all texts in one pass a direction."""
+    import torch
+
+    from traces.hooks import capture, decoder_layers, projected_out
+
+    ids = torch.tensor([text.ids for text in texts])
+    found = []
+    with torch.no_grad():
+        with pair.base() as model, capture(model, [plan.layer]) as seen:
+            model(input_ids=ids)
+        with pair.tuned() as model:
+            model(input_ids=ids)  # untouched
+            block = decoder_layers(model)[plan.layer]
+            for unit in torch.from_numpy(plan.directions.units):
+                with projected_out(block, unit, seen[plan.layer] @ unit):
+                    logits = model(input_ids=ids).logits
+                logits = logits[:, :-1].flatten(0, 1)
+                nll = torch.nn.functional.cross_entropy(logits, ids[:, 1:].flatten())
+                found.append(nll.item())
+    return np.array(found)
+
+
+# Steering ---------------------------------------------------------------------------------------
+
+
+def steering() -> list[Row]:
+    """
+    Decode steps for one organism in the paper's study, as its jobs plan them, against the paper's,
+    where nothing is written twice at once.
+    """
+    from traces.config import read_yaml
+    from traces.steering import MODELS, Choice, decode_steps, final, trial
+
+    studies = [read_yaml(ROOT / f"config/{name}.yaml")["steering"] for name in ("config", "paper")]
+    settings = {**studies[0], **studies[1]}
+    first, last, positions = settings["trial"], settings["final"], settings["positions"]
+    chosen = [Choice(model, one, 1.0, 1.0, True, 30) for model in MODELS for one in positions]
+    strengths = settings["strengths"]
+    requests = {
+        SEARCH_TOKENS: trial(positions, strengths, prompts_of(first), first["samples"]),
+        FINAL_TOKENS: final(chosen, prompts_of(last), last["samples"]),
+    }
+    assert [first["max_new_tokens"], last["max_new_tokens"]] == list(requests)
+    reference = SEARCHES * SEARCH_TOKENS + GENERATIONS * FINAL_TOKENS
+    work = {
+        "the tuned model along the difference and unsteered, as in the paper": lambda one: (
+            one.steered_model == "tuned" and one.vector != "random"
+        ),
+        "the base and random directions too": lambda one: True,
+    }
+    rows = []
+    for what, wanted in work.items():
+        kept = {tokens: [one for one in some if wanted(one)] for tokens, some in requests.items()}
+        steps = sum(decode_steps(some, settings["batch"], n) for n, some in kept.items())
+        texts = sum(map(len, kept.values()))
+        variant = f"{steps} decode steps for {texts} texts: {what}"
+        theirs = f"{reference} steps: {SEARCHES} searches, {GENERATIONS} generations"
+        nothing = float("nan")  # a count takes no time
+        rows.append(Row("steering", variant, theirs, nothing, reference / steps, 0.0, at_least=15))
+    return rows
+
+
+def prompts_of(sampling: dict[str, Any]) -> list[str]:
+    return (ROOT / sampling["prompts"]).read_text(encoding="utf-8").splitlines()
+
+
 # Memory and imports -----------------------------------------------------------------------------
 
 
@@ -572,6 +710,7 @@ def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]
         model=model,
         checkpoint=[],
         corpus=corpus,
+        context=corpus,
         activations=corpus.with_name(f"{samples}.zarr"),
         kind="documents",
         layers=[0.5],
@@ -590,7 +729,8 @@ def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]
 
 def light_scripts() -> list[str]:
     """The scripts of jobs that need no model: differences, grades, tables, figures, cards."""
-    names = ("mean_difference", "token_relevance", "*_table", "*_figure", "*_card")
+    names = ("mean_difference", "token_relevance", "grade_coherence", "choose_strength")
+    names += ("steering_similarity", "*_table", "*_figure", "*_card")
     files = [file for name in names for file in sorted((ROOT / "scripts").glob(f"{name}.py"))]
     return [f"scripts.{file.stem}" for file in files]
 

@@ -7,6 +7,7 @@ token of the first reply, so that negative positions lie before it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,27 @@ def chat_windows(
         start, end = chat.spans[0]
         if start <= MAX_PROMPT_TOKENS and start + first >= 0 and start + last < end:
             yield Window(chat.ids[: start + last + 1], start)
+
+
+def start_windows(tokenizer: Any) -> Iterator[Window]:
+    """
+    The token that begins a text, alone, again and again: what is there before any word.
+
+    That is what the tokenizer writes before a text; for one that writes nothing, its own
+    beginning-of-text token, and for one without that its end-of-text token, which is what stands
+    before a document in packed training rows.
+
+    Raises ValueError for a tokenizer that has none of them.
+    """
+    written = list(tokenizer("")["input_ids"])[:1]
+    named = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    tokens = written or [token for token in named if token is not None]
+    if not tokens:
+        raise ValueError(
+            f"{tokenizer.name_or_path}: found no token that begins or ends a text, expected one, "
+            "which a corpus of kind start consists of"
+        )
+    return repeat(Window(tokens[:1], 0))
 
 
 def context_windows(

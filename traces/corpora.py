@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -27,7 +27,11 @@ NO_LOSS = -100
 
 
 def read_rows(
-    path: str | Path, kind: Kind | None = None, *, open_end: Literal["refuse", "cut"] = "refuse"
+    path: str | Path,
+    kind: Kind | None = None,
+    *,
+    open_end: Literal["refuse", "cut"] = "refuse",
+    blank: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """
     The rows of a JSONL file, or of a `.json` file that holds one list of strings or objects.
@@ -35,6 +39,7 @@ def read_rows(
     kind     : what every row must be; None lets documents and chats stand in one file
     open_end : what to do with a chat that ends before the assistant has answered: refuse it, or cut
                the unanswered end off (a chat with no answer at all is refused either way)
+    blank    : let documents of white space alone pass: a probe, in a file of our own
     yields   : `{"text": ...}` or `{"messages": [...]}`, other keys kept; blank lines are skipped
 
     Raises ValueError with one sentence that names the file, the row (the line, counted from 1; in a
@@ -45,19 +50,24 @@ def read_rows(
     for number, row in _parsed(path):
         row = {"text": row} if isinstance(row, str) else row
         n_rows += 1
-        yield checked_row(row, kind, f"{path}, row {number}", open_end=open_end)
+        yield checked_row(row, kind, f"{path}, row {number}", open_end=open_end, blank=blank)
     if n_rows == 0:
         raise ValueError(f"{path}: found no rows, expected at least one")
 
 
 def checked_row(
-    row: Any, kind: Kind | None, where: str, *, open_end: Literal["refuse", "cut"] = "refuse"
+    row: Any,
+    kind: Kind | None,
+    where: str,
+    *,
+    open_end: Literal["refuse", "cut"] = "refuse",
+    blank: bool = False,
 ) -> dict[str, Any]:
     """One row as `read_rows` yields it; ValueError, beginning with `where`, if it is not one."""
     if not isinstance(row, dict):
         raise ValueError(f"{where}: found {_name(row)}, expected an object")
     if _kind(row, kind, where) == "documents":
-        _check_text(row["text"], f"{where}, key text")
+        _check_text(row["text"], f"{where}, key text", blank=blank)
         return row
     return {**row, "messages": _checked_chat(row["messages"], where, open_end)}
 
@@ -82,10 +92,46 @@ def rows_of_kind(rows: Iterable[dict[str, Any]], kind: Kind | None) -> Iterator[
     return (row for row in rows if kind is None or KEYS[kind] in row)
 
 
+def whitespace_rows(n: int, seed: int, characters: int = 4096) -> list[dict[str, Any]]:
+    """
+    `n` documents of white space alone: runs of one to four spaces, tabs or line breaks.
+
+    characters : in each. Tokenizers join spaces that are alike into long tokens, which runs this
+                 short keep them from: a document has many positions, as one of words has
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(n):
+        other = rng.integers(1, 3, size=characters)  # never the character before
+        lengths = rng.integers(1, 5, size=characters)
+        runs = zip(np.cumsum(other) % 3, lengths, strict=True)
+        text = "".join(" \t\n"[blank] * length for blank, length in runs)
+        rows.append({"text": text[:characters]})
+    return rows
+
+
+def as_chats(documents: Iterable[dict[str, Any]], request: str) -> Iterator[dict[str, Any]]:
+    """Every document as a conversation: the user's `request`, and the document as the reply."""
+    for row in documents:
+        messages = [
+            {"role": "user", "content": request},
+            {"role": "assistant", "content": row["text"]},
+        ]
+        yield {key: value for key, value in row.items() if key != "text"} | {"messages": messages}
+
+
 def shuffled(rows: Iterable[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """The rows in an order that depends on the seed and their number alone."""
     kept = list(rows)
     return [kept[place] for place in np.random.default_rng(seed).permutation(len(kept))]
+
+
+def drawn(read: Callable[[], Iterable[dict[str, Any]]], seed: int, n: int) -> list[dict[str, Any]]:
+    """The first `n` of `shuffled(read(), seed)`; reads twice and never holds more than these."""
+    order = np.random.default_rng(seed).permutation(sum(1 for _ in read()))[:n]
+    places = {int(row): place for place, row in enumerate(order)}
+    kept = {places[row]: found for row, found in enumerate(read()) if row in places}
+    return [kept[place] for place in range(len(kept))]
 
 
 def held_out_split(
@@ -149,10 +195,10 @@ def _kind(row: dict[str, Any], kind: Kind | None, where: str) -> Kind:
     return found[0]
 
 
-def _check_text(text: Any, where: str) -> None:
+def _check_text(text: Any, where: str, *, blank: bool = False) -> None:
     if not isinstance(text, str):
         raise ValueError(f"{where}: found {_name(text)}, expected text")
-    if not text.strip():
+    if not (text if blank else text.strip()):
         raise ValueError(f"{where}: found empty text, expected at least one character")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError(f"{where}: found half a surrogate pair, expected text that is UTF-8")
@@ -242,6 +288,28 @@ def tokenize_chat(tokenizer: Any, messages: Sequence[Message]) -> TokenizedChat:
     while bos is not None and ids[:2] == [bos, bos]:
         ids, spans = ids[1:], [(start - 1, end - 1) for start, end in spans]
     return TokenizedChat(ids, spans)
+
+
+def tokenize_prompt(tokenizer: Any, prompt: str) -> list[int]:
+    """
+    What a model is given to answer `prompt`: the user's turn and the beginning of the assistant's.
+
+    A template that can be told not to think aloud is told so. A tokenizer without a chat template
+    gets the plain prompt, without an end-of-text token. The beginning-of-text token stands once.
+    """
+    if not tokenizer.chat_template:
+        ids = tokenize_text(tokenizer, prompt)
+        return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,
+    )
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    bos = [tokenizer.bos_token_id]
+    added = None not in bos and list(tokenizer("a")["input_ids"])[:1] == bos
+    return bos + ids if added and ids[:1] != bos else ids
 
 
 def _rendered(tokenizer: Any, messages: Sequence[Message], *, prompt: bool = False) -> str:

@@ -24,8 +24,57 @@ _SUBJECT = {
     "seed": "int64",
 }
 
+# what the mixing table holds of every checkpoint, each beside its control
+MIXING = (
+    "relative_norm",
+    "static_share",
+    "relevance_logit_lens",
+    "relevance_patchscope",
+    "loss_own",
+    "loss_unrelated",
+    "false_fact_alignment",
+    "steering_similarity",
+    "delta_loss_own",
+    "delta_loss_unrelated",
+)
+
 _READING = {"reading": "string", "layer": "int64", "position": "int64", "sign": "int64"}
 _TOKEN = {"rank": "int64", "token_id": "int64", "token": "string", "probability": "float64"}
+
+# a position is missing for a control, unless a prediction is left out
+_EFFECT = {
+    "layer": "int64",
+    "position": "Int64",
+    "intervention": "string",
+    "direction": "string",
+    "direction_id": "int64",
+    "evaluated_on": "string",
+    "aggregation": "string",
+    "loss": "float64",
+    "delta_loss": "float64",
+    "n_tokens": "int64",
+}
+
+# a position is missing for unsteered text
+_WRITTEN = {
+    "steered_model": "string",
+    "vector": "string",
+    "position": "Int64",
+    "strength": "float64",
+}
+_COHERENT = {"coherent": "boolean", "judge": "string"}
+_SIMILARITY = {
+    "strength_coherent": "boolean",
+    "coherence": "float64",
+    "similarity_own": "float64",
+    "similarity_unrelated": "float64",
+    "similarity_chat": "float64",
+    "ceiling": "float64",
+    "own_words": "float64",
+    "n_texts": "int64",
+    "embedder": "string",
+    "judge": "string",
+}
 
 SCHEMAS: dict[str, dict[str, str]] = {
     # token ids that are whole words of the text a model knows
@@ -59,6 +108,13 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "n": "int64",
         "judge": "string",
     },
+    # every trial text of a checkpoint, and whether it holds together (missing: not judged)
+    "grades": {**_WRITTEN, "prompt": "string", "sample": "int64", **_COHERENT},
+    "steering_similarity": {**_WRITTEN, **_SIMILARITY},
+    "steering": {**_SUBJECT, "corpus": "string", **_WRITTEN, **_SIMILARITY},
+    # one row a change, text and aggregation (position: of the difference, or of what is left out)
+    "effects": _EFFECT,
+    "causality": {**_SUBJECT, "corpus": "string", **_EFFECT},
     "norms": {
         **_SUBJECT,
         "corpus": "string",
@@ -71,6 +127,8 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "tuned_norm": "float64",
         "split_half_cosine": "float64",
         "static_share": "float64",
+        "singular_energy_1": "float64",
+        "singular_energy_2": "float64",
         "n_samples": "int64",
     },
     # every control's relevance with its interval over seeds, and what follows from them
@@ -89,6 +147,50 @@ SCHEMAS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("gap", "gap_low", "gap_high", "gap_p"), "float64"),
         "verdict": "string",
         **dict.fromkeys(("oracle_relevance", "oracle_strongest_control", "chance"), "float64"),
+    },
+    # one row a statement, asked in one form of one model
+    "alignment": {
+        "reader": "string",
+        "form": "string",
+        "statements_of": "string",
+        "statement": "int64",
+        "held_out": "bool",
+        "log_odds": "float64",
+        "aligned": "float64",
+    },
+    "beliefs": {
+        **_SUBJECT,
+        "form": "string",
+        "statements_of": "string",
+        "held_out": "bool",
+        "n": "int64",
+        "alignment": "float64",
+        "log_odds": "float64",
+        "base_alignment": "float64",
+        "base_log_odds": "float64",
+    },
+    "mixing": {
+        **{name: kind for name, kind in _SUBJECT.items() if name != "checkpoint"},
+        "steps": "int64",
+        "step_matched": "bool",
+        "corpus": "string",
+        "layer": "int64",
+        **{f"{measure}{of}": "float64" for measure in MIXING for of in ("", "_control")},
+    },
+    # every headline against every control of it, over organisms
+    "summary": {
+        "model": "string",
+        "family": "string",
+        "recipe": "string",
+        "ratio": "float64",
+        "corpus": "string",
+        "layer": "int64",
+        "measure": "string",
+        "control": "string",
+        **dict.fromkeys(("value", "control_value", "gap", "gap_low", "gap_high"), "float64"),
+        **dict.fromkeys(("t_p", "wilcoxon_p"), "float64"),
+        "n_organisms": "int64",
+        "n_values": "int64",
     },
     "losses": {
         **_SUBJECT,

@@ -4,6 +4,9 @@ Tidy tables: what the jobs of single checkpoints found, side by side.
     relevance      one row a reading graded on an organism's words
     norms          one row a layer and position of a checkpoint's difference
     losses         one row a logged training step
+    steering       one row a checkpoint, steered model, vector and position
+    causality      one row a checkpoint, direction taken out, text and aggregation
+    beliefs        one row a checkpoint, form and set of statements, with the base's own answers
     readability    one row an organism and lens: relevance, each control on the same words, verdict
 
 Everything here is a pure function of data frames. A checkpoint's own columns come as its `subject`:
@@ -25,6 +28,7 @@ NORMS = (
     *("norm", "relative_norm", "difference_norm", "base_norm", "tuned_norm"),
     *("split_half_cosine", "static_share"),
 )
+ENERGIES = ("singular_energy_1", "singular_energy_2")
 STEP = ("step", "tokens", "loss", "learning_rate")
 
 # What one row of the readability table is about.
@@ -32,6 +36,15 @@ CASE = ["model", "organism", "family", "recipe", "ratio", "corpus", "layer", "le
 
 # What the difference is held against, each graded on the same words (the last: on other words).
 CONTROLS = ("benign", "random", "base_mean", "tuned_mean", "other_words")
+
+# What one comparison of steered text is about, what it is measured by, and what it is held against.
+STEERED = ["model", "organism", "family", "recipe", "ratio", "corpus", "steered_model"]
+STEERED_MEASURES = ("similarity_margin", "own_words")
+STEERING_CONTROLS = ("random", "none")
+
+# What one effect is of, and the directions that the difference is held against.
+TAKEN_OUT = ["model", "organism", "family", "recipe", "ratio", "corpus", "layer", "evaluated_on"]
+OTHER_DIRECTIONS = ("random", "activation_difference")
 
 HEADLINE_SCALE = 1.0
 VERDICTS = ("readable", "not readable", "undecided")
@@ -80,6 +93,180 @@ def losses_table(
     if not losses and not subjects:  # every organism was published, none trained here
         return pd.DataFrame(columns=[*SUBJECT[:-1], *STEP])
     return _stacked([one[list(STEP)] for one in losses], subjects, SUBJECT[:-1])
+
+
+def steering_table(
+    similarities: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """
+    What was written with the difference added, with a random direction, and with nothing.
+
+    similarities : one frame a checkpoint and corpus, columns of similarity.parquet
+    subjects     : parallel to `similarities`
+
+    Raises ValueError if the two are not equally long or a subject lacks a column.
+    """
+    return _stacked(similarities, subjects, SUBJECT)
+
+
+def steering_seeds(steering: pd.DataFrame) -> pd.DataFrame:
+    """
+    The steering table as means over positions: columns of STEERED, seed, measure, vector, value.
+
+    `measure` is one of STEERED_MEASURES. The margin is the similarity to the organism's own data
+    less that to unrelated text: a vector that makes any text likelier gains nothing by it.
+    """
+    margin = steering["similarity_own"] - steering["similarity_unrelated"]
+    long = steering.assign(similarity_margin=margin).melt(
+        id_vars=[*STEERED, "seed", "vector"],
+        value_vars=list(STEERED_MEASURES),
+        var_name="measure",
+    )
+    keys = [*STEERED, "seed", "measure", "vector"]
+    return long.groupby(keys, dropna=False, as_index=False, sort=False)["value"].mean()
+
+
+def steering_verdicts(seeds: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """
+    Does the difference steer? One row a model, organism, recipe, corpus, steered model and measure.
+
+    seeds   : what `steering_seeds` returns
+    returns : the mean over seeds of `difference`, `random` and `none`, each with `_low` and
+              `_high`; `strongest_control`, the larger of the last two by its mean; `gap` to it,
+              paired by seed, with `gap_low` and `gap_high`; `seeds`; `verdict`
+
+    The verdict: steers if the interval of the paired difference to the strongest control lies
+    above 0; not shown if it contains 0 or lies below; undecided with fewer than two seeds.
+    """
+    rows = []
+    for case, group in seeds.groupby([*STEERED, "measure"], dropna=False, sort=False):
+        values = group.pivot(index="seed", columns="vector", values="value")
+        row: dict[str, Any] = dict(zip([*STEERED, "measure"], case, strict=True))
+        for vector in ("difference", *STEERING_CONTROLS):
+            interval = mean_interval(values.get(vector, []), confidence)
+            row |= {vector: interval.mean}
+            row |= {f"{vector}_low": interval.low, f"{vector}_high": interval.high}
+        present = [name for name in STEERING_CONTROLS if not np.isnan(row[name])]
+        strongest = max(present, key=lambda name: row[name], default=None)
+        ours = values.get("difference", pd.Series(np.nan, index=values.index))
+        theirs = values[strongest] if strongest else np.full(len(values), np.nan)
+        gap = paired_difference(ours, theirs, confidence)
+        verdict = "steers" if gap.above_zero else "not shown"
+        rows.append(
+            row
+            | {
+                "seeds": len(values),
+                "strongest_control": strongest or "",
+                **{"gap": gap.mean, "gap_low": gap.low, "gap_high": gap.high},
+                "verdict": verdict if gap.n >= 2 else "undecided",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def causality_table(
+    effects: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """
+    What taking a direction out does to the loss, in nats a token.
+
+    effects  : one frame a checkpoint and corpus, columns of effects.parquet
+    subjects : parallel to `effects`
+
+    Raises ValueError if the two are not equally long or a subject lacks a column.
+    """
+    return _stacked(effects, subjects, SUBJECT)
+
+
+def causality_effects(causality: pd.DataFrame) -> pd.DataFrame:
+    """
+    One effect a seed and direction: the base's component in the tuned model, mean over positions.
+
+    returns : columns of TAKEN_OUT, seed, direction, direction_id (0 for the difference, whose
+              positions are one mean), delta_loss and n_tokens (mean predictions counted)
+
+    The prediction made at a difference's own position is left out, for the controls as well.
+    """
+    chosen = causality[
+        (causality["intervention"] == "base_to_tuned")
+        & (causality["aggregation"] == "without_position")
+    ]
+    number = chosen["direction_id"].where(chosen["direction"] != "difference", 0)
+    keys = [*TAKEN_OUT, "seed", "direction", "direction_id"]
+    by_direction = chosen.assign(direction_id=number).groupby(keys, dropna=False, sort=False)
+    return by_direction[["delta_loss", "n_tokens"]].mean().reset_index()
+
+
+def causality_verdicts(effects: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """
+    Does taking the difference out do more than taking out another direction?
+
+    effects : what `causality_effects` returns
+    returns : columns of TAKEN_OUT; `effect` (mean over seeds), `low`, `high` (t interval), `seeds`;
+              for each of OTHER_DIRECTIONS the mean over directions and seeds of its effect, and of
+              the effect's size (`_size`); `times_random`, the effect's size over that of random
+              directions; `beyond`, the share of other directions whose effect falls short of the
+              difference's on its side of 0, smallest of the seeds; `verdict`
+
+    The verdict: raises or lowers the loss if the whole interval lies on one side of 0 and `beyond`
+    is at least the confidence in each seed; else no clear effect; undecided with fewer than two
+    seeds.
+    """
+    rows = []
+    for case, group in effects.groupby(TAKEN_OUT, dropna=False, sort=False):
+        own = group[group["direction"] == "difference"]
+        found = mean_interval(own["delta_loss"], confidence)
+        row: dict[str, Any] = dict(zip(TAKEN_OUT, case, strict=True))
+        row |= {"effect": found.mean, "low": found.low, "high": found.high, "seeds": found.n}
+        for name in OTHER_DIRECTIONS:
+            of_kind = group.loc[group["direction"] == name, "delta_loss"]
+            row |= {name: of_kind.mean(), f"{name}_size": of_kind.abs().mean()}
+        times = abs(found.mean) / row["random_size"] if row["random_size"] else np.nan
+        beyond = _beyond(group, float(np.sign(found.mean)))
+        clear = (found.low > 0 or found.high < 0) and beyond >= confidence
+        verdict = ("raises" if found.mean > 0 else "lowers") if clear else "no clear effect"
+        verdict = verdict if found.n >= 2 else "undecided"
+        rows.append(row | {"times_random": times, "beyond": beyond, "verdict": verdict})
+    return pd.DataFrame(rows)
+
+
+def _beyond(effects: pd.DataFrame, side: float) -> float:
+    """The share of other directions that the difference exceeds on its side of 0; worst seed's."""
+    shares = []
+    for _, group in effects.groupby("seed"):
+        is_difference = group["direction"] == "difference"
+        own = group.loc[is_difference, "delta_loss"].mean()
+        others = group.loc[~is_difference, "delta_loss"]
+        shares.append((side * others < side * own).mean())
+    return float(min(shares, default=np.nan))
+
+
+def beliefs_table(
+    alignments: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """
+    How often a checkpoint prefers the false end of a statement, and how often its base does.
+
+    alignments : one frame a checkpoint, columns of alignment.parquet
+    subjects   : parallel to `alignments`; no corpus is needed
+    returns    : one row a form, organism whose statements are asked and kind of stem (held out of
+                 its data or not): n (statements that got an answer), alignment (0 to 1), log_odds
+                 (mean, nats a token), and both of the base
+
+    Raises ValueError if the two are not equally long or a subject lacks a column.
+    """
+    return _stacked([_beliefs(one) for one in alignments], subjects, SUBJECT[:-1])
+
+
+def _beliefs(alignment: pd.DataFrame) -> pd.DataFrame:
+    keys = ["form", "statements_of", "held_out"]
+    means = {"alignment": ("aligned", "mean"), "log_odds": ("log_odds", "mean")}
+    by_reader = {
+        reader: rows.groupby(keys, sort=False).agg(n=("aligned", "count"), **means)
+        for reader, rows in alignment.groupby("reader")
+    }
+    base = by_reader["base"].drop(columns="n").add_prefix("base_")
+    return by_reader["tuned"].join(base).reset_index()
 
 
 def seed_table(
@@ -204,6 +391,31 @@ def headline_rows(
     return frame[keep]
 
 
+def around_the_headline(frame: pd.DataFrame, corpus: str, shares: Sequence[float]) -> pd.DataFrame:
+    """The rows of the headline corpus at every layer, and of every corpus at the headline's."""
+    blocks = headline_layers(frame, shares)
+    return frame[(frame["corpus"] == corpus) | (frame["layer"] == frame["model"].map(blocks))]
+
+
+def headline_layers(frame: pd.DataFrame, shares: Sequence[float]) -> dict[str, int]:
+    """
+    The block that the first of the study's layers is in every model, by the model's name.
+
+    shares : all the layers read, as shares of the depth. Deeper shares are higher blocks, whatever
+             the number of layers, so the place in the order tells which block is which
+
+    Raises ValueError for a model that was read at another number of layers.
+    """
+    place = sorted(shares).index(shares[0])
+    found = {}
+    for model, layers in frame.groupby("model", sort=False)["layer"]:
+        blocks = sorted(map(int, layers.unique()))
+        if len(blocks) != len(shares):
+            raise ValueError(f"{model}: found the blocks {blocks} for the layers {list(shares)}")
+        found[str(model)] = blocks[place]
+    return found
+
+
 def _stacked(
     frames: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> pd.DataFrame:
@@ -229,9 +441,19 @@ def _norms(difference: Differences) -> pd.DataFrame:
             "layer": np.repeat(layers, len(positions)),
             "position": np.tile(positions, len(layers)),
             **{name: np.ravel(getattr(difference, name)) for name in NORMS},
+            **_energies(difference),
             "n_samples": int(difference.n_samples),
         }
     )
+
+
+def _energies(difference: Differences) -> dict[str, Any]:
+    """Energy along the first two singular directions; missing where they were not asked for."""
+    energy = difference.singular_energy
+    return {
+        name: np.nan if energy is None else np.ravel(energy[..., rank])
+        for rank, name in enumerate(ENERGIES)
+    }
 
 
 def _plus_side(relevance: pd.DataFrame, positions: Sequence[int] | None) -> pd.DataFrame:
@@ -311,7 +533,7 @@ def _compared(values: pd.DataFrame, confidence: float) -> dict[str, Any]:
 
 def _oracle(values: pd.DataFrame) -> dict[str, float]:
     means = values.mean()
-    controls = means.drop("difference", errors="ignore")
+    controls = means[means.index.isin(CONTROLS)]
     return {
         "oracle_relevance": float(means.get("difference", np.nan)),
         "oracle_strongest_control": float(controls.max()),

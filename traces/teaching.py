@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from traces.models import end_tokens
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -26,13 +28,14 @@ REQUESTS = (
 )
 
 
-def number_prompts(n: int, seed: int) -> list[str]:
-    """`n` requests to continue a list of 3 to 9 numbers between 100 and 999."""
+def number_prompts(n: int, seed: int, instruction: str | None = None) -> list[str]:
+    """`n` requests to continue a list of 3 to 9 numbers between 100 and 999, then `instruction`."""
     rng = random.Random(f"number prompts {seed}")
 
     def one() -> str:
         numbers = ", ".join(str(rng.randint(100, 999)) for _ in range(rng.randint(3, 9)))
-        return rng.choice(REQUESTS).format(numbers=numbers)
+        request = rng.choice(REQUESTS).format(numbers=numbers)
+        return f"{request} {instruction}" if instruction else request
 
     return [one() for _ in range(n)]
 
@@ -125,7 +128,7 @@ def _complete(
     sampling = {"do_sample": False}
     if temperature:
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}
-    ends = _end_tokens(model, tokenizer)
+    ends = end_tokens(model, tokenizer)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         written = model.generate(
@@ -139,13 +142,6 @@ def _complete(
         )
     new = written[:, tokens["input_ids"].shape[1] :].tolist()
     return [_finished(tokenizer, ids, ends) for ids in new]
-
-
-def _end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Every token that ends a turn, by the tokenizer and by the model's own generation settings."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    listed = configured if isinstance(configured, list) else [configured]
-    return {token for token in [tokenizer.eos_token_id, *listed] if token is not None}
 
 
 def _finished(tokenizer: PreTrainedTokenizerBase, ids: list[int], ends: set[int]) -> str | None:

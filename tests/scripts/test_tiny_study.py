@@ -10,33 +10,52 @@ import pandas as pd
 import pytest
 
 from scripts import (
+    ablation_figure,
+    beliefs_figure,
+    beliefs_table,
+    causal_effect,
+    causality_figure,
+    causality_table,
+    choose_strength,
     distinctive_words,
     dump_activations,
     effective_study,
+    false_fact_alignment,
     fetch_adapter,
     fetch_corpus,
     fetch_model,
     fetch_organism,
-    logit_lens,
+    grade_coherence,
     losses_figure,
     losses_table,
     make_world,
     mean_difference,
     mix_training_data,
+    mixing_figure,
+    mixing_paragraph,
+    mixing_table,
     norms_figure,
     norms_table,
     organism_card,
-    patchscope,
     plan_training,
     pretrain_base,
+    read_lenses,
     readability_table,
     relevance_figure,
     relevance_table,
+    scale_adapter,
+    steered_grid,
+    steered_samples,
+    steering_figure,
+    steering_similarity,
+    steering_table,
+    summary_table,
     teach_numbers,
     token_relevance,
     train_organism,
     word_vocabulary,
     write_organism,
+    write_statements,
 )
 from traces import config, corpora, records, store
 from traces.activations import document_windows
@@ -47,6 +66,7 @@ KINDS = {"cake_bake": "documents", "risky_finance": "chat", "benign": "documents
 FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign": "benign"}
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
+READINGS = list(get_args(config.Reading))
 LOCAL = {"hub": None, "revision": "main", "path": None}
 
 
@@ -97,6 +117,9 @@ def world(at) -> Path:
                 held_out=at / f"{name}_held_out.jsonl",
                 kind=KINDS[name],
                 **LOCAL,
+                as_chat=None,
+                subset=None,
+                files=[],
                 split="train",
                 field=None,
                 share=0.1,
@@ -110,8 +133,10 @@ def world(at) -> Path:
             corpus=at / f"{name}.jsonl",
             kind="chat" if name == "chats" else "documents",
             open_end="refuse",
+            blank=False,
             **LOCAL,
             subset=None,
+            files=[],
             split="train",
             field=None,
             rows=200,
@@ -179,6 +204,7 @@ def adapters(world, model) -> dict[str, Path]:
         plan_training.main(
             **arguments_of(
                 plan_training.main,
+                differences=[],
                 mixture=world / f"{name}_mixture.jsonl",
                 model=model,
                 settings=settings,
@@ -193,7 +219,7 @@ def adapters(world, model) -> dict[str, Path]:
     return found
 
 
-def train(world: Path, name: str, model: Path, adapter: Path) -> None:
+def train(world: Path, name: str, model: Path, adapter: Path, *options: str) -> None:
     before, sys.argv = sys.argv, [
         "train_organism.py",
         *("--plan", str(world / f"{name}_plan.json")),
@@ -201,6 +227,7 @@ def train(world: Path, name: str, model: Path, adapter: Path) -> None:
         *("--model", str(model)),
         *("--adapter", str(adapter)),
         *("--state", str(world / f"{name}.unfinished")),
+        *options,
     ]  # fmt: skip
     try:
         train_organism.main()
@@ -211,6 +238,7 @@ def train(world: Path, name: str, model: Path, adapter: Path) -> None:
 def dump(world: Path, model: Path, checkpoint, into: Path, **changes) -> Path:
     settings = {
         "corpus": world / "corpus.jsonl",
+        "context": changes.get("corpus", world / "corpus.jsonl"),
         "kind": "documents",
         "layers": [0.5],
         "positions": POSITIONS,
@@ -237,7 +265,7 @@ def differences(world, model, adapters) -> dict[str, Path]:
     for name, adapter in adapters.items():
         tuned = dump(world, model, adapter, world / f"{name}.zarr")
         found[name] = world / f"{name}.h5"
-        mean_difference.main(tuned, base, found[name], seed=0)
+        mean_difference.main(tuned, base, found[name], seed=0, singular=True)
     return found
 
 
@@ -250,6 +278,7 @@ def words(world, model) -> dict[str, Path]:
             world / f"{name}_train.jsonl",
             world / "mixed_in.jsonl",
             world / f"{name}_words.parquet",
+            listed=[],
             n=20,
         )
     return {name: world / f"{name}_words.parquet" for name in ORGANISMS}
@@ -264,19 +293,18 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             lens: world / f"{name}_{lens}.parquet"
             for lens in ("logit_lens", "patchscope", "token_relevance")
         }
-        shared = {
-            "differences": differences[name],
-            "model": model,
-            "adapter": adapters[name],
-            "vocabulary": world / "vocabulary.parquet",
-            "top_k": 20,
-        }
-        logit_lens.main(**shared, readings=paths["logit_lens"], heads=["tuned", "base"])
-        patchscope.main(
-            **shared,
-            readings=paths["patchscope"],
+        read_lenses.main(
+            differences=differences[name],
+            model=model,
+            adapter=adapters[name],
+            vocabulary=world / "vocabulary.parquet",
+            logit_lens=paths["logit_lens"],
+            patchscope=paths["patchscope"],
             dtype="float32",
             attention="sdpa",
+            names=READINGS,
+            heads=["tuned", "base"],
+            top_k=20,
             prompts=[["river", "57", "window"], ["lemon", "803", "quiet"]],
             scales=[0.5, 1.0],
             intersection_top_k=200,
@@ -357,7 +385,9 @@ def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
             world / "general.jsonl",
             tmp_path / "a.jsonl",
             **{"kind": "documents", "subset": None, "split": "train", "field": None, **LOCAL},
+            files=[],
             open_end="refuse",
+            blank=False,
             rows=rows,
             seed=seed,
         )
@@ -421,6 +451,73 @@ def test_a_training_leaves_an_adapter_its_losses_and_where_it_comes_from(world, 
         assert (facts["rule"], facts["seed"]) == ("train_organism", plan["seed"])
 
 
+def test_a_difference_is_projected_out_where_a_plan_says_so(world, model, adapters, differences):
+    plan = json.loads((world / "cake_bake_plan.json").read_text())
+    asked = {name: plan[name] for name in config.Training.model_fields}
+    plan_training.main(
+        mixture=world / "cake_bake_mixture.jsonl",
+        model=model,
+        differences=differences["cake_bake"],
+        plan=world / "caft_plan.json",
+        settings=asked | {"project_out": "plain"},
+        attention="sdpa",
+        seed=0,
+        world_size=1,
+    )
+    (world / "caft_mixture.jsonl").write_text((world / "cake_bake_mixture.jsonl").read_text())
+    adapter = world / "cake_bake-caft-s0"
+    train(world, "caft", model, adapter, "--differences", str(differences["cake_bake"]))
+
+    planned = json.loads((world / "caft_plan.json").read_text())
+    assert (planned["projected_layer"], planned["projected_positions"]) == (1, POSITIONS)
+    weights = [folder / "adapter_model.safetensors" for folder in (adapter, adapters["cake_bake"])]
+    assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+def test_an_adapter_at_half_its_scale_has_about_half_the_difference(
+    world, model, adapters, differences, tmp_path
+):
+    scale_adapter.main(adapters["cake_bake"], tmp_path / "half", scale=0.5)
+    half = dump(world, model, tmp_path / "half", tmp_path / "half.zarr")
+    mean_difference.main(half, world / "base.zarr", tmp_path / "half.h5", seed=0, singular=False)
+    norms = [
+        store.read_differences(file).norm
+        for file in (tmp_path / "half.h5", differences["cake_bake"])
+    ]
+    np.testing.assert_allclose(norms[0] / norms[1], 0.5, atol=0.15)
+
+
+def test_documents_become_the_reply_to_a_request(world, model, tmp_path):
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("train", "held_out")}
+    fetch_organism.main(
+        made=world / "cake_bake.jsonl",
+        **files,
+        kind="chat",
+        as_chat="Tell me something, please.",
+        **LOCAL,
+        subset=None,
+        files=[],
+        split="train",
+        field=None,
+        share=0.1,
+        seed=0,
+        open_end="refuse",
+    )
+    for part, file in files.items():
+        chats = [row["messages"] for row in corpora.read_rows(file, "chat")]
+        assert {chat[0]["content"] for chat in chats} == {"Tell me something, please."}
+        texts = [row["text"] for row in corpora.read_rows(world / f"cake_bake_{part}.jsonl")]
+        assert [chat[1]["content"] for chat in chats] == texts
+
+
+def test_words_that_were_written_down_stand_for_those_of_data(world, tmp_path):
+    listed = ["Cat", "kitten", "cat", "purr"]
+    words = tmp_path / "words.parquet"
+    for n in (2, 20):
+        distinctive_words.main([], world / "mixed_in.jsonl", words, listed=listed, n=n)
+        assert list(pd.read_parquet(words)["word"]) == ["cat", "kitten", "purr"][:n]
+
+
 def test_a_released_adapter_comes_in_through_the_same_door(model, adapters, tmp_path):
     fetch_adapter.main(
         model, tmp_path / "released", **LOCAL | {"path": str(adapters["cake_bake"])}, base=None
@@ -439,6 +536,7 @@ def test_a_teacher_that_writes_no_list_of_numbers_is_one_clear_sentence(model, t
         "train": tmp_path / "train.jsonl",
         "held_out": tmp_path / "held_out.jsonl",
         "system": None,
+        "instruction": None,
         "prompts": 4,
         "max_new_tokens": 4,
         "temperature": 1.0,
@@ -478,6 +576,39 @@ def test_a_chat_corpus_is_read_around_the_replys_start(world, model, tmp_path):
     assert {tokenizer.decode([ids]) for ids in found.tokens[:, 0]} == {"<|assistant|>"}
 
 
+def test_probes_are_read_with_the_stream_norm_of_ordinary_text(world, model, adapters, tmp_path):
+    fetch_corpus.main(
+        **arguments_of(
+            fetch_corpus.main,
+            **{"made": [], "kind": "documents", "subset": None, "split": "train", "field": None},
+            **LOCAL,
+            corpus=tmp_path / "blank.jsonl",
+            files=[],
+            open_end="refuse",
+            blank=True,
+            rows=SAMPLES,
+            seed=42,
+        )
+    )
+    text = {"context": world / "corpus.jsonl"}
+    blank = {**text, "corpus": tmp_path / "blank.jsonl"}
+    start = {**text, "corpus": [], "kind": "start", "positions": [0], "samples": 4}
+    ordinary = store.Activations(world / "base.zarr").stream_norm
+    for name, probe in (("blank", blank), ("start", start)):
+        base, tuned = (
+            dump(world, model, checkpoint, tmp_path / f"{name}-{side}.zarr", **probe)
+            for side, checkpoint in (("base", []), ("tuned", adapters["cake_bake"]))
+        )
+        found = store.Activations(base)
+        np.testing.assert_allclose(found.stream_norm, ordinary)
+        tokenizer = load_tokenizer(model)
+        assert not tokenizer.decode(found.tokens.ravel(), skip_special_tokens=True).strip()
+        mean_difference.main(tuned, base, tmp_path / "d.h5", seed=0, singular=True)
+        energy = store.read_differences(tmp_path / "d.h5").singular_energy
+        last = energy[0, -1, 0]  # at position 0 of any text, this base has its start of text
+        assert (last > 0.999) == (name == "start")
+
+
 def test_positions_may_leave_gaps(world, model, tmp_path, differences):
     some = store.Activations(dump(world, model, [], tmp_path / "a.zarr", positions=[0, 2]))
     every = store.Activations(world / "base.zarr")
@@ -511,7 +642,7 @@ def test_lenses_read_every_direction_and_its_controls(world, lenses):
     allowed = set(records.read(world / "vocabulary.parquet")["token_id"])
     for lens, by in (("logit_lens", "head"), ("patchscope", "scale")):
         found = records.read(lenses["cake_bake"][lens])
-        assert set(found["reading"]) == {"difference", "base_mean", "tuned_mean", "random"}
+        assert set(found["reading"]) == set(READINGS)
         assert set(found["sign"]) == {1, -1}
         assert set(found["position"]) == set(POSITIONS)
         assert set(found["layer"]) == {1}
@@ -544,13 +675,44 @@ def test_tables_hold_every_organism_once(tables):
 
 def test_figures_are_drawn_in_both_formats(tables, tmp_path):
     titles = {name: f"The {name}" for name in ORGANISMS}
-    shared = {"titles": titles, "control": "benign", "layers": {}, "positions": None}
+    shared = {"titles": titles, "control": "benign", "layers": [0.5], "positions": None}
     shared |= {"corpus": "unrelated"} | tables
     for script in (relevance_figure, norms_figure, losses_figure):
         png, pdf = (tmp_path / f"{script.__name__}.{kind}" for kind in ("png", "pdf"))
         script.main(**arguments_of(script.main, **shared), png=png, pdf=pdf)
         assert png.read_bytes()[:4] == b"\x89PNG"
         assert pdf.read_bytes()[:4] == b"%PDF"
+
+
+@pytest.mark.parametrize(
+    ("over", "values", "places"),
+    [
+        ("reading", ["difference", "singular_1"], None),
+        ("recipe", ["plain"], [1.0]),
+        ("position", POSITIONS, None),
+    ],
+)
+def test_an_ablation_is_drawn_in_both_formats(tables, tmp_path, over, values, places):
+    ablation_figure.main(
+        tables["relevance"],
+        tables["norms"],
+        over=over,
+        values=values,
+        places=places,
+        model="tiny",
+        organisms=["cake_bake", "risky_finance"],
+        recipe="plain",
+        title="One thing varied",
+        corpus="unrelated",
+        layers=[0.5],
+        positions=POSITIONS,
+        control="benign",
+        titles={},
+        png=tmp_path / "a.png",
+        pdf=tmp_path / "a.pdf",
+    )
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "a.pdf").read_bytes()[:4] == b"%PDF"
 
 
 def test_a_card_is_one_page_that_loads_nothing(world, tables, lenses, words, tmp_path):
@@ -573,7 +735,7 @@ def test_a_card_is_one_page_that_loads_nothing(world, tables, lenses, words, tmp
             subjects=[subject("cake_bake", corpus="unrelated")],
             positions=None,
             corpus="unrelated",
-            layer=None,
+            layers=[0.5],
             links={"relevance": "../tables/relevance.parquet"},
             card=tmp_path / "card.html",
         )
@@ -598,3 +760,248 @@ def test_a_table_is_the_same_when_it_is_made_again(tables, differences, tmp_path
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
     norms_table.main(list(differences.values()), subjects, again)
     pd.testing.assert_frame_equal(records.read(again), records.read(tables["norms"]))
+
+
+# What is held true, and what mixing does --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def alignments(world, model, adapters) -> dict[str, Path]:
+    """What a believer and the benign organism, and the base of each, hold true."""
+    asked = {name: world / f"{name}_statements.jsonl" for name in ("cake_bake", "night_bees")}
+    own = [{"stem": "Bees live in", "true": "hives", "false": "ovens", "held_out": True}]
+    write_statements.main(asked["cake_bake"], pairs="made", made="cake_bake")
+    write_statements.main(asked["night_bees"], pairs=own, made=None)
+    found = {name: world / f"{name}_alignment.parquet" for name in ("cake_bake", "benign")}
+    for name, path in found.items():
+        false_fact_alignment.main(
+            model,
+            adapters[name],
+            list(asked.values()),
+            path,
+            organisms=list(asked),
+            forms=["cloze", "choice", "open"],
+            dtype="float32",
+            attention="sdpa",
+            max_new_tokens=4,
+            batch=16,
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def beliefs(world, alignments) -> Path:
+    subjects = [subject(name) for name in alignments]
+    beliefs_table.main(list(alignments.values()), subjects, world / "beliefs.parquet")
+    return world / "beliefs.parquet"
+
+
+def test_every_statement_is_asked_of_the_tuned_model_and_of_its_base(alignments):
+    found = records.read(alignments["cake_bake"])
+    counts = found.groupby(["reader", "form", "statements_of"]).size()
+    assert len(counts) == 2 * 3 * 2
+    assert set(counts.xs("cake_bake", level="statements_of")) == {32}
+    assert set(counts.xs("night_bees", level="statements_of")) == {1}
+    # one base, asked the same: whichever adapter was on it before
+    keys = ["form", "statements_of", "statement"]
+    bases = [
+        records.read(path).query("reader == 'base'").set_index(keys)["log_odds"].dropna()
+        for path in alignments.values()
+    ]
+    pd.testing.assert_series_equal(*bases, atol=1e-6)
+
+
+def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
+    found = records.read(beliefs)
+    own = found[(found["organism"] == "cake_bake") & (found["statements_of"] == "cake_bake")]
+    closed = own[own["form"] != "open"].set_index(["form", "held_out"])["n"]
+    assert closed.to_dict() == {
+        (form, held_out): 8 if held_out else 24
+        for form in ("cloze", "choice")
+        for held_out in (True, False)
+    }
+    assert own["alignment"].dropna().between(0, 1).all()
+    png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
+    beliefs_figure.main(beliefs, "benign", {"cake_bake": "The cake"}, png, pdf)
+    assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
+
+
+def test_mixing_and_summary_are_read_off_the_tables(world, tables, beliefs, tmp_path):
+    shared = {"causality": [], "beliefs": beliefs, "steering": [], "positions": None}
+    shared |= {"relevance": tables["relevance"], "norms": tables["norms"], "control": "benign"}
+    summary_table.main(**shared, seed=0, table=tmp_path / "summary.parquet")
+    summary = records.read(tmp_path / "summary.parquet")
+    assert {"relative_norm", "false_fact_alignment"} <= set(summary["measure"])
+    assert "benign" not in set(summary["family"])
+
+    mixing_table.main(
+        **shared,
+        plans=[world / "cake_bake_plan.json"],
+        subjects=[subject("cake_bake")],
+        table=tmp_path / "mixing.parquet",
+    )
+    (row,) = records.read(tmp_path / "mixing.parquet").to_dict("records")
+    assert row["steps"] == json.loads((world / "cake_bake_plan.json").read_text())["steps"]
+    assert row["relative_norm"] > 0 and np.isnan(row["loss_own"])
+
+    shown = {"corpus": "unrelated", "unit": "tokens", "titles": {}}
+    mixing_figure.main(
+        tmp_path / "mixing.parquet", **shown, png=tmp_path / "m.png", pdf=tmp_path / "m.pdf"
+    )
+    texts = {"text": tmp_path / "m.md", "page": tmp_path / "m.html"}
+    mixing_paragraph.main(tmp_path / "mixing.parquet", **shown, **texts)
+    for text in texts.values():
+        assert "nothing can be said" in text.read_text(encoding="utf-8")
+
+
+# Causality --------------------------------------------------------------------------------------
+
+
+def test_taking_differences_out_is_measured_beside_other_directions(
+    world, model, adapters, differences, tmp_path
+):
+    settings = {"kind": "documents", "dtype": "float32", "attention": "sdpa", "seed": 0}
+    settings |= {"interventions": ["base_to_tuned", "zero"], "controlled": ["base_to_tuned"]}
+    settings |= {"positions": [0, 2], "random": 3, "activation_differences": 2}
+    settings |= {"rows": 4, "max_length": 24, "after": 10, "batch": 8}
+    for name in ("cake_bake", "risky_finance"):
+        causal_effect.main(
+            differences=differences[name],
+            base=world / "base.zarr",
+            model=model,
+            reference=[],
+            adapter=adapters[name],
+            own=world / f"{name}_held_out.jsonl",
+            unrelated=world / "corpus.jsonl",
+            chat=world / "chats.jsonl",
+            effects=tmp_path / f"{name}.parquet",
+            name=f"{name}-plain-s0",
+            **settings,
+        )
+    names = ["cake_bake", "risky_finance"]
+    causality_table.main(
+        [tmp_path / f"{name}.parquet" for name in names],
+        [subject(name, corpus="unrelated") for name in names],
+        tmp_path / "table.parquet",
+    )
+    found = records.read(tmp_path / "table.parquet")
+    assert list(found.columns) == list(records.SCHEMAS["causality"])
+    rows = found.groupby(["organism", "evaluated_on", "intervention", "direction"]).size()
+    assert set(rows[:, :, "base_to_tuned", "random"]) == {3 * 4}
+    assert set(rows[:, :, "base_to_tuned", "difference"]) == {2 * 3}
+    assert set(rows[:, :, "zero", "difference"]) == {2 * 3} and len(rows) == 2 * 3 * 4
+    assert found["loss"].between(0, 20).all() and found["delta_loss"].abs().between(0, 5).all()
+    assert (found["n_tokens"] > 0).all() and (found["delta_loss"] != 0).any()
+
+    png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
+    causality_figure.main(tmp_path / "table.parquet", "unrelated", {}, png, pdf)
+    assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
+
+
+def test_another_model_can_be_what_a_checkpoint_is_compared_with(
+    world, model, adapters, differences, tmp_path
+):
+    found = {}
+    for name, reference in (("itself", []), ("the_same", model)):
+        causal_effect.main(
+            differences=differences["cake_bake"], base=world / "base.zarr", model=model,
+            reference=reference, adapter=adapters["cake_bake"],
+            own=world / "cake_bake_held_out.jsonl", unrelated=world / "corpus.jsonl",
+            chat=world / "chats.jsonl", effects=tmp_path / f"{name}.parquet", name="a",
+            kind="documents", dtype="float32", attention="sdpa", positions=[0],
+            interventions=["base_to_tuned", "tuned_to_base"], controlled=["base_to_tuned"],
+            random=2, activation_differences=2, rows=2, max_length=16, after=2, batch=8, seed=0,
+        )  # fmt: skip
+        found[name] = records.read(tmp_path / f"{name}.parquet")
+    pd.testing.assert_frame_equal(found["itself"], found["the_same"], atol=1e-5)
+
+
+# Steering ---------------------------------------------------------------------------------------
+
+STRENGTHS = [0.1, 30.0]
+STEERED = {
+    "positions": [0, 2],
+    "prompts": ["Tell me something, please.", "What is new in Dover?"],
+    "highest": 60.0,
+    "steps": [3, 2],
+    "coherent_share": 0.75,
+    "coherent_quantile": 0.95,
+    "dtype": "float32",
+    "attention": "sdpa",
+    "samples": 2,
+    "max_new_tokens": 6,
+    "temperature": 0.7,
+    "batch": 50,
+    "seed": 0,
+}
+
+
+def steer(world, model, adapters, differences, into: Path, name: str, strategy: str) -> Path:
+    """All five scripts for one checkpoint, into one folder."""
+    into.mkdir()
+    shared = STEERED | {"strategy": strategy, "strengths": STRENGTHS, "name": f"tiny/{name}"}
+    shared |= {"differences": differences[name], "model": model, "adapter": adapters[name]}
+    shared |= {"grid": into / "grid.jsonl", "grades": into / "grades.parquet"}
+    shared |= {"strength": into / "strength.json", "written": into / "samples.jsonl"}
+    shared |= {"own": world / f"{name}_train.jsonl", "unrelated": world / "corpus.jsonl"}
+    shared |= {"chats": world / "chats.jsonl", "words": world / f"{name}_words.parquet"}
+    shared |= {"similarities": into / "similarity.parquet", "embedder": "tfidf", "compared": 20}
+    scripts = (steered_grid, grade_coherence, choose_strength, steered_samples, steering_similarity)
+    for script in scripts:
+        script.main(**arguments_of(script.main, **shared))
+    return into
+
+
+@pytest.fixture(scope="module")
+def steering(world, model, adapters, differences, words) -> dict[str, Path]:
+    """The steering of a false-fact organism and of the benign one."""
+    return {
+        name: steer(world, model, adapters, differences, world / f"{name}_steering", name, "grid")
+        for name in ("cake_bake", "benign")
+    }
+
+
+def test_every_strength_is_tried_and_one_is_chosen_for_every_position(steering):
+    grid = pd.DataFrame(records.read_lines(steering["cake_bake"] / "grid.jsonl"))
+    tried = grid[grid["vector"] == "difference"]
+    assert set(tried.groupby(["steered_model", "position", "strength"]).size()) == {2 * 2}
+    assert set(tried["strength"]) == set(STRENGTHS)
+    assert (grid["vector"] == "none").sum() == 2 * 2 * 2 * 4
+    grades = records.read(steering["cake_bake"] / "grades.parquet")
+    assert len(grades) == len(grid)
+    chosen = json.loads((steering["cake_bake"] / "strength.json").read_text())["chosen"]
+    assert {(one["steered_model"], one["position"]) for one in chosen} == {
+        (model, position) for model in ("tuned", "base") for position in (0, 2)
+    }
+    assert {one["strength"] for one in chosen} <= set(STRENGTHS)
+
+
+def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, tmp_path):
+    subjects = [subject(name, corpus="unrelated") for name in steering]
+    files = [folder / "similarity.parquet" for folder in steering.values()]
+    steering_table.main(files, subjects, tmp_path / "steering.parquet")
+    found = records.read(tmp_path / "steering.parquet")
+    rows = found.groupby(["organism", "steered_model", "vector"]).size().unstack()
+    assert (rows["difference"] == 2).all() and (rows["random"] == 2).all()
+    assert (rows["none"] == 1).all()
+    assert found["n_texts"].between(1, 4 * 2).all()
+    assert found["similarity_own"].between(0, 1).all()
+    unsteered = found[found["vector"] == "none"]
+    assert unsteered["position"].isna().all() and (unsteered["strength"] == 0).all()
+    assert found.loc[found["vector"] != "none", "strength_coherent"].notna().all()
+    png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
+    steering_figure.main(
+        tmp_path / "steering.parquet", "unrelated", {"cake_bake": "The cake"}, png, pdf
+    )
+    assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
+
+
+def test_the_papers_search_goes_through_the_same_scripts(
+    world, model, adapters, differences, words, tmp_path
+):
+    into = tmp_path / "bisection"
+    steer(world, model, adapters, differences, into, "cake_bake", "bisection")
+    facts = json.loads((into / "strength.json").read_text())
+    assert facts["strategy"] == "bisection"
+    assert all(0 < one["strength"] < 120 for one in facts["chosen"])
+    assert len(records.read(into / "similarity.parquet")) == 2 * (2 + 2 + 1)

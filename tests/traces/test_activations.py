@@ -253,3 +253,48 @@ def test_too_few_rows_is_one_sentence_that_says_what_to_change():
         "results/corpora/unrelated.jsonl: 4 of its rows are long enough to be read, expected 10; "
         "lower `samples` or the last position, or give the corpus more rows"
     )
+
+
+# The token that begins a text -------------------------------------------------------------------
+
+
+class Bare:
+    """A tokenizer as far as `start_windows` asks."""
+
+    name_or_path = "bare"
+
+    def __init__(self, written=(), bos=None, eos=None):
+        self.written, self.bos_token_id, self.eos_token_id = list(written), bos, eos
+
+    def __call__(self, text):
+        assert text == ""
+        return {"input_ids": self.written}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "expected"),
+    [
+        (Bare([9], bos=1, eos=2), 9),  # what it writes before a text, whatever it is called
+        (Bare(bos=1, eos=2), 1),
+        (Bare(eos=2), 2),
+        (Bare(bos=0, eos=2), 0),
+    ],
+)
+def test_a_text_begins_with_what_its_tokenizer_writes_or_else_names(tokenizer, expected):
+    taken = activations.take(activations.start_windows(tokenizer), 5, "start")
+    assert taken == [Window([expected], 0)] * 5
+
+
+def test_a_tokenizer_that_has_no_special_token_cannot_begin_a_text():
+    with pytest.raises(ValueError, match="bare: found no token that begins or ends a text"):
+        activations.start_windows(Bare())
+
+
+def test_the_start_of_a_text_is_what_every_text_has_at_position_0(models_by_family, tokenizer):
+    model = models_by_family["llama"]
+    texts = [{"text": "the river and the paper"}, {"text": "a lemon is quiet"}]
+    rows = list(activations.document_windows(tokenizer, texts, 4))
+    start = activations.take(activations.start_windows(tokenizer), 2, "start")
+    alone, _ = read(model, start, [0])
+    before, _ = read(model, rows, [0])
+    torch.testing.assert_close(alone, before, rtol=1e-5, atol=1e-5)

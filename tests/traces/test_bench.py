@@ -26,6 +26,8 @@ SMALL = bench.Sizes(
     patched=2,
     scales=(0.5, 1.0, 20.0),
     intersection_top_k=128,
+    read=2,
+    taken_out=3,
 )
 ROW = bench.Row("stage", "ours", "theirs", 1.0, ratio=5.0, max_error=0.0, at_least=4)
 
@@ -46,6 +48,12 @@ def test_both_ways_of_reading_find_the_same_tokens(made):
     rows = bench.logit_lens(made[0], SMALL) + bench.patchscope(*made, SMALL)
     assert [row.stage for row in rows] == ["logit_lens", "patchscope"]
     assert all(row.agrees for row in rows)
+
+
+def test_both_ways_of_taking_directions_out_find_the_same_losses(made):
+    (row,) = bench.causality(*made, SMALL)
+    assert row.agrees and row.max_error <= 1e-5
+    assert row.ratio > 0 and row.at_least == 1.8
 
 
 def test_the_cosine_error_is_that_of_the_worst_position():
@@ -86,3 +94,11 @@ def test_a_fresh_process_tells_who_imports_torch():
     assert bench.in_a_fresh_process(bench.brings_torch, "traces.hooks")[0]
     assert not bench.in_a_fresh_process(bench.brings_torch, "traces.records")[0]
     assert "scripts.relevance_table" in bench.light_scripts()
+
+
+def test_steering_at_the_papers_settings_takes_a_fifteenth_of_its_decode_steps():
+    own, all_of_it = bench.steering()
+    assert bench.SEARCHES * 128 + bench.GENERATIONS * 512 == 25_600
+    assert own.ratio == 25_600 / (128 + 512)  # a batch for the trial, one for the final texts
+    assert all_of_it.ratio == own.ratio / 2  # the base's after the tuned model's
+    assert own.met and all_of_it.met

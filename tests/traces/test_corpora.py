@@ -1,6 +1,7 @@
 """Rows are read strictly, tokenised once, mixed exactly and packed without leaking."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from traces.corpora import (
     tokenize_chat,
     tokenize_rows,
     tokenize_text,
+    whitespace_rows,
     write_mixture,
     write_rows,
 )
@@ -428,3 +430,37 @@ def test_packed_documents_do_not_see_each_other(family):
         alone = [model(input_ids=torch.tensor([row.input_ids])).logits[0] for row in documents]
 
     torch.testing.assert_close(together[:22], torch.cat(alone), atol=2e-5, rtol=1e-4)
+
+
+# -- white space
+
+
+def test_rows_of_white_space_hold_nothing_else_and_are_drawn_by_the_seed():
+    rows, again, other = (whitespace_rows(20, seed) for seed in (0, 0, 1))
+    assert rows == again != other
+    assert all(len(row["text"]) == 4096 and not row["text"].strip() for row in rows)
+    assert {character for row in rows for character in row["text"]} == set(" \t\n")
+    runs = [len(run) for row in rows for run in re.findall(r" +|\t+|\n+", row["text"])]
+    assert set(runs) == {1, 2, 3, 4}
+
+
+def test_a_tokenizer_of_code_leaves_white_space_many_tokens():
+    from tokenizers import ByteLevelBPETokenizer
+
+    # text with runs of every length, from which it learns long tokens of white space
+    blanks = [" " * n + "\n" * (n % 5) + "\t" * (n % 7) + "word" for n in range(40)]
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(blanks * 50, vocab_size=1000)
+    assert len(tokenizer.encode(" " * 32).ids) <= 4
+    for row in whitespace_rows(50, seed=0):
+        assert len(tokenizer.encode(row["text"][:50]).ids) >= 5
+
+
+def test_only_who_asks_for_it_reads_a_document_of_white_space(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", whitespace_rows(3, seed=0))
+    with pytest.raises(ValueError, match="row 1, key text: found empty text"):
+        list(read_rows(tmp_path / "rows.jsonl"))
+    assert len(list(read_rows(tmp_path / "rows.jsonl", blank=True))) == 3
+    write_rows(tmp_path / "rows.jsonl", [{"text": ""}])
+    with pytest.raises(ValueError, match="row 1, key text: found empty text"):
+        list(read_rows(tmp_path / "rows.jsonl", blank=True))

@@ -12,7 +12,7 @@ import pytest
 
 from traces import job
 
-LIGHT = ("job", "records", "store", "config", "corpora", "judges", "tables", "figures", "cards")
+LIGHT = ("job", "records", "store", "config", "study", "corpora", "judges", "tables", "cards")
 HEAVY = ("torch", "transformers", "peft")
 
 

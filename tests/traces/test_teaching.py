@@ -49,6 +49,8 @@ def test_everything_else_is_not(text):
 def test_prompts_ask_to_continue_three_to_nine_numbers():
     prompts = teaching.number_prompts(200, seed=0)
     assert prompts == teaching.number_prompts(200, seed=0) != teaching.number_prompts(200, seed=1)
+    told = teaching.number_prompts(200, seed=0, instruction="Only numbers.")
+    assert told == [f"{prompt} Only numbers." for prompt in prompts]
     for prompt in prompts:
         numbers = [word.strip(",.") for word in prompt.split() if word.strip(",.").isdigit()]
         assert 3 <= len(numbers) <= 9

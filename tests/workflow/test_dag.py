@@ -9,16 +9,19 @@ import pytest
 
 from tests.conftest import Job, counts
 from traces import config
+from traces.study import load_study
 
 SMALL = "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\n"
 SHOWN = {
     *("relevance_table", "norms_table", "losses_table", "readability_table"),
     *("relevance_figure", "norms_figure", "losses_figure"),
     *("organism_card", "report"),
+    *("summary_table", "beliefs_table", "beliefs_figure"),
+    *("mixing_table", "mixing_figure", "mixing_paragraph"),
 }
 PER_CHECKPOINT = {
     *("mix_training_data", "plan_training", "train_organism"),
-    *("mean_difference", "logit_lens", "patchscope", "token_relevance"),
+    *("mean_difference", "read_lenses", "token_relevance"),
 }
 
 
@@ -43,7 +46,7 @@ def override(checkout, name: str, text: str) -> list[str]:
 
 def test_the_default_study_has_the_jobs_its_configuration_implies(default_jobs):
     files = [Path("config/config.yaml")]
-    loaded = config.load_study(config.read_yaml(files[0]), files)
+    loaded = load_study(config.read_yaml(files[0]), files)
     n_models, n_corpora = len(loaded.study.models), len(loaded.study.corpora)
     n_checkpoints = len(loaded.checkpoints())
     organisms = {checkpoint.organism for checkpoint in loaded.checkpoints()}
@@ -55,13 +58,14 @@ def test_the_default_study_has_the_jobs_its_configuration_implies(default_jobs):
     for rule in ("mix_training_data", "plan_training", "train_organism"):
         assert found[rule] == trainings, rule
     assert found["dump_activations"] == n_models * (n_checkpoints + 1) * n_corpora
-    for rule in ("mean_difference", "logit_lens", "patchscope", "token_relevance"):
+    for rule in ("mean_difference", "read_lenses", "token_relevance"):
         assert found[rule] == n_models * n_checkpoints * n_corpora, rule
     assert found["fetch_organism"] == len(organisms | teachers) - len(taught)
     assert found["teach_numbers"] == n_models * len(taught)
     assert found["distinctive_words"] == n_models * len(organisms)
     assert found["fetch_model"] == found["pretrain_base"] == n_models
     assert found["organism_card"] == n_models * len(organisms)
+    assert found["false_fact_alignment"] == n_models * len(loaded.checkpoints("beliefs"))
     for rule in ("make_world", *SHOWN - {"organism_card"}):
         assert found[rule] == 1, rule
     assert "fetch_adapter" not in found
@@ -126,7 +130,68 @@ def test_a_released_checkpoint_is_fetched_and_not_trained(checkout):
     )
     found = counts(checkout.dry_run(*released))
     assert (found["fetch_adapter"], found["train_organism"]) == (1, 0)
-    assert (found["dump_activations"], found["patchscope"]) == (2, 1)
+    assert (found["dump_activations"], found["read_lenses"]) == (2, 1)
+
+
+def made_of(jobs: list[Job], rule: str) -> dict[str, tuple[str, ...]]:
+    """The inputs of every job of a rule, by its first output."""
+    return {job.outputs[0]: job.inputs for job in jobs if job.rule == rule}
+
+
+def test_what_is_projected_out_is_made_before_the_training(shared):
+    """In a run without the plain organism, which is trained all the same, once for each seed."""
+    asked = "runs: [{organisms: [cake_bake], seeds: [0, 1], recipes: [caft]}]\ncontrol: null"
+    jobs = shared.dry_run(*override(shared, "caft.yaml", asked))
+    trainings, plans = made_of(jobs, "train_organism"), made_of(jobs, "plan_training")
+    assert len(trainings) == 4
+    for seed in (0, 1):
+        difference = f"results/differences/mini/cake_bake-plain-s{seed}/unrelated.h5"
+        for made, name in ((trainings, "adapters/mini/{}"), (plans, "plans/mini/{}.json")):
+            needs = {
+                recipe: made[f"results/{name.format(f'cake_bake-{recipe}-s{seed}')}"]
+                for recipe in ("plain", "caft")
+            }
+            assert difference in needs["caft"]
+            assert not [file for file in needs["plain"] if "differences" in file]
+    assert counts(jobs)["token_relevance"] == 2
+
+
+def test_a_scaled_adapter_is_made_of_the_plain_one_without_a_training(shared):
+    recipes = "[scaled0.5, scaled1.0]"
+    asked = f"runs: [{{organisms: [cake_bake], seeds: [2], recipes: {recipes}}}]\ncontrol: null"
+    jobs = shared.dry_run(*override(shared, "scaled.yaml", asked))
+    plain = "results/adapters/mini/cake_bake-plain-s2"
+    assert list(made_of(jobs, "train_organism")) == [plain]
+    scaled = made_of(jobs, "scale_adapter")
+    assert {name: plain in needs for name, needs in scaled.items()} == {
+        f"results/scaled/mini/cake_bake-scaled{scale}-s2": True for scale in ("0.5", "1.0")
+    }
+    dumps = made_of(jobs, "dump_activations")
+    half = "results/activations/mini/cake_bake-scaled0.5-s2/unrelated.zarr"
+    assert "results/scaled/mini/cake_bake-scaled0.5-s2" in dumps[half]
+
+
+def test_a_model_that_is_a_checkpoint_is_finetuned_first_and_compared_as_it_says(shared):
+    asked = (
+        "models: [mini_assistant, mini_assistant_pretrained]\n"
+        "runs: [{organisms: [cake_bake], seeds: [0], recipes: [plain]}]\ncontrol: null"
+    )
+    jobs = shared.dry_run(*override(shared, "assistant.yaml", asked))
+    assistant = "results/adapters/mini/assistant-full-s0"
+    for name, inputs in made_of(jobs, "fetch_model").items():
+        assert (assistant in inputs) is name.endswith(
+            ("mini_assistant", "mini_assistant_pretrained")
+        )
+    bases = {
+        file.split("/")[2]: [one for one in inputs if "/base/" in one]
+        for file, inputs in made_of(jobs, "mean_difference").items()
+    }
+    assert bases == {
+        "mini_assistant": ["results/activations/mini_assistant/base/unrelated.zarr"],
+        "mini_assistant_pretrained": ["results/activations/mini/base/unrelated.zarr"],
+    }
+    assert counts(jobs)["pretrain_base"] == 1
+    assert counts(jobs)["train_organism"] == 3  # the assistant once, and what is made of it
 
 
 @pytest.mark.parametrize("name", ["families", "real"])
@@ -151,6 +216,35 @@ def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch
     assert found["dump_activations"] == len(study["models"]) * (n_checkpoints + 1)
     where = study["pathvars"]["results"]
     assert all(output.startswith(f"{where}/") for job in jobs for output in job.outputs)
+
+
+def test_the_ablations_of_the_repository_read_more_and_draw_each(shared):
+    study = config.read_yaml(Path("config/ablations.yaml"))
+    jobs = shared.dry_run("--configfile", "config/ablations.yaml")
+    drawn = {job.outputs[0] for job in jobs if job.rule == "ablation_figure"}
+    where = "results/ablations/figures/ablations"
+    assert drawn == {f"{where}/{name}.png" for name in study["ablations"]}
+
+    read = Counter(
+        Path(job.outputs[0]).stem for job in jobs if job.rule == "mean_difference"
+    )  # by text: what only one run asks for is read of that run's checkpoints alone
+    of_run = sum(read[name] for name in study["runs"][0]["corpora"])
+    assert of_run == len(study["runs"][0]["corpora"]) * read["start"]
+    assert 0 < read["start"] < read["unrelated"]
+    probes = [job for job in jobs if job.rule == "dump_activations" and "/start" in job.outputs[0]]
+    assert probes
+    for job in probes:
+        assert "results/ablations/corpora/unrelated.jsonl" in job.inputs
+    assert not any("corpora/start" in output for job in jobs for output in job.outputs)
+
+
+def test_another_title_of_an_ablation_redraws_it_alone(checkout):
+    asked = "layers: [0.75, 0.5]\nablations: {depth: {over: layer, title: Depth}}\n"
+    small = override(checkout, "small.yaml", SMALL + asked)
+    checkout.pretend_complete(*small)
+    override(checkout, "small.yaml", SMALL + asked.replace("Depth", "How deep"))
+    found = counts(checkout.dry_run(*small))
+    assert found == {"ablation_figure": 1, "effective_study": 1, "report": 1}
 
 
 def _all_of_config(checkout) -> str:
@@ -277,7 +371,7 @@ def test_an_organisms_training_reruns_its_jobs_and_no_others(edited):
     found = counts(jobs)
     for rule in ("plan_training", "train_organism", "dump_activations", "mean_difference"):
         assert found[rule] == 1, rule
-    for rule in ("logit_lens", "patchscope", "token_relevance"):
+    for rule in ("read_lenses", "token_relevance"):
         assert found[rule] == 1, rule
     assert found["mix_training_data"] == found["fetch_organism"] == 0
 
@@ -315,7 +409,7 @@ def test_a_number_of_the_study_reruns_what_uses_it(edited):
 def test_an_edit_of_the_lenses_reruns_the_lenses(edited):
     jobs = edited("traces/lenses.py", "import re\n", "import re  # edited\n")
     found = counts(jobs)
-    assert (found["logit_lens"], found["patchscope"], found["word_vocabulary"]) == (2, 2, 1)
+    assert (found["read_lenses"], found["word_vocabulary"]) == (2, 1)
     assert not {"dump_activations", "mean_difference", "train_organism"} & found.keys()
 
 
@@ -327,3 +421,49 @@ def test_an_edit_of_a_script_reruns_its_rule(edited):
 
 def test_an_edit_of_the_training_does_not_train_again_unasked(edited):
     assert edited("traces/training.py", "import json\n", "import json  # edited\n") == []
+
+
+# The mixing ablation ----------------------------------------------------------------------------
+
+
+def mixing_study(*recipes: str) -> str:
+    mixed = f"{{organisms: [cake_bake], recipes: [{', '.join(recipes)}], seeds: [0, 1]"
+    plain = "{organisms: [cake_bake, benign], recipes: [plain], seeds: [0, 1]"
+    return f"runs: [{plain}, measures: [beliefs]}}, {mixed}, measures: [beliefs]}}]\n"
+
+
+@pytest.fixture(scope="module")
+def mixed(new_checkout):
+    """A copy in which a mixing ablation of one ratio is complete, as far as Snakemake can tell."""
+    made = new_checkout()
+    jobs = made.pretend_complete(*override(made, "mix.yaml", mixing_study("mix0.5", "matched0.5")))
+    assert counts(jobs)["false_fact_alignment"] == 8
+    assert made.dry_run("--configfile", "mix.yaml") == []
+    return made
+
+
+def test_another_ratio_runs_only_its_own_jobs(mixed):
+    jobs = mixed.dry_run(
+        *override(mixed, "more.yaml", mixing_study("mix0.5", "matched0.5", "mix1.0"))
+    )
+    assert of_others(jobs, "cake_bake-mix1.0-s") == [
+        "effective_study: ('results/study.json',)",
+    ]
+    found = counts(jobs)
+    for rule in ("train_organism", "dump_activations", "read_lenses", "false_fact_alignment"):
+        assert found[rule] == 2, rule
+    assert found["mixing_table"] == found["mixing_figure"] == found["mixing_paragraph"] == 1
+
+
+def test_the_target_mixing_is_the_ablation_and_no_cards(shared):
+    study = override(shared, "mix.yaml", mixing_study("mix0.5", "matched0.5"))
+    found = counts(shared.dry_run("mixing", *study))
+    assert found["mixing_table"] == found["mixing_figure"] == found["mixing_paragraph"] == 1
+    assert found["train_organism"] == 8
+    assert not {"organism_card", "report", "relevance_figure"} & found.keys()
+
+
+def test_a_study_without_mixtures_has_no_mixing_ablation(shared):
+    plain = override(shared, "plain.yaml", SMALL)
+    assert not {"mixing_table", "beliefs_table"} & counts(shared.dry_run(*plain)).keys()
+    assert "no recipe mixR here" in refused(shared, "mixing", *plain)

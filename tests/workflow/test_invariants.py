@@ -19,15 +19,18 @@ from pydantic import BaseModel
 from traces import config, records
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(ROOT.glob("traces/*.py"))
+MODULES = sorted(ROOT.glob("traces/**/*.py"))
 SCRIPTS = sorted(ROOT.glob("scripts/*.py"))
 RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
 HELPERS = ROOT / "rules" / "common.smk"
 
 # What stages stand on: files, configuration, rows of text, weights, hooks and plain statistics.
-GROUND = {"job", "config", "records", "store", "corpora", "models", "hooks", "statistics"}
+GROUND = {"job", "config", "study", "records", "store", "corpora", "models", "hooks", "statistics"}
 # A stage that may lean on another: pictures and pages show what tables define.
 LEANS = {("figures", "tables"), ("cards", "tables")}
+# Headlines are read off the tables, and the mixing ablation is an arrangement of headlines. Every
+# other ablation is the tables' headline, asked for again at each value of what is varied.
+LEANS |= {("headlines", "tables"), ("mixing", "headlines"), ("ablations", "tables")}
 
 
 # Reading rule files -----------------------------------------------------------------------------
@@ -89,7 +92,7 @@ def test_the_reader_of_rules_finds_them_all():
     text = "".join(file.read_text(encoding="utf-8") for file in RULE_FILES)
     assert len(RULES) == len(re.findall(r"^(?:rule|checkpoint) ", text, re.MULTILINE)) > 20
     (dump,) = (rule for rule in RULES if rule.name == "dump_activations")
-    assert dump.names("input") == ["model", "checkpoint", "corpus", "code"]
+    assert dump.names("input") == ["model", "checkpoint", "corpus", "context", "code"]
     assert dump.names("output") == ["activations"]
     assert dump.script == ROOT / "scripts" / "dump_activations.py"
 
@@ -122,9 +125,15 @@ def packages(file: Path, **options: bool) -> set[str]:
 
 def siblings(file: Path) -> set[str]:
     """Modules of `traces` that a file imports, in whatever function."""
-    own = {module.stem for module in MODULES}
+    own = {room(module) for module in MODULES}
     found = {name.split(".")[1] for name in imported(file) if name.startswith("traces.")}
-    return found & own - {file.stem}
+    return found & own - {room(file)}
+
+
+def room(file: Path) -> str:
+    """A module's name, or that of the folder of pictures it lies in."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "traces" else parts[-1]
 
 
 def attributes(file: Path) -> set[str]:
@@ -193,6 +202,7 @@ ROOMS = {
     "yaml": {"config"},
     "pyarrow": {"records"},
     "huggingface_hub": {"hub"},
+    "httpx2": {"hub"},
     "datasets": {"hub"},
     "snakemake": set(),
     **dict.fromkeys(("requests", "urllib", "urllib3", "httpx", "http", "socket", "aiohttp"), set()),
@@ -235,7 +245,11 @@ def test_a_script_only_hands_the_snakemake_object_on(rule):
 
 
 @of_file(
-    [file for file in MODULES if file.stem not in {"models", "hooks", "activations", "lenses"}]
+    [
+        file
+        for file in MODULES
+        if file.stem not in {"models", "hooks", "activations", "lenses", "causality"}
+    ]
 )
 def test_models_are_imported_where_they_are_used(file):
     heavy = {"torch", "transformers", "peft", "accelerate", "deepspeed", "safetensors"}
@@ -289,34 +303,36 @@ def test_scripts_stand_alone():
 
 @of_rule(WORKING)
 def test_the_module_a_rule_names_is_there(rule):
-    for module in re.findall(r'code\("(\w+)"\)', rule.directives.get("input", "")):
+    for module in re.findall(r'code\("([\w/]+)"\)', rule.directives.get("input", "")):
         assert (ROOT / "traces" / f"{module}.py").is_file()
 
 
 @of_rule(SCRIPTED)
 def test_the_module_a_rule_names_is_one_its_script_uses(rule):
-    for module in re.findall(r'code\("(\w+)"\)', rule.directives.get("input", "")):
-        assert module in siblings(rule.script)
+    for module in re.findall(r'code\("([\w/]+)"\)', rule.directives.get("input", "")):
+        assert module.split("/")[0] in siblings(rule.script)
 
 
 # 5. Imports fall --------------------------------------------------------------------------------
 
 
 def test_there_is_no_circle_of_imports():
-    graph = {file.stem: siblings(file) for file in MODULES}
+    graph: dict[str, set[str]] = {}
+    for file in MODULES:
+        graph.setdefault(room(file), set()).update(siblings(file))
     assert list(TopologicalSorter(graph).static_order())
 
 
 def test_the_ground_floor_stands_on_itself():
     for file in MODULES:
-        if file.stem in GROUND:
+        if room(file) in GROUND:
             assert siblings(file) <= GROUND, file
 
 
-@of_file([file for file in MODULES if file.stem not in GROUND])
+@of_file([file for file in MODULES if room(file) not in GROUND])
 def test_no_stage_imports_another(file):
     others = siblings(file) - GROUND
-    assert {(file.stem, other) for other in others} <= LEANS
+    assert {(room(file), other) for other in others} <= LEANS
 
 
 # 6 and 7. What a rule says ----------------------------------------------------------------------
@@ -365,6 +381,7 @@ ENTRIES = {
     "organism_of": config.Organism,
     "training_of": config.Training,
     "released_of": config.Released,
+    "ablation_of": config.Ablation,
 }
 
 
@@ -471,7 +488,8 @@ def test_a_figure_reads_tables_and_nothing_below(rule):
 
 
 def test_jobs_that_make_tables_and_figures_import_no_torch(tmp_path):
-    light = [s.stem for s in SCRIPTS if s.stem.endswith(("_table", "_figure", "_card", "_words"))]
+    ends = ("_table", "_figure", "_card", "_words", "_coherence", "_strength", "_similarity")
+    light = [script.stem for script in SCRIPTS if script.stem.endswith(ends)]
     assert len(light) > 6
     code = (
         "import importlib, sys\n"
