@@ -10,10 +10,12 @@ import pytest
 from traces.corpora import (
     NO_LOSS,
     Example,
+    drawn,
     mix,
     pack,
     read_mixture,
     read_rows,
+    shuffled,
     tokenize_chat,
     tokenize_rows,
     tokenize_text,
@@ -464,3 +466,11 @@ def test_only_who_asks_for_it_reads_a_document_of_white_space(tmp_path):
     write_rows(tmp_path / "rows.jsonl", [{"text": ""}])
     with pytest.raises(ValueError, match="row 1, key text: found empty text"):
         list(read_rows(tmp_path / "rows.jsonl", blank=True))
+
+
+@pytest.mark.parametrize("n", [1, 7, 40, 99])
+def test_a_drawn_part_is_the_front_of_the_whole_shuffled(n):
+    rows = [{"text": str(number)} for number in range(40)]
+
+    assert drawn(lambda: iter(rows), 3, n) == shuffled(rows, 3)[:n]
+    assert drawn(lambda: iter(rows), 4, 40) != shuffled(rows, 3)
