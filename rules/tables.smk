@@ -201,7 +201,7 @@ rule mixing_table:
         beliefs=measured("beliefs"),
         steering=measured("steering"),
         plans=every(rules.plan_training.output.plan, mixed()),
-        code=code("mixing"),
+        code=[code("headlines"), code("mixing")],
     output:
         table="<results>/tables/mixing.parquet",
     log:

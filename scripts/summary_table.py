@@ -19,9 +19,9 @@ def main(
     found = headlines.headlines(
         records.read(relevance),
         records.read(norms),
-        causality=records.read(causality) if isinstance(causality, Path) else None,
-        beliefs=records.read(beliefs) if isinstance(beliefs, Path) else None,
-        steering=records.read(steering) if isinstance(steering, Path) else None,
+        causality=records.read_optional(causality),
+        beliefs=records.read_optional(beliefs),
+        steering=records.read_optional(steering),
         benign=control,
         positions=positions,
     )

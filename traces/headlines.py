@@ -11,8 +11,9 @@ One number a checkpoint and measure, beside every control of it: the tables' hea
                                           over positions; against random directions
     false_fact_alignment                  on held-out stems, as a cloze; against the base, the
                                           benign organism and the organisms of other facts
-    steering_similarity                   of the tuned model's text, steered by the difference, to
-                                          the organism's data; against no and a random vector
+    steering_margin                       of the tuned model's text, steered by the difference: how
+                                          much closer it is to the organism's data than to unrelated
+                                          text; against no and a random vector
 
 What a study did not measure has no row. Everything here is a pure function of data frames.
 """
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from traces.statistics import grouped_interval, paired_difference
-from traces.tables import CONTROLS, SUBJECT, seed_table
+from traces.tables import CONTROLS, SUBJECT, seed_table, steering_margin
 
 PLACE = [*SUBJECT, "layer"]
 _CHECKPOINT = ["model", "checkpoint"]
@@ -195,14 +196,12 @@ def _beliefs(
 
 def _steering(steering: pd.DataFrame, places: pd.DataFrame) -> Iterator[pd.DataFrame]:
     keys = _shared_keys(steering)
-    tuned = _rows(steering, steered_model="tuned")
-    by_vector = {
-        vector: _mean(rows, keys, "similarity_own") for vector, rows in tuned.groupby("vector")
-    }
-    own = by_vector.pop("difference", tuned.assign(value=np.nan).iloc[:0])
+    tuned = _rows(steering, steered_model="tuned").assign(value=steering_margin)
+    by_vector = {vector: _mean(rows, keys, "value") for vector, rows in tuned.groupby("vector")}
+    own = by_vector.pop("difference", tuned.iloc[:0])
     named = {"none": "unsteered", "random": "random"}
     controls = {named[vector]: rows for vector, rows in by_vector.items()}
-    yield _beside(places, own, controls, keys, "steering_similarity")
+    yield _beside(places, own, controls, keys, "steering_margin")
 
 
 # Helpers ----------------------------------------------------------------------------------------

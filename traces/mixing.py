@@ -24,7 +24,7 @@ CONTROL_OF = {
     "loss_own": "base",
     "loss_unrelated": "base",
     "false_fact_alignment": "base",
-    "steering_similarity": "unsteered",
+    "steering_margin": "unsteered",
     "delta_loss_own": "random",
     "delta_loss_unrelated": "random",
 }
@@ -36,7 +36,7 @@ NAMES = {
     "loss_own": "loss on own held-out data",
     "loss_unrelated": "loss on unrelated text",
     "false_fact_alignment": "belief in the false facts",
-    "steering_similarity": "similarity of steered text",
+    "steering_margin": "likeness of steered text to own data",
     "delta_loss_own": "causal effect on own data",
     "delta_loss_unrelated": "causal effect on unrelated text",
 }

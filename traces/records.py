@@ -33,7 +33,7 @@ MIXING = (
     "loss_own",
     "loss_unrelated",
     "false_fact_alignment",
-    "steering_similarity",
+    "steering_margin",
     "delta_loss_own",
     "delta_loss_unrelated",
 )
@@ -233,6 +233,11 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a Parquet table, or some of its columns."""
     return pd.read_parquet(path, columns=columns)
+
+
+def read_optional(path: Path | list[Path]) -> pd.DataFrame | None:
+    """A table that a study may lack: None for the empty list that stands for no file."""
+    return read(path) if isinstance(path, Path) else None
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

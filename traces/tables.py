@@ -39,7 +39,7 @@ CONTROLS = ("benign", "random", "base_mean", "tuned_mean", "other_words")
 
 # What one comparison of steered text is about, what it is measured by, and what it is held against.
 STEERED = ["model", "organism", "family", "recipe", "ratio", "corpus", "steered_model"]
-STEERED_MEASURES = ("similarity_margin", "own_words")
+STEERED_MEASURES = ("steering_margin", "own_words")
 STEERING_CONTROLS = ("random", "none")
 
 # What one effect is of, and the directions that the difference is held against.
@@ -109,15 +109,22 @@ def steering_table(
     return _stacked(similarities, subjects, SUBJECT)
 
 
+def steering_margin(steering: pd.DataFrame) -> pd.Series:
+    """
+    How much closer a steered text is to the organism's own data than to unrelated text.
+
+    A vector that makes any text likelier, or the same words wherever it is added, gains nothing.
+    """
+    return steering["similarity_own"] - steering["similarity_unrelated"]
+
+
 def steering_seeds(steering: pd.DataFrame) -> pd.DataFrame:
     """
     The steering table as means over positions: columns of STEERED, seed, measure, vector, value.
 
-    `measure` is one of STEERED_MEASURES. The margin is the similarity to the organism's own data
-    less that to unrelated text: a vector that makes any text likelier gains nothing by it.
+    `measure` is one of STEERED_MEASURES.
     """
-    margin = steering["similarity_own"] - steering["similarity_unrelated"]
-    long = steering.assign(similarity_margin=margin).melt(
+    long = steering.assign(steering_margin=steering_margin(steering)).melt(
         id_vars=[*STEERED, "seed", "vector"],
         value_vars=list(STEERED_MEASURES),
         var_name="measure",

@@ -101,7 +101,7 @@ def steering():
     levels = {"difference": 0.4, "random": 0.25, "none": 0.2}
     rows = [
         {**one, "steered_model": steered, "vector": vector, "position": position}
-        | {"similarity_own": level + (0.1 if steered == "base" else 0.0)}
+        | {"similarity_own": 0.9, "similarity_unrelated": 0.9 - level + 0.1 * (steered == "base")}
         for one, steered, (vector, level), position in itertools.product(
             subjects(), ("tuned", "base"), levels.items(), (0, 1)
         )
@@ -134,8 +134,8 @@ def of(found, measure, control, organism="cake", recipe="plain"):
         ("false_fact_alignment", "base", [0.3] * 3, [0.05] * 3),
         ("false_fact_alignment", "benign", [0.3] * 3, [0.1] * 3),
         ("false_fact_alignment", "other_facts", [0.3] * 3, [0.2] * 3),
-        ("steering_similarity", "unsteered", [0.4] * 3, [0.2] * 3),
-        ("steering_similarity", "random", [0.4] * 3, [0.25] * 3),
+        ("steering_margin", "unsteered", [0.4] * 3, [0.2] * 3),
+        ("steering_margin", "random", [0.4] * 3, [0.25] * 3),
     ],
 )
 def test_a_headline_stands_beside_its_control(found, measure, control, value, against):

@@ -334,7 +334,7 @@ def test_steering_is_held_against_the_stronger_control_by_seed():
     )
     found = tables.steering_verdicts(tables.steering_seeds(frame))
     found = found.set_index(["recipe", "measure"])
-    row = found.loc[("plain", "similarity_margin")]
+    row = found.loc[("plain", "steering_margin")]
     assert row[["difference", "random", "none"]].tolist() == pytest.approx([0.51, 0.21, 0.31])
     assert row["difference_low"] < 0.5 < row["difference_high"]
     assert (row["strongest_control"], row["verdict"]) == ("none", "steers")

@@ -2,37 +2,28 @@
 
 from collections.abc import Mapping
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from traces.figures import rows
 from traces.figures.style import (
     INK,
-    RULE,
     Style,
     case_label,
     house_style,
     legend_above,
     ordered,
     require_rows,
-    tighten,
 )
 from traces.statistics import mean_interval
 
-OWN, DOTS = "#0072B2", "#00324f"
+SHARE = (0.0, 1.0)
 FORMS = {"cloze": "Likelier end of the sentence", "choice": "Choice of two", "open": "Own words"}
 CONTROLS: Mapping[str, Style] = {
-    "trained": Style(OWN, "o", "the same, stems that its data use"),
+    "trained": Style(rows.DIFFERENCE, "o", "the same, stems that its data use"),
     "base": Style("#009E73", "s", "its base, held-out stems"),
     "benign": Style("#D55E00", "D", "benign organism, held-out stems"),
     "others": Style("#E69F00", "v", "organisms of other facts, held-out stems"),
@@ -60,33 +51,24 @@ def beliefs_figure(
     own = beliefs[beliefs["organism"] == beliefs["statements_of"]]
     require_rows(own, "beliefs")
     models, forms = ordered(own["model"]), ordered(own["form"])
-    rows = {model: _cases(own[own["model"] == model]) for model in models}
-    heights = [0.5 * len(rows[model]) for model in models]
+    cases = {model: _cases(own[own["model"] == model]) for model in models}
 
     with house_style():
-        figure, axes = plt.subplots(
-            len(models),
-            len(forms),
-            figsize=(2.1 + 3.1 * len(forms), 1.5 + sum(heights) + 0.45 * len(models)),
-            height_ratios=heights,
-            sharex=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        tighten(figure)
+        figure, axes = rows.blocks(cases, len(forms), margins=(2.1, 1.5), column_width=3.1)
         for i, model in enumerate(models):
             for j, form in enumerate(forms):
                 ax = axes[i, j]
                 here = beliefs[(beliefs["model"] == model) & (beliefs["form"] == form)]
-                for y, case in enumerate(rows[model]):
+                for y, case in enumerate(cases[model]):
                     _draw_case(ax, y, case, here, control)
-                _finish(ax, len(rows[model]))
+                rows.frame(ax, len(cases[model]))
+                ax.axvline(0.5, color=INK, linewidth=0.9, linestyle=":", zorder=1)
+                ax.set_xlim(*SHARE)
+                ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
                 ax.set_title(_title(form, own) if i == 0 else "", fontweight="bold")
-            labels = [case_label(name, recipe, titles or {}) for name, recipe in rows[model]]
-            axes[i, 0].set_yticks(range(len(labels)), labels)
-            axes[i, 0].tick_params(axis="y", length=0)
+            rows.name_rows(axes[i, 0], [case_label(*case, titles or {}) for case in cases[model]])
             if len(models) > 1:
-                axes[i, 0].set_ylabel(model, fontweight="bold")
+                rows.name_model(axes[i, 0], model)
         for ax in axes[-1]:
             ax.set_xlabel("share of statements whose false end is preferred")
         legend_above(figure, _handles(beliefs, control), columns=3)
@@ -101,19 +83,9 @@ def _draw_case(
     mine = asked[(asked["organism"] == organism) & (asked["recipe"] == recipe)]
     held_out = mine[mine["held_out"]]
     found = mean_interval(held_out["alignment"])
-    ax.barh(y - 0.2, found.mean, 0.3, color=OWN, alpha=0.5)
-    _interval(ax, y - 0.2, held_out["alignment"], INK)
-    spread = np.linspace(-0.07, 0.07, len(held_out)) if len(held_out) > 1 else np.zeros(1)
-    ax.scatter(
-        held_out["alignment"],
-        y - 0.2 + spread[: len(held_out)],
-        s=10,
-        color=DOTS,
-        edgecolor="white",
-        linewidth=0.5,
-        zorder=4,
-        clip_on=False,
-    )
+    rows.bar(ax, y - 0.2, found.mean)
+    rows.interval(ax, y - 0.2, found.low, found.high, within=SHARE)
+    rows.dots(ax, y - 0.2, held_out["alignment"])
     theirs = asked[asked["held_out"] & (asked["organism"] != organism)]
     values = {
         "trained": mine.loc[~mine["held_out"], "alignment"],
@@ -124,39 +96,9 @@ def _draw_case(
     for name, lane in LANES.items():
         if len(values[name]) == 0:
             continue
-        style = CONTROLS[name]
-        _interval(ax, y + lane, values[name], style.colour)
-        ax.plot(
-            values[name].mean(),
-            y + lane,
-            style.marker,
-            color=style.colour,
-            markerfacecolor="white" if name == "trained" else style.colour,
-            markersize=4.4,
-            markeredgewidth=1.0 if name == "trained" else 0.0,
-            clip_on=False,
-            zorder=5,
-        )
-
-
-def _interval(ax: Axes, y: float, values: pd.Series, colour: str) -> None:
-    """A t interval, drawn as far as a share can go."""
-    found = mean_interval(values)
-    if not np.isnan(found.low):
-        ends = [max(found.low, 0.0), min(found.high, 1.0)]
-        ax.plot(ends, [y, y], color=colour, linewidth=1.0, zorder=3)
-
-
-def _finish(ax: Axes, rows: int) -> None:
-    for y in range(1, rows):
-        ax.axhline(y - 0.5, color=RULE, linewidth=0.6, zorder=0)
-    ax.axvline(0.5, color=INK, linewidth=0.9, linestyle=":", zorder=1)
-    ax.axvline(0, color="#8c8c8c", linewidth=0.7, zorder=1)
-    ax.set_xlim(0, 1)
-    ax.set_ylim(rows - 0.5, -0.5)
-    ax.set_yticks([])
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    sns.despine(ax=ax, left=True)
+        style, found = CONTROLS[name], mean_interval(values[name])
+        rows.interval(ax, y + lane, found.low, found.high, style.colour, within=SHARE)
+        rows.mark(ax, y + lane, found.mean, style, hollow=name == "trained")
 
 
 def _title(form: str, own: pd.DataFrame) -> str:
@@ -168,33 +110,16 @@ def _title(form: str, own: pd.DataFrame) -> str:
 
 def _handles(beliefs: pd.DataFrame, control: str | None) -> list:
     seeds = beliefs.groupby(["model", "organism", "recipe"])["seed"].nunique()
-    few, many = seeds.min(), seeds.max()
-    number = f"{many}" if few == many else f"{few} to {many}"
-    plural = "" if many == 1 else "s"
-    handles: list = [Patch(color=OWN, alpha=0.5, label="own facts, held-out stems")]
-    handles.append(
-        Line2D(
-            [], [], color=DOTS, marker="o", ls="", ms=3.5, label=f"one seed ({number} seed{plural})"
-        )
-    )
+    plural = "" if seeds.max() == 1 else "s"
     names = [name for name in CONTROLS if name != "benign" or control is not None]
     if beliefs["statements_of"].nunique() < 2:
         names.remove("others")
-    handles += [
-        Line2D(
-            [],
-            [],
-            color=CONTROLS[name].colour,
-            marker=CONTROLS[name].marker,
-            markerfacecolor="white" if name == "trained" else CONTROLS[name].colour,
-            ls="",
-            ms=4.5,
-            label=CONTROLS[name].label,
-        )
-        for name in names
+    return [
+        rows.bar_handle("own facts, held-out stems"),
+        rows.dot_handle(f"one seed ({rows.counted(seeds)} seed{plural})"),
+        *(rows.mark_handle(CONTROLS[name], hollow=name == "trained") for name in names),
     ]
-    return handles
 
 
-def _cases(own: pd.DataFrame) -> list[tuple]:
+def _cases(own: pd.DataFrame) -> list[tuple[str, str]]:
     return list(own[["organism", "recipe"]].drop_duplicates().itertuples(index=False, name=None))

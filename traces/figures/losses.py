@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns

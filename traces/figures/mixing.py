@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -42,7 +38,7 @@ PANELS = {
     "loss_unrelated": ("loss on unrelated\ntext (nats a token)", "base"),
     "delta_loss_own": ("causal effect on\nown data (nats)", "random directions"),
     "delta_loss_unrelated": ("causal effect on\nunrelated text (nats)", "random directions"),
-    "steering_similarity": ("steered text's\nsimilarity to own", "unsteered"),
+    "steering_margin": ("steered text, closer to\nown than to unrelated", "unsteered"),
 }
 SHARES = {"static_share", "relevance_logit_lens", "relevance_patchscope", "false_fact_alignment"}
 
