@@ -3,6 +3,7 @@ How a cluster hears what rules need. A rule says how many GPUs, how much memory,
 default resources of a profile say how its cluster wants to be asked. Without them nothing acts here.
 
     gpu_request     gpus: --gpus=4     gres: --gres=gpu:4     gpus-per-node: --gpus-per-node=4
+                    (over several nodes always the last: the executor cannot say the others then)
     gpu_type        the kind of GPU, such as h100; none where the cluster has one kind
     gpu_cpus        CPUs beside each GPU; a rule without GPUs has its `threads`
     gpu_partition   where jobs with GPUs go
@@ -34,24 +35,32 @@ def said_in_profile(resources):
     return {name: resource.value for name, resource in said.items()}
 
 
-def words_for(count, said, before):
-    """What asks for `count` GPUs, in the executor's names; `before` says what a name held so far."""
+def words_for(count, nodes, said, before):
+    """
+    What asks for `count` GPUs, in the executor's names; `before` says what a name held so far.
+
+    Over several nodes each has one task, and the job's own shell starts them: `mpi` to the executor.
+    """
     partition = before("slurm_partition")
     if not count:
         return {"slurm_partition": partition or said["cpu_partition"]}
     kind, extra = said["gpu_type"], before("slurm_extra")
-    typed = ":".join([kind, str(count)] if kind else [str(count)])
+    here = count // nodes
+    typed = ":".join([kind, str(here)] if kind else [str(here)])
     per_node = "=".join(["--gpus-per-node", typed])
     asking = {
         "gpus": {"gpu": count, "gpu_model": kind},
         "gres": {"gres": ":".join(["gpu", typed])},
         "gpus-per-node": {"slurm_extra": " ".join([extra, per_node] if extra else [per_node])},
     }
+    spread = {"tasks": nodes, "mpi": "srun"} if nodes > 1 else {"nodes": None}
     return {
         "gpu": None,
         "slurm_partition": partition or said["gpu_partition"] or said["cpu_partition"],
-        "cpus_per_task": before("cpus_per_task") or (said["gpu_cpus"] or 0) * count or None,
-    } | asking[said["gpu_request"]]
+        "cpus_per_task": before("cpus_per_task") or (said["gpu_cpus"] or 0) * here or None,
+        **spread,
+        **asking["gpus-per-node" if nodes > 1 else said["gpu_request"]],
+    }
 
 
 def ask(resources):
@@ -66,8 +75,8 @@ def ask(resources):
 
     def worded(name):
         def asked(wildcards, **facts):
-            count = need("gpu", wildcards, facts)
-            words = words_for(count, said, lambda one: need(one, wildcards, facts))
+            count, nodes = (need(one, wildcards, facts) for one in ("gpu", "nodes"))
+            words = words_for(count, nodes or 1, said, lambda one: need(one, wildcards, facts))
             return words[name] if name in words else need(name, wildcards, facts)
 
         return asked
@@ -82,7 +91,9 @@ def ask(resources):
         return asked
 
     of_gpus = ("gpu", "gpu_model", "gres", "slurm_extra", "cpus_per_task")
-    for name in ("slurm_partition", *(of_gpus if "gpu" in needs else ())):
+    of_nodes = ("nodes", "tasks", "mpi")
+    asked_for = (of_gpus if "gpu" in needs else ()) + (of_nodes if "nodes" in needs else ())
+    for name in ("slurm_partition", *asked_for):
         resources[name] = worded(name)
     for name in ("mem_mb", "runtime"):
         resources[name] = growing(name)

@@ -462,10 +462,26 @@ def training_gpus(wildcards):
     return gpus(wildcards) if own is None else own
 
 
+def training_nodes(wildcards):
+    return model_of(wildcards).training_nodes
+
+
 def launcher(wildcards):
-    """The process that owns a training: Python itself, or torchrun over several GPUs."""
-    n = training_gpus(wildcards)
-    return f"torchrun --standalone --nproc_per_node {n}" if n > 1 else "python"
+    """What owns a training: Python itself, torchrun over several GPUs, one torchrun a node."""
+    gpus, nodes = training_gpus(wildcards), training_nodes(wildcards)
+    if gpus <= 1:
+        return "python"
+    if nodes == 1:
+        return f"torchrun --standalone --nproc_per_node {gpus}"
+    # This line runs on the job's first node, where the others then meet it. A step may use every CPU
+    # of its node's share, unless it asks for some or is bound.
+    job = "${SLURM_JOB_ID:?a training over several nodes is a SLURM job (docs/cluster.md)}"
+    meeting = f'"$(hostname):$((20000 + {job} % 20000))"'
+    return (
+        f"srun --nodes {nodes} --ntasks {nodes} --cpu-bind none --kill-on-bad-exit "
+        f"torchrun --nnodes {nodes} --nproc_per_node {gpus // nodes} "
+        f"--rdzv_backend c10d --rdzv_id {job} --rdzv_endpoint {meeting}"
+    )
 
 
 def memory(wildcards):

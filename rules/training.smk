@@ -60,6 +60,7 @@ rule train_organism:
         "../envs/traces.yaml"
     resources:
         gpu=training_gpus,
+        nodes=training_nodes,
         mem_mb=memory,
         runtime=720,
     params:

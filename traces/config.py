@@ -125,11 +125,20 @@ class ModelEntry(Closed):
     training_gpus: Annotated[int, Field(ge=0)] | None = Field(
         None, description="GPUs a training of it asks for, where they are not as many."
     )
+    training_nodes: Count = Field(
+        1, description="Nodes that these GPUs are spread over, evenly; more than one needs SLURM."
+    )
     mem_mb: Count = Field(8000, description="Main memory a job on this model asks for, in MB.")
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
         _one_of(self, "hub", "path", "made", "checkpoint")
+        gpus = self.gpus if self.training_gpus is None else self.training_gpus
+        if gpus % self.training_nodes or (gpus == 0 and self.training_nodes > 1):
+            raise ValueError(
+                f"training_nodes: found {self.training_nodes} for {gpus} GPUs, expected a number "
+                "that divides them"
+            )
         if self.dtype == "float16" and self.family.startswith("gemma"):
             raise ValueError(
                 "dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32"

@@ -541,6 +541,14 @@ MODEL_MISTAKES = {
         "tiny: {family: gemma3, hub: google/gemma-3-1b-it, dtype: float16}",
         "tiny: dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32",
     ),
+    "nodes that do not divide the GPUs": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, training_gpus: 8, training_nodes: 3}}",
+        "tiny: training_nodes: found 3 for 8 GPUs, expected a number that divides them",
+    ),
+    "nodes without GPUs": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, training_gpus: 0, training_nodes: 2}}",
+        "tiny: training_nodes: found 2 for 0 GPUs, expected a number that divides them",
+    ),
     "two sources": (
         f"tiny: {{{MODEL_KEYS}, hub: a/b, path: c}}",
         "tiny: exactly one of hub, path, made, checkpoint is needed, found hub and path",

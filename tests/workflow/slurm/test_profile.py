@@ -11,14 +11,16 @@ from tests.conftest import ROOT
 PROFILE = ROOT / "profiles" / "slurm"
 PLAN = ("--profile", "slurm", "--configfile", "small.json", "--dry-run", "--")
 DUMP = "results/activations/mini/base/unrelated.zarr"
+ADAPTER = "results/adapters/mini/cake_bake-plain-s0"
+NEEDS = "gpus: 4\n  training_gpus: 8\n  training_nodes: 2"
 
 
 @pytest.fixture(scope="module")
 def site(new_checkout):
-    """A checkout whose miniature says that reading it takes four GPUs."""
+    """A checkout whose miniature says that reading it takes four GPUs, training it two nodes."""
     checkout = new_checkout()
     models = checkout.file("config/models.yaml")
-    models.write_text(models.read_text().replace("gpus: 0", "gpus: 4", 1))
+    models.write_text(models.read_text().replace("gpus: 0", NEEDS, 1))
     study = {
         "runs": [{"organisms": ["cake_bake", "benign"], "recipes": ["plain"], "seeds": [0]}],
         "corpora": ["unrelated"],
@@ -28,10 +30,10 @@ def site(new_checkout):
     return checkout
 
 
-def asked(site, settings: dict[str, object], *options: str) -> dict[str, dict[str, str]]:
-    """The resources of each rule on the way to an activation dump."""
+def asked(site, settings: dict[str, object], *options: str, target: str = DUMP) -> dict:
+    """The resources of each rule on the way to an activation dump, by its name."""
     site.file("profiles/slurm/site.yaml").write_text(yaml.safe_dump(settings))
-    ran = site.snakemake(*options, *PLAN, DUMP)
+    ran = site.snakemake(*options, *PLAN, target)
     assert ran.returncode == 0, ran.stdout[-3000:]
     found = re.findall(r"^ *rule (\w+):(?:\n .*)*?\n *resources: (.*)$", ran.stdout, re.MULTILINE)
     return {rule: dict(part.split("=", 1) for part in said.split(", ")) for rule, said in found}
@@ -56,6 +58,17 @@ def test_one_switch_says_how_gpus_are_asked_for(site, settings, expected):
     assert (dump["slurm_partition"], dump["cpus_per_task"]) == ("gpu", "16")
     assert world["slurm_partition"] == "cpu"
     assert not {"gpu", "gpu_model", "gres", "cpus_per_task"} & world.keys()
+
+
+@pytest.mark.parametrize("request_style", ["gpus", "gres", "gpus-per-node"])
+def test_a_training_over_nodes_has_a_task_and_its_share_of_gpus_on_each(site, request_style):
+    settings = {"gpu_request": request_style, "gpu_type": "h100", "gpu_partition": "gpu"}
+    resources = asked(site, settings, target=ADAPTER)
+    training, names = resources["train_organism"], ("nodes", "tasks", "mpi", "slurm_extra")
+    assert [training[name] for name in names] == ["2", "2", "srun", "--gpus-per-node=h100:4"]
+    assert training["cpus_per_task"] == "16"
+    assert not {"gpu", "gpu_model", "gres"} & training.keys()
+    assert not {"nodes", "tasks", "mpi"} & resources["pretrain_base"].keys()
 
 
 def test_a_site_is_named_by_what_sbatch_itself_reads_or_by_one_file(site, monkeypatch):

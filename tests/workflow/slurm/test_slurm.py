@@ -300,22 +300,24 @@ def test_what_fails_for_good_says_where_to_look(ran):
 # Several processes ------------------------------------------------------------------------------
 
 
-def test_two_processes_train_one_adapter_over_deepspeed_inside_a_job(ran, undisturbed):
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_two_processes_train_one_adapter_over_deepspeed_inside_a_job(ran, nodes):
     site, _ = ran
     before = set(site.cluster.jobs())
     adapter = "results/adapters/mini/benign-plain-s0"
     site.configure(gpu_request="gpus-per-node")
-    site.entry(training_gpus=2)
+    site.entry(training_gpus=2, training_nodes=nodes)
     study = STUDY | {"training": STUDY["training"] | {"deepspeed": 3, "batch_size": 2}}
     site.checkout.file("small.json").write_text(json.dumps(study))
-    site.snakemake("--", adapter)
+    site.snakemake("--forcerun", "train_organism", "--", adapter)
 
     (number,) = (
         number
         for number, name in site.cluster.jobs().items()
         if number not in before and "train_organism" in name
     )
-    assert site.cluster.job(number)["TresPerNode"] == "gres:gpu:2"
-    assert len(site.cluster.devices_seen(number)) == 2
+    job = site.cluster.job(number)
+    assert (job["NumNodes"], job["TresPerNode"]) == (str(nodes), f"gres:gpu:{2 // nodes}")
+    assert len(site.cluster.devices_seen(number)) == 2 // nodes
     plan = json.loads(site.checkout.file("results/plans/mini/benign-plain-s0.json").read_text())
     assert (plan["world_size"], plan["deepspeed"]) == (2, 3)
