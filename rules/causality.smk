@@ -16,7 +16,7 @@ rule causal_effect:
         reference=reference_model,
         adapter=weights,
         own=organism_rows("held_out"),
-        unrelated=rules.fetch_corpus.output.corpus,
+        unrelated=read_text,
         chat=corpus_file(study.causality.chat),
         code=code("causality"),
     output:

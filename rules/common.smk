@@ -115,8 +115,13 @@ def one(output, **wildcards):
 
 
 def corpus_file(name):
-    """A corpus that is named by the study rather than by a wildcard."""
-    return one(rules.fetch_corpus.output.corpus, corpus=name)
+    """The rows of a corpus, which may be those of another one that is read elsewhere."""
+    return one(rules.fetch_corpus.output.corpus, corpus=registry.text_of(name))
+
+
+def read_text(wildcards):
+    """The rows of the corpus that the wildcards name."""
+    return corpus_file(wildcards.corpus)
 
 
 def of_base(output):
@@ -129,8 +134,21 @@ def of_base(output):
     return file
 
 
-def made_model(wildcards):
-    """The folder of a base that this workflow makes: pretrained, or finetuned in full."""
+def second_name(wildcards):
+    """Whether a model is one that is fetched under another name, such as to compare it otherwise."""
+    return registry.weights_of(wildcards.model) != wildcards.model
+
+
+def fetched_model(wildcards):
+    """Where on the hub a base comes from; nowhere if it is here already."""
+    return None if second_name(wildcards) else model_of(wildcards).hub
+
+
+def base_here(wildcards):
+    """The folder a base is linked from: pretrained or finetuned in full here, or fetched already."""
+    if second_name(wildcards):
+        fetched = registry.weights_of(wildcards.model)
+        return one(rules.fetch_model.output.model, model=fetched)
     if model_of(wildcards).made:
         return one(rules.pretrain_base.output.base, model=wildcards.model)
     source = leaf(model_of, "checkpoint", "model")(wildcards)
@@ -362,7 +380,7 @@ def mixing_shown(wildcards):
 
 def corpus_text(wildcards):
     """The rows of a corpus; none where only the token that begins a text is read."""
-    return [] if corpus_of(wildcards).kind == "start" else corpus_file(wildcards.corpus)
+    return [] if corpus_of(wildcards).kind == "start" else read_text(wildcards)
 
 
 def context_text(wildcards):

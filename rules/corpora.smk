@@ -15,7 +15,7 @@ localrules:
 rule fetch_model:
     """Bring a base model in: made here, from a local folder, or from the hub at its revision."""
     input:
-        made=made_model,
+        made=base_here,
         code=code("hub"),
     output:
         model=directory("<results>/models/{model}"),
@@ -30,7 +30,7 @@ rule fetch_model:
         runtime=240,
         api=1,
     params:
-        hub=leaf(model_of, "hub"),
+        hub=fetched_model,
         revision=leaf(model_of, "revision"),
         path=local_path(model_of, "path"),
         chat_template=local_path(model_of, "chat_template"),

@@ -136,7 +136,7 @@ rule steering_similarity:
         written=rules.steered_samples.output.written,
         strength=rules.choose_strength.output.strength,
         own=organism_rows("train"),
-        unrelated=rules.fetch_corpus.output.corpus,
+        unrelated=read_text,
         chats=corpus_file(study.causality.chat),
         words=own_words,
         code=code("similarity"),

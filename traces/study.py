@@ -185,6 +185,23 @@ class LoadedStudy(NamedTuple):
         named += [self.mixed_with(one) for one in self.checkpoints() if one.recipe.mixed]
         return list(dict.fromkeys((*self.read_corpora(), *named)))
 
+    def text_of(self, corpus: str) -> str:
+        """The first corpus with these very rows: text that is read in several ways lies once."""
+        return self._first_like(self.corpora, corpus, but={"samples", "positions", "layers"})
+
+    def weights_of(self, model: str) -> str:
+        """The first model with these very files from the hub: a second name needs no others."""
+        if self.models[model].hub is None:
+            return model
+        files = {"hub", "revision", "chat_template"}
+        return self._first_like(self.models, model, but=set(ModelEntry.model_fields) - files)
+
+    @staticmethod
+    def _first_like(entries: Mapping[str, Any], name: str, but: set[str]) -> str:
+        asked = entries[name].model_dump(exclude=but)
+        alike = (one for one, entry in entries.items() if entry.model_dump(exclude=but) == asked)
+        return next(alike)
+
     def mixed_with(self, checkpoint: Checkpoint) -> str:
         """The corpus that a mixture of this organism holds."""
         return self.organisms[checkpoint.organism].mixed_with or self.study.mixing.corpus

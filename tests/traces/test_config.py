@@ -671,6 +671,16 @@ def test_a_corpus_may_say_what_is_read_of_it(folder):
     ]
 
 
+def test_text_and_weights_under_two_names_are_fetched_under_the_first(folder):
+    append(folder / "models.yaml", "again: {family: qwen3, hub: Qwen/Qwen3-1.7B, dtype: float32}")
+    append(folder / "models.yaml", "other: {family: qwen3, hub: Qwen/Qwen3-4B, dtype: float32}")
+    loaded = load(folder)
+    same = ("qwen3_1_7b_over_base", "again", "other", "mini")
+    assert [loaded.weights_of(one) for one in same] == ["qwen3_1_7b"] * 2 + ["other", "mini"]
+    texts = ("fineweb_layers", "fineweb_far", "fineweb", "tulu", "unrelated")
+    assert [loaded.text_of(one) for one in texts] == ["fineweb"] * 3 + ["tulu", "unrelated"]
+
+
 def test_a_run_may_be_read_on_more_text(folder):
     more = (
         "runs: [{organisms: [cake_bake], recipes: [plain], seeds: [0], corpora: [start]},"
