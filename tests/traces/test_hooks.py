@@ -269,3 +269,51 @@ def test_vectors_take_the_type_of_the_stream(vector):
         assert written(model, 0).dtype == torch.bfloat16
     with hooks.projected_out(model.model.layers[0], vector):
         assert written(model, 0).dtype == torch.bfloat16
+
+
+# A model over several devices -------------------------------------------------------------------
+
+
+@pytest.fixture
+def split():
+    """A model as `device_map` spreads it: blocks 0 and 1 here, the rest on a second device."""
+    from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+    model = tiny_model("qwen3", layers=4)
+    there = [*model.model.layers[2:], model.model.norm, model.lm_head]
+    for module in there:
+        add_hook_to_module(module.to("meta"), AlignDevicesHook(execution_device="meta"))
+    return model
+
+
+ON_DEVICES = {
+    "added": lambda model, layer, v: hooks.added(model.model.layers[layer], v),
+    "replaced": lambda model, layer, v: hooks.replaced(model.model.layers[layer], v),
+    "projected out": lambda model, layer, v: hooks.projected_out(
+        model.model.layers[layer], v, torch.zeros(2, 6)
+    ),
+    "starting at": lambda model, layer, v: hooks.starting_at(model, layer, v.expand(2, 6, -1)),
+}
+
+
+CASES = [(change, layer) for change in ON_DEVICES for layer in (1, 2)]
+CASES.remove(("projected out", 2))  # it turns autocast off, which meta does not have
+
+
+@pytest.mark.parametrize(("change", "layer"), CASES)
+def test_a_vector_goes_to_the_device_of_its_layer_and_the_stream_stays_there(
+    split, vector, change, layer
+):
+    """The second device is meta, which has shapes but no numbers: mixing the two is an error."""
+    with ON_DEVICES[change](split, layer, vector), hooks.capture(split, range(4)) as seen:
+        out = logits(split)
+    # A block that does no work moves nothing: the one above it does.
+    third = "cpu" if change == "starting at" and layer == 2 else "meta"
+    assert [seen[i].device.type for i in range(4)] == ["cpu", "cpu", third, "meta"]
+    assert out.device.type == "meta" and out.shape == logits(tiny_model("qwen3")).shape
+
+
+def test_a_stop_below_the_second_device_never_reaches_it(split, model):
+    with hooks.capture(split, [1]) as seen, hooks.stop_after(split, 1):
+        logits(split)
+    torch.testing.assert_close(seen[1], written(model, 1))

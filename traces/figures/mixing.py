@@ -81,6 +81,8 @@ def mixing_figure(
                 _panel(ax, mixing[_is_case(mixing, case)], measure)
             _share_height([ax for ax in row], measure)
             row[0].set_ylabel(PANELS[measure][0])
+        ticks = sorted(set(mixing["ratio"]))  # of all panels, which share the axis
+        axes[0, 0].set_xticks(ticks, _apart(ticks))
         for ax, case in zip(axes[0], [] if single else cases, strict=False):
             title = _case_title(case, mixing, titles or {}).replace(", block", "\nblock")
             ax.set_title(title, fontweight="bold", pad=15)
@@ -100,6 +102,12 @@ def mixing_figure(
 
 
 def _panel(ax: Axes, here: pd.DataFrame, measure: str) -> None:
+    ax.tick_params(axis="x", labelsize=7)
+    if here[measure].isna().all():
+        middle = {"transform": ax.transAxes, "ha": "center", "va": "center", "style": "italic"}
+        ax.text(0.5, 0.5, "not asked", color=FAINT, fontsize=7.5, **middle)
+        sns.despine(ax=ax)
+        return
     unmixed = here[here["ratio"] == 0]
     arms = {
         "mixed": pd.concat([unmixed, here[~here["step_matched"] & (here["ratio"] > 0)]]),
@@ -107,24 +115,7 @@ def _panel(ax: Axes, here: pd.DataFrame, measure: str) -> None:
     }
     step = np.diff(sorted(set(here["ratio"]))).min() if here["ratio"].nunique() > 1 else 1.0
     for (name, arm), side in zip(arms.items(), (-1, 1), strict=True):
-        style = ARMS[name]
-        ratios = sorted(set(arm["ratio"]))
-        found = [mean_interval(arm.loc[arm["ratio"] == ratio, measure]) for ratio in ratios]
-        xs = np.array(ratios) + side * 0.03 * step
-        low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
-        ax.vlines(xs, low, high, color=style.colour, linewidth=0.9, alpha=0.6)
-        ax.plot(
-            xs,
-            [one.mean for one in found],
-            color=style.colour,
-            linestyle=style.dash,
-            marker=style.marker,
-            markersize=4.4,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            linewidth=1.4,
-            zorder=3,
-        )
+        _curve(ax, arm, measure, ARMS[name], side * 0.03 * step)
     control = arms["mixed"].groupby("ratio")[f"{measure}_control"].mean().dropna()
     if len(control):
         ax.plot(control.index, control, color=FAINT, linewidth=1.2, linestyle=":", zorder=1)
@@ -140,12 +131,30 @@ def _panel(ax: Axes, here: pd.DataFrame, measure: str) -> None:
         )
     if measure.startswith("delta"):
         ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
-    ticks = sorted(set(here["ratio"]))
-    ax.set_xticks(ticks, _apart(ticks))
-    ax.tick_params(axis="x", labelsize=7)
     ax.grid(axis="y", color=RULE, linewidth=0.5)
     ax.set_axisbelow(True)
     sns.despine(ax=ax)
+
+
+def _curve(ax: Axes, arm: pd.DataFrame, measure: str, style: Style, aside: float) -> None:
+    """Means over seeds and their intervals, drawn a little `aside` of the ratio."""
+    ratios = sorted(set(arm["ratio"]))
+    found = [mean_interval(arm.loc[arm["ratio"] == ratio, measure]) for ratio in ratios]
+    xs = np.array(ratios) + aside
+    low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
+    ax.vlines(xs, low, high, color=style.colour, linewidth=0.9, alpha=0.6)
+    ax.plot(
+        xs,
+        [one.mean for one in found],
+        color=style.colour,
+        linestyle=style.dash,
+        marker=style.marker,
+        markersize=4.4,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        linewidth=1.4,
+        zorder=3,
+    )
 
 
 def _apart(ticks: list[float]) -> list[str]:
@@ -160,8 +169,8 @@ def _apart(ticks: list[float]) -> list[str]:
 
 def _share_height(row: list[Axes], measure: str) -> None:
     """One scale for a measure, from 0 where a length or share can be 0; no share beyond 1."""
-    low = min(ax.get_ylim()[0] for ax in row)
-    high = max(ax.get_ylim()[1] for ax in row)
+    drawn = [ax.get_ylim() for ax in row if ax.has_data()]
+    low, high = min(low for low, _ in drawn), max(high for _, high in drawn)
     if measure in SHARES or measure == "relative_norm":
         low = 0.0
     for ax in row:
