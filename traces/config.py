@@ -681,8 +681,13 @@ class Study(Closed):
     pathvars: Pathvars = Field(description="Where files go.")
     models: tuple[Name, ...] = Field(min_length=1, description="Entries of config/models.yaml.")
     runs: tuple[Run, ...] = Field(min_length=1, description="Which organisms are made how.")
-    only: tuple[Name, ...] = Field(description="Names of the runs that are made; all when empty.")
-    without: tuple[Name, ...] = Field(description="Names of runs that are left out.")
+    only: tuple[Name, ...] = Field(
+        description="What is made of the runs: names of runs, models, organisms or families. Of "
+        "several kinds, what all of them allow; with an organism its control. All when empty."
+    )
+    without: tuple[Name, ...] = Field(
+        description="What is left out: names of runs, models, organisms or families."
+    )
     control: Name | None = Field(description="Benign organism that others are compared with.")
     corpora: tuple[Name, ...] = Field(min_length=1, description="Unrelated text that is read.")
     samples: Annotated[int, Field(ge=4)] = Field(description="Samples averaged for each corpus.")

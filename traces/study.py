@@ -27,6 +27,7 @@ from traces.config import (
     read_yaml,
     validated,
 )
+from traces.parts import nameable, runs_left
 
 # Checkpoints ------------------------------------------------------------------------------------
 
@@ -291,20 +292,16 @@ def load_study(
 
 
 def _asked_for(loaded: LoadedStudy, files: list[Path], folder: Path) -> Study:
-    """The study with the runs that `only` and `without` leave, and what is drawn of them."""
+    """The study with what `only` and `without` leave of its runs, and what is drawn of them."""
     study = loaded.study
     if not study.only and not study.without:
         return study
-    runs = [
-        run
-        for run in study.runs
-        if (not study.only or run.name in study.only) and run.name not in study.without
-    ]
+    runs = runs_left(study, loaded.organisms)
     if not runs:
         raise ValueError(
             f"{holder_of(files, ('without',))}: only and without leave no run, expected one"
         )
-    asked = {name for run in runs for name in (run.models or study.models)}
+    asked = {name for run in runs for name in run.models}
     models = tuple(name for name in study.models if name in asked)
     made = {name for run in runs for name in run.organisms}
     control = study.control if study.control in made else None
@@ -382,18 +379,20 @@ def _check_names(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
     for name in named:
         if named.count(name) > 1:
             raise ValueError(f"{runs}: the name {name} is there twice")
-    for key in ("only", "without"):
-        for name in getattr(study, key):
-            if name not in named:
-                have = ", ".join(named) or "none"
-                raise ValueError(
-                    f"{holder_of(files, (key,))}: {key}: {name}: no run has this name (have {have})"
-                )
     for key, name in (
         *(("runs", name) for run in study.runs for name in run.organisms),
         *((("control", study.control),) if study.control else ()),
     ):
         _known(name, loaded.organisms, f"{holder_of(files, (key,))}: {key}", "organism", organisms)
+    parts = nameable(study, loaded.organisms)
+    for key in ("only", "without"):
+        for name in getattr(study, key):
+            if not any(name in of for of in parts.values()):
+                have = "; ".join(f"{kind}: {', '.join(of)}" for kind, of in parts.items() if of)
+                raise ValueError(
+                    f"{holder_of(files, (key,))}: {key}: {name}: nothing of this study has this "
+                    f"name (have {have})"
+                )
     for name, organism in loaded.organisms.items():
         where = f"{organisms / name}.yaml"
         for model in organism.released:

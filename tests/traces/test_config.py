@@ -846,6 +846,7 @@ runs:
   - {name: cakes, organisms: [cake_bake], recipes: [plain], seeds: [0], measures: [beliefs]}
   - {name: bees, models: [mini], organisms: [night_bees, benign], recipes: [plain], seeds: [0]}
 """
+CONTROL = "organisms: [benign]"
 
 
 def organisms_on(loaded: LoadedStudy) -> dict[str, list[str]]:
@@ -872,6 +873,31 @@ def test_a_run_can_be_asked_for_alone(folder, asked):
     assert organisms_on(load(folder, TWO_RUNS + asked)) == {"mini": ["night_bees", "benign"]}
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("only: [mini_llama_s0]", {"mini_llama_s0": ["cake_bake"]}),
+        ("only: [night_bees]", {"mini": ["night_bees", "benign"]}),
+        ("only: [cake_bake]", {"mini": ["cake_bake", "benign"], "mini_llama_s0": ["cake_bake"]}),
+        ("only: [cakes, mini]", {"mini": ["cake_bake"]}),
+        ("only: [false_facts, mini]", {"mini": ["cake_bake", "night_bees", "benign"]}),
+        ("without: [cake_bake]", {"mini": ["night_bees", "benign"]}),
+        ("without: [false_facts]", {"mini": ["benign"]}),
+        ("without: [mini]", {"mini_llama_s0": ["cake_bake"]}),
+    ],
+)
+def test_a_part_is_asked_for_by_run_model_organism_or_family(folder, asked, expected):
+    assert organisms_on(load(folder, TWO_RUNS + asked)) == expected
+
+
+def test_a_control_is_not_made_where_nothing_is_compared_with_it(folder):
+    everywhere = TWO_RUNS.replace("models: [mini], organisms: [night_bees, benign]", CONTROL)
+    only_llama = everywhere.replace("{name: cakes,", "{name: cakes, models: [mini_llama_s0],")
+    assert organisms_on(load(folder, only_llama + "only: [cake_bake]")) == {
+        "mini_llama_s0": ["cake_bake", "benign"]
+    }
+
+
 def test_an_ablation_of_what_is_left_out_is_not_drawn(folder):
     picture = "ablations: {cakes: {over: model, title: Cakes, organisms: [cake_bake]}}\n"
     assert "cakes" in load(folder, picture + TWO_RUNS).study.ablations
@@ -891,7 +917,11 @@ def test_data_that_a_run_left_out_would_read_need_not_be_there(folder):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        (TWO_RUNS + "only: [bee]", "only: bee: no run has this name (have cakes, bees)"),
+        (
+            TWO_RUNS + "only: [bee]",
+            "only: bee: nothing of this study has this name (have run: cakes, bees; model: mini, "
+            "mini_llama_s0; organism: cake_bake, night_bees, benign; family: false_facts, benign)",
+        ),
         (
             TWO_RUNS.replace("[mini]", "[maxi]"),
             "runs: maxi: not one of the study's models (have mini, mini_llama_s0)",

@@ -159,6 +159,6 @@ def test_the_em_data_that_are_missing_are_said_with_how_to_get_them(monkeypatch)
     merged: dict[str, object] = {}
     for file in files:
         plan.update_config(merged, plan.load_configfile(file))
-    without = {"without": ["em_released", "em_trained", "em_mixed"]}
+    without = {"without": ["misalignment"]}
     loaded = load_study({**merged, **without}, files)
     assert not [one for one in loaded.checkpoints() if one.organism.startswith("em_")]
