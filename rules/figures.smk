@@ -80,7 +80,7 @@ rule losses_figure:
         png=report(
             "<results>/figures/losses.png",
             caption="../data/captions/losses_figure.rst",
-            category="3 How the organisms were trained",
+            category="8 How the organisms were trained",
         ),
         pdf="<results>/figures/losses.pdf",
     log:
@@ -107,7 +107,7 @@ rule steering_figure:
         png=report(
             "<results>/figures/steering.png",
             caption="../data/captions/steering_figure.rst",
-            category="4 What it does",
+            category="3 Whether it steers",
         ),
         pdf="<results>/figures/steering.pdf",
     log:
@@ -135,7 +135,7 @@ rule causality_figure:
         png=report(
             "<results>/figures/causality.png",
             caption="../data/captions/causality_figure.rst",
-            category="4 What it does",
+            category="4 What taking it out does",
         ),
         pdf="<results>/figures/causality.pdf",
     log:
@@ -163,7 +163,7 @@ rule beliefs_figure:
         png=report(
             "<results>/figures/beliefs.png",
             caption="../data/captions/beliefs_figure.rst",
-            category="4 What it does",
+            category="5 What the organisms believe",
         ),
         pdf="<results>/figures/beliefs.pdf",
     log:
@@ -191,7 +191,7 @@ rule mixing_figure:
         png=report(
             "<results>/figures/mixing.png",
             caption="../data/captions/mixing_figure.rst",
-            category="5 What mixing does",
+            category="6 What mixing does",
         ),
         pdf="<results>/figures/mixing.pdf",
     log:
@@ -221,7 +221,7 @@ rule ablation_figure:
         png=report(
             "<results>/figures/ablations/{ablation}.png",
             caption="../data/captions/ablation_figure.rst",
-            category="6 What changes it",
+            category="7 What changes it",
             labels={"varied": "{ablation}"},
         ),
         pdf="<results>/figures/ablations/{ablation}.pdf",
@@ -269,7 +269,7 @@ rule organism_card:
         card=report(
             "<results>/cards/{model}/{organism}.html",
             caption="../data/captions/organism_card.rst",
-            category="4 Organisms",
+            category="9 Organisms",
             labels={"model": "{model}", "organism": "{organism}"},
         ),
     log:

@@ -231,7 +231,7 @@ rule mixing_paragraph:
         page=report(
             "<results>/tables/mixing.html",
             caption="../data/captions/mixing_paragraph.rst",
-            category="5 What mixing does",
+            category="6 What mixing does",
         ),
     log:
         "<logs>/mixing_paragraph.log",

@@ -212,9 +212,11 @@ def test_names_stand_in_order_and_numbers_where_they_belong():
     named = ablation_figure(ablated("recipe", ["full", "plain"]), over="recipe", title="t").axes[-1]
     assert [tick.get_text() for tick in named.get_xticklabels()] == ["full", "plain"]
     assert all(line.get_linestyle() == "None" for line in named.lines)
+    assert named.figure.get_supxlabel() == "how it was made"
     placed = ablation_figure(
-        ablated("recipe", ["full", "plain"]), over="recipe", title="t", places=[2, 32]
+        ablated("recipe", ["full", "plain"]), over="recipe", title="The rank", places=[2, 32]
     ).axes[-1]
+    assert placed.figure.get_supxlabel() == "the rank"
     assert placed.get_xscale() == "log"
     assert [tick.get_text() for tick in placed.get_xticklabels()] == ["2", "32"]
     apart = ablation_figure(ablated("position", POSITIONS), over="position", title="t").axes[-1]

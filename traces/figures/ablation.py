@@ -96,7 +96,7 @@ def ablation_figure(
         for measure, line in zip(measures, axes, strict=True):
             of_measure = table.loc[table["measure"] == measure, "number"]
             line[0].set_ylim(0, _top(of_measure, measure))
-        figure.supxlabel(AXES[over], fontsize=8.5)
+        figure.supxlabel(_along(over, title, places), fontsize=8.5)
         legend_above(figure, _handles(table), columns=4 if len(columns) > 1 else 2)
         figure.legends[0].set_title(title, prop=FontProperties(size=10, weight="bold"))
         figure.legends[0].set_alignment("left")
@@ -154,6 +154,13 @@ def _name_values(ax: Axes, names: Sequence[str], places: Sequence[float] | None,
         ax.set_xscale("symlog", linthresh=5, linscale=1.6)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(list(places), [f"{place:g}" for place in places])
+
+
+def _along(over: str, title: str, places: Sequence[float] | None) -> str:
+    """What the axis counts. Numbers that stand for recipes are what the title says: ranks, rows."""
+    if over == "recipe" and places is not None:
+        return title[:1].lower() + title[1:]
+    return AXES[over]
 
 
 def _name(value: Any, table: pd.DataFrame, over: str, titles: Mapping[str, str]) -> str:
