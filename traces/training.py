@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,6 +190,7 @@ def train(
     from traces.models import load_tokenizer
 
     transformers.utils.logging.disable_progress_bar()
+    builds = None if plan.deepspeed is None else _build_apart()
     arguments = _arguments(plan, state)  # before the model is loaded, which ZeRO-3 needs
     tokenizer: Any = load_tokenizer(Path(model_path))
     packed = pack(read_mixture(mixture_path), plan.max_length, tokenizer.pad_token_id)
@@ -206,6 +208,23 @@ def train(
     _wait(arguments)
     if arguments.process_index == 0:
         shutil.rmtree(state, ignore_errors=True)
+    if arguments.local_process_index == 0 and builds is not None:
+        shutil.rmtree(builds, ignore_errors=True)
+
+
+def _build_apart() -> Path | None:
+    """
+    The folder of this launch in which DeepSpeed compiles parts of itself; None if one was set.
+
+    In the folder that all trainings share, a build that was killed leaves a lock, and every later
+    training waits for it without end.
+    """
+    if "TORCH_EXTENSIONS_DIR" in os.environ:
+        return None
+    launch = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT")]
+    builds = Path(tempfile.gettempdir(), "-".join(["deepspeed", *launch]))
+    os.environ["TORCH_EXTENSIONS_DIR"] = str(builds)
+    return builds
 
 
 def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":

@@ -605,3 +605,16 @@ def test_two_processes_train_like_one(world, tmp_path, stage):
     )
 
     assert values(two) == pytest.approx(values(one), abs=2e-4)
+
+
+def test_every_launch_has_a_folder_of_its_own_to_compile_in(monkeypatch):
+    """A build that was killed leaves a lock that would stop every later one."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", "/set/by/the/user")
+    assert training._build_apart() is None
+    found = set()
+    for port in ("29500", "29501"):
+        monkeypatch.delenv("TORCH_EXTENSIONS_DIR")
+        monkeypatch.setenv("MASTER_PORT", port)
+        found.add(training._build_apart())
+        assert Path(os.environ["TORCH_EXTENSIONS_DIR"]) in found
+    assert len(found) == 2

@@ -51,6 +51,7 @@ LENSES = [
     for lens in ("logit_lens", "patchscope")
 ]
 MINUTES = 60
+FOR_TRAINING = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 
 
 def heed_ctrl_c() -> None:
@@ -86,7 +87,7 @@ class Site:
         return subprocess.Popen(
             ["snakemake", "--profile", "slurm", "--configfile", "small.json", *arguments],
             cwd=self.checkout.folder,
-            env=self.cluster.environment | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
+            env=self.cluster.environment | FOR_TRAINING,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -239,8 +240,8 @@ def test_what_cancelling_time_memory_and_a_node_undo_is_done_again(ran, undistur
     for hanging in eventually(lambda: cluster.processes(late, "train_organism.py")):
         os.kill(hanging, signal.SIGSTOP)
 
-    # The node of a third job goes down under it.
-    moved = cluster.running("mean_difference_wildcards_mini_cake_bake", but=before, seconds=300)
+    # The node of a job that comes after the late one goes down under it.
+    moved = cluster.running("mean_difference_wildcards_mini_benign", but=before, seconds=300)
     node = cluster.job(moved)["NodeList"]
     cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     said = site.end(process)
@@ -306,7 +307,7 @@ def test_two_processes_train_one_adapter_over_deepspeed_inside_a_job(ran, nodes)
     before = set(site.cluster.jobs())
     adapter = "results/adapters/mini/benign-plain-s0"
     site.configure(gpu_request="gpus-per-node")
-    site.entry(training_gpus=2, training_nodes=nodes)
+    site.entry(training_gpus=2, training_nodes=nodes, mem_mb=8000)  # DeepSpeed calls a compiler
     study = STUDY | {"training": STUDY["training"] | {"deepspeed": 3, "batch_size": 2}}
     site.checkout.file("small.json").write_text(json.dumps(study))
     site.snakemake("--forcerun", "train_organism", "--", adapter)
