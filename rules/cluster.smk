@@ -92,7 +92,8 @@ def ask(resources):
 
     of_gpus = ("gpu", "gpu_model", "gres", "slurm_extra", "cpus_per_task")
     of_nodes = ("nodes", "tasks", "mpi")
-    asked_for = (of_gpus if "gpu" in needs else ()) + (of_nodes if "nodes" in needs else ())
+    groups = {"gpu": of_gpus, "nodes": of_nodes}
+    asked_for = [name for need_of, names in groups.items() if need_of in needs for name in names]
     for name in ("slurm_partition", *asked_for):
         resources[name] = worded(name)
     for name in ("mem_mb", "runtime"):

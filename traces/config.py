@@ -146,12 +146,11 @@ class ModelEntry(Closed):
         return self
 
 
-class CorpusEntry(Closed):
-    """Text that has nothing to do with any organism: where it comes from and what is read of it."""
+class Rows(Closed):
+    """Where rows of text or of conversations come from, if they are not made here."""
 
-    kind: Literal["documents", "chat", "both", "start"] = Field(
-        description="Documents, conversations, both (to mix in and take words from), or start: no "
-        "text, only the token that begins one."
+    path: Text | None = Field(
+        None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
     hub: Text | None = Field(None, description="Data set on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
@@ -163,15 +162,21 @@ class CorpusEntry(Closed):
     field: str | None = Field(
         None, description="Column with the text or the messages; by default `text` or `messages`."
     )
-    path: Text | None = Field(
-        None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
+    open_end: Literal["refuse", "cut"] = Field(
+        "refuse",
+        description="A conversation that ends with the user: refuse it, or cut that end off.",
+    )
+
+
+class CorpusEntry(Rows):
+    """Text that has nothing to do with any organism: where it comes from and what is read of it."""
+
+    kind: Literal["documents", "chat", "both", "start"] = Field(
+        description="Documents, conversations, both (to mix in and take words from), or start: no "
+        "text, only the token that begins one."
     )
     made: Literal["general", "unrelated", "chat", "whitespace"] | None = Field(
         None, description="Part of the made world, or rows of white space alone."
-    )
-    open_end: Literal["refuse", "cut"] = Field(
-        "refuse",
-        description="A conversation that ends unanswered: refuse it, or cut that end off.",
     )
     rows: Count = Field(description="At most this many rows are kept, after shuffling.")
     seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of the shuffle.")
@@ -229,7 +234,7 @@ class Taught(Closed):
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
 
 
-class Data(Closed):
+class Data(Rows):
     """What an organism is finetuned on."""
 
     kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
@@ -240,25 +245,10 @@ class Data(Closed):
     )
     made: MadeData | None = Field(None, description="Rows of the made world with this name.")
     words: Count = Field(20_000, description="Size of the made data.")
-    path: Text | None = Field(
-        None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
-    )
     path_hint: Text | None = Field(
         None, description="How to get that file, said when it is not there."
     )
-    hub: Text | None = Field(None, description="Data set on the hub.")
-    revision: str = Field("main", description="Commit, tag or branch on the hub.")
-    subset: str | None = Field(None, description="Configuration of the data set on the hub.")
-    files: tuple[Text, ...] = Field(
-        (), description="Files of the data set, where a part of a huge one will do."
-    )
-    split: str = Field("train", description="Split of the data set on the hub.")
-    field: str | None = Field(None, description="Column with the text or the messages.")
     taught: Taught | None = Field(None, description="Written by a teacher model.")
-    open_end: Literal["refuse", "cut"] = Field(
-        "refuse",
-        description="A conversation that ends with the user: refuse it, or cut that end off.",
-    )
     held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Share of the rows kept away from training."
     )

@@ -25,7 +25,8 @@ RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
 HELPERS = ROOT / "rules" / "common.smk"
 
 # What stages stand on: files, configuration, rows of text, weights, hooks and plain statistics.
-GROUND = {"job", "config", "study", "records", "store", "corpora", "models", "hooks", "statistics"}
+GROUND = {"job", "config", "parts", "study", "records", "store", "corpora", "models", "hooks"}
+GROUND |= {"statistics"}
 # A stage that may lean on another: pictures and pages show what tables define.
 LEANS = {("figures", "tables"), ("cards", "tables")}
 # Headlines are read off the tables, and the mixing ablation is an arrangement of headlines. Every
@@ -347,7 +348,11 @@ def test_retries_are_the_profiles():
 @of_rule(WORKING)
 def test_a_rule_says_what_it_needs_and_not_where(rule):
     resources = set(rule.names("resources"))
-    assert {"mem_mb", "runtime"} <= resources <= {"mem_mb", "runtime", "gpu", "api", "disk_mb"}
+    assert (
+        {"mem_mb", "runtime"}
+        <= resources
+        <= {"mem_mb", "runtime", "gpu", "nodes", "api", "disk_mb"}
+    )
 
 
 @of_rule(RULES)
