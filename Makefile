@@ -12,10 +12,10 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablations rehearsal test clustertest check bench lock clean schemas plan
+.PHONY: help demo ablations rehearsal clusterrehearsal test clustertest check bench lock clean schemas plan
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
 
 demo: $(READY) ## run the miniature study: results/, figures and report.html, in minutes
 	$(RUN) $(SNAKEMAKE)
@@ -23,6 +23,11 @@ demo: $(READY) ## run the miniature study: results/, figures and report.html, in
 rehearsal: $(READY) ## run the paper's study whole on tiny random models, over a hub of our own
 	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \
 		$(SNAKEMAKE) --configfile $(REHEARSED)
+
+clusterrehearsal: $(READY) ## the same through the SLURM profile, on a SLURM brought up for it
+	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \
+		python tools/pretend_cluster.py 4 -- \
+		snakemake --profile slurm --configfile $(REHEARSED)
 
 test: $(READY) ## run the tests
 	$(RUN) pytest

@@ -143,3 +143,13 @@ def test_the_partitions_of_the_example_are_read():
 
     partitions = read_partition_file(PROFILE / "partitions.example.yaml")
     assert [one.limits.max_gpu for one in partitions] == [0, 8, 4]
+
+
+def test_another_file_may_be_named_as_the_site(site, tmp_path, monkeypatch):
+    site.file("profiles/slurm/site.yaml").write_text("partition: here\n")
+    (tmp_path / "there.yaml").write_text("partition: there\n")
+    ran = site.snakemake(*PLAN, DUMP)
+    assert "slurm_partition=here" in ran.stdout
+    monkeypatch.setenv("TRACES_SITE", str(tmp_path / "there.yaml"))
+    ran = site.snakemake(*PLAN, DUMP)
+    assert "slurm_partition=there" in ran.stdout and "slurm_partition=here" not in ran.stdout
