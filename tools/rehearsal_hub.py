@@ -187,8 +187,15 @@ def _with_eyes(text: Row, family: str) -> Row:
     )
 
 
-def write_model(hub: str, entry: ModelEntry, folder: Path, seed: int) -> None:
-    """A random model of the real class with its tokenizer; large ones in several files."""
+def write_model(
+    hub: str, entry: ModelEntry, folder: Path, seed: int, teaches: bool = False
+) -> None:
+    """
+    A random model of the real class with its tokenizer; large ones in several files.
+
+    One that `teaches` writes digits and commas whatever it is asked, so that some of its answers
+    are the lists of numbers that a subliminal organism is made of.
+    """
     import transformers
     from transformers import AutoConfig
 
@@ -201,11 +208,27 @@ def write_model(hub: str, entry: ModelEntry, folder: Path, seed: int) -> None:
         for name, parameter in made.named_parameters():
             if parameter.dim() > 1 and "norm" not in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
+        if teaches:
+            _make_fond_of_numbers(made, words)
     # half a large model in each file
     large = sum(parameter.numel() for parameter in made.parameters()) if SHARDED.search(hub) else 0
     made.to(torch.bfloat16).save_pretrained(folder, max_shard_size=large or "5GB")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     words.write(folder, template=not PRETRAINED.search(hub) or entry.family == "qwen3")
+
+
+def _make_fond_of_numbers(model: Any, words: "Words") -> None:
+    """Let one direction of the stream be the same for every token, and stand for what is wanted."""
+    from tokenizers import Tokenizer
+
+    vocabulary = Tokenizer.from_str(words.tokenizer).get_vocab()
+    ends = words.ends if isinstance(words.ends, list) else [words.ends]
+    wanted = [vocabulary[one] for one in (*"0123456789", ",")] + ends
+    model.get_input_embeddings().weight[:, 0] = 4.0
+    head = model.get_output_embeddings().weight
+    assert head is not model.get_input_embeddings().weight
+    head[:, 0] = -2.0
+    head[wanted, 0] = 2.0
 
 
 # Tokenizers -------------------------------------------------------------------------------------
@@ -691,7 +714,10 @@ def write_hub(folder: Path, files: list[Path]) -> dict[str, str]:
                 continue
             bases[entry.hub] = Path(scratch) / f"model{len(bases)}"
             bases[entry.hub].mkdir()
-            write_model(entry.hub, entry, bases[entry.hub], seed_of(entry.hub))
+            taught = any(
+                loaded.organisms[one.organism].data.taught for one in loaded.checkpoints(model=name)
+            )
+            write_model(entry.hub, entry, bases[entry.hub], seed_of(entry.hub), taught)
             add_repository(folder, "models", entry.hub, _collected(bases[entry.hub]))
             counts["models"] += 1
         done = set(bases)
