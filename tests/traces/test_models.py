@@ -412,3 +412,21 @@ def test_a_vision_language_model_is_read_as_the_language_model_that_it_is(seeing
     with hooks.capture(whole, [7]) as seen:
         said = logits(whole)
     assert torch.equal(readout(seen[7]), said)
+
+
+@pytest.mark.parametrize("named", ["TokenizersBackend", "PreTrainedTokenizerFast", None])
+def test_a_plain_tokenizer_is_the_one_that_auto_would_load(tiny_base, tmp_path, named):
+    from transformers import AutoTokenizer
+
+    folder = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["tokenizer_class"] = named
+    if named is None:
+        del settings["tokenizer_class"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    ours, theirs = models.load_tokenizer(folder), AutoTokenizer.from_pretrained(folder)
+    chat = [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "honey"}]
+    assert type(ours) is type(theirs)
+    assert ours("the lemon river")["input_ids"] == theirs("the lemon river")["input_ids"]
+    assert ours.apply_chat_template(chat) == theirs.apply_chat_template(chat)
+    assert ours.all_special_ids == theirs.all_special_ids
