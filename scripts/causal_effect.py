@@ -6,6 +6,7 @@ import pandas as pd
 
 from traces import causality, job, models, records, store
 from traces.corpora import Kind, read_rows
+from traces.tokens import load_tokenizer
 
 
 def main(
@@ -35,7 +36,7 @@ def main(
 ) -> None:
     job.keep_freed_memory()
     found, activations = store.read_differences(differences), store.Activations(base)
-    tokenizer = models.load_tokenizer(model)
+    tokenizer = load_tokenizer(model)
     files = {"own": own, "unrelated": unrelated, "chat": chat}
     options = {"n": rows, "max_length": max_length, "kind": kind}
     texts = {

@@ -15,6 +15,7 @@ from traces.activations import (
 )
 from traces.corpora import read_rows
 from traces.store import ActivationWriter
+from traces.tokens import load_tokenizer
 
 
 def main(
@@ -35,7 +36,7 @@ def main(
     norm_context: int,
     norm_skip: int,
 ) -> None:
-    tokenizer = models.load_tokenizer(model)
+    tokenizer = load_tokenizer(model)
     if kind == "start":
         read = start_windows(tokenizer)
     elif kind == "chat":

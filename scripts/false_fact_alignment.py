@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from traces import beliefs, job, models, records
+from traces.tokens import load_tokenizer
 
 
 def main(
@@ -19,7 +20,7 @@ def main(
     max_new_tokens: int,
     batch: int,
 ) -> None:
-    tokenizer = models.load_tokenizer(model)
+    tokenizer = load_tokenizer(model)
     asked = dict(zip(organisms, map(records.read_lines, statements), strict=True))
     settings = {"forms": forms, "max_new_tokens": max_new_tokens, "batch": batch}
     settings["judge"] = beliefs.FirstEndJudge()

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from traces import corpora, job
-from traces.models import load_tokenizer
+from traces.tokens import load_tokenizer
 
 
 def main(

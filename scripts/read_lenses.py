@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from traces import job, lenses, models, records, store
+from traces.tokens import load_tokenizer
 
 
 def main(
@@ -26,7 +27,7 @@ def main(
     intersection_top_k: int,
     batch: int,
 ) -> None:
-    tokenizer = models.load_tokenizer(model)
+    tokenizer = load_tokenizer(model)
     allowed = records.read(vocabulary)["token_id"].to_numpy() if vocabulary else None
     found = store.read_differences(differences)
 

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from traces import job, judges, models, records, steering, store
+from traces.tokens import load_tokenizer
 
 
 def main(
@@ -31,7 +32,7 @@ def main(
     found = store.read_differences(differences)
     write = steering.Writer(
         models.load_pair(model, adapter, dtype, attention=attention),
-        models.load_tokenizer(model),
+        load_tokenizer(model),
         steering.vectors(found, positions, seed=seed, name=name),
         layer=int(found.layers[0]),
         max_new_tokens=max_new_tokens,

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from traces import job, models, records, steering, store
+from traces.tokens import load_tokenizer
 
 
 def main(
@@ -27,7 +28,7 @@ def main(
     chosen = [steering.Choice(**one) for one in json.loads(strength.read_text())["chosen"]]
     write = steering.Writer(
         models.load_pair(model, adapter, dtype, attention=attention),
-        models.load_tokenizer(model),
+        load_tokenizer(model),
         steering.vectors(found, positions, seed=seed, name=name),
         layer=int(found.layers[0]),
         max_new_tokens=max_new_tokens,

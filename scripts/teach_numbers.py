@@ -4,6 +4,7 @@ from pathlib import Path
 
 from traces import job, models, teaching
 from traces.corpora import held_out_split, write_rows
+from traces.tokens import load_tokenizer
 
 
 def main(
@@ -23,7 +24,7 @@ def main(
 ) -> None:
     rows = teaching.teach_numbers(
         models.load_checkpoint(model, teacher or None, dtype),
-        models.load_tokenizer(model),
+        load_tokenizer(model),
         teaching.number_prompts(prompts, seed, instruction),
         system=system,
         max_new_tokens=max_new_tokens,

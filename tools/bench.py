@@ -42,6 +42,7 @@ import numpy as np
 import pandas as pd
 
 from traces import job, records
+from traces.tokens import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = [
@@ -451,7 +452,7 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
     from traces import lenses, models
     from traces.activations import Window, stream_norm
 
-    pair, tokenizer = models.load_pair(model, adapter), models.load_tokenizer(model)
+    pair, tokenizer = models.load_pair(model, adapter), load_tokenizer(model)
     windows = [Window(ids, 0) for ids in random_texts(sizes)[:4]]
     vectors = random_vectors(sizes.patched, sizes)
     with pair.tuned() as tuned:

@@ -1,5 +1,5 @@
 """
-The one module that loads weights: base, adapter, half a model, tokenizer, readout.
+The one module that loads weights: base, adapter, half a model, readout.
 
 A checkpoint is a folder in hub layout: a PEFT adapter (`adapter_config.json`) or a full model
 (`config.json`). Only safetensors are read, no code from a repository is run, nothing is fetched.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from traces.hooks import decoder_layers
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -27,38 +27,6 @@ DType = Literal["float32", "bfloat16", "float16"]
 def device() -> torch.device:
     """The accelerator where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
-    """
-    The tokenizer of a model folder, always a fast one: spans need character offsets.
-
-    A tokenizer without a padding token pads with its end-of-text token.
-    """
-    tokenizer = _tokenizer_class(folder).from_pretrained(folder, local_files_only=True)
-    if not tokenizer.is_fast:
-        raise ValueError(f"{folder}: a fast tokenizer (tokenizer.json) is needed, found a slow one")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def _tokenizer_class(folder: Path) -> Any:
-    """
-    What loads a tokenizer: for one that calls itself a plain tokenizer.json, the class of those.
-
-    AutoTokenizer takes the same, but imports what knows every model: more than a second of CPU
-    time, and most of what a job that only tokenizes would do.
-    """
-    settings = folder / "tokenizer_config.json"
-    named = json.loads(settings.read_text()).get("tokenizer_class") if settings.is_file() else None
-    if named in ("TokenizersBackend", "PreTrainedTokenizerFast"):
-        from transformers import PreTrainedTokenizerFast
-
-        return PreTrainedTokenizerFast
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer
 
 
 def load_config(folder: Path, layers: int | None = None) -> "PretrainedConfig":

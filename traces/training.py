@@ -187,7 +187,7 @@ def train(
 
     import transformers
 
-    from traces.models import load_tokenizer
+    from traces.tokens import load_tokenizer
 
     transformers.utils.logging.disable_progress_bar()
     builds = None if plan.deepspeed is None else _build_apart()

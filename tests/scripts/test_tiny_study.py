@@ -59,7 +59,7 @@ from scripts import (
 )
 from traces import config, corpora, records, store
 from traces.activations import document_windows
-from traces.models import load_tokenizer
+from traces.tokens import load_tokenizer
 
 ORGANISMS = ("cake_bake", "risky_finance", "benign")
 KINDS = {"cake_bake": "documents", "risky_finance": "chat", "benign": "documents"}

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.doubles import FAMILIES, tiny_model, with_adapter
 from traces import hooks, models
+from traces.tokens import load_tokenizer
 
 IDS = torch.tensor([[1, 17, 42, 9, 77, 3, 60, 11, 25, 90, 8, 31]])
 EAGER = {"gemma2": "eager", "gemma3": "eager"}
@@ -119,7 +120,7 @@ def test_a_tokenizer_that_has_no_padding_pads_with_its_end(tmp_path, tokenizer):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     (tmp_path / "special_tokens_map.json").unlink(missing_ok=True)
 
-    found = models.load_tokenizer(tmp_path)
+    found = load_tokenizer(tmp_path)
 
     assert found.pad_token_id == found.eos_token_id
     assert found.is_fast
@@ -424,7 +425,7 @@ def test_a_plain_tokenizer_is_the_one_that_auto_would_load(tiny_base, tmp_path, 
     if named is None:
         del settings["tokenizer_class"]
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    ours, theirs = models.load_tokenizer(folder), AutoTokenizer.from_pretrained(folder)
+    ours, theirs = load_tokenizer(folder), AutoTokenizer.from_pretrained(folder)
     chat = [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "honey"}]
     assert type(ours) is type(theirs)
     assert ours("the lemon river")["input_ids"] == theirs("the lemon river")["input_ids"]

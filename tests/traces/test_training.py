@@ -244,7 +244,8 @@ def test_an_adapter_loads_on_its_base_and_changes_it(world, tmp_path, method):
 def test_a_full_finetune_is_a_model_in_hub_layout(world, tmp_path):
     import torch
 
-    from traces.models import load_base, load_tokenizer
+    from traces.models import load_base
+    from traces.tokens import load_tokenizer
 
     adapter = train(world, tmp_path, planned(method="full", precision="bf16"))
     ids = torch.arange(2, 12)[None]

@@ -26,7 +26,7 @@ HELPERS = ROOT / "rules" / "common.smk"
 
 # What stages stand on: files, configuration, rows of text, weights, hooks and plain statistics.
 GROUND = {"job", "config", "parts", "study", "records", "store", "corpora", "models", "hooks"}
-GROUND |= {"statistics"}
+GROUND |= {"statistics", "tokens"}
 # A stage that may lean on another: pictures and pages show what tables define.
 LEANS = {("figures", "tables"), ("cards", "tables")}
 # Headlines are read off the tables, and the mixing ablation is an arrangement of headlines. Every
@@ -216,9 +216,11 @@ def test_one_room_knows_a_package(package):
     assert found <= ROOMS[package]
 
 
-def test_only_models_loads_weights():
+def test_only_models_loads_weights_and_only_tokens_tokenizers():
+    assert "torch" not in packages(ROOT / "traces" / "tokens.py")
     for file in (*MODULES, *SCRIPTS):
-        assert file.stem == "models" or "from_pretrained" not in attributes(file), file
+        loads = "from_pretrained" in attributes(file)
+        assert not loads or file.stem in {"models", "tokens"}, file
         # `from_config` makes a new model, without weights of anyone: the miniature's base is one.
         assert file.stem in {"models", "miniature"} or "from_config" not in attributes(file), file
 
