@@ -51,7 +51,7 @@ def mixing_figure(
 
     One organism and model: panels in a block. Several: a column each, a row a measure.
 
-    mixing   : the mixing table, of one corpus; measures that nobody asked for have no panel. Bars
+    mixing   : the mixing table, of one corpus; what no mixture was asked has no panel. Bars
                are 95 % t intervals over seeds; the grey line is the control's mean
     titles   : names of organisms to show instead of their identifiers
     mixed_in : what the ratio counts
@@ -59,7 +59,8 @@ def mixing_figure(
     Raises ValueError if the table is empty.
     """
     require_rows(mixing, "mixing")
-    measures = [name for name in PANELS if mixing[name].notna().any()]
+    mixed = mixing[mixing["ratio"] > 0]
+    measures = [name for name in PANELS if mixed[name].notna().any()]
     cases = _cases(mixing)
     single = len(cases) == 1
     width = min(4 if len(measures) <= 8 else 5, len(measures)) if single else len(cases)
