@@ -59,8 +59,7 @@ def mixing_figure(
     Raises ValueError if the table is empty.
     """
     require_rows(mixing, "mixing")
-    mixed = mixing[mixing["ratio"] > 0]
-    measures = [name for name in PANELS if mixed[name].notna().any()]
+    measures = _measured(mixing[mixing["ratio"] > 0]) or _measured(mixing)
     cases = _cases(mixing)
     single = len(cases) == 1
     width = min(4 if len(measures) <= 8 else 5, len(measures)) if single else len(cases)
@@ -100,6 +99,10 @@ def mixing_figure(
             legend.get_title().set_fontweight("bold")
             legend.set_alignment("left")
     return figure
+
+
+def _measured(mixing: pd.DataFrame) -> list[str]:
+    return [name for name in PANELS if mixing[name].notna().any()]
 
 
 def _panel(ax: Axes, here: pd.DataFrame, measure: str) -> None:
