@@ -380,6 +380,13 @@ def test_every_base_has_a_block_of_steering_rows():
     assert set(said(figure.axes[1])) == {"undecided"}
 
 
+def test_texts_that_could_not_be_compared_leave_an_empty_panel():
+    table = steered()
+    table["similarity_own"] = float("nan")
+    figure = steering_figure(table)
+    assert [ax.get_xlim() for ax in figure.axes[:2]] == [(0.0, 1.0)] * 2
+
+
 def test_an_empty_steering_table_is_refused():
     with pytest.raises(ValueError, match="the steering table is empty"):
         steering_figure(steered().iloc[:0])

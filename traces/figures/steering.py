@@ -62,7 +62,8 @@ def steering_figure(steering: pd.DataFrame, titles: Mapping[str, str] | None = N
             here = verdicts[(verdicts["measure"] == measure) & (verdicts["steered_model"] == one)]
             dots = seeds[(seeds["measure"] == measure) & (seeds["steered_model"] == one)]
             dots = dots[dots["vector"] == "difference"]
-            ends = _left(here, dots), _top(here, dots)
+            known = here[["difference", *CONTROLS]].notna().any(axis=None)
+            ends = (_left(here, dots), _top(here, dots)) if known else (0.0, 1.0)
             for i, model in enumerate(models):
                 ax = axes[i, j]
                 for y, case in enumerate(cases[model]):
