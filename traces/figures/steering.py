@@ -62,8 +62,7 @@ def steering_figure(steering: pd.DataFrame, titles: Mapping[str, str] | None = N
             here = verdicts[(verdicts["measure"] == measure) & (verdicts["steered_model"] == one)]
             dots = seeds[(seeds["measure"] == measure) & (seeds["steered_model"] == one)]
             dots = dots[dots["vector"] == "difference"]
-            known = here[["difference", *CONTROLS]].notna().any(axis=None)
-            ends = (_left(here, dots), _top(here, dots)) if known else (0.0, 1.0)
+            ends = _ends(here, dots)
             for i, model in enumerate(models):
                 ax = axes[i, j]
                 for y, case in enumerate(cases[model]):
@@ -96,6 +95,13 @@ def _draw_case(ax: Axes, y: int, found: pd.DataFrame, dots: pd.DataFrame) -> Non
         rows.interval(ax, here, row[f"{name}_low"], row[f"{name}_high"], style.colour)
         rows.mark(ax, here, row[name], style)
     rows.verdict(ax, lane, row["verdict"], steers)
+
+
+def _ends(verdicts: pd.DataFrame, dots: pd.DataFrame) -> tuple[float, float]:
+    """Where a column's axis begins and ends; 0 and 1 where nothing is known, or all is 0."""
+    if not (verdicts[["difference", *CONTROLS]].abs() > 0).any(axis=None):
+        return 0.0, 1.0
+    return _left(verdicts, dots), _top(verdicts, dots)
 
 
 def _left(verdicts: pd.DataFrame, dots: pd.DataFrame) -> float:
