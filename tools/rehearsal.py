@@ -4,8 +4,9 @@ Run a study against a hub of our own: the real rules and ids, tiny random models
     python tools/rehearsal.py FOLDER CONFIGFILE [CONFIGFILE ...] -- snakemake --cores 2 ...
 
 Writes the hub that the configuration names into FOLDER (tools/rehearsal_hub.py) unless it is there,
-serves it on 127.0.0.1 for as long as the command runs, and gives the command HF_ENDPOINT and the
-variables of local data. The exit status is the command's.
+serves it on 127.0.0.1 for as long as the command runs, and gives the command HF_ENDPOINT, the
+variables of local data and a Python that starts at once (tools/warm_python.py). The exit status is
+the command's.
 """
 
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.hub_server import HubServer
+from tools.warm_python import warm_python
 
 
 def main(folder: Path, files: list[Path], command: list[str]) -> int:
@@ -32,8 +34,8 @@ def main(folder: Path, files: list[Path], command: list[str]) -> int:
     offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"}
     environment = {key: value for key, value in os.environ.items() if key not in offline}
     environment |= json.loads(variables.read_text()) | {"HF_ENDPOINT": hub.endpoint}
-    with hub.running():
-        process = subprocess.Popen(command, env=environment)
+    with hub.running(), warm_python(environment) as warm:
+        process = subprocess.Popen(command, env=environment | warm)
         # The terminal interrupts the command as well, which has jobs to cancel: let it end first.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
