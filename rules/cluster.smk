@@ -40,26 +40,28 @@ def words_for(count, nodes, said, before):
     What asks for `count` GPUs, in the executor's names; `before` says what a name held so far.
 
     Over several nodes each has one task, and the job's own shell starts them: `mpi` to the executor.
+    `nodes` is None for a rule that knows of one only.
     """
     partition = before("slurm_partition")
     if not count:
         return {"slurm_partition": partition or said["cpu_partition"]}
     kind, extra = said["gpu_type"], before("slurm_extra")
-    here = count // nodes
+    here = count // (nodes or 1)
     typed = ":".join([kind, str(here)] if kind else [str(here)])
     per_node = "=".join(["--gpus-per-node", typed])
     asking = {
-        "gpus": {"gpu": count, "gpu_model": kind},
+        "gpus": {"gpu": count, **({"gpu_model": kind} if kind else {})},
         "gres": {"gres": ":".join(["gpu", typed])},
         "gpus-per-node": {"slurm_extra": " ".join([extra, per_node] if extra else [per_node])},
     }
-    spread = {"tasks": nodes, "mpi": "srun"} if nodes > 1 else {"nodes": None}
+    several = (nodes or 1) > 1
+    spread = {"tasks": nodes, "mpi": "srun"} if several else {"nodes": None} if nodes else {}
     return {
         "gpu": None,
         "slurm_partition": partition or said["gpu_partition"] or said["cpu_partition"],
         "cpus_per_task": before("cpus_per_task") or (said["gpu_cpus"] or 0) * here or None,
         **spread,
-        **asking["gpus-per-node" if nodes > 1 else said["gpu_request"]],
+        **asking["gpus-per-node" if several else said["gpu_request"]],
     }
 
 
@@ -74,14 +76,16 @@ def ask(resources):
         return needs[name].evaluate(wildcards, **facts).value if name in needs else None
 
     def worded(name):
+        @seen_once
         def asked(wildcards, **facts):
             count, nodes = (need(one, wildcards, facts) for one in ("gpu", "nodes"))
-            words = words_for(count, nodes or 1, said, lambda one: need(one, wildcards, facts))
+            words = words_for(count, nodes, said, lambda one: need(one, wildcards, facts))
             return words[name] if name in words else need(name, wildcards, facts)
 
         return asked
 
     def growing(name):
+        @seen_once
         def asked(wildcards, **facts):
             value, times = need(name, wildcards, facts), facts["attempt"] - 1
             if not times or not said["retry_percent"] or not isinstance(value, int):
@@ -90,12 +94,13 @@ def ask(resources):
 
         return asked
 
-    of_gpus = ("gpu", "gpu_model", "gres", "slurm_extra", "cpus_per_task")
-    of_nodes = ("nodes", "tasks", "mpi")
-    groups = {"gpu": of_gpus, "nodes": of_nodes}
-    asked_for = [name for need_of, names in groups.items() if need_of in needs for name in names]
-    for name in ("slurm_partition", *asked_for):
-        resources[name] = worded(name)
+    resources["slurm_partition"] = needs.get("slurm_partition", said["cpu_partition"])
+    if "gpu" in needs:
+        # No more words than its jobs can need: each is worked out for every one of thousands.
+        counts = [(1, 1), (2, 2)] if "nodes" in needs else [(1, None)]
+        words = [words_for(*some, said, lambda name: None) for some in counts]
+        for name in {name for some in words for name in some}:
+            resources[name] = worded(name)
     for name in ("mem_mb", "runtime"):
         resources[name] = growing(name)
 

@@ -6,6 +6,7 @@ Helpers that rule files share, and nothing else does; the validated study comes 
 """
 
 import functools
+import inspect
 import os
 import re
 from pathlib import Path
@@ -84,9 +85,16 @@ def training_of(wildcards):
     return registry.training(Checkpoint.parse(wildcards.checkpoint), wildcards.model)
 
 
+def seen_once(function):
+    """Its signature kept: Snakemake asks for it at every job, a tenth of the time it plans."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def leaf(of, *path):
     """A params function: the one value at `path` of the entry that the wildcards name."""
 
+    @seen_once
     def value(wildcards):
         found = of(wildcards)
         for part in path:
@@ -99,6 +107,7 @@ def leaf(of, *path):
 def local_path(of, *path):
     """The same for a configured path, its environment variables filled in; None without one."""
 
+    @seen_once
     def value(wildcards):
         found = leaf(of, *path)(wildcards)
         return None if found is None else str(local(found))

@@ -1,9 +1,10 @@
 """
 A Python that has imported everything already, for the thousands of short jobs of a rehearsal.
 
-Importing torch and transformers takes a job four seconds of CPU; what a rehearsed job then does,
-a fraction of one. Inside `with warm_python(...) as variables:` a script that Snakemake starts
-under these variables runs in a fork of one process that imported all rooms of traces/
+Importing torch and transformers takes a job four seconds of CPU, and Snakemake's own imports two
+more where SLURM starts it; what a rehearsed job then does takes a fraction of one. Inside
+`with warm_python(...) as variables:` a script or `python -m snakemake` that Snakemake starts under
+these variables runs in a fork of one process that imported all rooms of traces/
 (tools/warm/sitecustomize.py sends it there): the same file, arguments, folder, variables and exit
 status. Memory and time are not counted against the job, and a fork dies when its job does.
 
@@ -55,7 +56,8 @@ def serve(place: str) -> None:
 
     for module in pkgutil.iter_modules(traces.__path__, "traces."):
         importlib.import_module(module.name)
-    import transformers.modeling_utils  # noqa: F401  what jobs import late
+    for late in ("transformers.modeling_utils", "snakemake.cli"):
+        importlib.import_module(late)
 
     assert threading.active_count() == 1, "a fork has no other threads than the one that forked"
     signal.signal(
@@ -95,12 +97,16 @@ def answer(connection: socket.socket) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run a script as `python argv` would; its exit status."""
-    sys.argv = argv
-    sys.path[0] = str(Path(argv[0]).parent)
+    """Run a script or a module as `python argv` would; its exit status."""
     status = 0
     try:
-        runpy.run_path(argv[0], run_name="__main__")
+        if argv[0] == "-m":
+            sys.argv = argv[1:]
+            runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = argv
+            sys.path[0] = str(Path(argv[0]).parent)
+            runpy.run_path(argv[0], run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

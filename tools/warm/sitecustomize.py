@@ -1,6 +1,6 @@
 """
-Python imports this as it starts, where tools/warm_python.py put it on the path: a script that a
-Snakemake job runs goes to the warm process, whose fork does it with everything imported.
+Python imports this as it starts, where tools/warm_python.py put it on the path: the Snakemake of a
+job and the script it runs go to the warm process, whose forks do them with everything imported.
 """
 
 import os
@@ -21,7 +21,8 @@ def main(place: str) -> None:
     os._exit(status[0] if status else 1)  # nothing came: the fork was killed
 
 
-script = "".join(sys.orig_argv[1:2])  # empty in an interactive Python, an option in torchrun's
+called = sys.orig_argv[1:3]  # empty in an interactive Python, options first in torchrun's
+script = "".join(called[:1])
 of_a_job = "/.snakemake/scripts/" in script or script.startswith("scripts/")
-if of_a_job and "TRACES_WARM" in os.environ:
+if (of_a_job or called == ["-m", "snakemake"]) and "TRACES_WARM" in os.environ:
     main(os.environ["TRACES_WARM"])
