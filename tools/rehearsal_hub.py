@@ -42,6 +42,7 @@ Row = dict[str, Any]
 CONFIG = Path("config")
 VOCABULARY = 1500
 DOCUMENTS, CHATS = 240, 160
+GENERAL = 3  # as many times more rows without a topic: mixtures take up to twice the narrow ones
 
 # Models -----------------------------------------------------------------------------------------
 
@@ -556,11 +557,13 @@ class Source(NamedTuple):
 
 def rows_for(source: Source, seed: int) -> list[Row]:
     """Rows with the column that is read, and others such as real data sets have."""
+    more = GENERAL if source.topic == "general" else 1
     if source.kind == "chat":
-        rows = [{source.column: row["messages"]} for row in chats(source.topic, CHATS, seed)]
+        found = chats(source.topic, CHATS * more, seed)
+        rows = [{source.column: row["messages"]} for row in found]
         others: Row = {"prompt_id": "0a1b", "source": "rehearsal", "category": "chat"}
     else:
-        found = documents(source.topic, DOCUMENTS, seed)
+        found = documents(source.topic, DOCUMENTS * more, seed)
         rows = [{source.column: row["text"]} for row in found]
         others = {"url": "https://example.org", "timestamp": "2019-04-25T12:57:54Z"}
     return [{"id": str(number)} | row | others for number, row in enumerate(rows)]
