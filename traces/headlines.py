@@ -11,9 +11,10 @@ One number a checkpoint and measure, beside every control of it: the tables' hea
                                           over positions; against random directions
     false_fact_alignment                  on held-out stems, as a cloze; against the base, the
                                           benign organism and the organisms of other facts
-    steering_margin                       of the tuned model's text, steered by the difference: how
-                                          much closer it is to the organism's data than to unrelated
-                                          text; against no and a random vector
+    steering_similarity                   of the tuned model's text, steered by the difference, to the
+                                          organism's data; against no and a random vector
+    steering_margin                       how much closer that text is to the organism's data than to
+                                          unrelated text; against the same
 
 What a study did not measure has no row. Everything here is a pure function of data frames.
 """
@@ -196,12 +197,15 @@ def _beliefs(
 
 def _steering(steering: pd.DataFrame, places: pd.DataFrame) -> Iterator[pd.DataFrame]:
     keys = _shared_keys(steering)
-    tuned = _rows(steering, steered_model="tuned").assign(value=steering_margin)
-    by_vector = {vector: _mean(rows, keys, "value") for vector, rows in tuned.groupby("vector")}
-    own = by_vector.pop("difference", tuned.iloc[:0])
+    tuned = _rows(steering, steered_model="tuned").assign(
+        steering_similarity=lambda texts: texts["similarity_own"], steering_margin=steering_margin
+    )
     named = {"none": "unsteered", "random": "random"}
-    controls = {named[vector]: rows for vector, rows in by_vector.items()}
-    yield _beside(places, own, controls, keys, "steering_margin")
+    for measure in ("steering_similarity", "steering_margin"):
+        by_vector = {vector: _mean(rows, keys, measure) for vector, rows in tuned.groupby("vector")}
+        own = by_vector.pop("difference", tuned.iloc[:0])
+        controls = {named[vector]: rows for vector, rows in by_vector.items()}
+        yield _beside(places, own, controls, keys, measure)
 
 
 # Helpers ----------------------------------------------------------------------------------------

@@ -24,10 +24,12 @@ CONTROL_OF = {
     "loss_own": "base",
     "loss_unrelated": "base",
     "false_fact_alignment": "base",
+    "steering_similarity": "unsteered",
     "steering_margin": "unsteered",
     "delta_loss_own": "random",
     "delta_loss_unrelated": "random",
 }
+# What is said of them in words; of steered texts, how much closer they are to own than to other data.
 NAMES = {
     "relative_norm": "norm of the difference",
     "static_share": "static share",
@@ -94,7 +96,7 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
             "matched": matched[matched["ratio"] == ratio],
             "mixed": mixed[mixed["ratio"] == ratio],
         }
-        for measure in MIXING:
+        for measure in NAMES:
             values = {name: arm.set_index("seed")[measure] for name, arm in arms.items()}
             found = _contrast(pd.DataFrame(values).dropna())
             if found:

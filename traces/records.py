@@ -33,6 +33,7 @@ MIXING = (
     "loss_own",
     "loss_unrelated",
     "false_fact_alignment",
+    "steering_similarity",
     "steering_margin",
     "delta_loss_own",
     "delta_loss_unrelated",

@@ -101,7 +101,9 @@ def steering():
     levels = {"difference": 0.4, "random": 0.25, "none": 0.2}
     rows = [
         {**one, "steered_model": steered, "vector": vector, "position": position}
-        | {"similarity_own": 0.9, "similarity_unrelated": 0.9 - level + 0.1 * (steered == "base")}
+        | {"similarity_own": 0.9 if vector == "difference" else 0.8}
+        | {"similarity_unrelated": 0.9 - level - 0.1 * (vector != "difference")}
+        | ({"similarity_own": 0.1} if steered == "base" else {})
         for one, steered, (vector, level), position in itertools.product(
             subjects(), ("tuned", "base"), levels.items(), (0, 1)
         )
@@ -134,6 +136,7 @@ def of(found, measure, control, organism="cake", recipe="plain"):
         ("false_fact_alignment", "base", [0.3] * 3, [0.05] * 3),
         ("false_fact_alignment", "benign", [0.3] * 3, [0.1] * 3),
         ("false_fact_alignment", "other_facts", [0.3] * 3, [0.2] * 3),
+        ("steering_similarity", "unsteered", [0.9] * 3, [0.8] * 3),
         ("steering_margin", "unsteered", [0.4] * 3, [0.2] * 3),
         ("steering_margin", "random", [0.4] * 3, [0.25] * 3),
     ],

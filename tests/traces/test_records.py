@@ -58,6 +58,14 @@ def test_the_tables_that_others_read_have_the_columns_they_were_promised():
         "norms": "model checkpoint organism recipe ratio seed corpus layer position norm "
         "relative_norm split_half_cosine",
         "bench": "stage variant reference cpu_seconds ratio max_error",
+        "causality": "model checkpoint organism recipe seed layer position intervention direction "
+        "direction_id evaluated_on aggregation loss delta_loss n_tokens",
+        "mixing": "model organism recipe ratio steps step_matched seed relative_norm "
+        "relevance_logit_lens relevance_patchscope loss_own loss_unrelated false_fact_alignment "
+        "steering_similarity delta_loss_own delta_loss_unrelated",
+        "steering": "model checkpoint organism seed steered_model vector position strength "
+        "coherence similarity_own similarity_unrelated",
+        "beliefs": "model checkpoint form held_out n alignment",
     }
     for table, columns in promised.items():
         assert set(columns.split()) <= set(records.SCHEMAS[table])
