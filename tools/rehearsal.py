@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -34,7 +35,9 @@ def main(folder: Path, files: list[Path], command: list[str]) -> int:
     offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"}
     environment = {key: value for key, value in os.environ.items() if key not in offline}
     environment |= json.loads(variables.read_text()) | {"HF_ENDPOINT": hub.endpoint}
-    with hub.running(), warm_python(environment) as warm:
+    # What DeepSpeed compiles on a CPU takes minutes: once, not for each training it does.
+    with TemporaryDirectory() as builds, hub.running(), warm_python(environment) as warm:
+        environment["TORCH_EXTENSIONS_DIR"] = builds
         process = subprocess.Popen(command, env=environment | warm)
         # The terminal interrupts the command as well, which has jobs to cancel: let it end first.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

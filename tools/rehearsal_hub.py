@@ -41,7 +41,8 @@ from traces.study import LoadedStudy, load_study
 Row = dict[str, Any]
 CONFIG = Path("config")
 VOCABULARY = 1500
-DOCUMENTS, CHATS = 240, 160
+DOCUMENTS, CHATS = 80, 80
+WORDS, GENERAL_WORDS = 60, 150  # of a document; the second kind is read at its 128th token, too
 GENERAL = 3  # as many times more rows without a topic: mixtures take up to twice the narrow ones
 
 # Models -----------------------------------------------------------------------------------------
@@ -519,11 +520,11 @@ def write_full(base: Path, folder: Path, seed: int) -> None:
 
 
 def documents(topic: str, n: int, seed: int) -> list[Row]:
-    """Documents of some hundred words: the miniature's, some to each."""
+    """Documents of at most so many words: the miniature's, some to each."""
     if topic == "general":
-        rows = miniature.general_rows(n * 220, seed, 0.1)
+        rows = miniature.general_rows(n * GENERAL_WORDS, seed, 0.1)
     else:
-        rows = miniature.organism_rows(topic, words=n * 220, seed=seed)
+        rows = miniature.organism_rows(topic, words=n * WORDS, seed=seed)
     texts = [miniature.row_text(row) for row in rows]
     each = max(1, len(texts) // n)
     return [{"text": "\n\n".join(texts[i * each : (i + 1) * each])} for i in range(n)]

@@ -37,7 +37,11 @@ def warm_python(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     with TemporaryDirectory() as folder:
         place = f"{folder}/warm.socket"
         command = [sys.executable, __file__, place]
-        process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE)
+        # Read as torch is imported: dozens of jobs that each take all cores wait for one another.
+        one_thread = {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            command, env={**environment, **one_thread}, stdout=subprocess.PIPE
+        )
         assert process.stdout is not None
         try:
             if not process.stdout.readline():  # one line once it listens
