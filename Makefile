@@ -7,8 +7,9 @@ STUDY ?= config/paper.yaml
 BIN := .venv/bin
 READY := .venv/ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-# The default scheduler takes a minute of the demo to choose; this one takes none.
-SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy
+# The default scheduler takes a minute of the demo to choose; this one takes none. And after each look at what is ready
+# Snakemake looks again when the timespan is over, for every job that ended: a second is as much time again.
+SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timespan 100/5s
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.workflow.slurm.cluster import Cluster, why_not
 
-SITE = {"partition": "cpu", "gpu_partition": "gpu", "together": 8, "check_seconds": 2}
+SITE = {"partition": "cpu", "gpu_partition": "gpu", "together": 8, "check_seconds": 5}
 
 
 def main(jobs: int, command: list[str]) -> int:

@@ -12,6 +12,7 @@ Only a rehearsal does so. Every other run starts Python anew for every job.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -60,8 +61,9 @@ def serve(place: str) -> None:
 
     for module in pkgutil.iter_modules(traces.__path__, "traces."):
         importlib.import_module(module.name)
-    for late in ("transformers.modeling_utils", "snakemake.cli"):
+    for late in ("transformers.modeling_utils", "transformers.trainer", "snakemake.cli"):
         importlib.import_module(late)
+    gc.freeze()  # no fork looks through a million objects of imports, and copies them by looking
 
     assert threading.active_count() == 1, "a fork has no other threads than the one that forked"
     signal.signal(
