@@ -694,6 +694,9 @@ class Study(Closed):
     training: Training = Field(
         description="How organisms are finetuned, unless a recipe says else."
     )
+    training_override: dict[str, Any] = Field(
+        description="Keys of `training` that hold whatever organisms, models and recipes say."
+    )
     recipes: dict[str, dict[str, Any]] = Field(
         description="Named recipes: the keys of `training` that each changes."
     )

@@ -253,12 +253,13 @@ class LoadedStudy(NamedTuple):
         The hyperparameters of one checkpoint.
 
         The study's, then what the organism changes, then the model, if one is named, then the
-        recipe.
+        recipe, then what the study says of all.
         """
         changes = {
             **self.organisms[checkpoint.organism].training,
             **(self.models[model].training if model else {}),
             **self.study.recipes.get(checkpoint.recipe.name, {}),
+            **self.study.training_override,
         }
         return Training.model_validate({**self.study.training.model_dump(), **changes})
 
@@ -470,6 +471,8 @@ def _check_recipes(loaded: LoadedStudy, files: list[Path], folder: Path) -> None
         if not free or _RELEASED.match(name):
             raise ValueError(f"{holder}: recipes.{name}: not a free name for a recipe")
         _check_training(study, changes, holder, f"recipes.{name}")
+    holder = holder_of(files, ("training_override",))
+    _check_training(study, study.training_override, holder, "training_override")
     for name, entry in loaded.models.items():
         _check_training(study, entry.training, folder / "models.yaml", f"{name}.training")
     for name, organism in loaded.organisms.items():
@@ -576,6 +579,9 @@ def _holder_of_projection(
 ) -> str:
     """Where the key project_out of a checkpoint stands; the last of these holds."""
     name = checkpoint.recipe.name
+    if "project_out" in loaded.study.training_override:
+        key = "training_override.project_out"
+        return f"{_file(files, key)}: {key}"
     if "project_out" in loaded.study.recipes.get(name, {}):
         key = f"recipes.{name}.project_out"
         return f"{_file(files, key)}: {key}"

@@ -122,6 +122,15 @@ STUDY_MISTAKES = {
         "training: {lr: 1.0e-3}",
         f"training.lr: unknown key (known here: {KNOWN_TRAINING})",
     ),
+    "unknown key in the override of trainings": (
+        "training_override: {lr: 1.0e-3}",
+        f"training_override.lr: unknown key (known here: {KNOWN_TRAINING})",
+    ),
+    "override that projects out in every training": (
+        "training_override: {project_out: plain}\n" + run(recipes="plain"),
+        "training_override.project_out: cake_bake-plain-s0 needs the difference of "
+        "cake_bake-plain-s0, which is a circle",
+    ),
     "unknown key in a recipe": (
         "recipes: {wide: {ranks: 64}}",
         f"recipes.wide.ranks: unknown key (known here: {KNOWN_TRAINING})",
@@ -948,6 +957,15 @@ def test_a_model_changes_what_the_organism_changed_and_the_recipe_what_the_model
     for model, expected in (("large", (64, 9, 2)), ("mini", (64, 5, 2))):
         found = loaded.training(checkpoint, model)
         assert (found.rank, found.alpha, found.epochs) == expected
+
+
+def test_what_a_study_overrides_holds_whatever_the_others_say(folder):
+    append(folder / CAKE, "training: {rank: 4, alpha: 5, epochs: 2}")
+    override = "recipes: {wide: {rank: 64}}\ntraining_override: {rank: 16, alpha: 7}\n"
+    loaded = load(folder, override + run(recipes="wide"))
+    (checkpoint,) = loaded.checkpoints()
+    found = loaded.training(checkpoint, "mini")
+    assert (found.rank, found.alpha, found.epochs) == (16, 7, 2)
 
 
 def test_a_training_key_of_a_model_is_checked(folder):
