@@ -1235,6 +1235,7 @@ def test_every_key_of_a_study_is_used_by_a_rule():
         "mixing.corpus": "registry.mixed_with(",
         "recipes": "training_of(",
         "training": "training_of(",
+        "training_override": "training_of(",
         "samples": "registry.samples(",
         "positions": "registry.positions(",
         "chat_positions": "registry.positions(",
