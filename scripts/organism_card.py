@@ -46,7 +46,7 @@ def main(
         description=description,
         facts=facts,
         corpus=corpus,
-        layer=tables.headline_layers(verdicts, layers)[model],
+        layer=tables.headline_layers(verdicts, corpus, layers)[model],
         readability=verdicts,
         seeds=tables.seed_table(ours, positions),
         norms=records.read(norms),

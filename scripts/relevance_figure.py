@@ -20,7 +20,8 @@ def main(
 ) -> None:
     seeds = tables.seed_table(records.read(relevance), positions, control)
     found = records.read(readability)
-    shown = tables.headline_rows(found, corpus, tables.headline_layers(found, layers))
+    blocks = tables.headline_layers(found, corpus, layers)
+    shown = tables.headline_rows(found, corpus, blocks)
     style.save(relevance_figure(shown, seeds, titles), png, pdf)
 
 

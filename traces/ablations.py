@@ -54,13 +54,13 @@ def ablation_table(
         at |= {"layer": layers[0], "positions": positions, "organism": None} | {over: value}
         at |= {"positions": [value]} if over == "position" else {}
         mine = [value] if over == "organism" else organisms
-        read = _of_lenses(_at(relevance, at, layers), over, value)
+        read = _of_lenses(_at(relevance, at, corpus, layers), over, value)
         if over == "head":
             read = read[read["lens"] == "logit_lens"]
         seeds = seed_table(read, at["positions"], control)
         seeds = seeds.rename(columns={"lens": "measure", "relevance": "number"})
         rows = [seeds[seeds["reading"].isin(SERIES) & (seeds["recipe"] == at["recipe"])]]
-        sizes = _at(norms, at, layers)
+        sizes = _at(norms, at, corpus, layers)
         if over not in ("head", "reading"):
             rows.append(_norms(sizes, at, control))
         found = pd.concat(rows)
@@ -75,11 +75,13 @@ def ablation_table(
     return table[[*_BY, "value", "measure", "series", "number", "n_samples"]]
 
 
-def _at(frame: pd.DataFrame, at: Mapping[str, Any], layers: Sequence[float]) -> pd.DataFrame:
-    """The rows of one model, corpus and layer."""
+def _at(
+    frame: pd.DataFrame, at: Mapping[str, Any], corpus: str, layers: Sequence[float]
+) -> pd.DataFrame:
+    """The rows of one model, corpus and layer; `layers` are all that are read of `corpus`."""
     frame = frame[frame["model"] == at["model"]]
     first = at["layer"]
-    blocks = headline_layers(frame, [first, *(one for one in layers if one != first)])
+    blocks = headline_layers(frame, corpus, [first, *(one for one in layers if one != first)])
     here = frame["corpus"] == at["corpus"]
     return frame[here & (frame["layer"] == blocks.get(at["model"]))]
 

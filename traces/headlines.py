@@ -11,10 +11,10 @@ One number a checkpoint and measure, beside every control of it: the tables' hea
                                           over positions; against random directions
     false_fact_alignment                  on held-out stems, as a cloze; against the base, the
                                           benign organism and the organisms of other facts
-    steering_similarity                   of the tuned model's text, steered by the difference, to the
-                                          organism's data; against no and a random vector
-    steering_margin                       how much closer that text is to the organism's data than to
-                                          unrelated text; against the same
+    steering_similarity                   of the tuned model's text, steered by the difference, to
+                                          the organism's data; against no and a random vector
+    steering_margin                       how much closer that text is to the organism's data than
+                                          to unrelated text; against the same
 
 What a study did not measure has no row. Everything here is a pure function of data frames.
 """

@@ -29,7 +29,7 @@ CONTROL_OF = {
     "delta_loss_own": "random",
     "delta_loss_unrelated": "random",
 }
-# What is said of them in words; of steered texts, how much closer they are to own than to other data.
+# What is said in words; of steered texts, how much closer they are to own than to other data.
 NAMES = {
     "relative_norm": "norm of the difference",
     "static_share": "static share",

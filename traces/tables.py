@@ -400,22 +400,26 @@ def headline_rows(
 
 def around_the_headline(frame: pd.DataFrame, corpus: str, shares: Sequence[float]) -> pd.DataFrame:
     """The rows of the headline corpus at every layer, and of every corpus at the headline's."""
-    blocks = headline_layers(frame, shares)
+    blocks = headline_layers(frame, corpus, shares)
     return frame[(frame["corpus"] == corpus) | (frame["layer"] == frame["model"].map(blocks))]
 
 
-def headline_layers(frame: pd.DataFrame, shares: Sequence[float]) -> dict[str, int]:
+def headline_layers(
+    frame: pd.DataFrame, corpus: str | None, shares: Sequence[float]
+) -> dict[str, int]:
     """
     The block that the first of the study's layers is in every model, by the model's name.
 
-    shares : all the layers read, as shares of the depth. Deeper shares are higher blocks, whatever
-             the number of layers, so the place in the order tells which block is which
+    corpus : the text read there, for a text may have layers of its own; None takes all rows
+    shares : all the layers read of it, as shares of the depth. Deeper shares are higher blocks,
+             whatever the number of layers, so the place in the order tells which block is which
 
     Raises ValueError for a model that was read at another number of layers.
     """
     place = sorted(shares).index(shares[0])
+    read = frame if corpus is None else frame[frame["corpus"] == corpus]
     found = {}
-    for model, layers in frame.groupby("model", sort=False)["layer"]:
+    for model, layers in read.groupby("model", sort=False)["layer"]:
         blocks = sorted(map(int, layers.unique()))
         if len(blocks) != len(shares):
             raise ValueError(f"{model}: found the blocks {blocks} for the layers {list(shares)}")

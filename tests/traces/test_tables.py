@@ -278,6 +278,19 @@ def test_headline_rows_keep_one_corpus_and_each_models_block():
         tables.headline_rows(frame, "news")
 
 
+def test_a_text_with_layers_of_its_own_leaves_those_of_the_headline_alone():
+    frame = pd.DataFrame(
+        [("a", "text", 5), ("a", "deep", 2), ("a", "deep", 5), ("a", "deep", 9), ("b", "text", 1)],
+        columns=["model", "corpus", "layer"],
+    )
+
+    assert tables.headline_layers(frame, "text", [0.5]) == {"a": 5, "b": 1}
+    assert tables.headline_layers(frame, "deep", [0.5, 0.25, 1.0]) == {"a": 5}
+    assert list(tables.around_the_headline(frame, "text", [0.5]).index) == [0, 2, 4]
+    with pytest.raises(ValueError, match=r"a: found the blocks \[2, 5, 9\] for the layers \[0.5\]"):
+        tables.headline_layers(frame, "deep", [0.5])
+
+
 def test_tables_figures_and_cards_do_not_load_torch(tmp_path):
     program = (
         "import sys, runpy, pathlib\n"
