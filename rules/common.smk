@@ -312,6 +312,19 @@ def titles():
     return {name: registry.organisms[name].title for name in graded_organisms()}
 
 
+def shown_recipes():
+    """Recipes in the pictures of all organisms: those that have no picture of their own."""
+    elsewhere = {one.recipe.name for _, one in mixed()}
+    elsewhere |= {
+        recipe
+        for ablation in study.ablations.values()
+        if ablation.over == "recipe"
+        for recipe in ablation.values or registry.ablated(ablation)
+    }
+    made_by = dict.fromkeys(one.recipe.name for one in registry.checkpoints())
+    return [name for name in made_by if name in ("plain", "released") or name not in elsewhere]
+
+
 def subjects(cases=None, corpora=True):
     """The subjects of `every`, in the same order."""
     some = reads(cases)

@@ -37,6 +37,7 @@ rule relevance_figure:
         layers=list(study.layers),
         positions=headline_positions(),
         control=study.control,
+        recipes=shown_recipes(),
         titles=titles(),
     script:
         "../scripts/relevance_figure.py"
@@ -66,6 +67,7 @@ rule norms_figure:
     params:
         corpus=study.corpora[0],
         layers=list(study.layers),
+        recipes=shown_recipes(),
         titles=titles(),
     script:
         "../scripts/norms_figure.py"
@@ -93,6 +95,7 @@ rule losses_figure:
         mem_mb=1000,
         runtime=10,
     params:
+        recipes=shown_recipes(),
         titles=titles(),
     script:
         "../scripts/losses_figure.py"
@@ -121,6 +124,7 @@ rule steering_figure:
         runtime=10,
     params:
         corpus=study.corpora[0],
+        recipes=shown_recipes(),
         titles=titles(),
     script:
         "../scripts/steering_figure.py"
@@ -149,6 +153,7 @@ rule causality_figure:
         runtime=10,
     params:
         corpus=study.corpora[0],
+        recipes=shown_recipes(),
         titles=titles(),
     script:
         "../scripts/causality_figure.py"
@@ -177,6 +182,7 @@ rule beliefs_figure:
         runtime=10,
     params:
         control=study.control,
+        recipes=shown_recipes(),
         titles=titles(),
     script:
         "../scripts/beliefs_figure.py"

@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
-from traces import job, records
+from traces import job, records, tables
 from traces.figures import style
 from traces.figures.causality import causality_figure
 
 
-def main(causality: Path, corpus: str, titles: dict[str, str], png: Path, pdf: Path) -> None:
-    found = records.read(causality)
+def main(
+    causality: Path,
+    corpus: str,
+    recipes: list[str],
+    titles: dict[str, str],
+    png: Path,
+    pdf: Path,
+) -> None:
+    found = tables.of_recipes(records.read(causality), recipes)
     style.save(causality_figure(found[found["corpus"] == corpus], titles), png, pdf)
 
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from traces import job, records
+from traces import job, records, tables
 from traces.figures import style
 from traces.figures.losses import losses_figure
 
 
-def main(losses: Path, titles: dict[str, str], png: Path, pdf: Path) -> None:
-    style.save(losses_figure(records.read(losses), titles), png, pdf)
+def main(losses: Path, recipes: list[str], titles: dict[str, str], png: Path, pdf: Path) -> None:
+    shown = tables.of_recipes(records.read(losses), recipes)
+    style.save(losses_figure(shown, titles), png, pdf)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,16 @@ from traces.figures.norms import norms_figure
 
 
 def main(
-    norms: Path, corpus: str, layers: list[float], titles: dict[str, str], png: Path, pdf: Path
+    norms: Path,
+    corpus: str,
+    layers: list[float],
+    recipes: list[str],
+    titles: dict[str, str],
+    png: Path,
+    pdf: Path,
 ) -> None:
-    shown = tables.around_the_headline(records.read(norms), corpus, layers)
+    found = tables.of_recipes(records.read(norms), recipes)
+    shown = tables.around_the_headline(found, corpus, layers)
     style.save(norms_figure(shown, titles), png, pdf)
 
 

@@ -14,12 +14,13 @@ def main(
     layers: list[float],
     positions: list[int] | None,
     control: str | None,
+    recipes: list[str],
     titles: dict[str, str],
     png: Path,
     pdf: Path,
 ) -> None:
     seeds = tables.seed_table(records.read(relevance), positions, control)
-    found = records.read(readability)
+    found = tables.of_recipes(records.read(readability), recipes)
     blocks = tables.headline_layers(found, corpus, layers)
     shown = tables.headline_rows(found, corpus, blocks)
     style.save(relevance_figure(shown, seeds, titles), png, pdf)

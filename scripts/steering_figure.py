@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
-from traces import job, records
+from traces import job, records, tables
 from traces.figures import style
 from traces.figures.steering import steering_figure
 
 
-def main(steering: Path, corpus: str, titles: dict[str, str], png: Path, pdf: Path) -> None:
-    found = records.read(steering)
+def main(
+    steering: Path,
+    corpus: str,
+    recipes: list[str],
+    titles: dict[str, str],
+    png: Path,
+    pdf: Path,
+) -> None:
+    found = tables.of_recipes(records.read(steering), recipes)
     style.save(steering_figure(found[found["corpus"] == corpus], titles), png, pdf)
 
 

@@ -398,6 +398,12 @@ def headline_rows(
     return frame[keep]
 
 
+def of_recipes(frame: pd.DataFrame, recipes: Sequence[str]) -> pd.DataFrame:
+    """The rows of these recipes, and all rows of an organism on a model that has none of them."""
+    mine = frame["recipe"].isin(recipes)
+    return frame[mine | ~mine.groupby([frame["model"], frame["organism"]]).transform("any")]
+
+
 def around_the_headline(frame: pd.DataFrame, corpus: str, shares: Sequence[float]) -> pd.DataFrame:
     """The rows of the headline corpus at every layer, and of every corpus at the headline's."""
     blocks = headline_layers(frame, corpus, shares)

@@ -278,6 +278,15 @@ def test_headline_rows_keep_one_corpus_and_each_models_block():
         tables.headline_rows(frame, "news")
 
 
+def test_pictures_leave_out_recipes_that_have_one_of_their_own_unless_nothing_were_left():
+    frame = pd.DataFrame(
+        [("a", "cake", "plain"), ("a", "cake", "mix1.0"), ("a", "bees", "mix1.0")]
+        + [("b", "cake", "mix1.0"), ("b", "cake", "released")],
+        columns=["model", "organism", "recipe"],
+    )
+    assert list(tables.of_recipes(frame, ["plain", "released"]).index) == [0, 2, 4]
+
+
 def test_a_text_with_layers_of_its_own_leaves_those_of_the_headline_alone():
     frame = pd.DataFrame(
         [("a", "text", 5), ("a", "deep", 2), ("a", "deep", 5), ("a", "deep", 9), ("b", "text", 1)],

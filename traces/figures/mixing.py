@@ -142,6 +142,7 @@ def _panel(ax: Axes, here: pd.DataFrame, measure: str) -> None:
 
 def _curve(ax: Axes, arm: pd.DataFrame, measure: str, style: Style, aside: float) -> None:
     """Means over seeds and their intervals, drawn a little `aside` of the ratio."""
+    arm = arm.dropna(subset=[measure])  # measured at some ratios only, it is a line through those
     ratios = sorted(set(arm["ratio"]))
     found = [mean_interval(arm.loc[arm["ratio"] == ratio, measure]) for ratio in ratios]
     xs = np.array(ratios) + aside
