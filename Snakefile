@@ -12,9 +12,8 @@ from snakemake.utils import min_version
 from traces.config import read_yaml
 
 min_version("9.0")
-gc.set_threshold(
-    1_000_000
-)  # thousands of jobs are no garbage: looking for some took a tenth of the time
+# Thousands of jobs are no garbage: looking for some took a tenth of the time.
+gc.set_threshold(10_000_000)
 
 DEFAULTS = Path("config/config.yaml")
 if DEFAULTS.exists():

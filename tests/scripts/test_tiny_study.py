@@ -676,7 +676,7 @@ def test_tables_hold_every_organism_once(tables):
 def test_figures_are_drawn_in_both_formats(tables, tmp_path):
     titles = {name: f"The {name}" for name in ORGANISMS}
     shared = {"titles": titles, "control": "benign", "layers": [0.5], "positions": None}
-    shared |= {"corpus": "unrelated"} | tables
+    shared |= {"corpus": "unrelated", "recipes": ["plain"]} | tables
     for script in (relevance_figure, norms_figure, losses_figure):
         png, pdf = (tmp_path / f"{script.__name__}.{kind}" for kind in ("png", "pdf"))
         script.main(**arguments_of(script.main, **shared), png=png, pdf=pdf)
@@ -822,7 +822,7 @@ def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
     }
     assert own["alignment"].dropna().between(0, 1).all()
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    beliefs_figure.main(beliefs, "benign", {"cake_bake": "The cake"}, png, pdf)
+    beliefs_figure.main(beliefs, "benign", ["plain"], {"cake_bake": "The cake"}, png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
@@ -894,7 +894,7 @@ def test_taking_differences_out_is_measured_beside_other_directions(
     assert (found["n_tokens"] > 0).all() and (found["delta_loss"] != 0).any()
 
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    causality_figure.main(tmp_path / "table.parquet", "unrelated", {}, png, pdf)
+    causality_figure.main(tmp_path / "table.parquet", "unrelated", ["plain"], {}, png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
@@ -991,7 +991,7 @@ def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, t
     assert found.loc[found["vector"] != "none", "strength_coherent"].notna().all()
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
     steering_figure.main(
-        tmp_path / "steering.parquet", "unrelated", {"cake_bake": "The cake"}, png, pdf
+        tmp_path / "steering.parquet", "unrelated", ["plain"], {"cake_bake": "The cake"}, png, pdf
     )
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
