@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The default scheduler takes a minute of the demo to choose; this one takes none. And after each look at what is ready
-# Snakemake looks again when the timespan is over, for every job that ended: a second is as much time again.
+# Snakemake looks again when the timespan is over, once for every job that ended (docs/log.md): five seconds, not one.
 SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timespan 100/5s
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
