@@ -10,6 +10,7 @@ The one script with a command line: a launcher such as torchrun must own its pro
 """
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -53,5 +54,20 @@ def main() -> None:
         job.stamp([asked.adapter], facts)
 
 
+def leave() -> None:
+    """
+    End a process of several at once, without taking the interpreter apart.
+
+    Threads of gloo outlive the training. One that lets go of its last tensor while the interpreter
+    ends aborts a process that has done all of its work (pytorch issue 190489).
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     main()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        leave()

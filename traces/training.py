@@ -210,6 +210,7 @@ def train(
         shutil.rmtree(state, ignore_errors=True)
     if arguments.local_process_index == 0 and builds is not None:
         shutil.rmtree(builds, ignore_errors=True)
+    _part(arguments)
 
 
 def _build_apart() -> Path | None:
@@ -528,6 +529,14 @@ def _wait(arguments: "TrainingArguments") -> None:
         import torch.distributed
 
         torch.distributed.barrier()
+
+
+def _part(arguments: "TrainingArguments") -> None:
+    """End what the processes of the training exchange their tensors with."""
+    if arguments.world_size > 1:
+        import torch.distributed
+
+        torch.distributed.destroy_process_group()
 
 
 # -- what lies between base and tuned --------------------------------------------------------------
