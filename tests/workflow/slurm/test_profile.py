@@ -1,6 +1,7 @@
 """What the profile asks a cluster for; dry runs, so no SLURM is needed."""
 
 import json
+import math
 import re
 
 import pytest
@@ -98,6 +99,18 @@ def test_without_the_profile_nothing_is_asked_of_a_cluster(site):
     ran = site.snakemake("--dry-run", "--configfile", "small.json", "--", DUMP)
     assert "gpu=4" in ran.stdout
     assert not re.search(r"slurm_|gpu_request|retry_percent|in_turn|cpus_per_task", ran.stdout)
+
+
+@pytest.mark.slow
+def test_no_job_that_checkpoints_share_waits_for_itself(new_checkout):
+    checkout = new_checkout()
+    checkout.file("profiles/slurm/site.yaml").write_text("together: 8\n")
+    paper = ("--dry-run", "--config", "without=[misalignment]", "--")
+    ran = checkout.snakemake("--profile", "slurm", *paper)
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    steps = int(re.findall(r"^steered_grid +(\d+)$", ran.stdout, re.MULTILINE)[0])
+    assert steps > 8
+    assert len(re.findall(r"Group job steered_grid \(", ran.stdout)) == math.ceil(steps / 8)
 
 
 def test_an_unknown_key_of_the_site_is_named(site):
