@@ -27,7 +27,7 @@ rehearsal: $(READY) ## run the paper's study whole on tiny random models, over a
 
 clusterrehearsal: $(READY) ## the same through the SLURM profile, on a SLURM brought up for it
 	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \
-		python tools/pretend_cluster.py 12 -- \
+		python tools/pretend_cluster.py 16 -- \
 		snakemake --profile slurm --configfile $(REHEARSED)
 
 test: $(READY) ## run the tests
