@@ -75,11 +75,20 @@ def ask(resources):
     def need(name, wildcards, facts):
         return needs[name].evaluate(wildcards, **facts).value if name in needs else None
 
+    last = {}  # job and words: Snakemake asks for all words of a job, one after the other
+
+    def words_of_job(wildcards, facts):
+        job = (*wildcards, facts["attempt"])
+        if last.get("job") != job:
+            count, nodes = (need(one, wildcards, facts) for one in ("gpu", "nodes"))
+            words = words_for(count, nodes, said, lambda one: need(one, wildcards, facts))
+            last.update(job=job, words=words)
+        return last["words"]
+
     def worded(name):
         @seen_once
         def asked(wildcards, **facts):
-            count, nodes = (need(one, wildcards, facts) for one in ("gpu", "nodes"))
-            words = words_for(count, nodes, said, lambda one: need(one, wildcards, facts))
+            words = words_of_job(wildcards, facts)
             return words[name] if name in words else need(name, wildcards, facts)
 
         return asked

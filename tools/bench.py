@@ -239,7 +239,7 @@ def make_model(folder: Path, sizes: Sizes) -> tuple[Path, Path]:
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.02)
-    tuned.save_pretrained(adapter)
+    tuned.save_pretrained(str(adapter))
     return base, adapter
 
 

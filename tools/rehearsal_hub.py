@@ -499,7 +499,7 @@ def write_adapter(base: Path, named: str, settings: Training, folder: Path, seed
             if "lora_B" in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.01)
     tuned.peft_config["default"].base_model_name_or_path = named
-    tuned.to(torch.bfloat16).save_pretrained(folder, save_embedding_layers=False)
+    tuned.to(torch.bfloat16).save_pretrained(str(folder), save_embedding_layers=False)
 
 
 def write_full(base: Path, folder: Path, seed: int) -> None:
