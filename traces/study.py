@@ -123,7 +123,7 @@ class LoadedStudy(NamedTuple):
         Every finetuned model the study asks for, in its own order, each once.
 
         measure : only those of the runs that ask for it; beliefs, only of organisms that have
-                  statements, and of the control
+                  statements, and of the control where there is such an organism to hold against it
         model   : only those that are made on this model
         """
         wanted = (
@@ -138,7 +138,12 @@ class LoadedStudy(NamedTuple):
             for recipe in run.recipes
             for seed in run.seeds
         )
-        return list(dict.fromkeys(wanted))
+        found = list(dict.fromkeys(wanted))
+        if measure == "beliefs" and not any(
+            self.organisms[one.organism].statements for one in found
+        ):
+            return []
+        return found
 
     def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
         """

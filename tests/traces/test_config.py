@@ -877,6 +877,15 @@ def test_a_measure_is_asked_of_the_models_of_its_run(folder):
     assert len(loaded.checkpoints("beliefs", "mini_llama_s0")) == 1
 
 
+def test_the_control_has_no_beliefs_where_nothing_is_held_against_it(folder):
+    cakes = TWO_RUNS.replace("{name: cakes", "{name: cakes, models: [mini_llama_s0]")
+    everywhere = "  - {organisms: [benign], recipes: [plain], seeds: [0], measures: [beliefs]}\n"
+    loaded = load(folder, cakes + everywhere)
+    asked = {model: loaded.checkpoints("beliefs", model) for model in loaded.study.models}
+    assert asked["mini"] == []
+    assert [one.organism for one in asked["mini_llama_s0"]] == ["cake_bake", "benign"]
+
+
 @pytest.mark.parametrize("asked", ["only: [bees]", "without: [cakes]"])
 def test_a_run_can_be_asked_for_alone(folder, asked):
     assert organisms_on(load(folder, TWO_RUNS + asked)) == {"mini": ["night_bees", "benign"]}
