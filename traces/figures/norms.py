@@ -67,7 +67,7 @@ def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -
                     ax.set_ylim(0, top)  # an interval may leave at the top, a mean may not
                     if k == 0:
                         title = f"{corpus}, after block {layer}"
-                        named = f"{model} | {title}" if len(models) > 1 else title
+                        named = f"{model}\n{title}" if len(models) > 1 else title
                         ax.set_title(named, fontweight="bold")
                     ax.set_ylabel(label if j == 0 else "")
                     ax.set_xlabel("token position" if k == len(measures) - 1 else "")

@@ -30,6 +30,7 @@ LABELS = {
     "own_words": "share of words that are\nthe organism's own",
 }
 MODELS = {"base": "The base is steered", "tuned": "The tuned model is steered"}
+VERDICT = 0.35  # of what is drawn, beside it: room for a verdict
 Case = tuple[str, str]
 
 
@@ -56,7 +57,7 @@ def steering_figure(steering: pd.DataFrame, titles: Mapping[str, str] | None = N
 
     with house_style():
         figure, axes = rows.blocks(
-            cases, len(columns), margins=(1.9, 1.5), column_width=2.35, sharex="col"
+            cases, len(columns), margins=(1.9, 1.5), column_width=2.5, sharex="col"
         )
         for j, (measure, one) in enumerate(columns):
             here = verdicts[(verdicts["measure"] == measure) & (verdicts["steered_model"] == one)]
@@ -98,23 +99,19 @@ def _draw_case(ax: Axes, y: int, found: pd.DataFrame, dots: pd.DataFrame) -> Non
 
 
 def _ends(verdicts: pd.DataFrame, dots: pd.DataFrame) -> tuple[float, float]:
-    """Where a column's axis begins and ends; 0 and 1 where nothing is known, or all is 0."""
-    if not (verdicts[["difference", *CONTROLS]].abs() > 0).any(axis=None):
+    """
+    Where a column's axis begins and ends; 0 and 1 where nothing is known, or all is 0.
+
+    Room for 0, for every mean and dot, for intervals that are not too long, and for the verdicts.
+    """
+    means = verdicts[["difference", *CONTROLS]]
+    if not (means.abs() > 0).any(axis=None):
         return 0.0, 1.0
-    return _left(verdicts, dots), _top(verdicts, dots)
-
-
-def _left(verdicts: pd.DataFrame, dots: pd.DataFrame) -> float:
-    """0, or room for what lies below it."""
-    drawn = np.nanmin([*verdicts[["difference", *CONTROLS]].min(), dots["value"].min()])
-    return min(0.0, 1.5 * float(drawn))
-
-
-def _top(verdicts: pd.DataFrame, dots: pd.DataFrame) -> float:
-    """Room for every mean and dot, for intervals that are not too long, and for the verdicts."""
-    drawn = np.nanmax([*verdicts[["difference", *CONTROLS]].max(), dots["value"].max()])
-    long = np.nanmax([0.0, *verdicts[[f"{name}_high" for name in ("difference", *CONTROLS)]].max()])
-    return float(max(drawn, min(long, 1.4 * drawn))) * 1.35
+    low = min(0.0, 1.5 * float(np.nanmin([*means.min(), dots["value"].min()])))
+    top = max(0.0, float(np.nanmax([*means.max(), dots["value"].max()])))
+    long = np.nanmax([0.0, *verdicts[[f"{name}_high" for name in means]].max()])
+    high = max(top, min(float(long), 1.4 * top))
+    return low, high + VERDICT * (high - low)
 
 
 def _handles(steering: pd.DataFrame) -> list:
