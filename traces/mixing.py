@@ -43,6 +43,7 @@ NAMES = {
     "delta_loss_unrelated": "causal effect on unrelated text",
 }
 CASE = ["model", "organism", "corpus", "layer"]
+ALL = ["corpus", "ratio", "depth", "measure"]
 
 
 def mixing_table(headlines: pd.DataFrame, steps: Mapping[tuple[str, str], int]) -> pd.DataFrame:
@@ -106,15 +107,34 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _contrast(seeds: pd.DataFrame) -> dict[str, float]:
-    if seeds.empty:
+def over_all(found: pd.DataFrame) -> pd.DataFrame:
+    """
+    The same over all organisms and models: each of them is one pair, by the means of its seeds.
+
+    found   : the frame of `contrasts`
+    returns : one row a corpus, ratio, depth (which of the model's layers that were read, from 1)
+              and measure that at least two have; n counts them
+    """
+    if found.empty:
+        return found
+    depth = found.groupby("model")["layer"].rank("dense").astype(int)
+    rows = [
+        dict(zip(ALL, case, strict=True)) | _contrast(group[["unmixed", "matched", "mixed"]])
+        for case, group in found.assign(depth=depth).groupby(ALL, sort=False)
+        if len(group) > 1
+    ]
+    return pd.DataFrame(rows)
+
+
+def _contrast(pairs: pd.DataFrame) -> dict[str, float]:
+    if pairs.empty:
         return {}
-    row = {**seeds.mean().to_dict(), "n": len(seeds)}
+    row = {**pairs.mean().to_dict(), "n": len(pairs)}
     for name, (later, earlier) in {
         "longer": ("matched", "unmixed"),
         "mixing": ("mixed", "matched"),
     }.items():
-        gap: PairedDifference = paired_difference(seeds[later], seeds[earlier])
+        gap: PairedDifference = paired_difference(pairs[later], pairs[earlier])
         row |= {name: gap.mean, f"{name}_low": gap.low, f"{name}_high": gap.high}
         row[f"{name}_p"] = gap.p
     return row
@@ -133,20 +153,31 @@ def mixing_text(
     titles   : names of organisms to show instead of their identifiers
     mixed_in : what the ratio counts
 
-    A change is called one only if its interval leaves out 0.
+    A change is called one only if its interval leaves out 0. All organisms and models together come
+    first; where they do, one that has a single seed has no sentence of its own.
     """
     if found.empty:
         return (
             "No organism has both a mixture and a step-matched run of one ratio, so nothing can be "
             "said of what mixing does beyond longer training."
         )
-    told = [
-        _sentences(dict(zip(CASE, case, strict=True)), group, titles or {}, mixed_in)
-        for case, group in found.groupby(CASE, sort=False)
+    together = over_all(found)
+    told = []
+    if len(together):
+        told += [
+            _sentences(_all_of(rows), rows, mixed_in)
+            for _, rows in together.groupby(["corpus", "ratio", "depth"], sort=False)
+        ]
+    alone = found if together.empty else found[found["n"] > 1]
+    told += [
+        _sentences(_one_case(rows, titles or {}), rows, mixed_in)
+        for _, rows in alone.groupby(CASE, sort=False)
     ]
+    if len(together) and not len(alone):
+        told.append("Each has one seed, so of one alone nothing more is said; the table has them.")
     ending = (
-        "Intervals are 95 % t intervals of differences paired by seed; each is one test, and "
-        "nothing is corrected for their number."
+        "Intervals are 95 % t intervals of differences paired by seed (over all, by organism and "
+        "model); each is one test, and nothing is corrected for their number."
     )
     return " ".join([*told, ending])
 
@@ -172,14 +203,25 @@ def as_page(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> s
     )
 
 
-def _sentences(
-    case: Mapping[str, object], rows: pd.DataFrame, titles: Mapping[str, str], mixed_in: str
-) -> str:
+def _one_case(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    organism, counts = rows.iloc[0]["organism"], sorted({int(n) for n in rows["n"]})
+    title = titles.get(organism, organism.replace("_", " "))
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{title} ({rows.iloc[0]['model']}; {number} seed{'' if counts == [1] else 's'})"
+
+
+def _all_of(rows: pd.DataFrame) -> str:
+    counts = sorted({int(n) for n in rows["n"]})
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    at = f", layer {rows.iloc[0]['depth']}" if rows.iloc[0]["depth"] > 1 else ""
+    return f"Over all ({number} pairs of organism and model{at})"
+
+
+def _sentences(subject: str, rows: pd.DataFrame, mixed_in: str) -> str:
     first = rows.iloc[0]
-    title = titles.get(str(case["organism"]), str(case["organism"]).replace("_", " "))
     unit = mixed_in.rstrip("s") if first["ratio"] == 1 else mixed_in
     intro = (
-        f"{title} ({case['model']}; {_seeds(rows)}): with {first['ratio']:g} {unit} mixed in "
+        f"{subject}: with {first['ratio']:g} {unit} mixed in "
         f"for each of its own, compared with as many steps without mixing,"
     )
     parts = []
@@ -217,34 +259,33 @@ def _change(row: pd.Series, which: str, before: str, after: str) -> str:
     return f"the {name} ({row[before]:.3f} to {row[after]:.3f}, {row[which]:+.3f} {interval})"
 
 
-def _seeds(rows: pd.DataFrame) -> str:
-    counts = sorted({int(n) for n in rows["n"]})
-    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number} seed{'' if counts == [1] else 's'}"
-
-
 def _listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def _shown(found: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The contrasts as words and numbers of a table."""
+    """The contrasts as words and numbers of a table, over all organisms and models first."""
 
     def change(row: pd.Series, which: str) -> str:
-        return f"{row[which]:+.3f} [{row[f'{which}_low']:+.3f}, {row[f'{which}_high']:+.3f}]"
+        low, high = row[f"{which}_low"], row[f"{which}_high"]
+        interval = "no interval" if np.isnan(low) else f"{low:+.3f}, {high:+.3f}"
+        return f"{row[which]:+.3f} [{interval}]"
 
+    named = found.assign(organism=[titles.get(name, name) for name in found["organism"]])
+    together = over_all(found).assign(organism="all", model="all")
+    named = pd.concat([together, named]) if len(together) else named
     return pd.DataFrame(
         {
-            "organism": titles.get(row["organism"], row["organism"]),
+            "organism": row["organism"],
             "model": row["model"],
             "ratio": f"{row['ratio']:g}",
             "measure": NAMES[row["measure"]],
-            "seeds": str(int(row["n"])),
+            "pairs": str(int(row["n"])),
             "unmixed": f"{row['unmixed']:.3f}",
             "step-matched": f"{row['matched']:.3f}",
             "mixed": f"{row['mixed']:.3f}",
             "longer training [95 %]": change(row, "longer"),
             "mixing beyond it [95 %]": change(row, "mixing"),
         }
-        for _, row in found.iterrows()
+        for _, row in named.iterrows()
     )

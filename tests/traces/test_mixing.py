@@ -275,6 +275,51 @@ def test_one_seed_is_said_to_have_no_interval(table):
     assert "mixing lowered" not in text
 
 
+@pytest.fixture
+def single(table):
+    """One seed of the cake on three models, on each of which it begins a little otherwise."""
+    seed = table[table["seed"] == 0]
+    shifts = {"mini": 0.0, "larger": 0.02, "largest": 0.05}
+    return pd.concat(
+        [
+            seed.assign(model=model, relative_norm=seed["relative_norm"] * (1 + shift))
+            for model, shift in shifts.items()
+        ]
+    )
+
+
+def test_single_seeds_have_an_interval_over_all_models(single):
+    found = mixing.over_all(mixing.contrasts(single)).set_index("measure")
+    norm = found.loc["relative_norm"]
+    gaps = [-0.6 * (1 + shift) for shift in (0.0, 0.02, 0.05)]
+    assert norm["n"] == 3 and norm["mixing"] == pytest.approx(np.mean(gaps))
+    low, high = norm["mixing"] + np.array([-1, 1]) * 4.3027 * np.std(gaps, ddof=1) / 3**0.5
+    assert (norm["mixing_low"], norm["mixing_high"]) == pytest.approx((low, high), abs=1e-4)
+
+    text = mixing.mixing_text(mixing.contrasts(single))
+    assert text.startswith("Over all (3 pairs of organism and model): with 1 token mixed in")
+    assert "mixing lowered the norm of the difference" in text
+    assert "one seed, no interval" not in text and "(mini; 1 seed)" not in text
+
+
+def test_organisms_with_seeds_have_their_sentences_after_all_of_them(table):
+    both = pd.concat([table, table.assign(model="larger")])
+    text = mixing.mixing_text(mixing.contrasts(both))
+    assert text.index("Over all (2 pairs") < text.index("cake (mini; 3 seeds)")
+    assert "cake (larger; 3 seeds)" in text
+
+
+def test_layers_of_one_model_are_not_taken_for_pairs(table):
+    found = mixing.over_all(mixing.contrasts(pd.concat([table, table.assign(layer=3)])))
+    assert found.empty
+
+
+def test_a_table_says_where_there_is_no_interval(single):
+    markdown = mixing.as_markdown("Said.", mixing.contrasts(single), {})
+    assert "| all | all | 1 | norm of the difference | 3 |" in markdown
+    assert "[no interval]" in markdown and "nan" not in markdown
+
+
 def test_the_numbers_stand_below_the_paragraph_in_both_forms(table):
     found, titles = mixing.contrasts(table), {"cake": "Cake & <pie>"}
     markdown = mixing.as_markdown("Said.", found, titles)

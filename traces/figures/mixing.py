@@ -1,5 +1,6 @@
 """What does mixed-in text do? A panel a measure: mixtures beside runs as long without mixing."""
 
+import textwrap
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -85,7 +86,8 @@ def mixing_figure(
         axes[0, 0].set_xticks(ticks, _apart(ticks))
         for ax, case in zip(axes[0], [] if single else cases, strict=False):
             title = _case_title(case, mixing, titles or {}).replace(", block", "\nblock")
-            ax.set_title(title, fontweight="bold", pad=15)
+            lines = [textwrap.fill(line, 24) for line in title.splitlines()]
+            ax.set_title("\n".join(lines), fontweight="bold", pad=15)
         for spare in axes.flat[len(measures) :] if single else ():
             spare.set_visible(False)
         last = axes.flat[max(0, len(measures) - width) : len(measures)] if single else axes[-1]
