@@ -184,10 +184,12 @@ def mixing_text(
 
 def as_markdown(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """The paragraph with the numbers it is made of, to be read anywhere."""
+    if found.empty:
+        return f"{paragraph}\n"
     shown = _shown(found, titles)
     lines = [list(shown), ["---"] * shown.shape[1], *shown.to_numpy().tolist()]
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines) if len(found) else ""
-    return f"{paragraph}\n\n{table}".rstrip("\n") + "\n"
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return f"{paragraph}\n\n{table}"
 
 
 def as_page(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
