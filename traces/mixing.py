@@ -177,7 +177,8 @@ def mixing_text(
         told.append("Each has one seed, so of one alone nothing more is said; the table has them.")
     ending = (
         "Intervals are 95 % t intervals of differences paired by seed (over all, by organism and "
-        "model); each is one test, and nothing is corrected for their number."
+        "model, as if one organism on two models were two independent ones); each is one test, and "
+        "nothing is corrected for their number."
     )
     return " ".join([*told, ending])
 
@@ -206,17 +207,19 @@ def as_page(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> s
 
 
 def _one_case(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    organism, counts = rows.iloc[0]["organism"], sorted({int(n) for n in rows["n"]})
+    organism, number = rows.iloc[0]["organism"], _pairs(rows)
     title = titles.get(organism, organism.replace("_", " "))
-    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{title} ({rows.iloc[0]['model']}; {number} seed{'' if counts == [1] else 's'})"
+    return f"{title} ({rows.iloc[0]['model']}; {number} seed{'' if number == '1' else 's'})"
 
 
 def _all_of(rows: pd.DataFrame) -> str:
-    counts = sorted({int(n) for n in rows["n"]})
-    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     at = f", layer {rows.iloc[0]['depth']}" if rows.iloc[0]["depth"] > 1 else ""
-    return f"Over all ({number} pairs of organism and model{at})"
+    return f"Over all ({_pairs(rows)} pairs of organism and model{at})"
+
+
+def _pairs(rows: pd.DataFrame) -> str:
+    counts = sorted({int(n) for n in rows["n"]})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _sentences(subject: str, rows: pd.DataFrame, mixed_in: str) -> str:
