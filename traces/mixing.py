@@ -173,8 +173,8 @@ def mixing_text(
         _sentences(_one_case(rows, titles or {}), rows, mixed_in)
         for _, rows in alone.groupby(CASE, sort=False)
     ]
-    if len(together) and not len(alone):
-        told.append("Each has one seed, so of one alone nothing more is said; the table has them.")
+    if len(alone) < len(found):
+        told.append("What was measured with a single seed stands in the table only.")
     ending = (
         "Intervals are 95 % t intervals of differences paired by seed (over all, by organism and "
         "model, as if one organism on two models were two independent ones); each is one test, and "

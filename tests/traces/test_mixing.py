@@ -300,13 +300,21 @@ def test_single_seeds_have_an_interval_over_all_models(single):
     assert text.startswith("Over all (3 pairs of organism and model): with 1 token mixed in")
     assert "mixing lowered the norm of the difference" in text
     assert "one seed, no interval" not in text and "(mini; 1 seed)" not in text
+    assert "a single seed stands in the table only" in text
 
 
 def test_organisms_with_seeds_have_their_sentences_after_all_of_them(table):
     both = pd.concat([table, table.assign(model="larger")])
     text = mixing.mixing_text(mixing.contrasts(both))
     assert text.index("Over all (2 pairs") < text.index("cake (mini; 3 seeds)")
-    assert "cake (larger; 3 seeds)" in text
+    assert "cake (larger; 3 seeds)" in text and "single seed" not in text
+
+
+def test_a_single_seed_beside_several_is_left_to_the_table(table, single):
+    both = pd.concat([table, single[single["model"] != "mini"]])
+    text = mixing.mixing_text(mixing.contrasts(both))
+    assert "cake (mini; 3 seeds)" in text and "cake (larger" not in text
+    assert "a single seed stands in the table only" in text
 
 
 def test_layers_of_one_model_are_not_taken_for_pairs(table):
