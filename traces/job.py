@@ -181,10 +181,20 @@ def read_provenance(artifact: Path) -> dict[str, Any]:
 
 
 def stamp(artifacts: Iterable[Path], facts: dict[str, Any]) -> None:
-    """Write `facts` as the provenance of every artifact."""
+    """Write `facts` as the provenance of every artifact, whose weights others may then read."""
     text = json.dumps(facts, indent=1) + "\n"
     for artifact in artifacts:
         write_text(provenance_file(artifact), text)
+        if artifact.is_dir() and not artifact.is_symlink():
+            _share(artifact)
+
+
+def _share(folder: Path) -> None:
+    """Give weights the mode of any new file: safetensors writes its files for their maker alone."""
+    os.umask(kept := os.umask(0))
+    for file in folder.rglob("*.safetensors"):
+        if not file.is_symlink():
+            file.chmod(file.stat().st_mode & 0o777 | (0o666 & ~kept))
 
 
 def write_text(path: Path, text: str) -> None:

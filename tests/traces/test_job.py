@@ -183,6 +183,21 @@ def test_every_output_says_where_it_comes_from(rule, tmp_path):
     assert job.read_provenance(tmp_path / "folder") == facts
 
 
+def test_weights_can_be_read_by_whom_new_files_can_be_read(tmp_path):
+    made, elsewhere = tmp_path / "adapter", tmp_path / "private.safetensors"
+    made.mkdir()
+    for file in (made / "weights.safetensors", elsewhere):
+        file.touch(0o600)
+    (made / "link.safetensors").symlink_to(elsewhere)
+    before = os.umask(0o027)
+    try:
+        job.stamp([made], {})
+    finally:
+        os.umask(before)
+    assert (made / "weights.safetensors").stat().st_mode & 0o777 == 0o640
+    assert elsewhere.stat().st_mode & 0o777 == 0o600, "a link's target is not ours"
+
+
 def test_provenance_knows_no_time_and_no_machine(tmp_path):
     twice = [job.provenance(rule="r", wildcards={}, seed=0) for _ in range(2)]
     assert twice[0] == twice[1]
