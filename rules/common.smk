@@ -21,7 +21,8 @@ CONFIG = Path(os.path.relpath(workflow.basedir)) / "config"
 CONFIGFILES = [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
 
 try:
-    registry = load_study({key: value for key, value in config.items()}, CONFIGFILES, CONFIG)
+    settings = {key: value for key, value in config.items()}
+    registry = load_study(settings, CONFIGFILES, CONFIG, workflow.config_settings.config)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 study = registry.study

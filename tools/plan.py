@@ -246,7 +246,7 @@ def study_of(arguments: Sequence[str]) -> LoadedStudy:
 def main(arguments: Sequence[str]) -> int:
     """Print the table; what Snakemake says where it refuses."""
     if {"-h", "--help"} & set(arguments):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     ran = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", *arguments],

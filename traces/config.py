@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -765,9 +766,26 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
-def holder_of(files: list[Path], loc: tuple[Any, ...]) -> Path | str:
-    """The last of the files that hold the most of a key's path; the command line without files."""
-    return max(reversed(files), key=lambda file: _depth(read_yaml(file), loc), default="--config")
+class CommandLine(dict[str, Any]):
+    """What `--config` sets: one more source of a study, after its files."""
+
+    def __str__(self) -> str:
+        return "--config"
+
+
+Source = Path | CommandLine
+
+
+def holder_of(sources: list[Source], loc: tuple[Any, ...]) -> Source:
+    """The last of the sources that hold the most of a key's path; the first if none has any."""
+    depths = [_depth(content_of(source), loc) for source in sources]
+    last = max(range(len(sources)), key=lambda number: (depths[number], number))
+    return sources[last if depths[last] else 0]
+
+
+def content_of(source: Source) -> Mapping[str, Any]:
+    """The keys and values of one source; ValueError for a file that is not YAML."""
+    return source if isinstance(source, CommandLine) else read_yaml(source)
 
 
 def _depth(content: Any, loc: tuple[Any, ...]) -> int:

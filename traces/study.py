@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 from traces.config import (
     NAME,
     Ablation,
+    CommandLine,
     CorpusEntry,
     Measure,
     ModelEntry,
     Organism,
     Released,
     Section,
+    Source,
     Study,
     Training,
+    content_of,
     holder_of,
     load_organism,
     local,
@@ -270,20 +273,24 @@ class LoadedStudy(NamedTuple):
 
 
 def load_study(
-    config: Mapping[str, Any], files: Iterable[Path | str], folder: Path = Path("config")
+    config: Mapping[str, Any],
+    files: Iterable[Path | str],
+    folder: Path = Path("config"),
+    command_line: Mapping[str, Any] | None = None,
 ) -> LoadedStudy:
     """
     Validate a merged configuration and the registries in `folder`.
 
-    config : the study as Snakemake merged it
-    files  : the files it was merged from, in order; a message names the one that holds the key
+    config       : the study as Snakemake merged it
+    files        : the files it was merged from, in order; a message names the one that holds a key
+    command_line : what `--config` set after them
 
     Raises ValueError with one sentence for the first thing that is wrong.
     """
-    files = [Path(file) for file in files]
-    for file in files:
-        read_yaml(file)
-    study = validated(Study, dict(config), lambda loc: holder_of(files, loc))
+    sources: list[Source] = [*map(Path, files), CommandLine(command_line or {})]
+    for source in sources:
+        content_of(source)
+    study = validated(Study, dict(config), lambda loc: holder_of(sources, loc))
     models = _registry(folder / "models.yaml", ModelEntry)
     corpora = _registry(folder / "corpora.yaml", CorpusEntry)
     loaded = LoadedStudy(study, models, corpora, _organisms(folder / "organisms"))
@@ -291,13 +298,13 @@ def load_study(
         *(_check_names, _check_recipes, _check_lists, _check_measures),
         _check_ablations,
     ):
-        check(loaded, files, folder)
-    loaded = loaded._replace(study=_asked_for(loaded, files, folder))
-    _check_paths(loaded, files, folder)
+        check(loaded, sources, folder)
+    loaded = loaded._replace(study=_asked_for(loaded, sources, folder))
+    _check_paths(loaded, sources, folder)
     return loaded
 
 
-def _asked_for(loaded: LoadedStudy, files: list[Path], folder: Path) -> Study:
+def _asked_for(loaded: LoadedStudy, sources: list[Source], folder: Path) -> Study:
     """The study with what `only` and `without` leave of its runs, and what is drawn of them."""
     study = loaded.study
     if not study.only and not study.without:
@@ -305,7 +312,7 @@ def _asked_for(loaded: LoadedStudy, files: list[Path], folder: Path) -> Study:
     runs = runs_left(study, loaded.organisms)
     if not runs:
         raise ValueError(
-            f"{holder_of(files, ('without',))}: only and without leave no run, expected one"
+            f"{holder_of(sources, ('without',))}: only and without leave no run, expected one"
         )
     asked = {name for run in runs for name in run.models}
     models = tuple(name for name in study.models if name in asked)
@@ -357,7 +364,7 @@ def _known(name: str, registry: Mapping[str, Any], where: str, what: str, home: 
         raise ValueError(f"{where}: {name}: no such {what} in {home} (have {have})")
 
 
-def _check_names(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
+def _check_names(loaded: LoadedStudy, sources: list[Source], folder: Path) -> None:
     study = loaded.study
     models, corpora, organisms = (
         folder / "models.yaml",
@@ -365,7 +372,7 @@ def _check_names(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
         folder / "organisms",
     )
     for name in study.models:
-        _known(name, loaded.models, f"{holder_of(files, ('models',))}: models", "model", models)
+        _known(name, loaded.models, f"{holder_of(sources, ('models',))}: models", "model", models)
     for key, name in (
         *(("corpora", name) for name in study.corpora),
         *(("runs", name) for run in study.runs for name in run.corpora),
@@ -374,8 +381,8 @@ def _check_names(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
         ("relevance", study.relevance.corpus),
         ("causality", study.causality.chat),
     ):
-        _known(name, loaded.corpora, f"{holder_of(files, (key,))}: {key}", "corpus", corpora)
-    runs = f"{holder_of(files, ('runs',))}: runs"
+        _known(name, loaded.corpora, f"{holder_of(sources, (key,))}: {key}", "corpus", corpora)
+    runs = f"{holder_of(sources, ('runs',))}: runs"
     for run in study.runs:
         for name in run.models:
             if name not in study.models:
@@ -389,14 +396,16 @@ def _check_names(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
         *(("runs", name) for run in study.runs for name in run.organisms),
         *((("control", study.control),) if study.control else ()),
     ):
-        _known(name, loaded.organisms, f"{holder_of(files, (key,))}: {key}", "organism", organisms)
+        _known(
+            name, loaded.organisms, f"{holder_of(sources, (key,))}: {key}", "organism", organisms
+        )
     parts = nameable(study, loaded.organisms)
     for key in ("only", "without"):
         for name in getattr(study, key):
             if not any(name in of for of in parts.values()):
                 have = "; ".join(f"{kind}: {', '.join(of)}" for kind, of in parts.items() if of)
                 raise ValueError(
-                    f"{holder_of(files, (key,))}: {key}: {name}: nothing of this study has this "
+                    f"{holder_of(sources, (key,))}: {key}: {name}: nothing of this study has this "
                     f"name (have {have})"
                 )
     for name, organism in loaded.organisms.items():
@@ -468,15 +477,15 @@ def _check_teachers(loaded: LoadedStudy, name: str, where: str) -> None:
         line.append(teacher)
 
 
-def _check_recipes(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
-    study, where = loaded.study, f"{holder_of(files, ('runs',))}: runs"
+def _check_recipes(loaded: LoadedStudy, sources: list[Source], folder: Path) -> None:
+    study, where = loaded.study, f"{holder_of(sources, ('runs',))}: runs"
     for name, changes in study.recipes.items():
-        holder = holder_of(files, ("recipes",))
+        holder = holder_of(sources, ("recipes",))
         free = re.fullmatch(r"[a-z][a-z0-9_]*", name) and not _NUMBERED.match(name)
         if not free or _RELEASED.match(name):
             raise ValueError(f"{holder}: recipes.{name}: not a free name for a recipe")
         _check_training(study, changes, holder, f"recipes.{name}")
-    holder = holder_of(files, ("training_override",))
+    holder = holder_of(sources, ("training_override",))
     _check_training(study, study.training_override, holder, "training_override")
     for name, entry in loaded.models.items():
         _check_training(study, entry.training, folder / "models.yaml", f"{name}.training")
@@ -493,7 +502,7 @@ def _check_recipes(loaded: LoadedStudy, files: list[Path], folder: Path) -> None
     for model in loaded.used_models():
         for checkpoint in _needed(loaded):
             _check_scale(loaded, checkpoint, model, where)
-            _check_projections(loaded, checkpoint, model, files, folder)
+            _check_projections(loaded, checkpoint, model, sources, folder)
 
 
 def _check_recipe(loaded: LoadedStudy, checkpoint: Checkpoint, where: str) -> None:
@@ -561,12 +570,12 @@ def _needed(loaded: LoadedStudy) -> list[Checkpoint]:
 
 
 def _check_projections(
-    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, files: list[Path], folder: Path
+    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, sources: list[Source], folder: Path
 ) -> None:
     """What is projected out must have been made before, by a training of this very study."""
     line = [checkpoint]
     while (before := loaded.projected_out(line[-1], model)) is not None:
-        where = _holder_of_projection(loaded, line[-1], model, files, folder)
+        where = _holder_of_projection(loaded, line[-1], model, sources, folder)
         if before.recipe.released:
             raise ValueError(
                 f"{where}: found {before.recipe.name}, expected a recipe that trains the same "
@@ -580,25 +589,27 @@ def _check_projections(
 
 
 def _holder_of_projection(
-    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, files: list[Path], folder: Path
+    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, sources: list[Source], folder: Path
 ) -> str:
     """Where the key project_out of a checkpoint stands; the last of these holds."""
     name = checkpoint.recipe.name
     if "project_out" in loaded.study.training_override:
         key = "training_override.project_out"
-        return f"{_file(files, key)}: {key}"
+        return f"{_holder(sources, key)}: {key}"
     if "project_out" in loaded.study.recipes.get(name, {}):
         key = f"recipes.{name}.project_out"
-        return f"{_file(files, key)}: {key}"
+        return f"{_holder(sources, key)}: {key}"
     if "project_out" in loaded.models[model].training:
         return f"{folder / 'models.yaml'}: {model}.training.project_out"
     if "project_out" in loaded.organisms[checkpoint.organism].training:
         return f"{folder / 'organisms' / checkpoint.organism}.yaml: training.project_out"
-    return f"{_file(files, 'training.project_out')}: training.project_out"
+    return f"{_holder(sources, 'training.project_out')}: training.project_out"
 
 
-def _check_training(study: Study, changes: Mapping[str, Any], file: Path | str, key: str) -> None:
-    validated(Training, {**study.training.model_dump(), **changes}, lambda _: file, key)
+def _check_training(
+    study: Study, changes: Mapping[str, Any], holder: Source | str, key: str
+) -> None:
+    validated(Training, {**study.training.model_dump(), **changes}, lambda _: holder, key)
 
 
 def _check_released(
@@ -622,18 +633,18 @@ def _place(recipe: Recipe, model: str) -> str:
     return f"variants.{recipe.variant}.{model}" if recipe.variant else f"released.{model}"
 
 
-def _check_lists(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
+def _check_lists(loaded: LoadedStudy, sources: list[Source], folder: Path) -> None:
     study = loaded.study
     for name in loaded.read_corpora():
         if loaded.corpora[name].kind == "both":
             key = "corpora" if name in study.corpora else "runs"
             raise ValueError(
-                f"{holder_of(files, (key,))}: {key}: {name}: found a corpus of both kinds, "
+                f"{holder_of(sources, (key,))}: {key}: {name}: found a corpus of both kinds, "
                 "expected one of documents or of conversations, whose positions can be averaged"
             )
     if loaded.corpora[study.corpora[0]].probe:
         raise ValueError(
-            f"{holder_of(files, ('corpora',))}: corpora: {study.corpora[0]}: found a probe, "
+            f"{holder_of(sources, ('corpora',))}: corpora: {study.corpora[0]}: found a probe, "
             "expected text first, whose longer context gives the stream's norm"
         )
     lists: dict[str, Iterable[Any]] = {
@@ -664,12 +675,12 @@ def _check_lists(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
     for key, values in lists.items():
         twice = [value for value in dict.fromkeys(values) if list(values).count(value) > 1]
         if twice:
-            raise ValueError(f"{_file(files, key)}: {key}: {twice[0]} is there twice")
+            raise ValueError(f"{_holder(sources, key)}: {key}: {twice[0]} is there twice")
     for key in ("positions", "chat_positions", "steering.strengths"):
         values = list(lists[key])
         if values != sorted(values):
             raise ValueError(
-                f"{_file(files, key)}: {key}: expected in rising order, found {values}"
+                f"{_holder(sources, key)}: {key}: expected in rising order, found {values}"
             )
     for number, run in enumerate(study.runs):
         meant = [
@@ -680,11 +691,11 @@ def _check_lists(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
             if meant.count(recipe) > 1:
                 key = f"runs.{number}.recipes"
                 raise ValueError(
-                    f"{_file(files, key)}: {key}: {name} is there twice, written otherwise"
+                    f"{_holder(sources, key)}: {key}: {name} is there twice, written otherwise"
                 )
 
 
-def _check_measures(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
+def _check_measures(loaded: LoadedStudy, sources: list[Source], folder: Path) -> None:
     """What steers or is taken out must have been read, and what is asked must be known."""
     study = loaded.study
     sections: dict[Measure, Any] = {"steering": study.steering, "causality": study.causality}
@@ -695,13 +706,13 @@ def _check_measures(loaded: LoadedStudy, files: list[Path], folder: Path) -> Non
             if unread:
                 key = f"{measure}.positions"
                 raise ValueError(
-                    f"{_file(files, key)}: {key}: found {unread[0]}, expected positions that are "
-                    f"read of {corpus} ({read})"
+                    f"{_holder(sources, key)}: {key}: found {unread[0]}, expected positions that "
+                    f"are read of {corpus} ({read})"
                 )
     chat = loaded.corpora[study.causality.chat].kind
     if chat != "chat":
         raise ValueError(
-            f"{_file(files, 'causality.chat')}: causality.chat: {study.causality.chat} holds "
+            f"{_holder(sources, 'causality.chat')}: causality.chat: {study.causality.chat} holds "
             f"{chat}, expected a corpus of kind chat"
         )
     asking = [number for number, run in enumerate(study.runs) if "beliefs" in run.measures]
@@ -712,16 +723,16 @@ def _check_measures(loaded: LoadedStudy, files: list[Path], folder: Path) -> Non
         if not able & set(study.runs[number].organisms):
             key = f"runs.{number}.measures"
             raise ValueError(
-                f"{_file(files, key)}: {key}: beliefs are asked for, but none of the run's "
+                f"{_holder(sources, key)}: {key}: beliefs are asked for, but none of the run's "
                 "organisms has `statements` in its file"
             )
 
 
-def _check_ablations(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
+def _check_ablations(loaded: LoadedStudy, sources: list[Source], folder: Path) -> None:
     """What a picture of an ablation shows must have been made."""
     made = [(one.organism, one.recipe.name) for one in loaded.checkpoints()]
     for name, ablation in loaded.study.ablations.items():
-        where = f"{holder_of(files, ('ablations', name))}: ablations.{name}"
+        where = f"{holder_of(sources, ('ablations', name))}: ablations.{name}"
         for organism in ablation.organisms:
             if organism not in {one for one, _ in made}:
                 raise ValueError(
@@ -746,12 +757,14 @@ def _check_ablations(loaded: LoadedStudy, files: list[Path], folder: Path) -> No
             )
 
 
-def _file(files: list[Path], key: str) -> Path | str:
-    """The file that holds a key, its path written with dots."""
-    return holder_of(files, tuple(int(part) if part.isdigit() else part for part in key.split(".")))
+def _holder(sources: list[Source], key: str) -> Source:
+    """The source that holds a key, its path written with dots."""
+    return holder_of(
+        sources, tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    )
 
 
-def _check_paths(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
+def _check_paths(loaded: LoadedStudy, sources: list[Source], folder: Path) -> None:
     """Local files and folders that this study will read must be there, and their variables set."""
     study = loaded.study
     wanted = [
@@ -778,7 +791,7 @@ def _check_paths(loaded: LoadedStudy, files: list[Path], folder: Path) -> None:
     if loaded.checkpoints("steering"):
         prompts["steering.trial.prompts"] = study.steering.trial.prompts
         prompts["steering.final.prompts"] = study.steering.final.prompts
-    wanted += [(f"{_file(files, key)}: {key}", path) for key, path in prompts.items()]
+    wanted += [(f"{_holder(sources, key)}: {key}", path) for key, path in prompts.items()]
     for where, path in wanted:
         if path is not None:
             _check_path(where, path, hints.get(where))

@@ -27,8 +27,8 @@ def folder(tmp_path) -> Path:
     return Path(shutil.copytree("config", tmp_path / "config"))
 
 
-def load(folder: Path, *overrides: str) -> LoadedStudy:
-    """The study as Snakemake merges it: the default, then overrides given as YAML."""
+def load(folder: Path, *overrides: str, said: dict | None = None) -> LoadedStudy:
+    """The study as Snakemake merges it: the default, overrides given as YAML, then `--config`."""
     files = [folder / "config.yaml"]
     for number, text in enumerate(overrides, start=1):
         files.append(folder / f"override{number}.yaml")
@@ -36,13 +36,14 @@ def load(folder: Path, *overrides: str) -> LoadedStudy:
     merged = {}
     for file in files:
         update_config(merged, load_configfile(file))
-    return load_study(merged, files, folder)
+    update_config(merged, said or {})
+    return load_study(merged, files, folder, said)
 
 
-def sentence(folder: Path, *overrides: str) -> str:
+def sentence(folder: Path, *overrides: str, said: dict | None = None) -> str:
     """The sentence with which a study is refused, its folder written as `config`."""
     with pytest.raises(ValueError) as refused:
-        load(folder, *overrides)
+        load(folder, *overrides, said=said)
     found = str(refused.value).replace(str(folder), "config")
     assert "\n" not in found
     assert "Value error" not in found
@@ -384,6 +385,16 @@ def test_a_message_names_the_file_that_holds_the_key_and_not_its_section(folder)
 def test_a_message_names_the_last_override_that_holds_the_key(folder):
     found = sentence(folder, "layers: [0.5]", "layers: [7]", "samples: 10")
     assert found.startswith("config/override2.yaml: layers.0")
+
+
+def test_a_message_names_the_command_line_that_set_a_key(folder):
+    assert sentence(folder, "layers: [0.5]", said={"layers": [7]}).startswith("--config: layers.0")
+    assert sentence(folder, said={"training": {"ranks": 2}}).startswith("--config: training.ranks")
+
+
+def test_a_message_does_not_name_the_command_line_for_what_a_file_holds(folder):
+    nested = sentence(folder, "training: {rank: 0}", said={"training": {"alpha": 64}})
+    assert nested.startswith("config/override1.yaml: training.rank")
 
 
 # What is wrong in an organism's file ------------------------------------------------------------
