@@ -175,12 +175,14 @@ def mixing_text(
     ]
     if len(alone) < len(found):
         told.append("What was measured with a single seed stands in the table only.")
-    ending = (
-        "Intervals are 95 % t intervals of differences paired by seed (over all, by organism and "
-        "model, as if one organism on two models were two independent ones); each is one test, and "
+    paired = "by seed"
+    if len(together):
+        paired += ", over all by organism and model as if each of these were independent"
+    told.append(
+        f"Intervals are 95 % t intervals of differences paired {paired}; each is one test, and "
         "nothing is corrected for their number."
     )
-    return " ".join([*told, ending])
+    return " ".join(told)
 
 
 def as_markdown(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:

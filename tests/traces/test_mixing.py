@@ -308,6 +308,8 @@ def test_organisms_with_seeds_have_their_sentences_after_all_of_them(table):
     text = mixing.mixing_text(mixing.contrasts(both))
     assert text.index("Over all (2 pairs") < text.index("cake (mini; 3 seeds)")
     assert "cake (larger; 3 seeds)" in text and "single seed" not in text
+    assert "as if each of these were independent" in text
+    assert "independent" not in mixing.mixing_text(mixing.contrasts(table))
 
 
 def test_a_single_seed_beside_several_is_left_to_the_table(table, single):
