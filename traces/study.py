@@ -5,6 +5,7 @@ What a study is: its settings, the registry entries they name, and the checkpoin
 job. The one key that runs through everything is the checkpoint, `organism-recipe-sSEED`.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -94,6 +95,7 @@ class Checkpoint(NamedTuple):
     seed: int
 
     @classmethod
+    @functools.cache
     def parse(cls, text: str) -> "Checkpoint":
         found = _CHECKPOINT.match(text)
         if not found:
