@@ -13,7 +13,7 @@ from snakemake.utils import min_version
 from traces.config import read_yaml
 
 min_version("9.0")
-# Thousands of jobs are no garbage: looking for some took a tenth of the time, and once more at exit a fifth.
+# Thousands of jobs are no garbage: looking for some took a tenth of the time, and at exit a tenth or more again.
 gc.set_threshold(10_000_000)
 atexit.register(gc.freeze)
 

@@ -108,10 +108,7 @@ def ask(resources):
         # No more words than its jobs can need: each is worked out for every one of thousands.
         counts = [(1, 1), (2, 2)] if "nodes" in needs else [(1, None)]
         words = [words_for(*some, said, lambda name: None) for some in counts]
-        names = {name for some in words for name in some}
-        if not said["gpu_partition"]:
-            names.discard("slurm_partition")  # all jobs go where those without GPUs do
-        for name in names:
+        for name in {name for some in words for name in some}:
             resources[name] = worded(name)
     for name in ("mem_mb", "runtime"):
         resources[name] = growing(name)

@@ -361,7 +361,6 @@ def statement_pairs(wildcards):
     return pairs if pairs == "made" else [pair.model_dump() for pair in pairs]
 
 
-@functools.cache
 def believed(model):
     """The organisms whose statements are asked: of every checkpoint whose beliefs are."""
     asked = dict.fromkeys(one.organism for one in registry.checkpoints("beliefs", model))

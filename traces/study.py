@@ -5,7 +5,6 @@ What a study is: its settings, the registry entries they name, and the checkpoin
 job. The one key that runs through everything is the checkpoint, `organism-recipe-sSEED`.
 """
 
-import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -95,7 +94,6 @@ class Checkpoint(NamedTuple):
     seed: int
 
     @classmethod
-    @functools.cache
     def parse(cls, text: str) -> "Checkpoint":
         found = _CHECKPOINT.match(text)
         if not found:

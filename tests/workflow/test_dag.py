@@ -292,6 +292,14 @@ def test_a_bad_row_of_an_organism_stops_the_run_before_the_first_job(shared, con
     assert f"\nmine.jsonl{separator}{expected}" in said
 
 
+def test_a_mistake_on_the_command_line_is_blamed_on_it(shared):
+    mine = override(shared, "mine.yaml", "layers: [0.5]")
+    assert "\n--config: layers.0: " in refused(shared, *mine, "--config", "layers=[7]")
+    assert "mine.yaml: layers.0: " in refused(
+        shared, *override(shared, "mine.yaml", "layers: [7]"), "--config", "samples=10"
+    )
+
+
 def test_a_good_file_of_ones_own_is_all_that_a_new_organism_needs(shared):
     organism = shared.file("config/organisms/mine.yaml")
     source = shared.file("config/organisms/benign.yaml").read_text(encoding="utf-8")
