@@ -121,6 +121,12 @@ def test_a_rule_without_one_is_said(planned):
         plan.seconds(plan.Job("dream", {"model": "small"}, 1), planned[1])
 
 
+def test_asked_for_help_it_plans_nothing_and_says_how(capsys, monkeypatch):
+    monkeypatch.setattr(plan.subprocess, "run", lambda *_, **__: pytest.fail("Snakemake was run"))
+    assert plan.main(["--help"]) == 0
+    assert "--configfile config/paper.yaml" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_papers_study_has_the_jobs_that_its_configuration_implies(
     new_checkout, tmp_path, monkeypatch
