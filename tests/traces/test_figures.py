@@ -15,7 +15,7 @@ from traces.figures.mixing import PANELS, mixing_figure
 from traces.figures.norms import norms_figure
 from traces.figures.relevance import READINGS, relevance_figure
 from traces.figures.steering import steering_figure
-from traces.figures.style import save, series_styles
+from traces.figures.style import percent, save, series_styles
 from traces.tables import CONTROLS
 
 
@@ -105,6 +105,26 @@ def test_bars_are_means_and_dots_are_seeds():
     dots = np.asarray(ax.collections[0].get_offsets())[:, 0]
     assert dots == pytest.approx([0.45, 0.5, 0.55])
     assert ax.get_xlim()[0] == 0
+
+
+@pytest.mark.parametrize("top", [0.16, 0.2, 0.3, 0.55, 1.0])
+def test_a_percentage_is_written_only_where_it_is_whole(top):
+    _, ax = plt.subplots(figsize=(3.6, 2))
+    ax.set_xlim(0, top)
+    percent(ax.xaxis)
+    ticks = ax.get_xticks() * 100
+    assert len(ticks) > 2
+    assert ticks == pytest.approx(np.round(ticks))
+
+
+def test_long_names_leave_the_labels_of_two_columns_apart():
+    table = readability(["cake_bake"])
+    figure = relevance_figure(table, seeds_of(table), {"cake_bake": "What a long title says " * 3})
+
+    figure.canvas.draw()
+
+    left, right = (ax.xaxis.label.get_window_extent() for ax in figure.axes)
+    assert left.x1 < right.x0
 
 
 def test_a_control_that_was_not_read_has_neither_marker_nor_legend():

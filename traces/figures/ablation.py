@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator, PercentFormatter
+from matplotlib.ticker import NullLocator
 
 from traces.figures.relevance import READINGS
 from traces.figures.style import (
@@ -21,6 +21,7 @@ from traces.figures.style import (
     house_style,
     legend_above,
     ordered,
+    percent,
     plain,
     require_rows,
     tighten,
@@ -129,7 +130,7 @@ def _panel(
             clip_on=False,
         )
     if not here["measure"].eq("relative_norm").any():
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        percent(ax.yaxis)
     ax.grid(axis="y", color=RULE, linewidth=0.5)
     ax.set_axisbelow(True)
     sns.despine(ax=ax)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from traces.figures import rows
 from traces.figures.style import (
@@ -16,6 +15,7 @@ from traces.figures.style import (
     house_style,
     legend_above,
     ordered,
+    percent,
     require_rows,
 )
 from traces.statistics import mean_interval
@@ -64,13 +64,13 @@ def beliefs_figure(
                 rows.frame(ax, len(cases[model]))
                 ax.axvline(0.5, color=INK, linewidth=0.9, linestyle=":", zorder=1)
                 ax.set_xlim(*SHARE)
-                ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+                percent(ax.xaxis)
                 ax.set_title(_title(form, own) if i == 0 else "", fontweight="bold")
             rows.name_rows(axes[i, 0], [case_label(*case, titles or {}) for case in cases[model]])
             if len(models) > 1:
                 rows.name_model(axes[i, 0], model)
         for ax in axes[-1]:
-            ax.set_xlabel("share of statements whose false end is preferred")
+            ax.set_xlabel("share of statements whose\nfalse end is preferred")
         legend_above(figure, _handles(beliefs, control), columns=3)
     return figure
 

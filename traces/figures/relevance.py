@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
 from traces.figures import rows
 from traces.figures.style import (
@@ -18,6 +17,7 @@ from traces.figures.style import (
     house_style,
     legend_above,
     ordered,
+    percent,
     plain,
     require_rows,
 )
@@ -76,7 +76,7 @@ def relevance_figure(
                 if j == 0 and len(models) > 1:
                     rows.name_model(ax, model)
         for ax in axes[-1]:
-            ax.set_xlabel("share of the top tokens among the organism's words")
+            ax.set_xlabel("share of the top tokens\namong the organism's words")
         legend_above(figure, _relevance_handles(readability), columns=4)
     return figure
 
@@ -95,7 +95,7 @@ def _relevance_panel(
         _draw_difference(ax, y, row, of_case)
         _draw_controls(ax, y, row)
     rows.frame(ax, len(cases))
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    percent(ax.xaxis)
 
 
 def _draw_difference(ax: Axes, y: int, row: pd.Series, seeds: pd.DataFrame) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from traces.figures import rows
 from traces.figures.style import (
@@ -16,6 +15,7 @@ from traces.figures.style import (
     house_style,
     legend_above,
     ordered,
+    percent,
     require_rows,
 )
 from traces.tables import STEERED_MEASURES, steering_seeds, steering_verdicts
@@ -71,7 +71,7 @@ def steering_figure(steering: pd.DataFrame, titles: Mapping[str, str] | None = N
                 rows.frame(ax, len(cases[model]))
                 ax.set_xlim(*ends)  # a long interval may leave, a mean may not
                 if measure == "own_words":
-                    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+                    percent(ax.xaxis)
                 ax.set_title(MODELS[one] if i == 0 else "", fontweight="bold")
             axes[-1, j].set_xlabel(LABELS[measure])
         for i, model in enumerate(models):

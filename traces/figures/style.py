@@ -14,8 +14,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 INK, FAINT, RULE = "#222222", "#767676", "#d9d9d9"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#5A5A5A")
@@ -130,6 +132,12 @@ def legend_above(figure: Figure, handles: list, columns: int) -> None:
         columnspacing=1.4,
         borderaxespad=0.2,
     )
+
+
+def percent(axis: Axis) -> None:
+    """Shares as percentages, a tick at whole ones only: no 2.5 % that is written 2 %."""
+    axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def tighten(figure: Figure) -> None:
