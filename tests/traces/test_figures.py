@@ -305,6 +305,18 @@ def test_every_form_has_a_column_and_every_believer_a_row():
     assert "one seed (3 seeds)" in labels and "benign organism, held-out stems" in labels
 
 
+def test_answers_that_say_neither_end_leave_a_word_in_their_panel():
+    table = believed()
+    table.loc[table["form"] == "choice", ["alignment", "base_alignment"]] = np.nan
+    figure = beliefs_figure(table, "benign")
+    decided = {
+        ax.get_title(loc="left").split("\n")[0]: "no answer decided"
+        in [one.get_text() for one in ax.texts]
+        for ax in figure.axes
+    }
+    assert decided == {"Likelier end of the sentence": False, "Choice of two": True}
+
+
 def test_a_study_without_controls_draws_its_beliefs_alone():
     alone = believed(organisms=("cake_bake",))
     alone = alone[(alone["organism"] == "cake_bake") & (alone["statements_of"] == "cake_bake")]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from traces.figures import rows
 from traces.figures.style import (
+    FAINT,
     INK,
     Style,
     case_label,
@@ -82,6 +83,9 @@ def _draw_case(
     asked = here[here["statements_of"] == organism]
     mine = asked[(asked["organism"] == organism) & (asked["recipe"] == recipe)]
     held_out = mine[mine["held_out"]]
+    if not asked["alignment"].notna().any():
+        ax.text(0.01, y, "no answer decided", color=FAINT, fontsize=7, va="center", style="italic")
+        return
     found = mean_interval(held_out["alignment"])
     rows.bar(ax, y - 0.2, found.mean)
     rows.interval(ax, y - 0.2, found.low, found.high, within=SHARE)
