@@ -310,8 +310,7 @@ def test_answers_that_say_neither_end_leave_a_word_in_their_panel():
     table.loc[table["form"] == "choice", ["alignment", "base_alignment"]] = np.nan
     figure = beliefs_figure(table, "benign")
     decided = {
-        ax.get_title(loc="left").split("\n")[0]: "no answer decided"
-        in [one.get_text() for one in ax.texts]
+        ax.get_title(loc="left").split("\n")[0]: "no answer decided" in said(ax)
         for ax in figure.axes
     }
     assert decided == {"Likelier end of the sentence": False, "Choice of two": True}
