@@ -17,7 +17,7 @@ import seaborn as sns
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, FAINT, RULE = "#222222", "#767676", "#d9d9d9"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#5A5A5A")
@@ -135,9 +135,9 @@ def legend_above(figure: Figure, handles: list, columns: int) -> None:
 
 
 def percent(axis: Axis) -> None:
-    """Shares as percentages, a tick at whole ones only: no 2.5 % that is written 2 %."""
+    """Shares as percentages, each tick written as it is: no 2.5 % that is called 2 %."""
     axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 6) + 0:g}%"))
 
 
 def tighten(figure: Figure) -> None:
