@@ -4,8 +4,6 @@ Readable Traces: what finetuning leaves in the residual stream, and how to read 
 `snakemake --list` reads as the method; `snakemake --cores 2` runs the default study, the miniature.
 """
 
-import atexit
-import gc
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -13,9 +11,6 @@ from snakemake.utils import min_version
 from traces.config import read_yaml
 
 min_version("9.0")
-# Thousands of jobs are no garbage: looking for some took a tenth of the time, and at exit a tenth or more again.
-gc.set_threshold(10_000_000)
-atexit.register(gc.freeze)
 
 DEFAULTS = Path("config/config.yaml")
 if DEFAULTS.exists():
@@ -25,6 +20,7 @@ if DEFAULTS.exists():
 configfile: "config/config.yaml"
 
 
+include: "rules/planning.smk"
 include: "rules/common.smk"
 
 

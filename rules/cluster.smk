@@ -86,7 +86,6 @@ def ask(resources):
         return last["words"]
 
     def worded(name):
-        @seen_once
         def asked(wildcards, **facts):
             words = words_of_job(wildcards, facts)
             return words[name] if name in words else need(name, wildcards, facts)
@@ -94,7 +93,6 @@ def ask(resources):
         return asked
 
     def growing(name):
-        @seen_once
         def asked(wildcards, **facts):
             value, times = need(name, wildcards, facts), facts["attempt"] - 1
             if not times or not said["retry_percent"] or not isinstance(value, int):

@@ -6,7 +6,6 @@ Helpers that rule files share, and nothing else does; the validated study comes 
 """
 
 import functools
-import inspect
 import os
 import re
 from pathlib import Path
@@ -86,16 +85,9 @@ def training_of(wildcards):
     return registry.training(Checkpoint.parse(wildcards.checkpoint), wildcards.model)
 
 
-def seen_once(function):
-    """Its signature kept: Snakemake asks for it at every job, a tenth of the time it plans."""
-    function.__signature__ = inspect.signature(function)
-    return function
-
-
 def leaf(of, *path):
     """A params function: the one value at `path` of the entry that the wildcards name."""
 
-    @seen_once
     def value(wildcards):
         found = of(wildcards)
         for part in path:
@@ -108,7 +100,6 @@ def leaf(of, *path):
 def local_path(of, *path):
     """The same for a configured path, its environment variables filled in; None without one."""
 
-    @seen_once
     def value(wildcards):
         found = leaf(of, *path)(wildcards)
         return None if found is None else str(local(found))
@@ -361,6 +352,7 @@ def statement_pairs(wildcards):
     return pairs if pairs == "made" else [pair.model_dump() for pair in pairs]
 
 
+@functools.cache
 def believed(model):
     """The organisms whose statements are asked: of every checkpoint whose beliefs are."""
     asked = dict.fromkeys(one.organism for one in registry.checkpoints("beliefs", model))
