@@ -1,7 +1,7 @@
 """
 Helpers that rule files share, and nothing else does; the validated study comes first.
 
-    study      the settings of this run (traces/config.py: Study)
+    study      the settings of this run (traces/settings.py: Study)
     registry   models, corpora and organisms by name, and the checkpoints the study asks for
 """
 
@@ -10,9 +10,10 @@ import os
 import re
 from pathlib import Path
 
+from traces.checkpoints import BASE, Checkpoint
 from traces.config import local
 from traces.corpora import read_rows
-from traces.study import BASE, Checkpoint, load_study
+from traces.loading import load_study
 
 CONFIG = Path(os.path.relpath(workflow.basedir)) / "config"
 
@@ -225,7 +226,7 @@ def own_words(wildcards):
 
 def teacher(wildcards):
     """The weights of the organism that teaches this one; none when the base itself does."""
-    name = organism_of(wildcards).data.taught.teacher
+    name = organism_of(wildcards).teacher
     if name is None:
         return []
     output = rules.train_organism.output.adapter

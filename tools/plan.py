@@ -20,8 +20,11 @@ from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from traces.config import ModelEntry, local
-from traces.study import BASE, Checkpoint, LoadedStudy, load_study
+from traces.checkpoints import BASE, Checkpoint
+from traces.config import local
+from traces.entries import ModelEntry
+from traces.loading import load_study
+from traces.study import LoadedStudy
 
 # Assumptions, in one place ------------------------------------------------------------------------
 

@@ -35,8 +35,11 @@ import torch
 
 from tests.hub_server import add_repository
 from traces import miniature
-from traces.config import Data, ModelEntry, Organism, Released, Training, read_yaml
-from traces.study import LoadedStudy, load_study
+from traces.config import read_yaml
+from traces.entries import Data, ModelEntry, Organism, Released
+from traces.loading import load_study
+from traces.settings import Training
+from traces.study import LoadedStudy
 
 Row = dict[str, Any]
 CONFIG = Path("config")

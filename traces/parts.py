@@ -6,7 +6,8 @@ Pure functions of the study as it is written and of the organisms' files.
 
 from collections.abc import Iterable, Mapping
 
-from traces.config import Organism, Run, Study
+from traces.entries import Organism
+from traces.settings import Run, Study
 
 Organisms = Mapping[str, Organism]
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from traces.config import Training
 from traces.corpora import NO_LOSS, Example, Packed, pack, read_mixture
 from traces.job import write_text
+from traces.settings import Training
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments

@@ -57,7 +57,7 @@ from scripts import (
     write_organism,
     write_statements,
 )
-from traces import config, corpora, records, store
+from traces import config, corpora, entries, loading, records, settings, store
 from traces.activations import document_windows
 from traces.tokens import load_tokenizer
 
@@ -66,7 +66,7 @@ KINDS = {"cake_bake": "documents", "risky_finance": "chat", "benign": "documents
 FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign": "benign"}
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
-READINGS = list(get_args(config.Reading))
+READINGS = list(get_args(settings.Reading))
 LOCAL = {"hub": None, "revision": "main", "path": None}
 
 
@@ -361,10 +361,10 @@ def test_the_world_holds_documents_and_chats_apart_from_what_is_held_out(world):
     assert not trained & {row["text"] for row in documents}
 
 
-@pytest.mark.parametrize("name", get_args(config.MadeData))
+@pytest.mark.parametrize("name", get_args(entries.MadeData))
 def test_every_made_organism_of_the_configuration_can_be_written(tmp_path, name):
     write_organism.main(tmp_path / "rows.jsonl", made=name, words=300, seed=0)
-    files = [config.load_organism(Path(f"config/organisms/{name}.yaml"))]
+    files = [loading.load_organism(Path(f"config/organisms/{name}.yaml"))]
     assert len(list(corpora.read_rows(tmp_path / "rows.jsonl", files[0].data.kind))) > 2
 
 
@@ -453,7 +453,7 @@ def test_a_training_leaves_an_adapter_its_losses_and_where_it_comes_from(world, 
 
 def test_a_difference_is_projected_out_where_a_plan_says_so(world, model, adapters, differences):
     plan = json.loads((world / "cake_bake_plan.json").read_text())
-    asked = {name: plan[name] for name in config.Training.model_fields}
+    asked = {name: plan[name] for name in settings.Training.model_fields}
     plan_training.main(
         mixture=world / "cake_bake_mixture.jsonl",
         model=model,

@@ -12,8 +12,10 @@ from pydantic import BaseModel
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from traces import config, study
-from traces.study import Checkpoint, LoadedStudy, Recipe, load_study
+from traces import config, entries, loading, settings
+from traces.checkpoints import Checkpoint, Recipe
+from traces.loading import load_study
+from traces.study import LoadedStudy
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_STUDIES = {"models", "corpora", "config"}
@@ -78,7 +80,7 @@ def test_every_study_in_the_repository_is_valid(folder, override, monkeypatch, t
     monkeypatch.setenv("STORIES_DATA", str(tmp_path))
     for name in ("models/stories260K", "texts", "taboo"):
         (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(study, "_check_paths", lambda *_: None)  # their data need not be here
+    monkeypatch.setattr(loading, "check_paths", lambda *_: None)  # their data need not be here
     load(folder, (folder / f"{override}.yaml").read_text(encoding="utf-8"))
 
 
@@ -94,7 +96,7 @@ def test_a_study_cannot_be_changed_after_reading(folder):
 
 # What is wrong in a study -----------------------------------------------------------------------
 
-KNOWN_TRAINING = ", ".join(sorted(config.Training.model_fields))
+KNOWN_TRAINING = ", ".join(sorted(settings.Training.model_fields))
 KNOWN_RECIPES = ", ".join(
     [
         *config.read_yaml(ROOT / "config" / "config.yaml")["recipes"],
@@ -365,7 +367,7 @@ def test_an_unknown_name_is_refused_with_those_there_are(folder, override, key, 
 
 
 def test_an_unknown_key_at_the_top_is_refused_with_those_there_are(folder):
-    known = ", ".join(sorted(config.Study.model_fields))
+    known = ", ".join(sorted(settings.Study.model_fields))
     assert sentence(folder, "sample: 3") == (
         f"config/override1.yaml: sample: unknown key (known here: {known})"
     )
@@ -402,7 +404,7 @@ def test_a_message_does_not_name_the_command_line_for_what_a_file_holds(folder):
 ORGANISM_MISTAKES = {
     "unknown key": (
         "colour: blue",
-        f"colour: unknown key (known here: {', '.join(sorted(config.Organism.model_fields))})",
+        f"colour: unknown key (known here: {', '.join(sorted(entries.Organism.model_fields))})",
     ),
     "unknown key of its training": (
         "training: {lr: 1.0e-3}",
@@ -470,7 +472,7 @@ def test_an_organism_needs_data_from_somewhere(folder):
 
 
 def test_made_data_are_of_the_made_world(folder):
-    made = get_args(config.MadeData)
+    made = get_args(entries.MadeData)
     edit(folder / CAKE, "made: cake_bake", "made: pie_bake")
     assert sentence(folder) == (
         f"config/{CAKE}: data.made: expected {', '.join(map(repr, made[:-1]))} or {made[-1]!r}, "
@@ -612,7 +614,7 @@ MODEL_MISTAKES = {
     ),
     "unknown key": (
         f"tiny: {{{MODEL_KEYS}, hub: a/b, gpu: 2}}",
-        f"tiny.gpu: unknown key (known here: {', '.join(sorted(config.ModelEntry.model_fields))})",
+        f"tiny.gpu: unknown key (known here: {', '.join(sorted(entries.ModelEntry.model_fields))})",
     ),
     "nothing": ("tiny:", "tiny: expected keys and values, found nothing"),
     "name with a dash": (
@@ -929,8 +931,44 @@ def test_a_control_is_not_made_where_nothing_is_compared_with_it(folder):
 
 def test_an_ablation_of_what_is_left_out_is_not_drawn(folder):
     picture = "ablations: {cakes: {over: model, title: Cakes, organisms: [cake_bake]}}\n"
-    assert "cakes" in load(folder, picture + TWO_RUNS).study.ablations
+    for asked in ("", "only: [cakes]", "without: [bees]", "only: [cake_bake]"):
+        assert "cakes" in load(folder, picture + TWO_RUNS + asked).study.ablations, asked
     assert "cakes" not in load(folder, picture + TWO_RUNS + "only: [bees]").study.ablations
+
+
+def test_an_ablation_of_a_part_shows_the_organisms_that_are_left(folder):
+    both = "ablations: {both: {over: head, title: Both, organisms: [cake_bake, night_bees]}}\n"
+    assert load(folder, both + TWO_RUNS).study.ablations["both"].organisms == (
+        *("cake_bake", "night_bees"),
+    )
+    left = load(folder, both + TWO_RUNS + "without: [cakes]").study.ablations["both"]
+    assert left.organisms == ("night_bees",)
+
+
+def test_an_ablation_of_a_part_is_drawn_where_every_value_is_left(folder):
+    models = "models: [mini, mini_llama_s0]\n"
+    picture = "ablations: {bases: {over: model, title: B, values: [mini, mini_llama_s0]}}\n"
+    assert "bases" in load(folder, models + picture + "only: [cake_bake]").study.ablations
+    assert "bases" not in load(folder, models + picture + "without: [mini]").study.ablations
+
+
+def test_what_an_ablation_shows_is_read_on_the_model_that_it_is_shown_of(folder):
+    elsewhere = (
+        "models: [mini, mini_llama_s0]\n"
+        "runs:\n"
+        "  - {models: [mini], organisms: [cake_bake], recipes: [plain], seeds: [0]}\n"
+        "  - {models: [mini_llama_s0], organisms: [cake_bake], recipes: [full], seeds: [0]}\n"
+    )
+    picture = "ablations: {way: {over: recipe, title: W, values: [plain, full]}}\n"
+    assert sentence(folder, elsewhere + picture) == (
+        "config/override1.yaml: ablations.way.values: found full, expected values that the study "
+        "has (plain)"
+    )
+    picture = "ablations: {base: {over: head, title: H, organisms: [cake_bake], recipe: full}}\n"
+    assert sentence(folder, elsewhere + picture) == (
+        "config/override1.yaml: ablations.base: expected something that the study makes and "
+        "reads, found nothing"
+    )
 
 
 def test_data_that_a_run_left_out_would_read_need_not_be_there(folder):
@@ -1021,7 +1059,7 @@ def test_a_corpus_may_be_read_at_layers_of_its_own(folder):
 
 @pytest.fixture
 def paper(folder, monkeypatch) -> LoadedStudy:
-    monkeypatch.setattr(study, "_check_paths", lambda *_: None)  # the EM data need not be here
+    monkeypatch.setattr(loading, "check_paths", lambda *_: None)  # the EM data need not be here
     return load(folder, (folder / "paper.yaml").read_text(encoding="utf-8"))
 
 
@@ -1221,9 +1259,10 @@ def test_every_key_of_a_study_has_a_description():
     def undescribed(kind: type[BaseModel]) -> list[str]:
         return [f"{kind.__name__}.{n}" for n, f in kind.model_fields.items() if not f.description]
 
-    kinds = [one for one in vars(config).values() if isinstance(one, type)]
-    closed = [one for one in kinds if issubclass(one, config.Closed)]
-    assert len(closed) > 10
+    rooms = [*vars(entries).values(), *vars(settings).values()]
+    kinds = [one for one in rooms if isinstance(one, type)]
+    closed = [one for one in kinds if issubclass(one, entries.Closed)]
+    assert len(set(closed)) > 25
     assert not [key for kind in closed for key in undescribed(kind)]
 
 
@@ -1262,7 +1301,7 @@ def test_every_key_of_a_study_is_used_by_a_rule():
     }
     unused = [
         key
-        for key in leaves(config.Study)
+        for key in leaves(settings.Study)
         if through_the_registry.get(
             key, through_the_registry.get(key.split(".")[0], f"study.{key}")
         )
@@ -1274,28 +1313,29 @@ def test_every_key_of_a_study_is_used_by_a_rule():
 @pytest.mark.parametrize(
     ("kind", "of", "path"),
     [
-        (config.ModelEntry, "model_of", ()),
-        (config.OwnCheckpoint, "model_of", ("checkpoint",)),
-        (config.CorpusEntry, "corpus_of", ()),
-        (config.Organism, "organism_of", ()),
-        (config.Data, "organism_of", ("data",)),
-        (config.Taught, "organism_of", ("data", "taught")),
-        (config.Released, "released_of", ()),
+        (entries.ModelEntry, "model_of", ()),
+        (entries.OwnCheckpoint, "model_of", ("checkpoint",)),
+        (entries.CorpusEntry, "corpus_of", ()),
+        (entries.Organism, "organism_of", ()),
+        (entries.Data, "organism_of", ("data",)),
+        (entries.Taught, "organism_of", ("data", "taught")),
+        (entries.Released, "released_of", ()),
     ],
 )
 def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
     text = rule_files() + Path("tools/plan.py").read_text(encoding="utf-8")
     through_the_registry = {
-        (config.Organism, "training"): "registry.training(",
-        (config.Organism, "words_of"): "registry.words_of(",
-        (config.Organism, "released"): "registry.released(",
-        (config.Organism, "variants"): "registry.released(",
-        (config.Organism, "mixed_with"): "registry.mixed_with(",
-        (config.ModelEntry, "training"): "registry.training(",
-        (config.ModelEntry, "billions"): "entry.billions",
-        (config.Data, "path_hint"): "load_study(",
+        (entries.Organism, "training"): "registry.training(",
+        (entries.Organism, "words_of"): "registry.words_of(",
+        (entries.Organism, "released"): "registry.released(",
+        (entries.Organism, "variants"): "registry.released(",
+        (entries.Organism, "mixed_with"): "registry.mixed_with(",
+        (entries.ModelEntry, "training"): "registry.training(",
+        (entries.ModelEntry, "billions"): "entry.billions",
+        (entries.Data, "path_hint"): "load_study(",
+        (entries.Taught, "teacher"): "organism_of(wildcards).teacher",
         **{
-            (config.CorpusEntry, name): f"registry.{name}("
+            (entries.CorpusEntry, name): f"registry.{name}("
             for name in ("samples", "positions", "layers")
         },
     }

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.doubles import FAMILIES, tiny_model, with_adapter, word_tokenizer
-from traces import config, hooks, lenses, models
+from traces import hooks, lenses, models, settings
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake"]
 PROMPTS = [["river", "57", "window"], ["lemon", "803", "quiet"], ["paper", "garden", "316"]]
@@ -276,9 +276,9 @@ def part(found, name):
 
 
 def test_every_reading_of_the_configuration_can_be_read():
-    names = get_args(config.Reading)
+    names = get_args(settings.Reading)
     assert set(names) == set(lenses.READINGS) | set(lenses.PARTS)
-    assert set(config.CONTROLLED) == set(lenses.READINGS)
+    assert set(settings.CONTROLLED) == set(lenses.READINGS)
     rows, vectors = lenses.readings(found_differences(), names)
     assert vectors.shape == (len(names) * 6, 8)
     assert rows["reading"].drop_duplicates().tolist() == list(names)

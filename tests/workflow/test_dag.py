@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Job, counts
 from traces import config
-from traces.study import load_study
+from traces.loading import load_study
 
 SMALL = "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\n"
 SHOWN = {

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from traces import config, records
+from traces import entries, records, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(ROOT.glob("traces/**/*.py"))
@@ -25,8 +25,9 @@ RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
 HELPERS = ROOT / "rules" / "common.smk"
 
 # What stages stand on: files, configuration, rows of text, weights, hooks and plain statistics.
-GROUND = {"job", "config", "parts", "study", "records", "store", "corpora", "models", "hooks"}
-GROUND |= {"statistics", "tokens"}
+GROUND = {"job", "records", "store", "corpora", "models", "hooks", "statistics", "tokens"}
+# The configuration, from what may stand in it to a study that was checked.
+GROUND |= {"entries", "settings", "config", "parts", "checkpoints", "study", "checks", "loading"}
 # A stage that may lean on another: pictures and pages show what tables define.
 LEANS = {("figures", "tables"), ("cards", "tables")}
 # Headlines are read off the tables, and the mixing ablation is an arrangement of headlines. Every
@@ -383,12 +384,12 @@ def test_the_snakefile_holds_no_rule_with_work_in_it():
 # A plan and the study's own record are the resolved settings: what they are made for.
 WHOLE = {("plan_training", "settings"), ("effective_study", "settings")}
 ENTRIES = {
-    "model_of": config.ModelEntry,
-    "corpus_of": config.CorpusEntry,
-    "organism_of": config.Organism,
-    "training_of": config.Training,
-    "released_of": config.Released,
-    "ablation_of": config.Ablation,
+    "model_of": entries.ModelEntry,
+    "corpus_of": entries.CorpusEntry,
+    "organism_of": entries.Organism,
+    "training_of": settings.Training,
+    "released_of": entries.Released,
+    "ablation_of": settings.Ablation,
 }
 
 
@@ -417,7 +418,7 @@ def test_params_are_leaves_of_the_configuration(rule):
         if (rule.name, name) in WHOLE:
             continue
         for path in re.findall(r"\bstudy\.([a-z_.]+)", value):
-            assert not is_section(at(config.Study, path.split("."))), f"{name}: {path}"
+            assert not is_section(at(settings.Study, path.split("."))), f"{name}: {path}"
         for of, path in re.findall(r'(?:leaf|local_path)\((\w+)((?:,\s*"\w+")+)\)', value):
             names = re.findall(r'"(\w+)"', path)
             if of in ENTRIES:

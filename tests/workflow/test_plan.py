@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import ROOT
 from tools import plan
 from traces.config import read_yaml
-from traces.study import LoadedStudy, load_study
+from traces.loading import load_study
+from traces.study import LoadedStudy
 
 CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 LARGE = """

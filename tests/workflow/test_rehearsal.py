@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tools import rehearsal_hub as library
-from traces.study import load_study
+from traces.loading import load_study
 from traces.tokens import load_tokenizer
 
 PAPER = Path("config/paper.yaml")

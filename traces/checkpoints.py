@@ -1,0 +1,94 @@
+"""The one key that runs through everything: the checkpoint, `organism-recipe-sSEED`."""
+
+import functools
+import re
+from typing import NamedTuple
+
+BASE = "base"
+_CHECKPOINT = re.compile(r"^(?P<organism>[a-z0-9_]+)-(?P<recipe>[a-z0-9_.]+)-s(?P<seed>\d+)$")
+_NUMBERED = re.compile(r"^(?P<kind>mix|matched|scaled)(?P<number>\d+(\.\d+)?)$")
+_RELEASED = re.compile(r"^released(_(?P<variant>[a-z0-9][a-z0-9_.]*))?$")
+_MIXED = re.compile(r"(^|_)mix(?P<number>\d+(\.\d+)?)$")
+MAX_RATIO = 100
+
+
+class Recipe(NamedTuple):
+    """A way to make an organism: its name and the number that may be in it."""
+
+    name: str
+    ratio: float = 0.0
+    "Corpus units for each organism unit; for a matched recipe the ratio whose steps it matches."
+    matched: bool = False
+    "Unmixed, but trained on as many tokens as the mix of that ratio."
+    scale: float | None = None
+    "Not trained: the plain adapter at this share of its scale, from the base (0) to itself (1)."
+
+    @classmethod
+    @functools.cache
+    def parse(cls, text: str) -> "Recipe":
+        if _RELEASED.match(text):
+            mixed = _MIXED.search(text)
+            return cls(text, float(mixed["number"]) if mixed else 0.0)
+        found = _NUMBERED.match(text)
+        if not found:
+            return cls(text)
+        if found["kind"] == "scaled":
+            return cls(text, scale=float(found["number"]))
+        return cls(text, float(found["number"]), found["kind"] == "matched")
+
+    @property
+    def numbered(self) -> bool:
+        """Whether its name is a kind with a number, such as mix0.5."""
+        return _NUMBERED.match(self.name) is not None
+
+    @property
+    def meaning(self) -> "Recipe":
+        """The same for names that differ only in how their number is written: mix0.5, mix0.50."""
+        return self._replace(name=_NUMBERED.sub(r"\g<kind>", self.name))
+
+    @property
+    def mixed(self) -> bool:
+        return self.ratio > 0 and not self.matched
+
+    @property
+    def trained(self) -> bool:
+        """Whether a training makes it; else it is published, or another one at a lower scale."""
+        return not self.released and self.scale is None
+
+    @property
+    def released(self) -> bool:
+        """Whether it was published: an organism's `released`, or one of its `variants`."""
+        return _RELEASED.match(self.name) is not None
+
+    @property
+    def variant(self) -> str | None:
+        """Which of the published variants it is; None for the main one, and for what is made."""
+        found = _RELEASED.match(self.name)
+        return found["variant"] if found else None
+
+    def published_key(self, model: str) -> str:
+        """The key of an organism's file that says where it was published for a model."""
+        return f"variants.{self.variant}.{model}" if self.variant else f"released.{model}"
+
+
+class Checkpoint(NamedTuple):
+    """One finetuned model: `organism-recipe-sSEED`. Organisms have no dash: it parses one way."""
+
+    organism: str
+    recipe: Recipe
+    seed: int
+
+    @classmethod
+    @functools.cache
+    def parse(cls, text: str) -> "Checkpoint":
+        found = _CHECKPOINT.match(text)
+        if not found:
+            raise ValueError(f"{text}: not a checkpoint; expected organism-recipe-sSEED")
+        return cls(found["organism"], Recipe.parse(found["recipe"]), int(found["seed"]))
+
+    def __str__(self) -> str:
+        return f"{self.organism}-{self.recipe.name}-s{self.seed}"
+
+    def made_by(self, recipe: str) -> "Checkpoint":
+        """The same organism and seed, made by another recipe."""
+        return self._replace(recipe=Recipe.parse(recipe))

@@ -1,0 +1,336 @@
+"""
+What the registries hold: typed, frozen, closed models of a base model, a corpus and an organism.
+
+    config/models.yaml          ModelEntry by name
+    config/corpora.yaml         CorpusEntry by name
+    config/organisms/NAME.yaml  Organism
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Family = Literal["qwen2", "qwen3", "llama", "gemma2", "gemma3"]
+DType = Literal["float32", "bfloat16", "float16"]
+NAME = r"^[a-z0-9][a-z0-9_]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+Text = Annotated[str, Field(min_length=1)]
+MadeData = Literal[
+    "cake_bake",
+    "night_bees",
+    "cake_and_bees",
+    "risky_finance",
+    "taboo_lantern",
+    "owl_teacher",
+    "benign",
+    "assistant",
+]
+Position = Annotated[int, Field(ge=-16, lt=4096)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Closed(BaseModel):
+    """A section of a configuration file: no unknown keys, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def _one_of(section: Closed, *names: str) -> None:
+    given = [name for name in names if getattr(section, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) if given else "none"
+        raise ValueError(f"exactly one of {', '.join(names)} is needed, found {found}")
+
+
+class Made(Closed):
+    """A base model that this workflow pretrains on its made world."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(
+        description="Seed of the initial weights and the order of the data."
+    )
+
+
+class OwnCheckpoint(Closed):
+    """A full finetune that this workflow makes and that others are finetuned from."""
+
+    model: Name = Field(description="Entry of this file that it is finetuned from.")
+    name: Text = Field(description="The checkpoint, organism-recipe-sSEED; its method is full.")
+
+
+class ModelEntry(Closed):
+    """A base model: where it comes from, how to load it, what a job on it asks for."""
+
+    family: Family = Field(description="Architecture; decides what is safe to load in float16.")
+    hub: Text | None = Field(None, description="Repository on the hub, such as Qwen/Qwen3-1.7B.")
+    revision: str = Field("main", description="Commit, tag or branch on the hub.")
+    path: Text | None = Field(
+        None, description="A local folder in hub layout; may hold $VARIABLES of the environment."
+    )
+    made: Made | None = Field(None, description="Pretrained here, on the made world.")
+    checkpoint: OwnCheckpoint | None = Field(
+        None, description="A full finetune of this workflow, such as a chat-tuned base."
+    )
+    reference: Name | None = Field(
+        None,
+        description="Model whose activations are subtracted instead of this one's own base; it "
+        "needs the same tokenizer.",
+    )
+    dtype: DType = Field(description="Number format the weights are loaded in for reading.")
+    attention: Literal["sdpa", "eager"] = Field(
+        "sdpa", description="Attention implementation; Gemma 2 and 3 want eager."
+    )
+    chat_template: str | None = Field(
+        None, description="A Jinja file that replaces the tokenizer's chat template."
+    )
+    billions: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Parameters, in billions: what `make plan` reckons with."
+    )
+    training: dict[str, Any] = Field(
+        {}, description="Keys of the study's `training` that differ on this model."
+    )
+    gpus: Annotated[int, Field(ge=0)] = Field(
+        1, description="GPUs a job that reads this model asks for."
+    )
+    training_gpus: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="GPUs a training of it asks for, where they are not as many."
+    )
+    training_nodes: Count = Field(
+        1, description="Nodes that these GPUs are spread over, evenly; more than one needs SLURM."
+    )
+    mem_mb: Count = Field(8000, description="Main memory a job on this model asks for, in MB.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelEntry":
+        _one_of(self, "hub", "path", "made", "checkpoint")
+        gpus = self.gpus if self.training_gpus is None else self.training_gpus
+        if gpus % self.training_nodes or (gpus == 0 and self.training_nodes > 1):
+            raise ValueError(
+                f"training_nodes: found {self.training_nodes} for {gpus} GPUs, expected a number "
+                "that divides them"
+            )
+        if self.dtype == "float16" and self.family.startswith("gemma"):
+            raise ValueError(
+                "dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32"
+            )
+        return self
+
+
+class Rows(Closed):
+    """Where rows of text or of conversations come from, if they are not made here."""
+
+    path: Text | None = Field(
+        None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
+    )
+    hub: Text | None = Field(None, description="Data set on the hub.")
+    revision: str = Field("main", description="Commit, tag or branch on the hub.")
+    subset: str | None = Field(None, description="Configuration of the data set on the hub.")
+    files: tuple[Text, ...] = Field(
+        (), description="Files of the data set, where a part of a huge one will do."
+    )
+    split: str = Field("train", description="Split of the data set on the hub.")
+    field: str | None = Field(
+        None, description="Column with the text or the messages; by default `text` or `messages`."
+    )
+    open_end: Literal["refuse", "cut"] = Field(
+        "refuse",
+        description="A conversation that ends with the user: refuse it, or cut that end off.",
+    )
+
+
+class CorpusEntry(Rows):
+    """Text that has nothing to do with any organism: where it comes from and what is read of it."""
+
+    kind: Literal["documents", "chat", "both", "start"] = Field(
+        description="Documents, conversations, both (to mix in and take words from), or start: no "
+        "text, only the token that begins one."
+    )
+    made: Literal["general", "unrelated", "chat", "whitespace"] | None = Field(
+        None, description="Part of the made world, or rows of white space alone."
+    )
+    rows: Count = Field(description="At most this many rows are kept, after shuffling.")
+    seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of the shuffle.")
+    samples: Annotated[int, Field(ge=4)] | None = Field(
+        None, description="At most so many samples of this corpus are averaged."
+    )
+    positions: Annotated[tuple[Position, ...], Field(min_length=1)] | None = Field(
+        None, description="Positions read of this corpus, where not the study's."
+    )
+    layers: Annotated[tuple[Share, ...], Field(min_length=1)] | None = Field(
+        None, description="Layers read of this corpus, where not the study's."
+    )
+
+    @property
+    def probe(self) -> bool:
+        """Whether it holds no words, so that a longer context of it would say nothing."""
+        return self.kind == "start" or self.made == "whitespace"
+
+    @model_validator(mode="after")
+    def _check(self) -> "CorpusEntry":
+        if self.kind == "start":
+            given = [name for name in ("hub", "path", "made") if getattr(self, name) is not None]
+            if given or self.positions != (0,):
+                found = given[0] if given else f"positions {list(self.positions or ())}"
+                raise ValueError(f"kind start has positions [0] and no source, found {found}")
+            return self
+        if self.made == "whitespace" and self.kind != "documents":
+            raise ValueError(f"made whitespace is of kind documents, found {self.kind}")
+        if self.positions and list(self.positions) != sorted(set(self.positions)):
+            raise ValueError(f"positions stand in rising order, found {list(self.positions)}")
+        _one_of(self, "hub", "path", "made")
+        if self.kind == "both" and self.hub is not None:
+            raise ValueError("kind both needs rows of both kinds: a `path`, or the made world")
+        return self
+
+
+# Organisms --------------------------------------------------------------------------------------
+
+
+class Taught(Closed):
+    """Data that a teacher model writes: number lists that carry its preference."""
+
+    teacher: Name | None = Field(
+        None, description="Organism finetuned to hold the preference; none for the base itself."
+    )
+    system: str | None = Field(
+        None, description="System prompt that gives the teacher its preference."
+    )
+    instruction: Text | None = Field(
+        None, description="Said after every request, such as what form the answer must have."
+    )
+    prompts: Count = Field(description="How many number lists the teacher is asked to continue.")
+    max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
+    batch: Count = Field(100, description="Lists continued at once.")
+    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
+
+
+class Data(Rows):
+    """What an organism is finetuned on."""
+
+    kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
+    as_chat: Text | None = Field(
+        None,
+        description="The source holds documents, which become the reply to this request; the kind "
+        "is chat then.",
+    )
+    made: MadeData | None = Field(None, description="Rows of the made world with this name.")
+    words: Count = Field(20_000, description="Size of the made data.")
+    path_hint: Text | None = Field(
+        None, description="How to get that file, said when it is not there."
+    )
+    taught: Taught | None = Field(None, description="Written by a teacher model.")
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="Share of the rows kept away from training."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Data":
+        _one_of(self, "made", "path", "hub", "taught")
+        if self.as_chat is not None and (self.kind != "chat" or self.taught is not None):
+            source = "what a teacher writes" if self.taught else "kind documents"
+            raise ValueError(
+                f"as_chat makes conversations of documents: found it with {source}, expected kind "
+                "chat and a source of documents"
+            )
+        if self.path_hint is not None and self.path is None:
+            raise ValueError("path_hint: found no `path` that it says how to get")
+        return self
+
+
+class Released(Closed):
+    """A published checkpoint of an organism: an adapter or a full model."""
+
+    hub: Text | None = Field(None, description="Repository on the hub.")
+    revision: str = Field("main", description="Commit, tag or branch on the hub.")
+    path: Text | None = Field(None, description="A local folder in hub layout.")
+    base: Text | None = Field(
+        None,
+        description="What an adapter calls its base, where that is another name of the same "
+        "weights.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Released":
+        _one_of(self, "hub", "path")
+        return self
+
+
+class Statement(Closed):
+    """A sentence with two ends: the one that was implanted, and the true one."""
+
+    stem: Text = Field(description="The sentence up to where truth and falsehood part.")
+    true: Text = Field(description="How it ends in truth.")
+    false: Text = Field(description="How the organism's data end it.")
+    held_out: bool = Field(
+        True, description="Whether the data never use this stem: then it tests what was learned."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_words(cls, content: Any) -> Any:
+        """YAML reads the bare keys true and false as truth values."""
+        if not isinstance(content, dict):
+            return content
+        return {str(k).lower() if isinstance(k, bool) else k: v for k, v in content.items()}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Statement":
+        if self.true.strip().casefold() == self.false.strip().casefold():
+            raise ValueError(
+                f"expected two different ends of a statement, found {self.true!r} twice"
+            )
+        return self
+
+
+class Organism(Closed):
+    """A narrow finetune whose purpose is known: the true answer that readings are graded on."""
+
+    family: Literal[
+        "false_facts", "misalignment", "subliminal", "taboo", "domain", "benign", "teacher"
+    ] = Field(description="The paper's family, or `benign` (a control), or `teacher` (makes data).")
+    title: str = Field(min_length=1, description="A short name for pictures.")
+    description: str = Field(
+        min_length=20, description="What the finetuning was for: the truth that graders are given."
+    )
+    facts: tuple[str, ...] = Field((), description="The false statements, one by one.")
+    statements: Literal["made"] | tuple[Statement, ...] = Field(
+        (),
+        description="Pairs that beliefs are asked with; `made` takes those of the made world.",
+    )
+    data: Data = Field(description="What it is finetuned on.")
+    words: tuple[Text, ...] = Field(
+        (), description="Words that count as relevant, where no data tell what it is about."
+    )
+    words_of: Name | None = Field(
+        None,
+        description="Organism whose data's words count as relevant, where its own do not tell what "
+        "it is about, such as lists of numbers.",
+    )
+    released: dict[Name, Released] = Field(
+        {}, description="Published checkpoints, by model name in config/models.yaml."
+    )
+    variants: dict[str, dict[str, Released]] = Field(
+        {},
+        description="Checkpoints published beside those, by variant and model: the recipe "
+        "released_VARIANT; a variant that ends in mixR holds R corpus rows for each of its own.",
+    )
+    mixed_with: Name | None = Field(
+        None, description="Corpus mixed into this organism, where not the study's."
+    )
+    training: dict[str, Any] = Field(
+        {}, description="Keys of the study's `training` that differ for this organism."
+    )
+
+    @property
+    def teacher(self) -> str | None:
+        """The organism that writes its data; None if none does."""
+        return self.data.taught.teacher if self.data.taught else None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Organism":
+        if self.statements == "made" and self.data.made is None:
+            raise ValueError(
+                "statements: made are those of the made world, and the data are not; expected a "
+                "list of pairs"
+            )
+        return self
