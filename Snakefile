@@ -22,6 +22,9 @@ configfile: "config/config.yaml"
 
 include: "rules/planning.smk"
 include: "rules/common.smk"
+include: "rules/inputs.smk"
+include: "rules/shown.smk"
+include: "rules/needs.smk"
 
 
 report: "data/captions/study.rst"

@@ -1,0 +1,150 @@
+"""
+Where inputs come from: functions from wildcards to files, for the files of this folder alone.
+
+Where there is nothing to be read they return an empty list.
+"""
+
+
+def one(output, **wildcards):
+    """The one file that a rule makes for these wildcards."""
+    return str(output).format(**wildcards)
+
+
+def corpus_file(name):
+    """The rows of a corpus, which may be those of another one that is read elsewhere."""
+    return one(rules.fetch_corpus.output.corpus, corpus=registry.text_of(name))
+
+
+def read_text(wildcards):
+    """The rows of the corpus that the wildcards name."""
+    return corpus_file(wildcards.corpus)
+
+
+def corpus_text(wildcards):
+    """The rows of a corpus; none where only the token that begins a text is read."""
+    return [] if corpus_of(wildcards).kind == "start" else read_text(wildcards)
+
+
+def context_text(wildcards):
+    """The text whose longer context gives the stream's norm: for a probe, the first corpus."""
+    return corpus_file(study.corpora[0] if corpus_of(wildcards).probe else wildcards.corpus)
+
+
+def made_corpus(wildcards):
+    """The part of the made world that a corpus is; none for what comes from elsewhere."""
+    made = corpus_of(wildcards).made
+    return [] if made in (None, "whitespace") else getattr(rules.make_world.output, made)
+
+
+def of_base(output):
+    """The same artifact of the base model, or of its model's reference: what is subtracted."""
+
+    def file(wildcards):
+        model = model_of(wildcards).reference or wildcards.model
+        return one(output, model=model, checkpoint=BASE, corpus=wildcards.corpus)
+
+    return file
+
+
+def second_name(wildcards):
+    """Whether a model is one that is fetched under another name, such as to compare it otherwise."""
+    return registry.weights_of(wildcards.model) != wildcards.model
+
+
+def fetched_model(wildcards):
+    """Where on the hub a base comes from; nowhere if it is here already."""
+    return None if second_name(wildcards) else model_of(wildcards).hub
+
+
+def base_here(wildcards):
+    """The folder a base is linked from: pretrained or finetuned in full here, or fetched already."""
+    if second_name(wildcards):
+        fetched = registry.weights_of(wildcards.model)
+        return one(rules.fetch_model.output.model, model=fetched)
+    if model_of(wildcards).made:
+        return one(rules.pretrain_base.output.base, model=wildcards.model)
+    source = leaf(model_of, "checkpoint", "model")(wildcards)
+    name = leaf(model_of, "checkpoint", "name")(wildcards)
+    if source is None:
+        return []
+    return one(rules.train_organism.output.adapter, model=source, checkpoint=name)
+
+
+def weights(wildcards):
+    """The folder with a checkpoint's weights: trained here, scaled, or released; none for the base."""
+    if wildcards.checkpoint == BASE:
+        return []
+    recipe = recipe_of(wildcards)
+    maker = rules.fetch_adapter if recipe.released else rules.scale_adapter
+    maker = rules.train_organism if recipe.trained else maker
+    return one(maker.output.adapter, model=wildcards.model, checkpoint=wildcards.checkpoint)
+
+
+def reference_model(wildcards):
+    """The model that is subtracted instead of a model's own base; none mostly."""
+    name = model_of(wildcards).reference
+    return [] if name is None else one(rules.fetch_model.output.model, model=name)
+
+
+def unscaled(wildcards):
+    """The plain adapter that a scaled one is made of."""
+    plain = Checkpoint.parse(wildcards.checkpoint).made_by("plain")
+    return one(rules.train_organism.output.adapter, model=wildcards.model, checkpoint=plain)
+
+
+def projected_out(wildcards):
+    """The mean difference that is projected out while this checkpoint is trained; none mostly."""
+    before = registry.projected_out(Checkpoint.parse(wildcards.checkpoint), wildcards.model)
+    if before is None:
+        return []
+    output, corpus = rules.mean_difference.output.differences, study.corpora[0]
+    return one(output, model=wildcards.model, checkpoint=before, corpus=corpus)
+
+
+def mixed_corpus(wildcards):
+    """What is mixed into a training: the study's corpus or the organism's own; nothing unmixed."""
+    if not recipe_of(wildcards).mixed:
+        return []
+    return corpus_file(registry.mixed_with(Checkpoint.parse(wildcards.checkpoint)))
+
+
+def organism_rows(part, organism=None):
+    """The organism's `train` or `held_out` rows: fetched, or written by its teacher."""
+
+    def files(wildcards):
+        name = organism or getattr(wildcards, "organism", None)
+        name = name or Checkpoint.parse(wildcards.checkpoint).organism
+        taught = registry.organisms[name].data.taught is not None
+        maker = rules.teach_numbers if taught else rules.fetch_organism
+        return one(getattr(maker.output, part), model=wildcards.model, organism=name)
+
+    return files
+
+
+def worded_rows(wildcards):
+    """The rows whose words say what an organism is about: its own or those of `words_of`, or none."""
+    if organism_of(wildcards).words:
+        return []
+    return organism_rows("train", registry.words_of(wildcards.organism))(wildcards)
+
+
+def own_words(wildcards):
+    """The words that tell the organism of a checkpoint from general text."""
+    organism = Checkpoint.parse(wildcards.checkpoint).organism
+    return one(rules.distinctive_words.output.words, model=wildcards.model, organism=organism)
+
+
+def teacher(wildcards):
+    """The weights of the organism that teaches this one; none when the base itself does."""
+    name = organism_of(wildcards).teacher
+    if name is None:
+        return []
+    output = rules.train_organism.output.adapter
+    return one(output, model=wildcards.model, checkpoint=f"{name}-plain-s0")
+
+
+def ranked_vocabulary(wildcards):
+    """The token ids that lenses rank; none when they rank them all."""
+    if study.lenses.vocabulary == "all":
+        return []
+    return one(rules.word_vocabulary.output.vocabulary, model=wildcards.model)

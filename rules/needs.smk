@@ -1,0 +1,39 @@
+"""
+What jobs ask for: GPUs, nodes and memory follow from the model's entry in config/models.yaml.
+"""
+
+
+def gpus(wildcards):
+    return model_of(wildcards).gpus
+
+
+def training_gpus(wildcards):
+    """What a training takes: as many as a reading, unless the model's entry says otherwise."""
+    own = model_of(wildcards).training_gpus
+    return gpus(wildcards) if own is None else own
+
+
+def training_nodes(wildcards):
+    return model_of(wildcards).training_nodes
+
+
+def launcher(wildcards):
+    """What owns a training: Python itself, torchrun over several GPUs, one torchrun a node."""
+    gpus, nodes = training_gpus(wildcards), training_nodes(wildcards)
+    if gpus <= 1:
+        return "python"
+    if nodes == 1:
+        return f"torchrun --standalone --nproc_per_node {gpus}"
+    # This line runs on the job's first node, where the others then meet it. A step may use every CPU
+    # of its node's share, unless it asks for some or is bound.
+    job = "${SLURM_JOB_ID:?a training over several nodes is a SLURM job (docs/cluster.md)}"
+    meeting = f'"$(hostname):$((20000 + {job} % 20000))"'
+    return (
+        f"srun --nodes {nodes} --ntasks {nodes} --cpu-bind none --kill-on-bad-exit "
+        f"torchrun --nnodes {nodes} --nproc_per_node {gpus // nodes} "
+        f"--rdzv_backend c10d --rdzv_id {job} --rdzv_endpoint {meeting}"
+    )
+
+
+def memory(wildcards):
+    return model_of(wildcards).mem_mb

@@ -1,0 +1,210 @@
+"""
+What the study makes, reads and shows: the lists that tables, pictures and cards are made of.
+
+    case      a pair of model and checkpoint
+    read      a model, a checkpoint and the corpus its difference is read on
+    subject   what tables say of a case, or of a read, beside its numbers
+"""
+
+import functools
+import os
+
+
+def trained():
+    """Pairs of model and checkpoint that are finetuned here."""
+    return [(model, one) for model, one in made() if one.recipe.trained]
+
+
+@functools.cache
+def all_reads():
+    """What is read: (model, checkpoint, corpus), each once."""
+    return [
+        (model, one, corpus) for model, one in made() for corpus in registry.corpora_of(one, model)
+    ]
+
+
+def reads(cases=None):
+    """
+    What is read: (model, checkpoint, corpus); of some cases, those on the study's own text.
+
+    cases : pairs of model and checkpoint; a checkpoint alone stands for all models it is made on
+    """
+    if cases is None:
+        return all_reads()
+    alone = {one for one in cases if isinstance(one, Checkpoint)}
+    pairs = [pair for pair in made() if pair[1] in alone] if alone else cases
+    return [(model, one, corpus) for model, one in pairs for corpus in study.corpora]
+
+
+def each(output, some):
+    """`output` for (model, checkpoint, corpus), each file once: it need not be of all three."""
+    files = [one(output, model=m, checkpoint=c, corpus=corpus) for m, c, corpus in some]
+    return list(dict.fromkeys(files))
+
+
+def every(output, cases=None):
+    """`output` for every model, checkpoint and, where it has one, corpus of the study."""
+    return each(output, reads(cases))
+
+
+def of_organism(output, cases=None):
+    """`output` for every checkpoint and corpus of the model and organism that wildcards name."""
+    return lambda wildcards: each(output, reads_of(wildcards, cases))
+
+
+def reads_of(wildcards, cases=None):
+    """What is read of one organism on one model."""
+    here = wildcards.model, wildcards.organism
+    return [read for read in reads(cases) if (read[0], read[1].organism) == here]
+
+
+def subject(model, checkpoint):
+    """What tables say of a checkpoint beside its numbers."""
+    return {
+        "model": model,
+        "checkpoint": str(checkpoint),
+        "organism": checkpoint.organism,
+        "family": registry.organisms[checkpoint.organism].family,
+        "recipe": checkpoint.recipe.name,
+        "ratio": checkpoint.recipe.ratio,
+        "seed": checkpoint.seed,
+    }
+
+
+def subjects(cases=None, corpora=True):
+    """The subjects of `every`, in the same order."""
+    some = reads(cases)
+    if not corpora:
+        return [subject(model, one) for model, one in dict.fromkeys(read[:2] for read in some)]
+    return [subject(model, one) | {"corpus": corpus} for model, one, corpus in some]
+
+
+def subjects_of_organism(wildcards):
+    """The subjects of `of_organism`, in the same order."""
+    some = reads_of(wildcards)
+    return [subject(model, one) | {"corpus": corpus} for model, one, corpus in some]
+
+
+@functools.cache
+def graded_organisms(model=None):
+    """The organisms whose words grade readings: all that are made, on one model or on any."""
+    return list(dict.fromkeys(one.organism for one in registry.checkpoints(model=model)))
+
+
+def organisms_of_models():
+    """Every model with each of the organisms that are made on it."""
+    return [
+        {"model": model, "organism": organism}
+        for model in study.models
+        for organism in graded_organisms(model)
+    ]
+
+
+@functools.cache
+def believed(model):
+    """The organisms whose statements are asked: of every checkpoint whose beliefs are."""
+    asked = dict.fromkeys(one.organism for one in registry.checkpoints("beliefs", model))
+    return [name for name in asked if registry.organisms[name].statements]
+
+
+def measured(measure):
+    """The table of a measure; none where no checkpoint of the study asks for it."""
+    asked = registry.checkpoints(measure)
+    return getattr(rules, f"{measure}_table").output.table if asked else []
+
+
+# Pictures and cards -----------------------------------------------------------------------------
+
+
+def titles():
+    """What pictures call an organism."""
+    return {name: registry.organisms[name].title for name in graded_organisms()}
+
+
+def shown_recipes():
+    """Recipes in the pictures of all organisms: those that have no picture of their own."""
+    elsewhere = {one.recipe.name for _, one in mixed()}
+    elsewhere |= {
+        recipe
+        for ablation in study.ablations.values()
+        if ablation.over == "recipe"
+        for recipe in ablation.values or registry.ablated(ablation)
+    }
+    made_by = dict.fromkeys(one.recipe.name for one in registry.checkpoints())
+    return [name for name in made_by if name in ("plain", "released") or name not in elsewhere]
+
+
+def headline_positions():
+    """The first five positions, as far as they are read; all there are where none of them is."""
+    read = set().union(*map(registry.positions, registry.read_corpora()))
+    return [position for position in range(5) if position in read] or None
+
+
+def card_links(wildcards, input, output):
+    """What a card points to: names and paths relative to it."""
+    home = os.path.dirname(output.card)
+    files = {
+        "relevance": input.relevance,
+        "norms": input.norms,
+        "losses": input.losses,
+        "training data": input.data,
+        "distinctive words": input.words,
+    }
+    return {name: os.path.relpath(str(file), home) for name, file in files.items()}
+
+
+# The mixing ablation ----------------------------------------------------------------------------
+
+
+def mixed():
+    """The mixing ablation: of organisms with a mixture, all mixed, step-matched and plain runs."""
+    mixing = {(model, one.organism) for model, one in trained() if one.recipe.mixed}
+    return [
+        (model, one)
+        for model, one in trained()
+        if (one.recipe.ratio > 0 or one.recipe.name == "plain") and (model, one.organism) in mixing
+    ]
+
+
+def if_mixed(*outputs):
+    """These outputs where the study has a mixing ablation, else none."""
+    return list(outputs) if mixed() else []
+
+
+def mixing_shown(wildcards):
+    """All of the mixing ablation; one sentence in place of an empty picture."""
+    if not mixed():
+        raise WorkflowError(
+            "runs: no recipe mixR here, so there is no mixing ablation; expected one such as mix0.5"
+        )
+    return [
+        rules.mixing_table.output.table,
+        rules.mixing_figure.output.png,
+        rules.mixing_paragraph.output.text,
+    ]
+
+
+# Other ablations --------------------------------------------------------------------------------
+
+
+def ablated_values(wildcards):
+    """What an ablation varies, in order: as its entry says, or all that the study has."""
+    ablation = ablation_of(wildcards)
+    return list(ablation.values or registry.ablated(ablation))
+
+
+def ablated_corpus(wildcards):
+    """The text an ablation is read on: its own, or the study's first."""
+    return ablation_of(wildcards).corpus or study.corpora[0]
+
+
+def ablated_places(wildcards):
+    """Where those values stand on a numeric axis; none where they are names."""
+    values = ablation_of(wildcards).values
+    return list(values.values()) if isinstance(values, dict) else None
+
+
+def ablated_organisms(wildcards):
+    """The organisms an ablation shows: those it names, or all but the benign control."""
+    chosen = ablation_of(wildcards).organisms
+    return list(chosen) or [name for name in graded_organisms() if name != study.control]
