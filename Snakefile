@@ -10,7 +10,7 @@ from snakemake.utils import min_version
 
 from traces.config import read_yaml
 
-min_version("9.0")
+min_version("9.27")  # what constraints.txt pins; no older one was tried
 
 DEFAULTS = Path("config/config.yaml")
 if DEFAULTS.exists():
