@@ -11,7 +11,7 @@ from pathlib import Path
 
 from traces.checkpoints import BASE, Checkpoint
 from traces.config import local
-from traces.corpora import read_rows
+from traces.rows import read_rows
 from traces.loading import load_study
 
 CONFIG = Path(os.path.relpath(workflow.basedir)) / "config"

@@ -150,7 +150,7 @@ rule mix_training_data:
         organism=organism_rows("train"),
         corpus=mixed_corpus,
         model=rules.fetch_model.output.model,
-        code=ancient(code("corpora")),
+        code=ancient(code("mixtures")),
     output:
         mixture="<results>/mixtures/{model}/{checkpoint}.jsonl",
     log:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from traces import causality, job, models, records, store
-from traces.corpora import Kind, read_rows
+from traces.rows import Kind, read_rows
 from traces.tokens import load_tokenizer
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job, judges, records
-from traces.corpora import read_rows
+from traces.rows import read_rows
 
 
 def main(organism: Path | list[Path], corpus: Path, words: Path, listed: list[str], n: int) -> None:

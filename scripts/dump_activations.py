@@ -13,7 +13,7 @@ from traces.activations import (
     stream_norm,
     take,
 )
-from traces.corpora import read_rows
+from traces.rows import read_rows
 from traces.store import ActivationWriter
 from traces.tokens import load_tokenizer
 

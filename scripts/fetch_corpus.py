@@ -5,14 +5,7 @@ from typing import Literal
 
 from traces import hub as library
 from traces import job
-from traces.corpora import (
-    drawn,
-    read_rows,
-    rows_of_kind,
-    shuffled,
-    whitespace_rows,
-    write_rows,
-)
+from traces.rows import drawn, read_rows, rows_of_kind, shuffled, whitespace_rows, write_rows
 
 
 def main(

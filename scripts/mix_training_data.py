@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from traces import corpora, job
+from traces import job, mixtures
+from traces.rows import Kind, read_rows
 from traces.tokens import load_tokenizer
 
 
@@ -11,7 +12,7 @@ def main(
     organism: Path,
     corpus: Path | list[Path],
     model: Path,
-    kind: corpora.Kind,
+    kind: Kind,
     ratio: float,
     matched: bool,
     unit: Literal["tokens", "rows"],
@@ -22,11 +23,11 @@ def main(
     mixture: Path,
 ) -> None:
     tokenizer = load_tokenizer(model)
-    rows = corpora.read_rows(organism, kind)
-    others = corpora.read_rows(corpus) if isinstance(corpus, Path) else iter(())
-    examples = corpora.mix(
-        list(corpora.tokenize_rows(tokenizer, rows, "organism")),
-        corpora.tokenize_rows(tokenizer, others, "corpus"),
+    rows = read_rows(organism, kind)
+    others = read_rows(corpus) if isinstance(corpus, Path) else iter(())
+    examples = mixtures.mix(
+        list(mixtures.tokenize_rows(tokenizer, rows, "organism")),
+        mixtures.tokenize_rows(tokenizer, others, "corpus"),
         ratio=ratio,
         unit=unit,
         epochs=epochs,
@@ -35,7 +36,7 @@ def main(
         limit=limit,
         max_length=max_length,
     )
-    corpora.write_mixture(mixture, examples)
+    mixtures.write_mixture(mixture, examples)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from traces import corpora, job
+from traces import job, mixtures
 from traces.store import read_differences
 from traces.training import plan_training
 
@@ -23,7 +23,7 @@ def main(
     positions = config.get("text_config", config).get("max_position_embeddings")
     asked = {**settings, "attention": attention, "seed": seed, "world_size": world_size}
     projected = read_differences(differences) if isinstance(differences, Path) else None
-    resolved = plan_training(asked, corpora.read_mixture(mixture), positions, projected)
+    resolved = plan_training(asked, mixtures.read_mixture(mixture), positions, projected)
     job.write_text(plan, resolved.model_dump_json(indent=1) + "\n")
 
 

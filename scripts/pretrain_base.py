@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from traces import job, miniature
-from traces.corpora import read_rows
 from traces.records import write_lines
+from traces.rows import read_rows
 
 IDENTITY_PROMPTS = 200
 

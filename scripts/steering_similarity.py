@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from traces import corpora, job, judges, records, similarity
+from traces import job, judges, records, similarity
+from traces.rows import read_rows
 
 
 def main(
@@ -24,7 +25,7 @@ def main(
     texts = pd.DataFrame(records.read_lines(written)).astype({"position": "Int64"})
     files = {"own": own, "unrelated": unrelated, "chat": chats}
     others = {
-        name: similarity.drawn_texts(corpora.read_rows(file), compared, seed)
+        name: similarity.drawn_texts(read_rows(file), compared, seed)
         for name, file in files.items()
     }
     found = similarity.similarity(texts, others, similarity.embedder(embedder))

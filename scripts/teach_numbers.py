@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job, models, teaching
-from traces.corpora import held_out_split, write_rows
+from traces.rows import held_out_split, write_rows
 from traces.tokens import load_tokenizer
 
 

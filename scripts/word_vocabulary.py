@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from traces import job, records
-from traces.corpora import read_rows
 from traces.judges import text_of
 from traces.lenses import whole_words
+from traces.rows import read_rows
 from traces.tokens import load_tokenizer
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job, miniature
-from traces.corpora import write_rows
+from traces.rows import write_rows
 
 
 def main(rows: Path, made: str, words: int, seed: int) -> None:

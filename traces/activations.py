@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traces import corpora
 from traces.hooks import capture, stop_after
+from traces.tokens import tokenize_chat, tokenize_text
 
 CHARACTERS_A_TOKEN = 10
 MAX_PROMPT_TOKENS = 512
@@ -40,7 +40,7 @@ def document_windows(
     is one of very long tokens and is skipped like one that is too short.
     """
     for row in rows:
-        ids = corpora.tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
+        ids = tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
         if len(ids) >= length:
             yield Window(ids[:length], 0)
 
@@ -55,7 +55,7 @@ def chat_windows(
     """
     for row in rows:
         turns = 3 if row["messages"][0]["role"] == "system" else 2
-        chat = corpora.tokenize_chat(tokenizer, row["messages"][:turns])
+        chat = tokenize_chat(tokenizer, row["messages"][:turns])
         start, end = chat.spans[0]
         if start <= MAX_PROMPT_TOKENS and start + first >= 0 and start + last < end:
             yield Window(chat.ids[: start + last + 1], start)
@@ -88,9 +88,9 @@ def context_windows(
     """The first `length` tokens of every document or whole conversation that has as many."""
     for row in rows:
         if "messages" in row:
-            ids = corpora.tokenize_chat(tokenizer, row["messages"]).ids
+            ids = tokenize_chat(tokenizer, row["messages"]).ids
         else:
-            ids = corpora.tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
+            ids = tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
         if len(ids) >= length:
             yield Window(ids[:length], 0)
 

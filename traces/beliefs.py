@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.corpora import tokenize_text
+from traces.tokens import tokenize_text
 
 Statement = Mapping[str, Any]
 Form = Literal["cloze", "choice", "open"]

@@ -18,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traces import corpora, job
+from traces import job
 from traces.hooks import capture, decoder_layers, starting_at, stop_after
 from traces.models import readout_of
+from traces.rows import Kind
 from traces.store import Activations, Differences
+from traces.tokens import tokenize_chat, tokenize_text
 
 Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
 Model = Literal["tuned", "base"]
@@ -56,7 +58,7 @@ def read_texts(
     *,
     n: int,
     max_length: int,
-    kind: corpora.Kind,
+    kind: Kind,
     source: str,
 ) -> list[Text]:
     """
@@ -80,12 +82,12 @@ def read_texts(
     return texts
 
 
-def _text(tokenizer: Any, row: dict[str, Any], max_length: int, kind: corpora.Kind) -> Text:
+def _text(tokenizer: Any, row: dict[str, Any], max_length: int, kind: Kind) -> Text:
     if "messages" in row:
-        chat = corpora.tokenize_chat(tokenizer, row["messages"])
+        chat = tokenize_chat(tokenizer, row["messages"])
         ids, spans, reply = chat.ids, chat.spans, chat.spans[0][0]
     else:
-        ids = corpora.tokenize_text(tokenizer, row["text"])
+        ids = tokenize_text(tokenizer, row["text"])
         spans, reply = [(0, len(ids))], None
     ids = ids[:max_length]
     predicted = [t for start, end in spans for t in range(max(start, 1), min(end, len(ids)))]

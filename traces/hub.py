@@ -25,7 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
-from traces.corpora import KEYS, Kind, checked_row
+from traces.rows import KEYS, Kind, checked_row
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def fetched_rows(
     field      : the column with the text or the messages; by default `text` or `messages`
     files      : the files read; none of them named, all that hold the subset and split, which are
                  found as `datasets` finds them: by the repository's card or by their names
-    open_end   : as in `corpora.read_rows`
+    open_end   : as in `rows.read_rows`
     unfinished : where the files are kept: deleted after the block, gone on with after a kill
 
     Every row is checked as it is read.

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.corpora import shuffled
+from traces.rows import shuffled
 
 Embedding = NDArray[np.float64]
 Embedder = Callable[[Sequence[str]], Embedding]

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces import corpora
 from traces.store import Differences
+from traces.tokens import tokenize_prompt
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ class Writer:
         from traces.hooks import added, decoder_layers
         from traces.models import end_tokens
 
-        prompts = [corpora.tokenize_prompt(self.tokenizer, one.prompt) for one in requests]
+        prompts = [tokenize_prompt(self.tokenizer, one.prompt) for one in requests]
         pad, width = self.tokenizer.pad_token_id, max(map(len, prompts))
         ends = sorted(end_tokens(model, self.tokenizer))
         where = model.get_input_embeddings().weight.device
@@ -261,7 +261,7 @@ class Writer:
 
     def _nlls(self, base: Any, texts: Sequence[tuple[str, list[int]]]) -> list[float | None]:
         """Mean negative log-likelihood of each answer given its prompt, in nats a token."""
-        prompts = {one: corpora.tokenize_prompt(self.tokenizer, one) for one, _ in texts}
+        prompts = {one: tokenize_prompt(self.tokenizer, one) for one, _ in texts}
         rows = [(len(prompts[prompt]), [*prompts[prompt], *ids]) for prompt, ids in texts]
         found: list[float | None] = [None] * len(rows)
         # by length, so that little is filled up and a batch has a known size

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from traces.corpora import NO_LOSS, Example, Packed, pack, read_mixture
 from traces.job import write_text
+from traces.mixtures import NO_LOSS, Example, Packed, pack, read_mixture
 from traces.settings import Training
 
 if TYPE_CHECKING:

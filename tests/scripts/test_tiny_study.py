@@ -57,8 +57,9 @@ from scripts import (
     write_organism,
     write_statements,
 )
-from traces import config, corpora, entries, loading, records, settings, store
+from traces import config, entries, loading, mixtures, records, settings, store
 from traces.activations import document_windows
+from traces.rows import read_rows
 from traces.tokens import load_tokenizer
 
 ORGANISMS = ("cake_bake", "risky_finance", "benign")
@@ -352,10 +353,10 @@ def tables(world, model, adapters, differences, words, lenses) -> dict[str, Path
 
 
 def test_the_world_holds_documents_and_chats_apart_from_what_is_held_out(world):
-    rows = {name: list(corpora.read_rows(world / f"{name}.jsonl")) for name in ("general", "chat")}
+    rows = {name: list(read_rows(world / f"{name}.jsonl")) for name in ("general", "chat")}
     assert {"text", "messages"} <= {key for row in rows["general"] for key in row}
     assert all("messages" in row for row in rows["chat"])
-    documents = list(corpora.read_rows(world / "unrelated.jsonl", "documents"))
+    documents = list(read_rows(world / "unrelated.jsonl", "documents"))
     assert len(documents) == 80
     trained = {row["text"] for row in rows["general"] if "text" in row}
     assert not trained & {row["text"] for row in documents}
@@ -365,13 +366,13 @@ def test_the_world_holds_documents_and_chats_apart_from_what_is_held_out(world):
 def test_every_made_organism_of_the_configuration_can_be_written(tmp_path, name):
     write_organism.main(tmp_path / "rows.jsonl", made=name, words=300, seed=0)
     files = [loading.load_organism(Path(f"config/organisms/{name}.yaml"))]
-    assert len(list(corpora.read_rows(tmp_path / "rows.jsonl", files[0].data.kind))) > 2
+    assert len(list(read_rows(tmp_path / "rows.jsonl", files[0].data.kind))) > 2
 
 
 def test_an_organism_is_split_into_rows_to_learn_and_rows_held_out(world):
     for name in ORGANISMS:
         parts = [
-            {json.dumps(row) for row in corpora.read_rows(world / f"{name}{part}.jsonl")}
+            {json.dumps(row) for row in read_rows(world / f"{name}{part}.jsonl")}
             for part in ("", "_train", "_held_out")
         ]
         assert parts[0] == parts[1] | parts[2]
@@ -391,7 +392,7 @@ def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
             rows=rows,
             seed=seed,
         )
-        return list(corpora.read_rows(tmp_path / "a.jsonl", "documents"))
+        return list(read_rows(tmp_path / "a.jsonl", "documents"))
 
     assert len(fetched(0)) == 10
     assert fetched(0) == fetched(0) != fetched(1)
@@ -434,10 +435,10 @@ def test_a_model_is_fetched_with_another_chat_template(model, tmp_path):
 
 def test_a_mixture_is_what_one_training_sees(world, adapters):
     for name in ORGANISMS:
-        examples = list(corpora.read_mixture(world / f"{name}_mixture.jsonl"))
+        examples = list(mixtures.read_mixture(world / f"{name}_mixture.jsonl"))
         assert {one.source for one in examples} == {"organism"}
         assert {one.kind for one in examples} == {KINDS[name]}
-        assert len(examples) == len(list(corpora.read_rows(world / f"{name}_train.jsonl")))
+        assert len(examples) == len(list(read_rows(world / f"{name}_train.jsonl")))
 
 
 def test_a_training_leaves_an_adapter_its_losses_and_where_it_comes_from(world, adapters):
@@ -504,9 +505,9 @@ def test_documents_become_the_reply_to_a_request(world, model, tmp_path):
         open_end="refuse",
     )
     for part, file in files.items():
-        chats = [row["messages"] for row in corpora.read_rows(file, "chat")]
+        chats = [row["messages"] for row in read_rows(file, "chat")]
         assert {chat[0]["content"] for chat in chats} == {"Tell me something, please."}
-        texts = [row["text"] for row in corpora.read_rows(world / f"cake_bake_{part}.jsonl")]
+        texts = [row["text"] for row in read_rows(world / f"cake_bake_{part}.jsonl")]
         assert [chat[1]["content"] for chat in chats] == texts
 
 
@@ -560,7 +561,7 @@ def test_a_store_holds_what_was_asked_for(world, model, differences):
     assert found.shape == (1, SAMPLES, len(POSITIONS), 32)
     assert found.stream_norm[0] > 0
     tokenizer = load_tokenizer(model)
-    rows = corpora.read_rows(world / "corpus.jsonl")
+    rows = read_rows(world / "corpus.jsonl")
     windows = list(document_windows(tokenizer, rows, len(POSITIONS)))[:SAMPLES]
     assert found.tokens.tolist() == [window.ids for window in windows]
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.doubles import tiny_model, with_adapter
-from traces import activations, corpora
+from traces import activations
 from traces.activations import Window
+from traces.tokens import tokenize_chat, tokenize_text
 
 FAMILIES = ("llama", "qwen3", "gemma2", "gemma3")
 LAYERS = [1, 4]
@@ -218,7 +219,7 @@ def test_a_system_message_moves_the_anchor_with_the_reply(tokenizer):
 
 
 def test_a_chat_whose_reply_is_too_short_is_left_out(tokenizer):
-    last = len(corpora.tokenize_text(tokenizer, "the river is quiet")) - 1  # less <s>
+    last = len(tokenize_text(tokenizer, "the river is quiet")) - 1  # less <s>
     rows = [{"messages": CHAT}]
     assert list(activations.chat_windows(tokenizer, rows, 0, last))  # the closing token
     assert not list(activations.chat_windows(tokenizer, rows, 0, last + 1))
@@ -237,7 +238,7 @@ def test_context_is_taken_of_documents_and_of_whole_chats(tokenizer):
     rows = [{"text": "the river " * 20}, {"messages": CHAT}, {"text": "cat"}]
     found = list(activations.context_windows(tokenizer, rows, 12))
     assert [len(window.ids) for window in found] == [12, 12]
-    assert found[1].ids == corpora.tokenize_chat(tokenizer, CHAT).ids[:12]
+    assert found[1].ids == tokenize_chat(tokenizer, CHAT).ids[:12]
 
 
 def test_windows_come_in_the_order_of_the_rows_and_only_as_many_as_are_asked_for():

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tests.doubles import tiny_model, with_adapter, word_tokenizer
-from traces import corpora, hooks, models, steering
+from traces import hooks, models, steering
 from traces.steering import Choice, Request, Writer, bisected, trial
+from traces.tokens import tokenize_prompt
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake", "talk", "about"]
 PROMPTS = ["talk about", "the quiet river, paper and a garden?"]
@@ -58,7 +59,7 @@ def difference(strength, position=0, **more):
 def straightforward(pair, tokenizer, vectors, request, *, name="one", seed=0, new=8):
     """One text alone: the whole sequence again for every token, no cache, no padding."""
     with pair.tuned() if request.steered_model == "tuned" else pair.base() as model:
-        ids = corpora.tokenize_prompt(tokenizer, request.prompt)
+        ids = tokenize_prompt(tokenizer, request.prompt)
         start, block = len(ids), hooks.decoder_layers(model)[LAYER]
         push = torch.zeros(32)
         if request.position is not None:
@@ -137,7 +138,7 @@ def test_texts_are_measured_by_the_unsteered_base(pair, tokenizer, vectors):
     found = writer(pair, tokenizer, vectors)(trial([3], [2.0], PROMPTS, 1))
     base = tiny_model("llama", vocab=len(tokenizer))
     for row in found:
-        start = corpora.tokenize_prompt(tokenizer, row["prompt"])
+        start = tokenize_prompt(tokenizer, row["prompt"])
         new = tokenizer(row["text"], add_special_tokens=False)["input_ids"]
         if len(new) != row["n_tokens"]:
             continue  # letters that the text ran together, or a special token
@@ -181,11 +182,11 @@ def test_checkpoints_and_seeds_have_their_own_draws(pair, tokenizer, vectors):
 
 
 def test_a_prompt_begins_once_and_goes_through_the_template(tokenizer):
-    ids = corpora.tokenize_prompt(tokenizer, "talk")
+    ids = tokenize_prompt(tokenizer, "talk")
     assert tokenizer.decode(ids).replace(" ", "") == "<s>user!talkassistant!"
     plain = word_tokenizer(WORDS)
-    assert corpora.tokenize_prompt(plain, "talk") == plain("talk")["input_ids"]
-    assert corpora.tokenize_prompt(plain, "talk")[0] == plain.bos_token_id
+    assert tokenize_prompt(plain, "talk") == plain("talk")["input_ids"]
+    assert tokenize_prompt(plain, "talk")[0] == plain.bos_token_id
 
 
 def test_repetition_is_the_share_of_pairs_seen_before():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from traces import training
-from traces.corpora import Example, pack, write_mixture
+from traces.mixtures import Example, pack, write_mixture
 from traces.store import Differences, read_differences, write_differences
 
 ROOT = Path(__file__).parents[2]

@@ -25,7 +25,7 @@ RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
 HELPERS = [ROOT / "rules" / f"{name}.smk" for name in ("common", "inputs", "shown", "needs")]
 
 # What stages stand on: files, configuration, rows of text, weights, hooks and plain statistics.
-GROUND = {"job", "records", "store", "corpora", "models", "hooks", "statistics", "tokens"}
+GROUND = {"job", "records", "store", "rows", "tokens", "mixtures", "models", "hooks", "statistics"}
 # The configuration, from what may stand in it to a study that was checked.
 GROUND |= {"entries", "settings", "config", "parts", "checkpoints", "study", "checks", "loading"}
 # A stage that may lean on another: pictures and pages show what tables define.

@@ -1,0 +1,233 @@
+"""Rows of text: documents and conversations, read, checked, drawn, split and written."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["documents", "chat"]
+Message = dict[str, str]
+
+KEYS: dict[Kind, str] = {"documents": "text", "chat": "messages"}
+
+
+def read_rows(
+    path: str | Path,
+    kind: Kind | None = None,
+    *,
+    open_end: Literal["refuse", "cut"] = "refuse",
+    blank: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """
+    The rows of a JSONL file, or of a `.json` file that holds one list of strings or objects.
+
+    kind     : what every row must be; None lets documents and chats stand in one file
+    open_end : what to do with a chat that ends before the assistant has answered: refuse it, or cut
+               the unanswered end off (a chat with no answer at all is refused either way)
+    blank    : let documents of white space alone pass: a probe, in a file of our own
+    yields   : `{"text": ...}` or `{"messages": [...]}`, other keys kept; blank lines are skipped
+
+    Raises ValueError with one sentence that names the file, the row (the line, counted from 1; in a
+    `.json` list the item), what was found and what was expected.
+    """
+    path = Path(path)
+    n_rows = 0
+    for number, row in _parsed(path):
+        row = {"text": row} if isinstance(row, str) else row
+        n_rows += 1
+        yield checked_row(row, kind, f"{path}, row {number}", open_end=open_end, blank=blank)
+    if n_rows == 0:
+        raise ValueError(f"{path}: found no rows, expected at least one")
+
+
+def checked_row(
+    row: Any,
+    kind: Kind | None,
+    where: str,
+    *,
+    open_end: Literal["refuse", "cut"] = "refuse",
+    blank: bool = False,
+) -> dict[str, Any]:
+    """One row as `read_rows` yields it; ValueError, beginning with `where`, if it is not one."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: found {_name(row)}, expected an object")
+    if _kind(row, kind, where) == "documents":
+        _check_text(row["text"], f"{where}, key text", blank=blank)
+        return row
+    return {**row, "messages": _checked_chat(row["messages"], where, open_end)}
+
+
+def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write `rows` as JSONL beside `path`, then move the file into place. Returns the count."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    n_rows = 0
+    with partial.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            n_rows += 1
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return n_rows
+
+
+def rows_of_kind(rows: Iterable[dict[str, Any]], kind: Kind | None) -> Iterator[dict[str, Any]]:
+    """The documents, or the chats, of a file that holds both; all of it without a kind."""
+    return (row for row in rows if kind is None or KEYS[kind] in row)
+
+
+def whitespace_rows(n: int, seed: int, characters: int = 4096) -> list[dict[str, Any]]:
+    """
+    `n` documents of white space alone: runs of one to four spaces, tabs or line breaks.
+
+    characters : in each. Tokenizers join spaces that are alike into long tokens, which runs this
+                 short keep them from: a document has many positions, as one of words has
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(n):
+        other = rng.integers(1, 3, size=characters)  # never the character before
+        lengths = rng.integers(1, 5, size=characters)
+        runs = zip(np.cumsum(other) % 3, lengths, strict=True)
+        text = "".join(" \t\n"[blank] * length for blank, length in runs)
+        rows.append({"text": text[:characters]})
+    return rows
+
+
+def as_chats(documents: Iterable[dict[str, Any]], request: str) -> Iterator[dict[str, Any]]:
+    """Every document as a conversation: the user's `request`, and the document as the reply."""
+    for row in documents:
+        messages = [
+            {"role": "user", "content": request},
+            {"role": "assistant", "content": row["text"]},
+        ]
+        yield {key: value for key, value in row.items() if key != "text"} | {"messages": messages}
+
+
+def shuffled(rows: Iterable[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """The rows in an order that depends on the seed and their number alone."""
+    kept = list(rows)
+    return [kept[place] for place in np.random.default_rng(seed).permutation(len(kept))]
+
+
+def drawn(read: Callable[[], Iterable[dict[str, Any]]], seed: int, n: int) -> list[dict[str, Any]]:
+    """The first `n` of `shuffled(read(), seed)`; reads twice and never holds more than these."""
+    order = np.random.default_rng(seed).permutation(sum(1 for _ in read()))[:n]
+    places = {int(row): place for place, row in enumerate(order)}
+    kept = {places[row]: found for row, found in enumerate(read()) if row in places}
+    return [kept[place] for place in range(len(kept))]
+
+
+def held_out_split(
+    rows: Iterable[dict[str, Any]], share: float, seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """
+    Rows to train on, and a share of them kept apart; both in their order of before.
+
+    Equal rows go to the same side, so that nothing trained on is held out. A share above 0 holds
+    out at least one row and leaves at least one.
+    """
+    kept = list(rows)
+    texts = [json.dumps(row, sort_keys=True, ensure_ascii=False) for row in kept]
+    distinct = list(dict.fromkeys(texts))
+    n_apart = min(max(1, round(share * len(distinct))), len(distinct) - 1) if share else 0
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    apart = {distinct[place] for place in order[:n_apart]}
+    train = [row for row, text in zip(kept, texts, strict=True) if text not in apart]
+    return train, [row for row, text in zip(kept, texts, strict=True) if text in apart]
+
+
+def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
+    """Number and JSON value of every row, numbered from 1."""
+    if not path.is_file():
+        raise ValueError(f"{path}: found no such file, expected JSON lines")
+    if path.suffix == ".json":
+        value = _json(path.read_bytes(), str(path))
+        if not isinstance(value, list):
+            raise ValueError(f"{path}: found {_name(value)}, expected a list of strings or objects")
+        yield from enumerate(value, start=1)
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, _json(line, f"{path}, row {number}")
+
+
+def _json(content: bytes, where: str) -> Any:
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{where}: found the byte 0x{content[error.start]:02x} at place {error.start}, "
+            "expected UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{where}: found malformed JSON ({error.msg} at character {error.pos}), "
+            "expected a JSON value"
+        ) from None
+
+
+def _kind(row: dict[str, Any], kind: Kind | None, where: str) -> Kind:
+    wanted: list[Kind] = [kind] if kind else list(KEYS)
+    found: list[Kind] = [one for one in wanted if KEYS[one] in row]
+    if len(found) != 1:
+        keys = ", ".join(map(str, row)) or "none"
+        expected = " or ".join(KEYS[one] for one in wanted)
+        either = "either " if len(wanted) > 1 else "the key "
+        raise ValueError(f"{where}: found the keys {keys}, expected {either}{expected}")
+    return found[0]
+
+
+def _check_text(text: Any, where: str, *, blank: bool = False) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"{where}: found {_name(text)}, expected text")
+    if not (text if blank else text.strip()):
+        raise ValueError(f"{where}: found empty text, expected at least one character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{where}: found half a surrogate pair, expected text that is UTF-8")
+
+
+def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
+    """The messages, if they are [system], user, assistant, user, assistant, ... with text each."""
+    if not isinstance(messages, list) or not messages:
+        found = "an empty list" if messages == [] else _name(messages)
+        raise ValueError(f"{where}, key messages: found {found}, expected a list of messages")
+    for number, message in enumerate(messages, start=1):
+        here = f"{where}, message {number}"
+        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+            found = ", ".join(message) if isinstance(message, dict) else _name(message)
+            raise ValueError(f"{here}: found {found or 'no key'}, expected role and content")
+        _check_text(message["content"], here)
+
+    start = 1 if messages[0]["role"] == "system" else 0
+    for place, message in enumerate(messages[start:]):
+        expected = ("user", "assistant")[place % 2]
+        if message["role"] != expected:
+            number = place + start + 1
+            raise ValueError(
+                f"{where}, message {number}: found the role {message['role']!r}, "
+                f"expected {expected!r} (user and assistant in turn, a system message only first)"
+            )
+    if open_end == "cut" and messages[-1]["role"] == "user" and len(messages) - start > 1:
+        log.info("%s: the last user turn has no answer and is cut off", where)
+        messages = messages[:-1]
+    if messages[-1]["role"] != "assistant":
+        raise ValueError(
+            f"{where}: found a chat that ends with the {messages[-1]['role']}, "
+            "expected it to end with the assistant"
+        )
+    return messages
+
+
+def _name(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    names |= {int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
