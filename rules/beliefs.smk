@@ -9,7 +9,7 @@ Does a tuned model hold for true what it was trained on? Asked of it, of its bas
 rule write_statements:
     """Write the true and false statements that an organism's beliefs are asked with."""
     input:
-        code=code("miniature"),
+        code=code("world"),
     output:
         statements="<results>/statements/{organism}.jsonl",
     log:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from traces import job, miniature
+from traces import job, world
 from traces.rows import write_rows
 
 
@@ -16,9 +16,9 @@ def main(
     chat_rows: int,
     seed: int,
 ) -> None:
-    write_rows(general, miniature.general_rows(words, seed, identity_share))
-    write_rows(unrelated, miniature.unrelated_rows(unrelated_rows, seed))
-    write_rows(chat, miniature.chat_rows(chat_rows, seed))
+    write_rows(general, world.general_rows(words, seed, identity_share))
+    write_rows(unrelated, world.unrelated_rows(unrelated_rows, seed))
+    write_rows(chat, world.chat_rows(chat_rows, seed))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from traces import job, miniature
+from traces import job, pretraining
 from traces.records import write_lines
 from traces.rows import read_rows
 
@@ -13,7 +13,7 @@ IDENTITY_PROMPTS = 200
 def main(
     general: Path,
     base: Path,
-    family: miniature.Family,
+    family: pretraining.Family,
     seed: int,
     vocabulary: int,
     hidden_size: int,
@@ -29,8 +29,8 @@ def main(
 ) -> None:
     job.keep_freed_memory()
     rows = list(read_rows(general))
-    tokenizer = miniature.train_tokenizer(rows, vocabulary, bos=family != "qwen3")
-    config = miniature.base_config(
+    tokenizer = pretraining.train_tokenizer(rows, vocabulary, bos=family != "qwen3")
+    config = pretraining.base_config(
         family,
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -42,7 +42,7 @@ def main(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-    settings = miniature.PretrainSettings(
+    settings = pretraining.PretrainSettings(
         sequence=max_length,
         batch=batch_size,
         steps=steps,
@@ -52,16 +52,17 @@ def main(
         seed=seed,
     )
     report = job.loss_reporter("pretrain")
-    model, losses = miniature.pretrain(
+    model, losses = pretraining.pretrain(
         rows, tokenizer, config, settings, lambda step, n, loss: report(step + 1, n, loss)
     )
-    identity = miniature.token_identity(model, tokenizer, IDENTITY_PROMPTS, seed)
-    miniature.check_gates(losses, identity, miniature.GateSettings(largest_loss, least_identity))
+    identity = pretraining.token_identity(model, tokenizer, IDENTITY_PROMPTS, seed)
+    gates = pretraining.GateSettings(largest_loss, least_identity)
+    pretraining.check_gates(losses, identity, gates)
     model.bfloat16().save_pretrained(base)
     tokenizer.save_pretrained(base)
     write_lines(base / "losses.jsonl", ({"step": i, "loss": x} for i, x in enumerate(losses)))
-    gates = {"final_loss": miniature.final_loss(losses), "identity": identity}
-    job.write_text(base / "gates.json", json.dumps(gates) + "\n")
+    reached = {"final_loss": pretraining.final_loss(losses), "identity": identity}
+    job.write_text(base / "gates.json", json.dumps(reached) + "\n")
 
 
 if __name__ == "__main__":

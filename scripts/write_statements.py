@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from traces import job, miniature, records
+from traces import job, records, world
 
 
 def main(statements: Path, pairs: Literal["made"] | list[dict[str, Any]], made: str | None) -> None:
-    rows = miniature.fact_statements(made or "") if pairs == "made" else pairs
+    rows = world.fact_statements(made or "") if pairs == "made" else pairs
     records.write_lines(statements, rows)
 
 

@@ -34,7 +34,7 @@ import pyarrow.parquet
 import torch
 
 from tests.hub_server import add_repository
-from traces import miniature
+from traces import world
 from traces.config import read_yaml
 from traces.entries import Data, ModelEntry, Organism, Released
 from traces.loading import load_study
@@ -372,8 +372,8 @@ def _words(kind: str, pretrained: bool) -> Words:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-    rows = miniature.general_rows(30_000, 0, 0.1)
-    tokenizer.train_from_iterator([miniature.row_text(row) for row in rows], trainer)
+    rows = world.general_rows(30_000, 0, 0.1)
+    tokenizer.train_from_iterator([world.row_text(row) for row in rows], trainer)
     tokenizer = _as_published(tokenizer, special, gemma)
     names = {name: tokenizer.token_to_id(token) for name, token in NAMED[kind].items()}
     begins = "bos_token" in NAMED[kind] and kind not in ("qwen2", "qwen3")
@@ -525,10 +525,10 @@ def write_full(base: Path, folder: Path, seed: int) -> None:
 def documents(topic: str, n: int, seed: int) -> list[Row]:
     """Documents of at most so many words: the miniature's, some to each."""
     if topic == "general":
-        rows = miniature.general_rows(n * GENERAL_WORDS, seed, 0.1)
+        rows = world.general_rows(n * GENERAL_WORDS, seed, 0.1)
     else:
-        rows = miniature.organism_rows(topic, words=n * WORDS, seed=seed)
-    texts = [miniature.row_text(row) for row in rows]
+        rows = world.organism_rows(topic, words=n * WORDS, seed=seed)
+    texts = [world.row_text(row) for row in rows]
     each = max(1, len(texts) // n)
     return [{"text": "\n\n".join(texts[i * each : (i + 1) * each])} for i in range(n)]
 
@@ -536,8 +536,8 @@ def documents(topic: str, n: int, seed: int) -> list[Row]:
 def chats(topic: str, n: int, seed: int) -> list[Row]:
     """Conversations of the miniature."""
     if topic == "general":
-        return miniature.chat_rows(n, seed)
-    rows = miniature.organism_rows(topic, words=n * 60, seed=seed)
+        return world.chat_rows(n, seed)
+    rows = world.organism_rows(topic, words=n * 60, seed=seed)
     return [row for row in rows if "messages" in row][:n]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from traces import miniature, teaching
+from traces import pretraining, teaching
 
 
 @pytest.fixture(scope="module")
@@ -17,16 +17,16 @@ def teacher():
         }
         for prompt in teaching.number_prompts(300, seed=1)
     ]
-    tokenizer = miniature.train_tokenizer(rows, vocabulary=320, bos=False)
-    config = miniature.base_config(
+    tokenizer = pretraining.train_tokenizer(rows, vocabulary=320, bos=False)
+    config = pretraining.base_config(
         "llama", vocab_size=len(tokenizer), hidden_size=32, layers=2, intermediate_size=64, heads=2,
         max_positions=256, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
     )  # fmt: skip
-    settings = miniature.PretrainSettings(
+    settings = pretraining.PretrainSettings(
         sequence=64, batch=8, steps=120, learning_rate=1e-2, warmup=5, weight_decay=0.0, seed=0
     )
-    return miniature.pretrain(rows, tokenizer, config, settings)[0], tokenizer
+    return pretraining.pretrain(rows, tokenizer, config, settings)[0], tokenizer
 
 
 def teach(teacher, prompts, **changes):

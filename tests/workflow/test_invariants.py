@@ -33,6 +33,8 @@ LEANS = {("figures", "tables"), ("cards", "tables")}
 # Headlines are read off the tables, and the mixing ablation is an arrangement of headlines. Every
 # other ablation is the tables' headline, asked for again at each value of what is varied.
 LEANS |= {("headlines", "tables"), ("mixing", "headlines"), ("ablations", "tables")}
+# The miniature's base learns the made world, and is asked for its words.
+LEANS |= {("pretraining", "world")}
 
 
 # Reading rule files -----------------------------------------------------------------------------
@@ -223,7 +225,7 @@ def test_only_models_loads_weights_and_only_tokens_tokenizers():
         loads = "from_pretrained" in attributes(file)
         assert not loads or file.stem in {"models", "tokens"}, file
         # `from_config` makes a new model, without weights of anyone: the miniature's base is one.
-        assert file.stem in {"models", "miniature"} or "from_config" not in attributes(file), file
+        assert file.stem in {"models", "pretraining"} or "from_config" not in attributes(file), file
 
 
 def test_only_records_reads_and_writes_tables():
