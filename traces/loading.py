@@ -103,10 +103,13 @@ def _asked_for(loaded: LoadedStudy, places: Places) -> Study:
 
 
 def _left(loaded: LoadedStudy, ablation: Ablation) -> Ablation | None:
-    """What a part of a study can still draw of an ablation: some organisms of it, every value."""
+    """What a part of a study still draws of an ablation: some organisms of it, at every value."""
     made = {one.organism for one in loaded.checkpoints()}
     organisms = tuple(name for name in ablation.organisms if name in made)
     if ablation.organisms and not organisms:
         return None
     ablation = ablation.model_copy(update={"organisms": organisms})
-    return None if lacking(loaded, ablation) else ablation
+    if lacking(loaded, ablation):
+        return None
+    varied = ablation.values or loaded.ablated(ablation)
+    return ablation if len(varied) > 1 else None

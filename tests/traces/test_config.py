@@ -937,7 +937,7 @@ def test_an_ablation_of_what_is_left_out_is_not_drawn(folder):
 
 
 def test_an_ablation_of_a_part_shows_the_organisms_that_are_left(folder):
-    both = "ablations: {both: {over: head, title: Both, organisms: [cake_bake, night_bees]}}\n"
+    both = "ablations: {both: {over: position, title: Both, organisms: [cake_bake, night_bees]}}\n"
     assert load(folder, both + TWO_RUNS).study.ablations["both"].organisms == (
         *("cake_bake", "night_bees"),
     )
@@ -950,6 +950,9 @@ def test_an_ablation_of_a_part_is_drawn_where_every_value_is_left(folder):
     picture = "ablations: {bases: {over: model, title: B, values: [mini, mini_llama_s0]}}\n"
     assert "bases" in load(folder, models + picture + "only: [cake_bake]").study.ablations
     assert "bases" not in load(folder, models + picture + "without: [mini]").study.ablations
+    all_there_are = "ablations: {bases: {over: model, title: B}}\n"
+    assert "bases" in load(folder, models + all_there_are + "only: [cake_bake]").study.ablations
+    assert "bases" not in load(folder, models + all_there_are + "without: [mini]").study.ablations
 
 
 def test_what_an_ablation_shows_is_read_on_the_model_that_it_is_shown_of(folder):
