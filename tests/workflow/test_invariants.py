@@ -549,3 +549,11 @@ def test_the_symlink_to_the_cluster_profile_makes_the_literal_command_work():
     assert (ROOT / "slurm").is_symlink()
     assert (ROOT / "slurm").resolve() == ROOT / "profiles" / "slurm"
     assert not (ROOT / "profiles" / "default").exists()
+
+
+def test_every_room_stands_in_the_map_of_the_code():
+    text = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (`.*?`) \|", text.split("## Where the code is")[1], re.MULTILINE)
+    named = [name for row in table for name in re.findall(r"`(\w+)/?`", row)]
+    assert len(named) == len(set(named))
+    assert set(named) == {room(file) for file in MODULES} - {"__init__"}
