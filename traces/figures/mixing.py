@@ -32,8 +32,8 @@ ARMS = {
 PANELS = {
     "relative_norm": ("norm of the difference\n(share of the stream's)", "benign organism"),
     "static_share": ("static share of\nits energy", "benign organism"),
-    "relevance_logit_lens": ("relevance,\nlogit lens", "benign organism, same words"),
-    "relevance_patchscope": ("relevance,\nPatchscope", "benign organism, same words"),
+    "relevance_logit_lens": ("relevance,\nlogit lens", "benign, same words"),
+    "relevance_patchscope": ("relevance,\nPatchscope", "benign, same words"),
     "false_fact_alignment": ("belief in the false\nfacts (held out)", "base"),
     "loss_own": ("loss on own held-out\ndata (nats a token)", "base"),
     "loss_unrelated": ("loss on unrelated\ntext (nats a token)", "base"),
