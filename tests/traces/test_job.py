@@ -12,7 +12,10 @@ import pytest
 
 from traces import job
 
-LIGHT = ("job", "records", "store", "config", "study", "corpora", "judges", "tables", "cards")
+LIGHT = (
+    *("job", "records", "store", "config", "loading", "rows", "mixtures"),
+    *("judges", "tables", "cards"),
+)
 HEAVY = ("torch", "transformers", "peft")
 
 
