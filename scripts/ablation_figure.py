@@ -38,7 +38,9 @@ def main(
         positions=positions,
         control=control,
     )
-    drawn = ablation.ablation_figure(table, over=over, title=title, places=places, titles=titles)
+    drawn = ablation.ablation_figure(
+        table, over=over, title=title, model=model, places=places, titles=titles
+    )
     style.save(drawn, png, pdf)
 
 

@@ -197,6 +197,15 @@ def test_every_organism_has_a_column_and_every_measure_a_row():
     assert len(labels) == 4 and "3 seeds" in labels[-1]
 
 
+@pytest.mark.parametrize(
+    ("over", "values", "heading"),
+    [("layer", [0.25, 0.75], "Depth, on mini"), ("model", ["mini"], "Depth")],
+)
+def test_the_heading_names_the_model_unless_models_are_varied(over, values, heading):
+    figure = ablation_figure(ablated(over, values), over=over, title="Depth", model="mini")
+    assert figure.legends[0].get_title().get_text() == heading
+
+
 def test_points_are_means_and_bars_their_intervals():
     found = ablated("layer", [0.25, 0.75, 1.0])
     ax = ablation_figure(found, over="layer", title="t").axes[0]

@@ -51,6 +51,7 @@ def ablation_figure(
     *,
     over: str,
     title: str,
+    model: str | None = None,
     places: Sequence[float] | None = None,
     titles: Mapping[str, str] | None = None,
 ) -> Figure:
@@ -59,6 +60,7 @@ def ablation_figure(
 
     table  : of ablations.ablation_table; points are means over seeds with 95 % t intervals
     over   : what is varied
+    model  : the base model that all of it is of, unless models are varied
     places : where its values stand on a numeric axis, parallel to them; layers and positions are
              numbers by themselves, other values are names in their order
 
@@ -99,7 +101,8 @@ def ablation_figure(
             line[0].set_ylim(0, _top(of_measure, measure))
         figure.supxlabel(_along(over, title, places), fontsize=8.5)
         legend_above(figure, _handles(table), columns=4 if len(columns) > 1 else 2)
-        figure.legends[0].set_title(title, prop=FontProperties(size=10, weight="bold"))
+        heading = title if model is None or over == "model" else f"{title}, on {model}"
+        figure.legends[0].set_title(heading, prop=FontProperties(size=10, weight="bold"))
         figure.legends[0].set_alignment("left")
     return figure
 
