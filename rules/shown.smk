@@ -194,8 +194,8 @@ def ablated_values(wildcards):
 
 
 def ablated_corpus(wildcards):
-    """The text an ablation is read on: its own, or the study's first."""
-    return ablation_of(wildcards).corpus or study.corpora[0]
+    """The text an ablation is read on."""
+    return registry.ablated_corpus(ablation_of(wildcards))
 
 
 def ablated_places(wildcards):

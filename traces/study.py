@@ -122,8 +122,8 @@ class LoadedStudy(NamedTuple):
         """The values of what an ablation varies at which the study reads something of it."""
         study = self.study
         lists: dict[str, Iterable[Any]] = {
-            "layer": sorted(self.layers(ablation.corpus or study.corpora[0])),
-            "position": self.positions(ablation.corpus or study.corpora[0]),
+            "layer": sorted(self.layers(self.ablated_corpus(ablation))),
+            "position": self.positions(self.ablated_corpus(ablation)),
             "recipe": dict.fromkeys(one.recipe.name for one in self.checkpoints()),
             "corpus": self.read_corpora(),
             "reading": study.lenses.readings,
@@ -133,12 +133,16 @@ class LoadedStudy(NamedTuple):
         }
         return [value for value in lists[ablation.over] if self._reads(ablation, value)]
 
+    def ablated_corpus(self, ablation: Ablation) -> str:
+        """The text an ablation is read on: its own, or the study's first."""
+        return ablation.corpus or self.study.corpora[0]
+
     def _reads(self, ablation: Ablation, value: str | float) -> bool:
         """Whether an organism that is shown is read where `value` is what differs."""
         at: dict[str, Any] = {
             "model": self.study.models[0],
             "recipe": ablation.recipe,
-            "corpus": ablation.corpus or self.study.corpora[0],
+            "corpus": self.ablated_corpus(ablation),
         } | {ablation.over: value}
         shown = [value] if ablation.over == "organism" else ablation.organisms
         return any(

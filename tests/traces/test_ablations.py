@@ -1,11 +1,14 @@
 """A planted dependence is found along whatever is varied, beside the controls of the same place."""
 
 from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from jinja2 import Template
 
 from traces.ablations import ablation_table
 from traces.figures.ablation import ablation_figure
@@ -238,3 +241,25 @@ def test_a_single_seed_has_no_interval_and_says_so():
     assert not any("interval" in text.get_text() for text in figure.legends[0].texts)
     with pytest.raises(ValueError, match="the ablation table is empty"):
         ablation_figure(found[found["seed"] == 9], over="layer", title="t")
+
+
+@pytest.mark.parametrize(
+    ("over", "left_out"),
+    [("model", "model mini"), ("recipe", "recipe full"), ("layer", "layer share 0.5")],
+)
+def test_the_caption_says_all_that_is_kept_and_not_what_is_varied(over, left_out):
+    asked = SimpleNamespace(
+        over=over, model="mini", recipe="full", corpus="unrelated", layers=[0.5, 1.0]
+    )
+    shown = SimpleNamespace(
+        params=asked, config={"relevance": {"candidates": 20, "words": 60}, "samples": 100}
+    )
+    text = Template(Path("data/captions/ablation_figure.rst").read_text()).render(snakemake=shown)
+    kept = [
+        "model mini",
+        "recipe full",
+        "text unrelated",
+        "layer share 0.5",
+        "first five positions",
+    ]
+    assert [one for one in kept if one not in text.split(". Relevance")[0]] == [left_out]
