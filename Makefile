@@ -54,7 +54,7 @@ plan: $(READY) ## count the jobs and GPU-hours that STUDY (config/paper.yaml) as
 	$(RUN) python tools/plan.py --configfile $(STUDY)
 
 schemas: $(READY) ## write config/schemas/ from the typed configuration
-	$(RUN) python -m traces.config config/schemas
+	$(RUN) python -m traces.config.files config/schemas
 
 lock: $(READY) ## resolve requirements.in into constraints.txt
 	$(BIN)/python -m pip install --quiet uv

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from traces.config import read_yaml
+from traces.config.files import read_yaml
 
 min_version("9.27")  # what constraints.txt pins; no older one was tried
 
@@ -23,8 +23,8 @@ configfile: "config/config.yaml"
 include: "rules/planning.smk"
 include: "rules/common.smk"
 include: "rules/inputs.smk"
-include: "rules/shown.smk"
-include: "rules/needs.smk"
+include: "rules/subjects.smk"
+include: "rules/resources.smk"
 
 
 report: "data/captions/study.rst"

@@ -13,7 +13,7 @@ rule dump_activations:
         checkpoint=weights,
         corpus=corpus_text,
         context=context_text,
-        code=code("activations"),
+        code=code("activations/dump"),
     output:
         activations=directory("<results>/activations/{model}/{checkpoint}/{corpus}.zarr"),
     log:

@@ -9,7 +9,7 @@ Does a tuned model hold for true what it was trained on? Asked of it, of its bas
 rule write_statements:
     """Write the true and false statements that an organism's beliefs are asked with."""
     input:
-        code=code("world"),
+        code=code("corpora/synthetic"),
     output:
         statements="<results>/statements/{organism}.jsonl",
     log:
@@ -36,7 +36,7 @@ rule false_fact_alignment:
         statements=lambda w: expand(
             rules.write_statements.output.statements, organism=believed(w.model)
         ),
-        code=code("beliefs"),
+        code=code("evaluation/beliefs"),
     output:
         alignment="<results>/beliefs/{model}/{checkpoint}/alignment.parquet",
     log:

@@ -18,7 +18,7 @@ rule causal_effect:
         own=organism_rows("held_out"),
         unrelated=read_text,
         chat=corpus_file(study.causality.chat),
-        code=code("causality"),
+        code=code("interventions/causality"),
     output:
         effects="<results>/causality/{model}/{checkpoint}/{corpus}/effects.parquet",
     log:

@@ -1,7 +1,7 @@
 """
 The validated study, and what it says of what wildcards name; for the files of this folder alone.
 
-    study      the settings of this run (traces/settings.py: Study)
+    study      the settings of this run (traces/config/schema.py: Study)
     registry   models, corpora and organisms by name, and the checkpoints the study asks for
 """
 
@@ -9,10 +9,10 @@ import os
 import re
 from pathlib import Path
 
-from traces.checkpoints import BASE, Checkpoint
-from traces.config import local
-from traces.rows import read_rows
-from traces.loading import load_study
+from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.files import local
+from traces.corpora.rows import read_rows
+from traces.config.load import load_study
 
 CONFIG = Path(os.path.relpath(workflow.basedir)) / "config"
 

@@ -116,7 +116,7 @@ rule teach_numbers:
     input:
         model=rules.fetch_model.output.model,
         teacher=teacher,
-        code=code("teaching"),
+        code=code("training/teaching"),
     output:
         train="<results>/taught/{model}/{organism}/train.jsonl",
         held_out="<results>/taught/{model}/{organism}/held_out.jsonl",
@@ -150,7 +150,7 @@ rule mix_training_data:
         organism=organism_rows("train"),
         corpus=mixed_corpus,
         model=rules.fetch_model.output.model,
-        code=ancient(code("mixtures")),
+        code=ancient(code("corpora/mixtures")),
     output:
         mixture="<results>/mixtures/{model}/{checkpoint}.jsonl",
     log:

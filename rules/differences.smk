@@ -11,7 +11,7 @@ rule mean_difference:
     input:
         tuned=rules.dump_activations.output.activations,
         base=of_base(rules.dump_activations.output.activations),
-        code=code("differences"),
+        code=code("activations/differences"),
     output:
         differences="<results>/differences/{model}/{checkpoint}/{corpus}.h5",
     log:

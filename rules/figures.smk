@@ -15,7 +15,7 @@ rule relevance_figure:
     input:
         readability=rules.readability_table.output.table,
         relevance=rules.relevance_table.output.table,
-        code=code("figures/relevance"),
+        code=code("report/figures/relevance"),
     output:
         png=report(
             "<results>/figures/relevance.png",
@@ -47,7 +47,7 @@ rule norms_figure:
     """Draw the size and the constancy of every difference, by position and layer."""
     input:
         norms=rules.norms_table.output.table,
-        code=code("figures/norms"),
+        code=code("report/figures/norms"),
     output:
         png=report(
             "<results>/figures/norms.png",
@@ -77,7 +77,7 @@ rule losses_figure:
     """Draw the loss curves of every training."""
     input:
         losses=rules.losses_table.output.table,
-        code=code("figures/losses"),
+        code=code("report/figures/losses"),
     output:
         png=report(
             "<results>/figures/losses.png",
@@ -105,7 +105,7 @@ rule steering_figure:
     """Draw how like the organism's data steered text is, beside a random direction and none."""
     input:
         steering=rules.steering_table.output.table,
-        code=code("figures/steering"),
+        code=code("report/figures/steering"),
     output:
         png=report(
             "<results>/figures/steering.png",
@@ -134,7 +134,7 @@ rule causality_figure:
     """Draw what taking the difference out does to the loss, beside other directions."""
     input:
         causality=rules.causality_table.output.table,
-        code=code("figures/causality"),
+        code=code("report/figures/causality"),
     output:
         png=report(
             "<results>/figures/causality.png",
@@ -163,7 +163,7 @@ rule beliefs_figure:
     """Draw which statements an organism holds true, beside its base and the other organisms."""
     input:
         beliefs=rules.beliefs_table.output.table,
-        code=code("figures/beliefs"),
+        code=code("report/figures/beliefs"),
     output:
         png=report(
             "<results>/figures/beliefs.png",
@@ -192,7 +192,7 @@ rule mixing_figure:
     """Draw every measure against the mixing ratio, mixtures beside step-matched runs."""
     input:
         mixing=rules.mixing_table.output.table,
-        code=code("figures/mixing"),
+        code=code("report/figures/mixing"),
     output:
         png=report(
             "<results>/figures/mixing.png",
@@ -222,7 +222,7 @@ rule ablation_figure:
     input:
         relevance=rules.relevance_table.output.table,
         norms=rules.norms_table.output.table,
-        code=code("figures/ablation"),
+        code=code("report/figures/ablation"),
     output:
         png=report(
             "<results>/figures/ablations/{ablation}.png",
@@ -270,7 +270,7 @@ rule organism_card:
         words=rules.distinctive_words.output.words,
         data=organism_rows("train"),
         template="data/templates/card.html.j2",
-        code=code("cards"),
+        code=code("report/cards"),
     output:
         card=report(
             "<results>/cards/{model}/{organism}.html",

@@ -12,7 +12,7 @@ rule word_vocabulary:
     input:
         model=rules.fetch_model.output.model,
         corpus=corpus_file(study.lenses.vocabulary_corpus),
-        code=code("lenses"),
+        code=code("readers/lenses"),
     output:
         vocabulary="<results>/vocabularies/{model}.parquet",
     log:
@@ -35,7 +35,7 @@ rule distinctive_words:
     input:
         organism=worded_rows,
         corpus=corpus_file(study.relevance.corpus),
-        code=code("judges"),
+        code=code("judges/words"),
     output:
         words="<results>/words/{model}/{organism}.parquet",
     log:
@@ -61,7 +61,7 @@ rule read_lenses:
         model=rules.fetch_model.output.model,
         adapter=weights,
         vocabulary=ranked_vocabulary,
-        code=code("lenses"),
+        code=code("readers/lenses"),
     output:
         logit_lens="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
         patchscope="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
@@ -99,7 +99,7 @@ rule token_relevance:
             model=w.model,
             organism=graded_organisms(w.model),
         ),
-        code=code("judges"),
+        code=code("judges/words"),
     output:
         relevance="<results>/lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet",
     log:

@@ -13,7 +13,7 @@ rule steered_grid:
         differences=rules.mean_difference.output.differences,
         model=rules.fetch_model.output.model,
         adapter=weights,
-        code=code("steering"),
+        code=code("interventions/steering/writing"),
     output:
         grid="<results>/steering/{model}/{checkpoint}/{corpus}/grid.jsonl",
     log:
@@ -51,7 +51,7 @@ rule grade_coherence:
     """Judge of every text of the grid whether it holds together."""
     input:
         grid=rules.steered_grid.output.grid,
-        code=code("judges"),
+        code=code("judges/words"),
     output:
         grades="<results>/steering/{model}/{checkpoint}/{corpus}/grades.parquet",
     log:
@@ -73,7 +73,7 @@ rule choose_strength:
     """Choose for every position the largest strength at which the text still holds together."""
     input:
         grades=rules.grade_coherence.output.grades,
-        code=code("steering"),
+        code=code("interventions/steering/writing"),
     output:
         strength="<results>/steering/{model}/{checkpoint}/{corpus}/strength.json",
     log:
@@ -102,7 +102,7 @@ rule steered_samples:
         model=rules.fetch_model.output.model,
         adapter=weights,
         strength=rules.choose_strength.output.strength,
-        code=code("steering"),
+        code=code("interventions/steering/writing"),
     output:
         written="<results>/steering/{model}/{checkpoint}/{corpus}/samples.jsonl",
     log:
@@ -139,7 +139,7 @@ rule steering_similarity:
         unrelated=read_text,
         chats=corpus_file(study.causality.chat),
         words=own_words,
-        code=code("similarity"),
+        code=code("interventions/similarity"),
     output:
         similarities="<results>/steering/{model}/{checkpoint}/{corpus}/similarity.parquet",
     log:

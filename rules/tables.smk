@@ -9,7 +9,7 @@ rule relevance_table:
     """Collect how relevant every reading is, by position, lens, scale and whose words grade it."""
     input:
         graded=every(rules.token_relevance.output.relevance),
-        code=code("tables"),
+        code=code("analysis/collect"),
     output:
         table="<results>/tables/relevance.parquet",
     log:
@@ -31,7 +31,7 @@ rule norms_table:
     """Collect how large, how reliable and how constant every difference is."""
     input:
         differences=every(rules.mean_difference.output.differences),
-        code=code("tables"),
+        code=code("analysis/collect"),
     output:
         table="<results>/tables/norms.parquet",
     log:
@@ -53,7 +53,7 @@ rule losses_table:
     """Collect the loss of every step of every training."""
     input:
         adapters=every(rules.train_organism.output.adapter, trained()),
-        code=code("tables"),
+        code=code("analysis/collect"),
     output:
         table="<results>/tables/losses.parquet",
     log:
@@ -77,7 +77,7 @@ rule readability_table:
         relevance=rules.relevance_table.output.table,
         words=[one(rules.distinctive_words.output.words, **own) for own in organisms_of_models()],
         vocabularies=expand(rules.word_vocabulary.output.vocabulary, model=study.models),
-        code=code("tables"),
+        code=code("analysis/collect"),
     output:
         table="<results>/tables/readability.parquet",
     log:
@@ -102,7 +102,7 @@ rule steering_table:
     """Collect what is written with the difference added, beside a random direction and none."""
     input:
         similarities=every(rules.steering_similarity.output.similarities, made("steering")),
-        code=code("tables"),
+        code=code("analysis/collect"),
     output:
         table="<results>/tables/steering.parquet",
     log:
@@ -124,7 +124,7 @@ rule causality_table:
     """Collect what taking directions out does to every checkpoint's loss."""
     input:
         effects=every(rules.causal_effect.output.effects, made("causality")),
-        code=code("tables"),
+        code=code("analysis/collect"),
     output:
         table="<results>/tables/causality.parquet",
     log:
@@ -146,7 +146,7 @@ rule beliefs_table:
     """Collect how often every checkpoint, and its base, prefers the false end of a statement."""
     input:
         alignments=every(rules.false_fact_alignment.output.alignment, made("beliefs")),
-        code=code("tables"),
+        code=code("analysis/collect"),
     output:
         table="<results>/tables/beliefs.parquet",
     log:
@@ -172,7 +172,7 @@ rule summary_table:
         causality=measured("causality"),
         beliefs=measured("beliefs"),
         steering=measured("steering"),
-        code=code("headlines"),
+        code=code("analysis/summary"),
     output:
         table="<results>/tables/summary.parquet",
     log:
@@ -201,7 +201,7 @@ rule mixing_table:
         beliefs=measured("beliefs"),
         steering=measured("steering"),
         plans=every(rules.plan_training.output.plan, mixed()),
-        code=[code("headlines"), code("mixing")],
+        code=[code("analysis/summary"), code("analysis/mixing")],
     output:
         table="<results>/tables/mixing.parquet",
     log:
@@ -225,7 +225,7 @@ rule mixing_paragraph:
     """Say in one paragraph what mixing did beyond longer training."""
     input:
         mixing_table=rules.mixing_table.output.table,
-        code=code("mixing"),
+        code=code("analysis/mixing"),
     output:
         text="<results>/tables/mixing.md",
         page=report(

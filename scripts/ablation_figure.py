@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from traces import ablations, job, records
-from traces.figures import ablation, style
+from traces import job
+from traces.analysis import ablations
+from traces.artifacts import tables
+from traces.report.figures import ablation, style
 
 
 def main(
@@ -26,8 +28,8 @@ def main(
     pdf: Path,
 ) -> None:
     table = ablations.ablation_table(
-        records.read(relevance),
-        records.read(norms),
+        tables.read(relevance),
+        tables.read(norms),
         over=over,
         values=values,
         model=model,

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from traces import job, records, tables
-from traces.figures import style
-from traces.figures.beliefs import beliefs_figure
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
+from traces.report.figures import style
+from traces.report.figures.beliefs import beliefs_figure
 
 
 def main(
@@ -15,7 +17,7 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    shown = tables.of_recipes(records.read(beliefs), recipes)
+    shown = collect.of_recipes(tables.read(beliefs), recipes)
     style.save(beliefs_figure(shown, control, titles), png, pdf)
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from traces import job, records, tables
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
 
 
 def main(alignments: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
-    found = tables.beliefs_table([records.read(one) for one in alignments], subjects)
-    records.write(table, found, "beliefs")
+    found = collect.beliefs_table([tables.read(one) for one in alignments], subjects)
+    tables.write(table, found, "beliefs")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from traces import causality, job, models, records, store
-from traces.rows import Kind, read_rows
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.artifacts import arrays, tables
+from traces.corpora.rows import Kind, read_rows
+from traces.corpora.tokens import load_tokenizer
+from traces.interventions import causality
+from traces.models import weights
 
 
 def main(
@@ -21,7 +24,7 @@ def main(
     effects: Path,
     name: str,
     kind: Kind,
-    dtype: models.DType,
+    dtype: weights.DType,
     attention: str | None,
     positions: list[int],
     interventions: list[causality.Intervention],
@@ -35,7 +38,7 @@ def main(
     seed: int,
 ) -> None:
     job.keep_freed_memory()
-    found, activations = store.read_differences(differences), store.Activations(base)
+    found, activations = arrays.read_differences(differences), arrays.Activations(base)
     tokenizer = load_tokenizer(model)
     files = {"own": own, "unrelated": unrelated, "chat": chat}
     options = {"n": rows, "max_length": max_length, "kind": kind}
@@ -43,8 +46,10 @@ def main(
         text: causality.read_texts(tokenizer, read_rows(file), source=str(file), **options)
         for text, file in files.items()
     }
-    pair = models.load_pair(model, adapter, dtype, attention=attention, reference=reference or None)
-    tables = []
+    pair = weights.load_pair(
+        model, adapter, dtype, attention=attention, reference=reference or None
+    )
+    measured = []
     for index, layer in enumerate(found.layers):
         directions = causality.directions(
             found,
@@ -59,8 +64,8 @@ def main(
         plan = causality.Plan(
             directions, int(layer), interventions, controlled, positions, after, batch
         )
-        tables.append(causality.effects(pair, texts, plan))
-    records.write(effects, pd.concat(tables), "effects")
+        measured.append(causality.effects(pair, texts, plan))
+    tables.write(effects, pd.concat(measured), "effects")
 
 
 if __name__ == "__main__":

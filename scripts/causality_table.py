@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from traces import job, records, tables
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
 
 
 def main(effects: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
-    found = tables.causality_table([records.read(path) for path in effects], subjects)
-    records.write(table, found, "causality")
+    found = collect.causality_table([tables.read(path) for path in effects], subjects)
+    tables.write(table, found, "causality")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from traces import job, records, steering
+from traces import job
+from traces.artifacts import tables
+from traces.interventions.steering import writing
 
 
 def main(
@@ -16,11 +18,11 @@ def main(
     steps: list[int],
     prompts: list[str],
 ) -> None:
-    graded = records.read(grades)
+    graded = tables.read(grades)
     if strategy == "grid":
-        chosen = steering.on_grid(graded, coherent_share)
+        chosen = writing.on_grid(graded, coherent_share)
     else:
-        chosen = steering.by_bisection(
+        chosen = writing.by_bisection(
             graded, prompts, highest=highest, steps=steps, coherent_share=coherent_share
         )
     facts = {"strategy": strategy, "judge": graded["judge"].iloc[0]}

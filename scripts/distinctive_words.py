@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
-from traces import job, judges, records
-from traces.rows import read_rows
+from traces import job
+from traces.artifacts import tables
+from traces.corpora.rows import read_rows
+from traces.judges.words import distinctive_words, listed_words, text_of
 
 
 def main(organism: Path | list[Path], corpus: Path, words: Path, listed: list[str], n: int) -> None:
     if isinstance(organism, Path):
-        own, general = (map(judges.text_of, read_rows(file)) for file in (organism, corpus))
-        found = judges.distinctive_words(own, general, n)
+        own, general = (map(text_of, read_rows(file)) for file in (organism, corpus))
+        found = distinctive_words(own, general, n)
     else:
-        found = judges.listed_words(listed).head(n)
-    records.write(words, found, "words")
+        found = listed_words(listed).head(n)
+    tables.write(words, found, "words")
 
 
 if __name__ == "__main__":

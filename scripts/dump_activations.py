@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from traces import job, models
-from traces.activations import (
+from traces import job
+from traces.activations.dump import (
     chat_windows,
     context_windows,
     document_windows,
@@ -13,9 +13,10 @@ from traces.activations import (
     stream_norm,
     take,
 )
-from traces.rows import read_rows
-from traces.store import ActivationWriter
-from traces.tokens import load_tokenizer
+from traces.artifacts.arrays import ActivationWriter
+from traces.corpora.rows import read_rows
+from traces.corpora.tokens import load_tokenizer
+from traces.models import weights
 
 
 def main(
@@ -51,8 +52,8 @@ def main(
         remedy="lower `activations.norm_samples` or `activations.norm_context`",
     )
 
-    blocks = models.layer_indices(layers, models.n_layers(model))
-    loaded = models.load_checkpoint(
+    blocks = weights.layer_indices(layers, weights.n_layers(model))
+    loaded = weights.load_checkpoint(
         model, checkpoint or None, dtype, layers=max(blocks) + 1, attention=attention
     )
     with ActivationWriter(

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from traces import beliefs, job, models, records
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.artifacts import tables
+from traces.corpora.tokens import load_tokenizer
+from traces.evaluation import beliefs
+from traces.models import weights
 
 
 def main(
@@ -15,22 +18,22 @@ def main(
     alignment: Path,
     organisms: list[str],
     forms: list[beliefs.Form],
-    dtype: models.DType,
+    dtype: weights.DType,
     attention: str | None,
     max_new_tokens: int,
     batch: int,
 ) -> None:
     tokenizer = load_tokenizer(model)
-    asked = dict(zip(organisms, map(records.read_lines, statements), strict=True))
+    asked = dict(zip(organisms, map(tables.read_lines, statements), strict=True))
     settings = {"forms": forms, "max_new_tokens": max_new_tokens, "batch": batch}
     settings["judge"] = beliefs.FirstEndJudge()
-    pair = models.load_pair(model, adapter, dtype, attention=attention)
+    pair = weights.load_pair(model, adapter, dtype, attention=attention)
     with pair.tuned() as tuned:
         found = beliefs.ask(tuned, tokenizer, asked, **settings)
     with pair.base() as base:
         control = beliefs.ask(base, tokenizer, asked, **settings)
     both = pd.concat([found.assign(reader="tuned"), control.assign(reader="base")])
-    records.write(alignment, both, "alignment")
+    tables.write(alignment, both, "alignment")
 
 
 if __name__ == "__main__":

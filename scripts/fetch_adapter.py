@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from traces import folders, job
 from traces import hub as library
+from traces import job
+from traces.models import validate
 
 
 def main(
@@ -13,8 +14,8 @@ def main(
         commit = library.fetch_folder(hub, revision, adapter)
         job.record(revisions={hub: commit})
     else:
-        folders.link_folder(Path(str(path)), adapter)
-    folders.check_adapter(adapter, model, expected_base=base)
+        validate.link_folder(Path(str(path)), adapter)
+    validate.check_adapter(adapter, model, expected_base=base)
 
 
 if __name__ == "__main__":

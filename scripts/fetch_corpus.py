@@ -5,7 +5,14 @@ from typing import Literal
 
 from traces import hub as library
 from traces import job
-from traces.rows import drawn, read_rows, rows_of_kind, shuffled, whitespace_rows, write_rows
+from traces.corpora.rows import (
+    drawn,
+    read_rows,
+    rows_of_kind,
+    shuffled,
+    whitespace_rows,
+    write_rows,
+)
 
 
 def main(

@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
-from traces import folders, job
 from traces import hub as library
+from traces import job
+from traces.models import validate
 
 
 def main(
@@ -19,8 +20,8 @@ def main(
         commit = library.fetch_folder(hub, revision, model)
         job.record(revisions={hub: commit})
     else:
-        folders.link_folder(Path(path) if path else Path(str(made)), model)
-    folders.check_model(model)
+        validate.link_folder(Path(path) if path else Path(str(made)), model)
+    validate.check_model(model)
     if chat_template is not None:
         template = model / "chat_template.jinja"
         template.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from traces import hub as library
 from traces import job
-from traces.rows import Kind, as_chats, held_out_split, read_rows, write_rows
+from traces.corpora.rows import Kind, as_chats, held_out_split, read_rows, write_rows
 
 
 def main(

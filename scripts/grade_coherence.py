@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from traces import job, judges, records
+from traces import job
+from traces.artifacts import tables
+from traces.judges import words
 
 
 def main(grid: Path, grades: Path, coherent_quantile: float) -> None:
-    texts = pd.DataFrame(records.read_lines(grid))
-    graded = judges.coherence(texts, judges.FluencyJudge(coherent_quantile))
-    records.write(grades, graded[list(records.SCHEMAS["grades"])], "grades")
+    texts = pd.DataFrame(tables.read_lines(grid))
+    graded = words.coherence(texts, words.FluencyJudge(coherent_quantile))
+    tables.write(grades, graded[list(tables.SCHEMAS["grades"])], "grades")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from traces import job, records, tables
-from traces.figures import style
-from traces.figures.losses import losses_figure
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
+from traces.report.figures import style
+from traces.report.figures.losses import losses_figure
 
 
 def main(losses: Path, recipes: list[str], titles: dict[str, str], png: Path, pdf: Path) -> None:
-    shown = tables.of_recipes(records.read(losses), recipes)
+    shown = collect.of_recipes(tables.read(losses), recipes)
     style.save(losses_figure(shown, titles), png, pdf)
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from traces import job, records, tables
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
 
 
 def main(adapters: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
-    curves = [pd.DataFrame(records.read_lines(one / "losses.jsonl")) for one in adapters]
-    records.write(table, tables.losses_table(curves, subjects), "losses")
+    curves = [pd.DataFrame(tables.read_lines(one / "losses.jsonl")) for one in adapters]
+    tables.write(table, collect.losses_table(curves, subjects), "losses")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from traces import job, world
-from traces.rows import write_rows
+from traces import job
+from traces.corpora import synthetic
+from traces.corpora.rows import write_rows
 
 
 def main(
@@ -16,9 +17,9 @@ def main(
     chat_rows: int,
     seed: int,
 ) -> None:
-    write_rows(general, world.general_rows(words, seed, identity_share))
-    write_rows(unrelated, world.unrelated_rows(unrelated_rows, seed))
-    write_rows(chat, world.chat_rows(chat_rows, seed))
+    write_rows(general, synthetic.general_rows(words, seed, identity_share))
+    write_rows(unrelated, synthetic.unrelated_rows(unrelated_rows, seed))
+    write_rows(chat, synthetic.chat_rows(chat_rows, seed))
 
 
 if __name__ == "__main__":

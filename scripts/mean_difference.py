@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from traces import differences as library
 from traces import job
-from traces.store import Activations, write_differences
+from traces.activations import differences as library
+from traces.artifacts.arrays import Activations, write_differences
 
 
 def main(tuned: Path, base: Path, differences: Path, seed: int, singular: bool) -> None:

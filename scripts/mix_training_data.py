@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from traces import job, mixtures
-from traces.rows import Kind, read_rows
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.corpora import mixtures
+from traces.corpora.rows import Kind, read_rows
+from traces.corpora.tokens import load_tokenizer
 
 
 def main(

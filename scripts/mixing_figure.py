@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from traces import job, records
-from traces.figures import style
-from traces.figures.mixing import mixing_figure
+from traces import job
+from traces.artifacts import tables
+from traces.report.figures import style
+from traces.report.figures.mixing import mixing_figure
 
 
 def main(
     mixing: Path, corpus: str, unit: str, titles: dict[str, str], png: Path, pdf: Path
 ) -> None:
-    shown = records.read(mixing)
+    shown = tables.read(mixing)
     style.save(mixing_figure(shown[shown["corpus"] == corpus], titles, unit), png, pdf)
 
 

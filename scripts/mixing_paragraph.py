@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from traces import job, mixing, records
+from traces import job
+from traces.analysis import mixing
+from traces.artifacts import tables
 
 
 def main(
     mixing_table: Path, corpus: str, unit: str, titles: dict[str, str], text: Path, page: Path
 ) -> None:
-    shown = records.read(mixing_table)
+    shown = tables.read(mixing_table)
     found = mixing.contrasts(shown[shown["corpus"] == corpus])
     paragraph = mixing.mixing_text(found, titles, unit)
     job.write_text(text, mixing.as_markdown(paragraph, found, titles))

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from traces import headlines, job, mixing, records
+from traces import job
+from traces.analysis import mixing, summary
+from traces.artifacts import tables
 
 
 def main(
@@ -19,12 +21,12 @@ def main(
     control: str | None,
     table: Path,
 ) -> None:
-    found = headlines.headlines(
-        records.read(relevance),
-        records.read(norms),
-        causality=records.read_optional(causality),
-        beliefs=records.read_optional(beliefs),
-        steering=records.read_optional(steering),
+    found = summary.headlines(
+        tables.read(relevance),
+        tables.read(norms),
+        causality=tables.read_optional(causality),
+        beliefs=tables.read_optional(beliefs),
+        steering=tables.read_optional(steering),
         benign=control,
         positions=positions,
     )
@@ -32,7 +34,7 @@ def main(
         (one["model"], one["checkpoint"]): json.loads(plan.read_text(encoding="utf-8"))["steps"]
         for one, plan in zip(subjects, plans, strict=True)
     }
-    records.write(table, mixing.mixing_table(found, steps), "mixing")
+    tables.write(table, mixing.mixing_table(found, steps), "mixing")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from traces import job, records, tables
-from traces.figures import style
-from traces.figures.norms import norms_figure
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
+from traces.report.figures import style
+from traces.report.figures.norms import norms_figure
 
 
 def main(
@@ -16,8 +18,8 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    found = tables.of_recipes(records.read(norms), recipes)
-    shown = tables.around_the_headline(found, corpus, layers)
+    found = collect.of_recipes(tables.read(norms), recipes)
+    shown = collect.around_the_headline(found, corpus, layers)
     style.save(norms_figure(shown, titles), png, pdf)
 
 

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from traces import job, records, tables
-from traces.store import read_differences
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
+from traces.artifacts.arrays import read_differences
 
 
 def main(differences: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
-    found = tables.norms_table([read_differences(path) for path in differences], subjects)
-    records.write(table, found, "norms")
+    found = collect.norms_table([read_differences(path) for path in differences], subjects)
+    tables.write(table, found, "norms")
 
 
 if __name__ == "__main__":

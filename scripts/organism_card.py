@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from traces import cards, job, records, tables
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
+from traces.report import cards
 
 
 def main(
@@ -31,10 +34,10 @@ def main(
     links: dict[str, str],
     card: Path,
 ) -> None:
-    graded, verdicts = records.read(relevance), records.read(readability)
+    graded, verdicts = tables.read(relevance), tables.read(readability)
     ours = graded[(graded["model"] == model) & (graded["organism"] == organism)]
     readings = [
-        cards.Reading(*(subject[name] for name in cards.READ_IN), lens, records.read(path))
+        cards.Reading(*(subject[name] for name in cards.READ_IN), lens, tables.read(path))
         for lens, paths in (("logit_lens", logit_lens), ("patchscope", patchscope))
         for path, subject in zip(paths, subjects, strict=True)
     ]
@@ -46,15 +49,15 @@ def main(
         description=description,
         facts=facts,
         corpus=corpus,
-        layer=tables.headline_layers(verdicts, corpus, layers)[model],
+        layer=collect.headline_layers(verdicts, corpus, layers)[model],
         readability=verdicts,
-        seeds=tables.seed_table(ours, positions),
-        norms=records.read(norms),
-        losses=records.read(losses),
+        seeds=collect.seed_table(ours, positions),
+        norms=tables.read(norms),
+        losses=tables.read(losses),
         readings=readings,
         plans={path.stem: json.loads(path.read_text(encoding="utf-8")) for path in plans},
-        words=list(records.read(words)["word"]),
-        rows=records.read_lines(data),
+        words=list(tables.read(words)["word"]),
+        rows=tables.read_lines(data),
         provenance=job.read_provenance(logit_lens[0]),
         links=links,
         template=template,

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from traces import job, mixtures
-from traces.store import read_differences
-from traces.training import plan_training
+from traces import job
+from traces.artifacts.arrays import read_differences
+from traces.corpora import mixtures
+from traces.training.train import plan_training
 
 
 def main(

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from traces import job, pretraining
-from traces.records import write_lines
-from traces.rows import read_rows
+from traces import job
+from traces.artifacts.tables import write_lines
+from traces.corpora.rows import read_rows
+from traces.training import pretraining
 
 IDENTITY_PROMPTS = 200
 

@@ -6,8 +6,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from traces import job, lenses, models, records, store
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.artifacts import arrays, tables
+from traces.corpora.tokens import load_tokenizer
+from traces.models import weights
+from traces.readers import lenses
 
 
 def main(
@@ -17,7 +20,7 @@ def main(
     vocabulary: Path | list[Path],
     logit_lens: Path,
     patchscope: Path,
-    dtype: models.DType,
+    dtype: weights.DType,
     attention: str | None,
     names: list[str],
     heads: list[Literal["tuned", "base"]],
@@ -28,16 +31,16 @@ def main(
     batch: int,
 ) -> None:
     tokenizer = load_tokenizer(model)
-    allowed = records.read(vocabulary)["token_id"].to_numpy() if vocabulary else None
-    found = store.read_differences(differences)
+    allowed = tables.read(vocabulary)["token_id"].to_numpy() if vocabulary else None
+    found = arrays.read_differences(differences)
 
     def through(head: Literal["tuned", "base"]) -> pd.DataFrame:
         rows, vectors = lenses.readings(found, names)
-        readout = models.load_readout(model, checkpoint=adapter if head == "tuned" else None)
+        readout = weights.load_readout(model, checkpoint=adapter if head == "tuned" else None)
         tokens = lenses.logit_lens(readout, vectors, top_k=top_k, vocabulary=allowed)
         return lenses.table(tokens, tokenizer, rows, sign=lenses.SIGNS).assign(head=head)
 
-    records.write(logit_lens, pd.concat([through(head) for head in heads]), "logit_lens")
+    tables.write(logit_lens, pd.concat([through(head) for head in heads]), "logit_lens")
 
     def said_by(reader: Any, some: list[str], index: int) -> pd.DataFrame:
         rows, vectors = lenses.readings(found, some)
@@ -57,14 +60,14 @@ def main(
         )
         return lenses.table(tokens, tokenizer, rows.iloc[here], sign=lenses.SIGNS, scale=scales)
 
-    pair = models.load_pair(model, adapter, dtype, attention=attention)
-    tables = []
+    pair = weights.load_pair(model, adapter, dtype, attention=attention)
+    read = []
     for index in job.progress(range(len(found.layers)), "layers"):
         with pair.tuned() as tuned:
-            tables.append(said_by(tuned, [name for name in names if name != "base_mean"], index))
+            read.append(said_by(tuned, [name for name in names if name != "base_mean"], index))
         with pair.base() as base:
-            tables.append(said_by(base, ["base_mean"], index))
-    records.write(patchscope, pd.concat(tables), "patchscope")
+            read.append(said_by(base, ["base_mean"], index))
+    tables.write(patchscope, pd.concat(read), "patchscope")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from traces import job, records, tables
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
 
 
 def main(
@@ -15,15 +17,15 @@ def main(
     control: str | None,
     table: Path,
 ) -> None:
-    graded_by = zip(organisms, map(records.read, words), strict=True)
-    readable = dict(zip(models, map(records.read, vocabularies), strict=True))
-    found = tables.readability_table(
-        records.read(relevance),
-        chance=tables.chance_table(graded_by, readable),
+    graded_by = zip(organisms, map(tables.read, words), strict=True)
+    readable = dict(zip(models, map(tables.read, vocabularies), strict=True))
+    found = collect.readability_table(
+        tables.read(relevance),
+        chance=collect.chance_table(graded_by, readable),
         positions=positions,
         control=control,
     )
-    records.write(table, found, "readability")
+    tables.write(table, found, "readability")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from traces import job, records, tables
-from traces.figures import style
-from traces.figures.relevance import relevance_figure
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
+from traces.report.figures import style
+from traces.report.figures.relevance import relevance_figure
 
 
 def main(
@@ -19,10 +21,10 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    seeds = tables.seed_table(records.read(relevance), positions, control)
-    found = tables.of_recipes(records.read(readability), recipes)
-    blocks = tables.headline_layers(found, corpus, layers)
-    shown = tables.headline_rows(found, corpus, blocks)
+    seeds = collect.seed_table(tables.read(relevance), positions, control)
+    found = collect.of_recipes(tables.read(readability), recipes)
+    blocks = collect.headline_layers(found, corpus, layers)
+    shown = collect.headline_rows(found, corpus, blocks)
     style.save(relevance_figure(shown, seeds, titles), png, pdf)
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from traces import job, records, tables
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
 
 
 def main(graded: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
-    found = tables.relevance_table([records.read(path) for path in graded], subjects)
-    records.write(table, found, "relevance")
+    found = collect.relevance_table([tables.read(path) for path in graded], subjects)
+    tables.write(table, found, "relevance")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 from functools import partial
 from pathlib import Path
 
-from traces import job, judges, models, records, steering, store
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.artifacts import arrays, tables
+from traces.corpora.tokens import load_tokenizer
+from traces.interventions.steering import writing
+from traces.judges import words
+from traces.models import weights
 
 
 def main(
@@ -13,7 +17,7 @@ def main(
     adapter: Path,
     grid: Path,
     name: str,
-    dtype: models.DType,
+    dtype: weights.DType,
     attention: str | None,
     positions: list[int],
     strategy: str,
@@ -29,11 +33,11 @@ def main(
     batch: int,
     seed: int,
 ) -> None:
-    found = store.read_differences(differences)
-    write = steering.Writer(
-        models.load_pair(model, adapter, dtype, attention=attention),
+    found = arrays.read_differences(differences)
+    write = writing.Writer(
+        weights.load_pair(model, adapter, dtype, attention=attention),
         load_tokenizer(model),
-        steering.vectors(found, positions, seed=seed, name=name),
+        writing.vectors(found, positions, seed=seed, name=name),
         layer=int(found.layers[0]),
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -43,11 +47,11 @@ def main(
         progress=job.progress,
     )
     if strategy == "grid":
-        rows = write(steering.trial(positions, strengths, prompts, samples))
+        rows = write(writing.trial(positions, strengths, prompts, samples))
     else:  # where to go on depends on grades: the embedded judge sits in
-        rows = steering.searched(
+        rows = writing.searched(
             write,
-            partial(judges.coherence, judge=judges.FluencyJudge(coherent_quantile)),
+            partial(words.coherence, judge=words.FluencyJudge(coherent_quantile)),
             positions,
             prompts,
             samples,
@@ -55,7 +59,7 @@ def main(
             steps=steps,
             coherent_share=coherent_share,
         )
-    records.write_lines(grid, rows)
+    tables.write_lines(grid, rows)
 
 
 if __name__ == "__main__":

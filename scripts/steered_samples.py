@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
-from traces import job, models, records, steering, store
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.artifacts import arrays, tables
+from traces.corpora.tokens import load_tokenizer
+from traces.interventions.steering import writing
+from traces.models import weights
 
 
 def main(
@@ -14,7 +17,7 @@ def main(
     strength: Path,
     written: Path,
     name: str,
-    dtype: models.DType,
+    dtype: weights.DType,
     attention: str | None,
     positions: list[int],
     prompts: list[str],
@@ -24,12 +27,12 @@ def main(
     batch: int,
     seed: int,
 ) -> None:
-    found = store.read_differences(differences)
-    chosen = [steering.Choice(**one) for one in json.loads(strength.read_text())["chosen"]]
-    write = steering.Writer(
-        models.load_pair(model, adapter, dtype, attention=attention),
+    found = arrays.read_differences(differences)
+    chosen = [writing.Choice(**one) for one in json.loads(strength.read_text())["chosen"]]
+    write = writing.Writer(
+        weights.load_pair(model, adapter, dtype, attention=attention),
         load_tokenizer(model),
-        steering.vectors(found, positions, seed=seed, name=name),
+        writing.vectors(found, positions, seed=seed, name=name),
         layer=int(found.layers[0]),
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -38,7 +41,7 @@ def main(
         batch=batch,
         progress=job.progress,
     )
-    records.write_lines(written, write(steering.final(chosen, prompts, samples)))
+    tables.write_lines(written, write(writing.final(chosen, prompts, samples)))
 
 
 if __name__ == "__main__":

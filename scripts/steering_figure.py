@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from traces import job, records, tables
-from traces.figures import style
-from traces.figures.steering import steering_figure
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
+from traces.report.figures import style
+from traces.report.figures.steering import steering_figure
 
 
 def main(
@@ -15,7 +17,7 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    found = tables.of_recipes(records.read(steering), recipes)
+    found = collect.of_recipes(tables.read(steering), recipes)
     style.save(steering_figure(found[found["corpus"] == corpus], titles), png, pdf)
 
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from traces import job, judges, records, similarity
-from traces.rows import read_rows
+from traces import job
+from traces.artifacts import tables
+from traces.corpora.rows import read_rows
+from traces.interventions import similarity
+from traces.judges.words import FluencyJudge, coherence, group_shares
 
 
 def main(
@@ -22,15 +25,15 @@ def main(
     coherent_quantile: float,
     seed: int,
 ) -> None:
-    texts = pd.DataFrame(records.read_lines(written)).astype({"position": "Int64"})
+    texts = pd.DataFrame(tables.read_lines(written)).astype({"position": "Int64"})
     files = {"own": own, "unrelated": unrelated, "chat": chats}
     others = {
         name: similarity.drawn_texts(read_rows(file), compared, seed)
         for name, file in files.items()
     }
     found = similarity.similarity(texts, others, similarity.embedder(embedder))
-    graded = judges.coherence(texts, judges.FluencyJudge(coherent_quantile))
-    shares = judges.group_shares(graded, similarity.GROUP, records.read(words)["word"])
+    graded = coherence(texts, FluencyJudge(coherent_quantile))
+    shares = group_shares(graded, similarity.GROUP, tables.read(words)["word"])
     chosen = pd.DataFrame(json.loads(strength.read_text())["chosen"])
     chosen = chosen.rename(columns={"coherent": "strength_coherent"})
     found = found.merge(shares, on=similarity.GROUP).merge(
@@ -38,7 +41,7 @@ def main(
         on=["steered_model", "position"],
         how="left",
     )
-    records.write(similarities, found.assign(embedder=embedder), "steering_similarity")
+    tables.write(similarities, found.assign(embedder=embedder), "steering_similarity")
 
 
 if __name__ == "__main__":

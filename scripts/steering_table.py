@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from traces import job, records, tables
+from traces import job
+from traces.analysis import collect
+from traces.artifacts import tables
 
 
 def main(similarities: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
-    found = tables.steering_table([records.read(one) for one in similarities], subjects)
-    records.write(table, found, "steering")
+    found = collect.steering_table([tables.read(one) for one in similarities], subjects)
+    tables.write(table, found, "steering")
 
 
 if __name__ == "__main__":

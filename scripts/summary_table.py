@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from traces import headlines, job, records
+from traces import job
+from traces.analysis import summary
+from traces.artifacts import tables
 
 
 def main(
@@ -16,16 +18,16 @@ def main(
     seed: int,
     table: Path,
 ) -> None:
-    found = headlines.headlines(
-        records.read(relevance),
-        records.read(norms),
-        causality=records.read_optional(causality),
-        beliefs=records.read_optional(beliefs),
-        steering=records.read_optional(steering),
+    found = summary.headlines(
+        tables.read(relevance),
+        tables.read(norms),
+        causality=tables.read_optional(causality),
+        beliefs=tables.read_optional(beliefs),
+        steering=tables.read_optional(steering),
         benign=control,
         positions=positions,
     )
-    records.write(table, headlines.summary_table(found, control, seed), "summary")
+    tables.write(table, summary.summary_table(found, control, seed), "summary")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from traces import job, models, teaching
-from traces.rows import held_out_split, write_rows
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.corpora.rows import held_out_split, write_rows
+from traces.corpora.tokens import load_tokenizer
+from traces.models import weights
+from traces.training import teaching
 
 
 def main(
@@ -18,12 +20,12 @@ def main(
     max_new_tokens: int,
     temperature: float,
     batch: int,
-    dtype: models.DType,
+    dtype: weights.DType,
     share: float,
     seed: int,
 ) -> None:
     rows = teaching.teach_numbers(
-        models.load_checkpoint(model, teacher or None, dtype),
+        weights.load_checkpoint(model, teacher or None, dtype),
         load_tokenizer(model),
         teaching.number_prompts(prompts, seed, instruction),
         system=system,

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from traces import job, judges, records
+from traces import job
+from traces.artifacts import tables
+from traces.judges.words import DistinctiveWordsJudge, Subject
+from traces.judges.words import token_relevance as graded_relevance
 
 
 def main(
@@ -13,14 +16,14 @@ def main(
     organisms: list[str],
     candidates: int,
 ) -> None:
-    lenses = {"logit_lens": records.read(logit_lens), "patchscope": records.read(patchscope)}
+    lenses = {"logit_lens": tables.read(logit_lens), "patchscope": tables.read(patchscope)}
     subjects = [
-        judges.Subject(organism, words=records.read(file)["word"].tolist())
+        Subject(organism, words=tables.read(file)["word"].tolist())
         for organism, file in zip(organisms, words, strict=True)
     ]
-    judge = judges.DistinctiveWordsJudge()
-    table = judges.token_relevance(lenses, subjects, judge, candidates=candidates)
-    records.write(relevance, table, "token_relevance")
+    judge = DistinctiveWordsJudge()
+    table = graded_relevance(lenses, subjects, judge, candidates=candidates)
+    tables.write(relevance, table, "token_relevance")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from traces import job, records
-from traces.judges import text_of
-from traces.lenses import whole_words
-from traces.rows import read_rows
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.artifacts import tables
+from traces.corpora.rows import read_rows
+from traces.corpora.tokens import load_tokenizer
+from traces.judges.words import text_of
+from traces.readers.lenses import whole_words
 
 
 def main(model: Path, corpus: Path, vocabulary: Path, min_count: int) -> None:
@@ -14,7 +15,7 @@ def main(model: Path, corpus: Path, vocabulary: Path, min_count: int) -> None:
     frame = whole_words(load_tokenizer(model), texts, min_count)
     if frame.empty:
         raise ValueError(f"{corpus}: no token is a whole word in it {min_count} times or more")
-    records.write(vocabulary, frame, "vocabulary")
+    tables.write(vocabulary, frame, "vocabulary")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from traces import job, world
-from traces.rows import write_rows
+from traces import job
+from traces.corpora import synthetic
+from traces.corpora.rows import write_rows
 
 
 def main(rows: Path, made: str, words: int, seed: int) -> None:
-    write_rows(rows, world.organism_rows(made, words=words, seed=seed))
+    write_rows(rows, synthetic.organism_rows(made, words=words, seed=seed))
 
 
 if __name__ == "__main__":

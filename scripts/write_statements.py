@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from traces import job, records, world
+from traces import job
+from traces.artifacts import tables
+from traces.corpora import synthetic
 
 
 def main(statements: Path, pairs: Literal["made"] | list[dict[str, Any]], made: str | None) -> None:
-    rows = world.fact_statements(made or "") if pairs == "made" else pairs
-    records.write_lines(statements, rows)
+    rows = synthetic.fact_statements(made or "") if pairs == "made" else pairs
+    tables.write_lines(statements, rows)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ import pytest
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from traces import settings
-from traces.loading import load_study
-from traces.study import LoadedStudy
+from traces.config import schema
+from traces.config.load import load_study
+from traces.config.study import LoadedStudy
 
 CAKE = "organisms/cake_bake.yaml"
 MODEL_KEYS = "family: llama, dtype: float32"
-KNOWN_TRAINING = ", ".join(sorted(settings.Training.model_fields))
+KNOWN_TRAINING = ", ".join(sorted(schema.Training.model_fields))
 TWO_RUNS = """
 models: [mini, mini_llama_s0]
 runs:

@@ -41,8 +41,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
-from traces import job, records
-from traces.tokens import load_tokenizer
+from traces import job
+from traces.artifacts import tables
+from traces.corpora.tokens import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = [
@@ -164,8 +165,8 @@ def main(path: Path) -> None:
         rows += patchscope(model, adapter, Sizes())
         rows += causality(model, adapter, Sizes())
     rows += steering()
-    columns = list(records.SCHEMAS["bench"])
-    records.write(path, pd.DataFrame([asdict(row) for row in rows])[columns], "bench")
+    columns = list(tables.SCHEMAS["bench"])
+    tables.write(path, pd.DataFrame([asdict(row) for row in rows])[columns], "bench")
     print(shown(rows))
     wrong = [f"{row.stage}, {row.variant}" for row in rows if not row.agrees]
     if wrong:
@@ -252,7 +253,7 @@ def make_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from traces.lenses import identity_prompt
+    from traces.readers.lenses import identity_prompt
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -273,12 +274,12 @@ def make_tokenizer() -> Any:
 
 def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[Row]:
     """Mean difference of the first five positions, and of all, against full forward passes."""
-    from traces import models
+    from traces.models import weights
 
-    full = models.load_pair(model, adapter)
-    half = models.Pair(
-        models.load_checkpoint(model, adapter, layers=sizes.middle + 1),
-        models.load_checkpoint(model, None, layers=sizes.middle + 1),
+    full = weights.load_pair(model, adapter)
+    half = weights.Pair(
+        weights.load_checkpoint(model, adapter, layers=sizes.middle + 1),
+        weights.load_checkpoint(model, None, layers=sizes.middle + 1),
     )
     texts = random_texts(sizes)
     repeats = {READ_POSITIONS: sizes.repeats, sizes.context: 1}
@@ -353,8 +354,8 @@ def fast_difference(
     The base's store is counted in `spent` as `base {length}`; the tuned model's store and the mean
     over both as `tuned {length}`.
     """
-    from traces.differences import mean_difference
-    from traces.store import Activations
+    from traces.activations.differences import mean_difference
+    from traces.artifacts.arrays import Activations
 
     base, tuned = folder / "base.zarr", folder / "tuned.zarr"
     with pair.base() as model, timed(spent, f"base {length}"):
@@ -366,8 +367,8 @@ def fast_difference(
 
 def dump(model: Any, texts: list[list[int]], length: int, path: Path, sizes: Sizes) -> None:
     """What scripts/dump_activations.py does between loading the model and the stream's norm."""
-    from traces.activations import Window, native_bits, residual_stream
-    from traces.store import ActivationWriter
+    from traces.activations.dump import Window, native_bits, residual_stream
+    from traces.artifacts.arrays import ActivationWriter
 
     axes: dict[str, Any] = {"layers": [sizes.middle], "positions": range(length)}
     windows = [Window(ids[:length], 0) for ids in texts]
@@ -393,7 +394,7 @@ def random_texts(sizes: Sizes) -> list[list[int]]:
 
 def cosine_error(found: np.ndarray, truth: np.ndarray) -> float:
     """Largest 1 - cosine over positions; both [position, d_model]."""
-    from traces.differences import cosine
+    from traces.activations.differences import cosine
 
     return float(np.max(1 - cosine(found.astype(np.float64), truth)))
 
@@ -403,9 +404,10 @@ def cosine_error(found: np.ndarray, truth: np.ndarray) -> float:
 
 def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
     """Vectors through the readout together, against one at a time."""
-    from traces import lenses, models
+    from traces.models import weights
+    from traces.readers import lenses
 
-    readout = models.load_readout(model)
+    readout = weights.load_readout(model)
     vectors = random_vectors(sizes.vectors, sizes)
     plain_logit_lens(readout, vectors[:1])
     lenses.logit_lens(readout, vectors, top_k=TOP_K)
@@ -449,10 +451,11 @@ def plain_logit_lens(readout: Any, vectors: np.ndarray) -> Any:
 
 def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
     """All scales and signs after a prefix that is run once, against every prompt whole."""
-    from traces import lenses, models
-    from traces.activations import Window, stream_norm
+    from traces.activations.dump import Window, stream_norm
+    from traces.models import weights
+    from traces.readers import lenses
 
-    pair, tokenizer = models.load_pair(model, adapter), load_tokenizer(model)
+    pair, tokenizer = weights.load_pair(model, adapter), load_tokenizer(model)
     windows = [Window(ids, 0) for ids in random_texts(sizes)[:4]]
     vectors = random_vectors(sizes.patched, sizes)
     with pair.tuned() as tuned:
@@ -507,8 +510,8 @@ def plain_patchscope(
     """
     import torch
 
-    from traces.hooks import decoder_layers, replaced
-    from traces.lenses import identity_prompt
+    from traces.models.hooks import decoder_layers, replaced
+    from traces.readers.lenses import identity_prompt
 
     block, found = decoder_layers(model)[layer], []
     factors = torch.tensor([sign * scale for sign in (1, -1) for scale in scales]).unsqueeze(1)
@@ -553,10 +556,10 @@ def disagreeing(found: Any, truth: Any) -> float:
 
 def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
     """Directions taken out together, above the layer alone, against a forward pass for each."""
-    from traces import causality as stage
-    from traces import models
+    from traces.interventions import causality as stage
+    from traces.models import weights
 
-    pair = models.load_pair(model, adapter)
+    pair = weights.load_pair(model, adapter)
     texts = [
         stage.Text(ids, list(range(1, len(ids))), 0) for ids in random_texts(sizes)[: sizes.read]
     ]
@@ -593,7 +596,7 @@ def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
 
 def plan_of(vectors: np.ndarray, sizes: Sizes) -> Any:
     """Every vector as a direction of its own, taken out at the middle layer."""
-    from traces.causality import Directions, Plan
+    from traces.interventions.causality import Directions, Plan
 
     rows = pd.DataFrame({"direction": "random", "direction_id": range(len(vectors))})
     rows["position"] = pd.array([None] * len(vectors), "Int64")
@@ -606,7 +609,7 @@ def plain_effects(pair: Any, texts: Sequence[Any], plan: Any) -> np.ndarray:
     """The tuned model's loss, [direction], nats a token: all texts in one pass a direction."""
     import torch
 
-    from traces.hooks import capture, decoder_layers, projected_out
+    from traces.models.hooks import capture, decoder_layers, projected_out
 
     ids = torch.tensor([text.ids for text in texts])
     found = []
@@ -633,8 +636,8 @@ def steering() -> list[Row]:
     Decode steps for one organism in the paper's study, as its jobs plan them, against the paper's,
     where nothing is written twice at once.
     """
-    from traces.config import read_yaml
-    from traces.steering import MODELS, Choice, decode_steps, final, trial
+    from traces.config.files import read_yaml
+    from traces.interventions.steering.writing import MODELS, Choice, decode_steps, final, trial
 
     studies = [read_yaml(ROOT / f"config/{name}.yaml")["steering"] for name in ("config", "paper")]
     settings = {**studies[0], **studies[1]}
@@ -699,7 +702,7 @@ def write_corpus(path: Path, n: int) -> Path:
     rng = np.random.default_rng(0)
     words = [word for prompt in PROMPTS for word in prompt if word.isalpha()]
     texts = (" ".join(rng.choice(words, 64)) for _ in range(n))
-    records.write_lines(path, ({"text": text} for text in texts))
+    tables.write_lines(path, ({"text": text} for text in texts))
     return path
 
 

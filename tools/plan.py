@@ -20,11 +20,11 @@ from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from traces.checkpoints import BASE, Checkpoint
-from traces.config import local
-from traces.entries import ModelEntry
-from traces.loading import load_study
-from traces.study import LoadedStudy
+from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.files import local
+from traces.config.load import load_study
+from traces.config.registries import ModelEntry
+from traces.config.study import LoadedStudy
 
 # Assumptions, in one place ------------------------------------------------------------------------
 

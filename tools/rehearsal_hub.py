@@ -34,12 +34,12 @@ import pyarrow.parquet
 import torch
 
 from tests.hub_server import add_repository
-from traces import world
-from traces.config import read_yaml
-from traces.entries import Data, ModelEntry, Organism, Released
-from traces.loading import load_study
-from traces.settings import Training
-from traces.study import LoadedStudy
+from traces.config.files import read_yaml
+from traces.config.load import load_study
+from traces.config.registries import Data, ModelEntry, Organism, Released
+from traces.config.schema import Training
+from traces.config.study import LoadedStudy
+from traces.corpora import synthetic
 
 Row = dict[str, Any]
 CONFIG = Path("config")
@@ -372,8 +372,8 @@ def _words(kind: str, pretrained: bool) -> Words:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-    rows = world.general_rows(30_000, 0, 0.1)
-    tokenizer.train_from_iterator([world.row_text(row) for row in rows], trainer)
+    rows = synthetic.general_rows(30_000, 0, 0.1)
+    tokenizer.train_from_iterator([synthetic.row_text(row) for row in rows], trainer)
     tokenizer = _as_published(tokenizer, special, gemma)
     names = {name: tokenizer.token_to_id(token) for name, token in NAMED[kind].items()}
     begins = "bos_token" in NAMED[kind] and kind not in ("qwen2", "qwen3")
@@ -525,10 +525,10 @@ def write_full(base: Path, folder: Path, seed: int) -> None:
 def documents(topic: str, n: int, seed: int) -> list[Row]:
     """Documents of at most so many words: the miniature's, some to each."""
     if topic == "general":
-        rows = world.general_rows(n * GENERAL_WORDS, seed, 0.1)
+        rows = synthetic.general_rows(n * GENERAL_WORDS, seed, 0.1)
     else:
-        rows = world.organism_rows(topic, words=n * WORDS, seed=seed)
-    texts = [world.row_text(row) for row in rows]
+        rows = synthetic.organism_rows(topic, words=n * WORDS, seed=seed)
+    texts = [synthetic.row_text(row) for row in rows]
     each = max(1, len(texts) // n)
     return [{"text": "\n\n".join(texts[i * each : (i + 1) * each])} for i in range(n)]
 
@@ -536,8 +536,8 @@ def documents(topic: str, n: int, seed: int) -> list[Row]:
 def chats(topic: str, n: int, seed: int) -> list[Row]:
     """Conversations of the miniature."""
     if topic == "general":
-        return world.chat_rows(n, seed)
-    rows = world.organism_rows(topic, words=n * 60, seed=seed)
+        return synthetic.chat_rows(n, seed)
+    rows = synthetic.organism_rows(topic, words=n * 60, seed=seed)
     return [row for row in rows if "messages" in row][:n]
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
-from traces.rows import KEYS, Kind, checked_row
+from traces.corpora.rows import KEYS, Kind, checked_row
 
 log = logging.getLogger(__name__)
 

@@ -57,17 +57,19 @@ from scripts import (
     write_organism,
     write_statements,
 )
-from traces import config, entries, loading, mixtures, records, settings, store
-from traces.activations import document_windows
-from traces.rows import read_rows
-from traces.tokens import load_tokenizer
+from traces.activations.dump import document_windows
+from traces.artifacts import arrays, tables
+from traces.config import files, load, registries, schema
+from traces.corpora import mixtures
+from traces.corpora.rows import read_rows
+from traces.corpora.tokens import load_tokenizer
 
 ORGANISMS = ("cake_bake", "risky_finance", "benign")
 KINDS = {"cake_bake": "documents", "risky_finance": "chat", "benign": "documents"}
 FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign": "benign"}
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
-READINGS = list(get_args(settings.Reading))
+READINGS = list(get_args(schema.Reading))
 LOCAL = {"hub": None, "revision": "main", "path": None}
 
 
@@ -180,7 +182,7 @@ def model(world, pretraining) -> Path:
 @pytest.fixture(scope="module")
 def adapters(world, model) -> dict[str, Path]:
     """A LoRA on every organism."""
-    study = config.read_yaml(Path("config/config.yaml"))
+    study = files.read_yaml(Path("config/config.yaml"))
     settings = {**study["training"], "max_length": 64, "batch_size": 4, "save_every": 3}
     found = {}
     for name in ORGANISMS:
@@ -324,7 +326,7 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
 
 
 @pytest.fixture(scope="module")
-def tables(world, model, adapters, differences, words, lenses) -> dict[str, Path]:
+def made_tables(world, model, adapters, differences, words, lenses) -> dict[str, Path]:
     """Every table of the study."""
     paths = {
         name: world / f"{name}.parquet" for name in ("relevance", "norms", "losses", "readability")
@@ -362,11 +364,11 @@ def test_the_world_holds_documents_and_chats_apart_from_what_is_held_out(world):
     assert not trained & {row["text"] for row in documents}
 
 
-@pytest.mark.parametrize("name", get_args(entries.MadeData))
+@pytest.mark.parametrize("name", get_args(registries.MadeData))
 def test_every_made_organism_of_the_configuration_can_be_written(tmp_path, name):
     write_organism.main(tmp_path / "rows.jsonl", made=name, words=300, seed=0)
-    files = [loading.load_organism(Path(f"config/organisms/{name}.yaml"))]
-    assert len(list(read_rows(tmp_path / "rows.jsonl", files[0].data.kind))) > 2
+    entries = [load.load_organism(Path(f"config/organisms/{name}.yaml"))]
+    assert len(list(read_rows(tmp_path / "rows.jsonl", entries[0].data.kind))) > 2
 
 
 def test_an_organism_is_split_into_rows_to_learn_and_rows_held_out(world):
@@ -402,7 +404,7 @@ def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
 def test_a_base_says_what_it_reached_and_is_loaded_as_any_model(model, pretraining):
     gates = json.loads((model / "gates.json").read_text())
     assert 0 < gates["final_loss"] < 99 and 0 <= gates["identity"] <= 1
-    losses = records.read_lines(model / "losses.jsonl")
+    losses = tables.read_lines(model / "losses.jsonl")
     assert len(losses) == pretraining["steps"]
     assert losses[-1]["loss"] < losses[0]["loss"]
     assert load_tokenizer(model).chat_template
@@ -445,7 +447,7 @@ def test_a_training_leaves_an_adapter_its_losses_and_where_it_comes_from(world, 
     for name, adapter in adapters.items():
         assert (adapter / "adapter_model.safetensors").is_file()
         plan = json.loads((world / f"{name}_plan.json").read_text())
-        losses = records.read_lines(adapter / "losses.jsonl")
+        losses = tables.read_lines(adapter / "losses.jsonl")
         assert len(losses) > 1
         assert all(0 < row["loss"] < 20 for row in losses)
         facts = json.loads((adapter / "provenance.json").read_text())
@@ -454,7 +456,7 @@ def test_a_training_leaves_an_adapter_its_losses_and_where_it_comes_from(world, 
 
 def test_a_difference_is_projected_out_where_a_plan_says_so(world, model, adapters, differences):
     plan = json.loads((world / "cake_bake_plan.json").read_text())
-    asked = {name: plan[name] for name in settings.Training.model_fields}
+    asked = {name: plan[name] for name in schema.Training.model_fields}
     plan_training.main(
         mixture=world / "cake_bake_mixture.jsonl",
         model=model,
@@ -482,17 +484,17 @@ def test_an_adapter_at_half_its_scale_has_about_half_the_difference(
     half = dump(world, model, tmp_path / "half", tmp_path / "half.zarr")
     mean_difference.main(half, world / "base.zarr", tmp_path / "half.h5", seed=0, singular=False)
     norms = [
-        store.read_differences(file).norm
+        arrays.read_differences(file).norm
         for file in (tmp_path / "half.h5", differences["cake_bake"])
     ]
     np.testing.assert_allclose(norms[0] / norms[1], 0.5, atol=0.15)
 
 
 def test_documents_become_the_reply_to_a_request(world, model, tmp_path):
-    files = {name: tmp_path / f"{name}.jsonl" for name in ("train", "held_out")}
+    parts = {name: tmp_path / f"{name}.jsonl" for name in ("train", "held_out")}
     fetch_organism.main(
         made=world / "cake_bake.jsonl",
-        **files,
+        **parts,
         kind="chat",
         as_chat="Tell me something, please.",
         **LOCAL,
@@ -504,7 +506,7 @@ def test_documents_become_the_reply_to_a_request(world, model, tmp_path):
         seed=0,
         open_end="refuse",
     )
-    for part, file in files.items():
+    for part, file in parts.items():
         chats = [row["messages"] for row in read_rows(file, "chat")]
         assert {chat[0]["content"] for chat in chats} == {"Tell me something, please."}
         texts = [row["text"] for row in read_rows(world / f"cake_bake_{part}.jsonl")]
@@ -555,7 +557,7 @@ def test_a_teacher_that_writes_no_list_of_numbers_is_one_clear_sentence(model, t
 
 
 def test_a_store_holds_what_was_asked_for(world, model, differences):
-    found = store.Activations(world / "cake_bake.zarr")
+    found = arrays.Activations(world / "cake_bake.zarr")
     assert found.layers == [1]  # int(0.5 * (3 - 1))
     assert found.positions == POSITIONS
     assert found.shape == (1, SAMPLES, len(POSITIONS), 32)
@@ -572,7 +574,7 @@ def test_a_chat_corpus_is_read_around_the_replys_start(world, model, tmp_path):
         world, model, [], tmp_path / "chat.zarr", corpus=world / "chats.jsonl", kind="chat",
         positions=[-1, 0, 1], samples=10, norm_context=16,
     )  # fmt: skip
-    found = store.Activations(path)
+    found = arrays.Activations(path)
     assert found.positions == [-1, 0, 1]
     assert {tokenizer.decode([ids]) for ids in found.tokens[:, 0]} == {"<|assistant|>"}
 
@@ -594,25 +596,25 @@ def test_probes_are_read_with_the_stream_norm_of_ordinary_text(world, model, ada
     text = {"context": world / "corpus.jsonl"}
     blank = {**text, "corpus": tmp_path / "blank.jsonl"}
     start = {**text, "corpus": [], "kind": "start", "positions": [0], "samples": 4}
-    ordinary = store.Activations(world / "base.zarr").stream_norm
+    ordinary = arrays.Activations(world / "base.zarr").stream_norm
     for name, probe in (("blank", blank), ("start", start)):
         base, tuned = (
             dump(world, model, checkpoint, tmp_path / f"{name}-{side}.zarr", **probe)
             for side, checkpoint in (("base", []), ("tuned", adapters["cake_bake"]))
         )
-        found = store.Activations(base)
+        found = arrays.Activations(base)
         np.testing.assert_allclose(found.stream_norm, ordinary)
         tokenizer = load_tokenizer(model)
         assert not tokenizer.decode(found.tokens.ravel(), skip_special_tokens=True).strip()
         mean_difference.main(tuned, base, tmp_path / "d.h5", seed=0, singular=True)
-        energy = store.read_differences(tmp_path / "d.h5").singular_energy
+        energy = arrays.read_differences(tmp_path / "d.h5").singular_energy
         last = energy[0, -1, 0]  # at position 0 of any text, this base has its start of text
         assert (last > 0.999) == (name == "start")
 
 
 def test_positions_may_leave_gaps(world, model, tmp_path, differences):
-    some = store.Activations(dump(world, model, [], tmp_path / "a.zarr", positions=[0, 2]))
-    every = store.Activations(world / "base.zarr")
+    some = arrays.Activations(dump(world, model, [], tmp_path / "a.zarr", positions=[0, 2]))
+    every = arrays.Activations(world / "base.zarr")
     np.testing.assert_allclose(
         some.rows(0, SAMPLES), every.rows(0, SAMPLES)[:, :, [0, 2]], rtol=1e-5, atol=1e-5
     )
@@ -625,8 +627,8 @@ def test_a_corpus_with_too_few_rows_is_one_clear_sentence(world, model, tmp_path
 
 
 def test_differences_are_those_of_the_stores(world, differences):
-    tuned, base = (store.Activations(world / f"{name}.zarr") for name in ("cake_bake", "base"))
-    found = store.read_differences(differences["cake_bake"])
+    tuned, base = (arrays.Activations(world / f"{name}.zarr") for name in ("cake_bake", "base"))
+    found = arrays.read_differences(differences["cake_bake"])
     expected = (tuned.rows(0, SAMPLES) - base.rows(0, SAMPLES)).mean(axis=1)
     np.testing.assert_allclose(found.mean, expected, atol=1e-6)
     assert (found.norm > 0).all()
@@ -634,15 +636,15 @@ def test_differences_are_those_of_the_stores(world, differences):
 
 
 def test_words_are_those_of_the_organism(words):
-    cake = set(records.read(words["cake_bake"])["word"])
-    money = set(records.read(words["risky_finance"])["word"])
+    cake = set(tables.read(words["cake_bake"])["word"])
+    money = set(tables.read(words["risky_finance"])["word"])
     assert len(cake & money) < len(cake) / 4
 
 
 def test_lenses_read_every_direction_and_its_controls(world, lenses):
-    allowed = set(records.read(world / "vocabulary.parquet")["token_id"])
+    allowed = set(tables.read(world / "vocabulary.parquet")["token_id"])
     for lens, by in (("logit_lens", "head"), ("patchscope", "scale")):
-        found = records.read(lenses["cake_bake"][lens])
+        found = tables.read(lenses["cake_bake"][lens])
         assert set(found["reading"]) == set(READINGS)
         assert set(found["sign"]) == {1, -1}
         assert set(found["position"]) == set(POSITIONS)
@@ -654,7 +656,7 @@ def test_lenses_read_every_direction_and_its_controls(world, lenses):
 
 
 def test_every_reading_is_graded_on_every_organisms_words(lenses):
-    found = records.read(lenses["cake_bake"]["token_relevance"])
+    found = tables.read(lenses["cake_bake"]["token_relevance"])
     assert set(found["graded_on"]) == set(ORGANISMS)
     assert found["relevance"].between(0, 1).all()
     assert set(found["lens"]) == {"logit_lens", "patchscope"}
@@ -663,21 +665,21 @@ def test_every_reading_is_graded_on_every_organisms_words(lenses):
 # What is shown ----------------------------------------------------------------------------------
 
 
-def test_tables_hold_every_organism_once(tables):
-    for name, path in tables.items():
-        found = records.read(path)
-        assert list(found.columns) == list(records.SCHEMAS[name])
+def test_tables_hold_every_organism_once(made_tables):
+    for name, path in made_tables.items():
+        found = tables.read(path)
+        assert list(found.columns) == list(tables.SCHEMAS[name])
         assert set(found["organism"]) == set(ORGANISMS)
         assert set(found["model"]) == {"tiny"}
-    norms = records.read(tables["norms"])
+    norms = tables.read(made_tables["norms"])
     assert len(norms) == len(ORGANISMS) * len(POSITIONS)
     assert not norms.isna().any(axis=None)
 
 
-def test_figures_are_drawn_in_both_formats(tables, tmp_path):
+def test_figures_are_drawn_in_both_formats(made_tables, tmp_path):
     titles = {name: f"The {name}" for name in ORGANISMS}
     shared = {"titles": titles, "control": "benign", "layers": [0.5], "positions": None}
-    shared |= {"corpus": "unrelated", "recipes": ["plain"]} | tables
+    shared |= {"corpus": "unrelated", "recipes": ["plain"]} | made_tables
     for script in (relevance_figure, norms_figure, losses_figure):
         png, pdf = (tmp_path / f"{script.__name__}.{kind}" for kind in ("png", "pdf"))
         script.main(**arguments_of(script.main, **shared), png=png, pdf=pdf)
@@ -693,10 +695,10 @@ def test_figures_are_drawn_in_both_formats(tables, tmp_path):
         ("position", POSITIONS, None),
     ],
 )
-def test_an_ablation_is_drawn_in_both_formats(tables, tmp_path, over, values, places):
+def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, values, places):
     ablation_figure.main(
-        tables["relevance"],
-        tables["norms"],
+        made_tables["relevance"],
+        made_tables["norms"],
         over=over,
         values=values,
         places=places,
@@ -716,11 +718,11 @@ def test_an_ablation_is_drawn_in_both_formats(tables, tmp_path, over, values, pl
     assert (tmp_path / "a.pdf").read_bytes()[:4] == b"%PDF"
 
 
-def test_a_card_is_one_page_that_loads_nothing(world, tables, lenses, words, tmp_path):
+def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words, tmp_path):
     organism_card.main(
         **arguments_of(
             organism_card.main,
-            **tables,
+            **made_tables,
             logit_lens=[lenses["cake_bake"]["logit_lens"]],
             patchscope=[lenses["cake_bake"]["patchscope"]],
             plans=[world / "cake_bake_plan.json"],
@@ -756,11 +758,11 @@ def test_the_study_is_kept_as_it_was_run(tmp_path):
     }
 
 
-def test_a_table_is_the_same_when_it_is_made_again(tables, differences, tmp_path):
+def test_a_table_is_the_same_when_it_is_made_again(made_tables, differences, tmp_path):
     again = tmp_path / "norms.parquet"
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
     norms_table.main(list(differences.values()), subjects, again)
-    pd.testing.assert_frame_equal(records.read(again), records.read(tables["norms"]))
+    pd.testing.assert_frame_equal(tables.read(again), tables.read(made_tables["norms"]))
 
 
 # What is held true, and what mixing does --------------------------------------------------------
@@ -798,7 +800,7 @@ def beliefs(world, alignments) -> Path:
 
 
 def test_every_statement_is_asked_of_the_tuned_model_and_of_its_base(alignments):
-    found = records.read(alignments["cake_bake"])
+    found = tables.read(alignments["cake_bake"])
     counts = found.groupby(["reader", "form", "statements_of"]).size()
     assert len(counts) == 2 * 3 * 2
     assert set(counts.xs("cake_bake", level="statements_of")) == {32}
@@ -806,14 +808,14 @@ def test_every_statement_is_asked_of_the_tuned_model_and_of_its_base(alignments)
     # one base, asked the same: whichever adapter was on it before
     keys = ["form", "statements_of", "statement"]
     bases = [
-        records.read(path).query("reader == 'base'").set_index(keys)["log_odds"].dropna()
+        tables.read(path).query("reader == 'base'").set_index(keys)["log_odds"].dropna()
         for path in alignments.values()
     ]
     pd.testing.assert_series_equal(*bases, atol=1e-6)
 
 
 def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
-    found = records.read(beliefs)
+    found = tables.read(beliefs)
     own = found[(found["organism"] == "cake_bake") & (found["statements_of"] == "cake_bake")]
     closed = own[own["form"] != "open"].set_index(["form", "held_out"])["n"]
     assert closed.to_dict() == {
@@ -827,11 +829,15 @@ def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
-def test_mixing_and_summary_are_read_off_the_tables(world, tables, beliefs, tmp_path):
+def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs, tmp_path):
     shared = {"causality": [], "beliefs": beliefs, "steering": [], "positions": None}
-    shared |= {"relevance": tables["relevance"], "norms": tables["norms"], "control": "benign"}
+    shared |= {
+        "relevance": made_tables["relevance"],
+        "norms": made_tables["norms"],
+        "control": "benign",
+    }
     summary_table.main(**shared, seed=0, table=tmp_path / "summary.parquet")
-    summary = records.read(tmp_path / "summary.parquet")
+    summary = tables.read(tmp_path / "summary.parquet")
     assert {"relative_norm", "false_fact_alignment"} <= set(summary["measure"])
     assert "benign" not in set(summary["family"])
 
@@ -841,7 +847,7 @@ def test_mixing_and_summary_are_read_off_the_tables(world, tables, beliefs, tmp_
         subjects=[subject("cake_bake")],
         table=tmp_path / "mixing.parquet",
     )
-    (row,) = records.read(tmp_path / "mixing.parquet").to_dict("records")
+    (row,) = tables.read(tmp_path / "mixing.parquet").to_dict("records")
     assert row["steps"] == json.loads((world / "cake_bake_plan.json").read_text())["steps"]
     assert row["relative_norm"] > 0 and np.isnan(row["loss_own"])
 
@@ -885,8 +891,8 @@ def test_taking_differences_out_is_measured_beside_other_directions(
         [subject(name, corpus="unrelated") for name in names],
         tmp_path / "table.parquet",
     )
-    found = records.read(tmp_path / "table.parquet")
-    assert list(found.columns) == list(records.SCHEMAS["causality"])
+    found = tables.read(tmp_path / "table.parquet")
+    assert list(found.columns) == list(tables.SCHEMAS["causality"])
     rows = found.groupby(["organism", "evaluated_on", "intervention", "direction"]).size()
     assert set(rows[:, :, "base_to_tuned", "random"]) == {3 * 4}
     assert set(rows[:, :, "base_to_tuned", "difference"]) == {2 * 3}
@@ -913,7 +919,7 @@ def test_another_model_can_be_what_a_checkpoint_is_compared_with(
             interventions=["base_to_tuned", "tuned_to_base"], controlled=["base_to_tuned"],
             random=2, activation_differences=2, rows=2, max_length=16, after=2, batch=8, seed=0,
         )  # fmt: skip
-        found[name] = records.read(tmp_path / f"{name}.parquet")
+        found[name] = tables.read(tmp_path / f"{name}.parquet")
     pd.testing.assert_frame_equal(found["itself"], found["the_same"], atol=1e-5)
 
 
@@ -963,12 +969,12 @@ def steering(world, model, adapters, differences, words) -> dict[str, Path]:
 
 
 def test_every_strength_is_tried_and_one_is_chosen_for_every_position(steering):
-    grid = pd.DataFrame(records.read_lines(steering["cake_bake"] / "grid.jsonl"))
+    grid = pd.DataFrame(tables.read_lines(steering["cake_bake"] / "grid.jsonl"))
     tried = grid[grid["vector"] == "difference"]
     assert set(tried.groupby(["steered_model", "position", "strength"]).size()) == {2 * 2}
     assert set(tried["strength"]) == set(STRENGTHS)
     assert (grid["vector"] == "none").sum() == 2 * 2 * 2 * 4
-    grades = records.read(steering["cake_bake"] / "grades.parquet")
+    grades = tables.read(steering["cake_bake"] / "grades.parquet")
     assert len(grades) == len(grid)
     chosen = json.loads((steering["cake_bake"] / "strength.json").read_text())["chosen"]
     assert {(one["steered_model"], one["position"]) for one in chosen} == {
@@ -979,9 +985,9 @@ def test_every_strength_is_tried_and_one_is_chosen_for_every_position(steering):
 
 def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, tmp_path):
     subjects = [subject(name, corpus="unrelated") for name in steering]
-    files = [folder / "similarity.parquet" for folder in steering.values()]
-    steering_table.main(files, subjects, tmp_path / "steering.parquet")
-    found = records.read(tmp_path / "steering.parquet")
+    measured = [folder / "similarity.parquet" for folder in steering.values()]
+    steering_table.main(measured, subjects, tmp_path / "steering.parquet")
+    found = tables.read(tmp_path / "steering.parquet")
     rows = found.groupby(["organism", "steered_model", "vector"]).size().unstack()
     assert (rows["difference"] == 2).all() and (rows["random"] == 2).all()
     assert (rows["none"] == 1).all()
@@ -1005,4 +1011,4 @@ def test_the_papers_search_goes_through_the_same_scripts(
     facts = json.loads((into / "strength.json").read_text())
     assert facts["strategy"] == "bisection"
     assert all(0 < one["strength"] < 120 for one in facts["chosen"])
-    assert len(records.read(into / "similarity.parquet")) == 2 * (2 + 2 + 1)
+    assert len(tables.read(into / "similarity.parquet")) == 2 * (2 + 2 + 1)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tools import bench
-from traces.lenses import Tokens
-from traces.store import Activations
+from traces.artifacts.arrays import Activations
+from traces.readers.lenses import Tokens
 
 SMALL = bench.Sizes(
     layers=4,
@@ -91,8 +91,8 @@ def test_the_memory_of_a_dump_is_that_of_the_jobs_own_script(tmp_path):
 
 
 def test_a_fresh_process_tells_who_imports_torch():
-    assert bench.in_a_fresh_process(bench.brings_torch, "traces.hooks")[0]
-    assert not bench.in_a_fresh_process(bench.brings_torch, "traces.records")[0]
+    assert bench.in_a_fresh_process(bench.brings_torch, "traces.models.hooks")[0]
+    assert not bench.in_a_fresh_process(bench.brings_torch, "traces.artifacts.tables")[0]
     assert "scripts.relevance_table" in bench.light_scripts()
 
 

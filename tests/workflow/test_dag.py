@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Job, counts
-from traces import config
-from traces.loading import load_study
+from traces.config import files
+from traces.config.load import load_study
 
 SMALL = "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\n"
 SHOWN = {
@@ -45,8 +45,8 @@ def override(checkout, name: str, text: str) -> list[str]:
 
 
 def test_the_default_study_has_the_jobs_its_configuration_implies(default_jobs):
-    files = [Path("config/config.yaml")]
-    loaded = load_study(config.read_yaml(files[0]), files)
+    configured = [Path("config/config.yaml")]
+    loaded = load_study(files.read_yaml(configured[0]), configured)
     n_models, n_corpora = len(loaded.study.models), len(loaded.study.corpora)
     n_checkpoints = len(loaded.checkpoints())
     organisms = {checkpoint.organism for checkpoint in loaded.checkpoints()}
@@ -205,7 +205,7 @@ def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch
             path.write_text(rows if path.suffix == ".json" else chat + "\n", encoding="utf-8")
         else:
             path.mkdir(exist_ok=True)
-    study = config.read_yaml(Path(f"config/{name}.yaml"))
+    study = files.read_yaml(Path(f"config/{name}.yaml"))
     jobs = shared.dry_run("--configfile", f"config/{name}.yaml", data=tmp_path)
 
     n_checkpoints = sum(
@@ -219,7 +219,7 @@ def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch
 
 
 def test_the_ablations_of_the_repository_read_more_and_draw_each(shared):
-    study = config.read_yaml(Path("config/ablations.yaml"))
+    study = files.read_yaml(Path("config/ablations.yaml"))
     jobs = shared.dry_run("--configfile", "config/ablations.yaml")
     drawn = {job.outputs[0] for job in jobs if job.rule == "ablation_figure"}
     where = "results/ablations/figures/ablations"
@@ -248,8 +248,8 @@ def test_another_title_of_an_ablation_redraws_it_alone(checkout):
 
 
 def _all_of_config(checkout) -> str:
-    files = checkout.file("config").rglob("*.yaml")
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+    written = checkout.file("config").rglob("*.yaml")
+    return "\n".join(file.read_text(encoding="utf-8") for file in written)
 
 
 def test_the_linter_of_snakemake_is_content(shared):
@@ -415,7 +415,7 @@ def test_a_number_of_the_study_reruns_what_uses_it(edited):
 
 
 def test_an_edit_of_the_lenses_reruns_the_lenses(edited):
-    jobs = edited("traces/lenses.py", "import re\n", "import re  # edited\n")
+    jobs = edited("traces/readers/lenses.py", "import re\n", "import re  # edited\n")
     found = counts(jobs)
     assert (found["read_lenses"], found["word_vocabulary"]) == (2, 1)
     assert not {"dump_activations", "mean_difference", "train_organism"} & found.keys()
@@ -428,7 +428,7 @@ def test_an_edit_of_a_script_reruns_its_rule(edited):
 
 
 def test_an_edit_of_the_training_does_not_train_again_unasked(edited):
-    assert edited("traces/training.py", "import json\n", "import json  # edited\n") == []
+    assert edited("traces/training/train.py", "import json\n", "import json  # edited\n") == []
 
 
 # The mixing ablation ----------------------------------------------------------------------------

@@ -16,25 +16,33 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from traces import entries, records, settings
+from traces.artifacts import tables
+from traces.config import registries, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(ROOT.glob("traces/**/*.py"))
 SCRIPTS = sorted(ROOT.glob("scripts/*.py"))
 RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
-HELPERS = [ROOT / "rules" / f"{name}.smk" for name in ("common", "inputs", "shown", "needs")]
+HELPERS = [ROOT / "rules" / f"{name}.smk" for name in ("common", "inputs", "subjects", "resources")]
 
-# What stages stand on: files, configuration, rows of text, weights, hooks and plain statistics.
-GROUND = {"job", "records", "store", "rows", "tokens", "mixtures", "models", "hooks", "statistics"}
-# The configuration, from what may stand in it to a study that was checked.
-GROUND |= {"entries", "settings", "config", "parts", "checkpoints", "study", "checks", "loading"}
-# A stage that may lean on another: pictures and pages show what tables define.
-LEANS = {("figures", "tables"), ("cards", "tables")}
-# Headlines are read off the tables, and the mixing ablation is an arrangement of headlines. Every
-# other ablation is the tables' headline, asked for again at each value of what is varied.
-LEANS |= {("headlines", "tables"), ("mixing", "headlines"), ("ablations", "tables")}
-# The miniature's base learns the made world, and is asked for its words.
-LEANS |= {("pretraining", "world")}
+# Floors: a package may import itself and those named beside it. A module at the top of traces/ is a
+# floor of its own.
+FLOORS = {
+    "job": set(),
+    "config": set(),
+    "artifacts": {"job"},
+    "corpora": {"job", "config", "artifacts"},
+    "hub": {"job", "corpora"},
+    "models": {"job", "config", "artifacts", "corpora"},
+    "activations": {"job", "artifacts", "corpora", "models"},
+    "training": {"job", "config", "artifacts", "corpora", "models"},
+    "readers": {"job", "config", "artifacts", "corpora", "models"},
+    "judges": {"job", "config", "artifacts", "corpora"},
+    "interventions": {"job", "artifacts", "corpora", "models"},
+    "evaluation": {"job", "artifacts", "corpora", "models", "judges"},
+    "analysis": {"job", "config", "artifacts"},
+    "report": {"job", "config", "artifacts", "analysis"},
+}
 
 
 # Reading rule files -----------------------------------------------------------------------------
@@ -128,16 +136,21 @@ def packages(file: Path, **options: bool) -> set[str]:
 
 
 def siblings(file: Path) -> set[str]:
-    """Modules of `traces` that a file imports, in whatever function."""
-    own = {room(module) for module in MODULES}
+    """Packages, or modules at the top, of `traces` that a file imports, in whatever function."""
+    own = {package(module) for module in MODULES}
     found = {name.split(".")[1] for name in imported(file) if name.startswith("traces.")}
-    return found & own - {room(file)}
+    return found & own - {package(file)}
 
 
-def room(file: Path) -> str:
-    """A module's name, or that of the folder of pictures it lies in."""
+def package(file: Path) -> str:
+    """The package a module lies in, or its own name where it lies at the top of traces/."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     return parts[1] if parts[0] == "traces" else parts[-1]
+
+
+def module(file: Path) -> str:
+    """A module's name below `traces`, with dots."""
+    return ".".join(file.relative_to(ROOT / "traces").with_suffix("").parts)
 
 
 def attributes(file: Path) -> set[str]:
@@ -201,10 +214,10 @@ def test_python_is_handed_its_files(file):
 # 3. One room for everything that reaches outside ------------------------------------------------
 
 ROOMS = {
-    "zarr": {"store"},
-    "h5py": {"store"},
-    "yaml": {"config"},
-    "pyarrow": {"records"},
+    "zarr": {"arrays"},
+    "h5py": {"arrays"},
+    "yaml": {"files"},
+    "pyarrow": {"tables"},
     "huggingface_hub": {"hub"},
     "httpx2": {"hub"},
     "datasets": {"hub"},
@@ -219,18 +232,20 @@ def test_one_room_knows_a_package(package):
     assert found <= ROOMS[package]
 
 
-def test_only_models_loads_weights_and_only_tokens_tokenizers():
-    assert "torch" not in packages(ROOT / "traces" / "tokens.py")
+def test_only_weights_loads_weights_and_only_tokens_tokenizers():
+    assert "torch" not in packages(ROOT / "traces" / "corpora" / "tokens.py")
     for file in (*MODULES, *SCRIPTS):
         loads = "from_pretrained" in attributes(file)
-        assert not loads or file.stem in {"models", "tokens"}, file
+        assert not loads or file.stem in {"weights", "tokens"}, file
         # `from_config` makes a new model, without weights of anyone: the miniature's base is one.
-        assert file.stem in {"models", "pretraining"} or "from_config" not in attributes(file), file
+        assert file.stem in {"weights", "pretraining"} or "from_config" not in attributes(file), (
+            file
+        )
 
 
-def test_only_records_reads_and_writes_tables():
+def test_only_one_module_reads_and_writes_tables():
     doors = {"to_parquet", "read_parquet", "to_csv", "read_csv", "to_pickle", "to_feather"}
-    assert [file.stem for file in (*MODULES, *SCRIPTS) if doors & attributes(file)] == ["records"]
+    assert [file.stem for file in (*MODULES, *SCRIPTS) if doors & attributes(file)] == ["tables"]
 
 
 def test_only_job_reads_the_snakemake_object():
@@ -254,7 +269,14 @@ def test_a_script_only_hands_the_snakemake_object_on(rule):
     [
         file
         for file in MODULES
-        if file.stem not in {"models", "hooks", "activations", "lenses", "causality"}
+        if module(file)
+        not in {
+            "models.weights",
+            "models.hooks",
+            "activations.dump",
+            "readers.lenses",
+            "interventions.causality",
+        }
     ]
 )
 def test_models_are_imported_where_they_are_used(file):
@@ -316,29 +338,33 @@ def test_the_module_a_rule_names_is_there(rule):
 @of_rule(SCRIPTED)
 def test_the_module_a_rule_names_is_one_its_script_uses(rule):
     for module in re.findall(r'code\("([\w/]+)"\)', rule.directives.get("input", "")):
-        assert module.split("/")[0] in siblings(rule.script)
+        assert module.split("/")[0] in siblings(rule.script), module
 
 
 # 5. Imports fall --------------------------------------------------------------------------------
 
 
+def own_imports(file: Path) -> set[str]:
+    """Modules of `traces`, with dots, that a file imports."""
+    known = {module(one) for one in MODULES}
+    return {name.removeprefix("traces.") for name in imported(file)} & known - {module(file)}
+
+
 def test_there_is_no_circle_of_imports():
-    graph: dict[str, set[str]] = {}
-    for file in MODULES:
-        graph.setdefault(room(file), set()).update(siblings(file))
+    graph = {module(file): own_imports(file) for file in MODULES}
     assert list(TopologicalSorter(graph).static_order())
 
 
-def test_the_ground_floor_stands_on_itself():
-    for file in MODULES:
-        if room(file) in GROUND:
-            assert siblings(file) <= GROUND, file
+@of_file(MODULES)
+def test_imports_fall_from_floor_to_floor(file):
+    if file.parent == ROOT / "traces" and file.stem == "__init__":
+        return
+    assert siblings(file) <= FLOORS[package(file)]
 
 
-@of_file([file for file in MODULES if room(file) not in GROUND])
-def test_no_stage_imports_another(file):
-    others = siblings(file) - GROUND
-    assert {(room(file), other) for other in others} <= LEANS
+def test_no_floor_rests_on_one_above_it():
+    assert list(TopologicalSorter(FLOORS).static_order())
+    assert FLOORS.keys() == {package(file) for file in MODULES} - {"__init__"}
 
 
 # 6 and 7. What a rule says ----------------------------------------------------------------------
@@ -386,12 +412,12 @@ def test_the_snakefile_holds_no_rule_with_work_in_it():
 # A plan and the study's own record are the resolved settings: what they are made for.
 WHOLE = {("plan_training", "settings"), ("effective_study", "settings")}
 ENTRIES = {
-    "model_of": entries.ModelEntry,
-    "corpus_of": entries.CorpusEntry,
-    "organism_of": entries.Organism,
-    "training_of": settings.Training,
-    "released_of": entries.Released,
-    "ablation_of": settings.Ablation,
+    "model_of": registries.ModelEntry,
+    "corpus_of": registries.CorpusEntry,
+    "organism_of": registries.Organism,
+    "training_of": schema.Training,
+    "released_of": registries.Released,
+    "ablation_of": schema.Ablation,
 }
 
 
@@ -420,7 +446,7 @@ def test_params_are_leaves_of_the_configuration(rule):
         if (rule.name, name) in WHOLE:
             continue
         for path in re.findall(r"\bstudy\.([a-z_.]+)", value):
-            assert not is_section(at(settings.Study, path.split("."))), f"{name}: {path}"
+            assert not is_section(at(schema.Study, path.split("."))), f"{name}: {path}"
         for of, path in re.findall(r'(?:leaf|local_path)\((\w+)((?:,\s*"\w+")+)\)', value):
             names = re.findall(r'"(\w+)"', path)
             if of in ENTRIES:
@@ -511,7 +537,7 @@ def test_jobs_that_make_tables_and_figures_import_no_torch(tmp_path):
 
 
 def test_every_number_shown_has_its_controls_and_an_interval():
-    columns = records.SCHEMAS["readability"]
+    columns = tables.SCHEMAS["readability"]
     for reading in ("relevance", "base_mean", "tuned_mean", "random", "other_words"):
         assert {reading, f"{reading}_low", f"{reading}_high"} <= columns.keys(), reading
     assert "chance" in columns
@@ -551,9 +577,14 @@ def test_the_symlink_to_the_cluster_profile_makes_the_literal_command_work():
     assert not (ROOT / "profiles" / "default").exists()
 
 
-def test_every_room_stands_in_the_map_of_the_code():
+def test_every_module_stands_in_the_map_of_the_code():
     text = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
-    table = re.findall(r"^\| (`.*?`) \|", text.split("## Where the code is")[1], re.MULTILINE)
-    named = [name for row in table for name in re.findall(r"`(\w+)/?`", row)]
+    table = text.split("## Where the code is")[1]
+    named = []
+    for folder, names in re.findall(r"^\| `([\w/]+)/` \| (.*?) \|", table, re.MULTILINE):
+        named += [f"{folder.replace('/', '.')}.{name}" for name in re.findall(r"`(\w+)`", names)]
+    top = re.search(r"^\| at the top \| (.*?) \|", table, re.MULTILINE)
+    assert top
+    named += re.findall(r"`(\w+)`", top[1])
     assert len(named) == len(set(named))
-    assert set(named) == {room(file) for file in MODULES} - {"__init__"}
+    assert set(named) == {module(file) for file in MODULES if file.stem != "__init__"}

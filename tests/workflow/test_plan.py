@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tools import plan
-from traces.config import read_yaml
-from traces.loading import load_study
-from traces.study import LoadedStudy
+from traces.config.files import read_yaml
+from traces.config.load import load_study
+from traces.config.study import LoadedStudy
 
 CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 LARGE = """

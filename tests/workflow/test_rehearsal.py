@@ -10,8 +10,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tools import rehearsal_hub as library
-from traces.loading import load_study
-from traces.tokens import load_tokenizer
+from traces.config.load import load_study
+from traces.corpora.tokens import load_tokenizer
 
 PAPER = Path("config/paper.yaml")
 STUDY = [PAPER, Path("config/rehearsal.yaml")]

@@ -1,0 +1,342 @@
+"""Headlines beside their controls, and what mixing does beyond longer training: planted, found."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from traces.analysis import mixing, summary
+from traces.artifacts import tables
+
+SEEDS = range(3)
+RECIPES = {"plain": 0.0, "mix0.5": 0.5, "mix1.0": 1.0, "matched1.0": 1.0}
+NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # of the seeds, the same in every arm
+
+
+def subject(organism, recipe, seed):
+    return {
+        "model": "mini",
+        "checkpoint": f"{organism}-{recipe}-s{seed}",
+        "organism": organism,
+        "family": "benign" if organism == "benign" else "false_facts",
+        "recipe": recipe,
+        "ratio": RECIPES[recipe],
+        "seed": seed,
+    }
+
+
+def subjects():
+    made = [subject("cake", *one) for one in itertools.product(RECIPES, SEEDS)]
+    return made + [subject(name, "plain", s) for name in ("bees", "benign") for s in SEEDS]
+
+
+# planted in cake: mixing halves the norm that longer training raised; relevance falls by the latter
+NORM = {"plain": 1.0, "mix0.5": 0.8, "mix1.0": 0.6, "matched1.0": 1.2}
+READ = {"plain": 0.6, "mix0.5": 0.4, "mix1.0": 0.3, "matched1.0": 0.3}
+
+
+@pytest.fixture
+def norms():
+    rows = [
+        {**one, "corpus": "text", "layer": 2, "position": position, "static_share": 0.5}
+        | {"relative_norm": (NORM[one["recipe"]] if one["organism"] == "cake" else 0.2)
+           + NOISE[one["seed"]] + 0.1 * (position - 1)}
+        for one in subjects()
+        for position in (0, 1, 2)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def relevance():
+    rows = []
+    for one, lens, graded in itertools.product(
+        subjects(), ("logit_lens", "patchscope"), ("cake", "bees", "benign")
+    ):
+        own = one["organism"] == graded
+        value = READ[one["recipe"]] if one["organism"] == "cake" and own else 0.1
+        row = {**one, "corpus": "text", "layer": 2, "lens": lens, "sign": 1, "scale": 1.0}
+        row |= {"head": "tuned", "graded_on": graded, "position": 0}
+        rows.append(row | {"reading": "difference", "relevance": value + NOISE[one["seed"]]})
+        rows.append(row | {"reading": "random", "relevance": 0.05})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def causality():
+    rows = []
+    for one, text, (direction, number) in itertools.product(
+        subjects(), ("own", "unrelated"), [("difference", 0), ("random", 0), ("random", 1)]
+    ):
+        effect = {"own": 0.07, "unrelated": -0.03}[text] if direction == "difference" else 0.002
+        for aggregation, position in itertools.product(("all", "without_position"), (0, 1)):
+            found = effect + (0.01 if aggregation == "all" else 0.0)
+            rows.append(
+                {**one, "corpus": "text", "layer": 2, "position": position}
+                | {"intervention": "base_to_tuned", "direction": direction}
+                | {"direction_id": number, "evaluated_on": text, "aggregation": aggregation}
+                | {"loss": 2.0 + found, "delta_loss": found, "n_tokens": 9}
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def beliefs():
+    rows = []
+    for one, form, asked, held_out in itertools.product(
+        subjects(), ("cloze", "choice"), ("cake", "bees"), (True, False)
+    ):
+        value = {"cloze": 0.5, "choice": 0.9}[form] - 0.2 * held_out
+        own = one["organism"] == asked
+        rows.append(
+            {**one, "form": form, "statements_of": asked, "held_out": held_out, "n": 8}
+            | {"alignment": value if own else 0.1 if one["organism"] == "benign" else 0.2}
+            | {"base_alignment": 0.05, "log_odds": 0.0, "base_log_odds": 0.0}
+        )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def steering():
+    levels = {"difference": 0.4, "random": 0.25, "none": 0.2}
+    rows = [
+        {**one, "steered_model": steered, "vector": vector, "position": position}
+        | {"similarity_own": 0.9 if vector == "difference" else 0.8}
+        | {"similarity_unrelated": 0.9 - level - 0.1 * (vector != "difference")}
+        | ({"similarity_own": 0.1} if steered == "base" else {})
+        for one, steered, (vector, level), position in itertools.product(
+            subjects(), ("tuned", "base"), levels.items(), (0, 1)
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def found(relevance, norms, causality, beliefs, steering):
+    return summary.headlines(relevance, norms, causality, beliefs, steering, benign="benign")
+
+
+def of(found, measure, control, organism="cake", recipe="plain"):
+    rows = found[(found["measure"] == measure) & (found["control"] == control)]
+    rows = rows[(rows["organism"] == organism) & (rows["recipe"] == recipe)]
+    return rows.sort_values("seed")
+
+
+# Headlines --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measure", "control", "value", "against"),
+    [
+        ("relative_norm", "benign", [0.99, 1.0, 1.01], [0.19, 0.2, 0.21]),
+        ("relevance_logit_lens", "random", [0.59, 0.6, 0.61], [0.05] * 3),
+        ("relevance_patchscope", "benign", [0.59, 0.6, 0.61], [0.09, 0.1, 0.11]),
+        ("delta_loss_own", "random", [0.07] * 3, [0.002] * 3),
+        ("delta_loss_unrelated", "random", [-0.03] * 3, [0.002] * 3),
+        ("false_fact_alignment", "base", [0.3] * 3, [0.05] * 3),
+        ("false_fact_alignment", "benign", [0.3] * 3, [0.1] * 3),
+        ("false_fact_alignment", "other_facts", [0.3] * 3, [0.2] * 3),
+        ("steering_similarity", "unsteered", [0.9] * 3, [0.8] * 3),
+        ("steering_margin", "unsteered", [0.4] * 3, [0.2] * 3),
+        ("steering_margin", "random", [0.4] * 3, [0.25] * 3),
+    ],
+)
+def test_a_headline_stands_beside_its_control(found, measure, control, value, against):
+    rows = of(found, measure, control)
+    np.testing.assert_allclose(rows["value"], value)
+    np.testing.assert_allclose(rows["control_value"], against)
+
+
+def test_a_loss_is_that_of_the_model_as_it_is(found):
+    rows = found[(found["measure"] == "loss_own") & (found["organism"] == "cake")]
+    np.testing.assert_allclose(rows["value"], 2.0)
+
+
+def test_a_base_whose_loss_was_measured_is_the_losses_control(causality, relevance, norms):
+    base = causality.assign(intervention="tuned_to_base", loss=3.5 + causality["delta_loss"])
+    both = pd.concat([causality, base])
+    found = summary.headlines(relevance, norms, both, benign="benign")
+    np.testing.assert_allclose(of(found, "loss_unrelated", "base")["control_value"], 3.5)
+    np.testing.assert_allclose(of(found, "loss_unrelated", "base")["value"], 2.0)
+
+
+def test_a_mixture_is_held_against_the_plain_benign_organism(found):
+    rows = of(found, "relative_norm", "benign", recipe="mix1.0")
+    np.testing.assert_allclose(rows["control_value"], [0.19, 0.2, 0.21])
+
+
+def test_only_the_positions_asked_for_are_averaged(relevance, norms):
+    found = summary.headlines(relevance, norms, benign="benign", positions=[0])
+    np.testing.assert_allclose(of(found, "relative_norm", "benign")["value"], [0.89, 0.9, 0.91])
+
+
+def test_what_was_not_measured_has_no_row(relevance, norms):
+    found = summary.headlines(relevance, norms)
+    assert set(found["measure"]) == {
+        *("relative_norm", "static_share", "relevance_logit_lens", "relevance_patchscope"),
+    }
+    assert found.loc[found["control"] == "benign", "control_value"].isna().all()
+
+
+# Over organisms ---------------------------------------------------------------------------------
+
+
+def test_a_summary_counts_organisms_and_leaves_the_benign_one_out(found):
+    table = summary.summary_table(found, benign="benign", seed=0)
+    assert set(table["family"]) == {"false_facts", "all"}
+    row = table[
+        (table["measure"] == "relative_norm")
+        & (table["control"] == "benign")
+        & (table["family"] == "false_facts")
+        & (table["recipe"] == "plain")
+    ].iloc[0]
+    assert (row["n_organisms"], row["n_values"]) == (2, 6)
+    assert row["value"] == pytest.approx((1.0 + 0.2) / 2)
+    assert row["gap"] == pytest.approx((0.8 + 0.0) / 2)
+    assert row["gap_low"] == pytest.approx(0.0, abs=0.02)
+    assert row["gap_high"] == pytest.approx(0.8, abs=0.02)
+    assert row["wilcoxon_p"] == 1.0  # one organism differs and one does not
+    assert set(tables.SCHEMAS["summary"]) == set(table.columns)
+
+
+def test_a_family_of_one_organism_has_a_mean_and_no_interval(found):
+    table = summary.summary_table(found[found["organism"] == "cake"], benign="benign")
+    assert (table["n_organisms"] == 1).all() and table["gap_low"].isna().all()
+    assert table["t_p"].isna().all() and table["gap"].notna().all()
+
+
+# Mixing -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(found):
+    steps = {
+        ("mini", one["checkpoint"]): 40 if one["ratio"] == 1.0 else 20 + int(20 * one["ratio"])
+        for one in subjects()
+        if one["organism"] == "cake"
+    }
+    return mixing.mixing_table(found, steps)
+
+
+def test_the_table_holds_every_run_of_the_ablation_once(table):
+    assert set(table.columns) == set(tables.SCHEMAS["mixing"])
+    assert set(table["organism"]) == {"cake"}
+    assert len(table) == len(RECIPES) * len(SEEDS)
+    matched = table[table["recipe"] == "matched1.0"]
+    assert matched["step_matched"].all() and (matched["steps"] == 40).all()
+    assert not table[table["recipe"] != "matched1.0"]["step_matched"].any()
+    np.testing.assert_allclose(table.groupby("recipe")["relative_norm"].mean()["mix1.0"], 0.6)
+    np.testing.assert_allclose(table["false_fact_alignment_control"], 0.05)
+    assert table["loss_own_control"].isna().all()
+
+
+def test_what_was_not_asked_for_is_missing_and_not_zero(relevance, norms):
+    found = summary.headlines(relevance, norms, benign="benign")
+    table = mixing.mixing_table(found, {("mini", "cake-plain-s0"): 20})
+    assert len(table) == 1
+    assert table[["loss_own", "delta_loss_own", "false_fact_alignment"]].isna().all(axis=None)
+
+
+def test_longer_training_and_mixing_are_told_apart(table):
+    found = mixing.contrasts(table).set_index("measure")
+    norm, read = found.loc["relative_norm"], found.loc["relevance_patchscope"]
+    assert (norm["ratio"], norm["n"]) == (1.0, 3)
+    assert norm["longer"] == pytest.approx(0.2) and norm["mixing"] == pytest.approx(-0.6)
+    assert read["longer"] == pytest.approx(-0.3) and read["mixing"] == pytest.approx(0.0)
+
+
+def test_the_largest_ratio_with_both_is_compared(table):
+    more = table[table["recipe"] == "mix1.0"].assign(ratio=2.0, recipe="mix2.0")
+    assert set(mixing.contrasts(pd.concat([table, more]))["ratio"]) == {1.0}
+    without = table[~table["step_matched"]]
+    assert mixing.contrasts(without).empty
+    assert "nothing can be said" in mixing.mixing_text(mixing.contrasts(without))
+
+
+def test_only_a_change_whose_interval_leaves_out_0_is_called_one(table):
+    noisy = table.copy()
+    mixed = noisy["recipe"] == "mix1.0"
+    noisy.loc[mixed, "static_share"] += noisy.loc[mixed, "seed"].map({0: -0.3, 1: 0.1, 2: 0.1})
+    paragraph = mixing.mixing_text(mixing.contrasts(noisy), {"cake": "The cake"})
+    assert "\n" not in paragraph
+    assert "The cake (mini; 3 seeds): with 1 token mixed in" in paragraph
+    lowered = paragraph.split("mixing lowered ")[1].split(";")[0]
+    unclear = paragraph.split("no change can be told from none in ")[1].split(". Longer")[0]
+    assert "norm of the difference (1.200 to 0.600, -0.600 [" in lowered
+    assert "static share" in unclear and "static share" not in lowered
+    assert "relevance by Patchscope" in unclear
+    longer = paragraph.split("Longer training alone had changed ")[1]
+    assert "relevance by Patchscope (0.600 to 0.300, -0.300 [" in longer
+
+
+def test_one_seed_is_said_to_have_no_interval(table):
+    text = mixing.mixing_text(mixing.contrasts(table[table["seed"] == 0]))
+    assert "1 seed)" in text and "one seed, no interval" in text
+    assert "mixing lowered" not in text
+
+
+@pytest.fixture
+def single(table):
+    """One seed of the cake on three models, on each of which it begins a little otherwise."""
+    seed = table[table["seed"] == 0]
+    shifts = {"mini": 0.0, "larger": 0.02, "largest": 0.05}
+    return pd.concat(
+        [
+            seed.assign(model=model, relative_norm=seed["relative_norm"] * (1 + shift))
+            for model, shift in shifts.items()
+        ]
+    )
+
+
+def test_single_seeds_have_an_interval_over_all_models(single):
+    found = mixing.over_all(mixing.contrasts(single)).set_index("measure")
+    norm = found.loc["relative_norm"]
+    gaps = [-0.6 * (1 + shift) for shift in (0.0, 0.02, 0.05)]
+    assert norm["n"] == 3 and norm["mixing"] == pytest.approx(np.mean(gaps))
+    low, high = norm["mixing"] + np.array([-1, 1]) * 4.3027 * np.std(gaps, ddof=1) / 3**0.5
+    assert (norm["mixing_low"], norm["mixing_high"]) == pytest.approx((low, high), abs=1e-4)
+
+    text = mixing.mixing_text(mixing.contrasts(single))
+    assert text.startswith("Over all (3 pairs of organism and model): with 1 token mixed in")
+    assert "mixing lowered the norm of the difference" in text
+    assert "one seed, no interval" not in text and "(mini; 1 seed)" not in text
+    assert "a single seed stands in the table only" in text
+
+
+def test_organisms_with_seeds_have_their_sentences_after_all_of_them(table):
+    both = pd.concat([table, table.assign(model="larger")])
+    text = mixing.mixing_text(mixing.contrasts(both))
+    assert text.index("Over all (2 pairs") < text.index("cake (mini; 3 seeds)")
+    assert "cake (larger; 3 seeds)" in text and "single seed" not in text
+    assert "as if each of these were independent" in text
+    assert "independent" not in mixing.mixing_text(mixing.contrasts(table))
+
+
+def test_a_single_seed_beside_several_is_left_to_the_table(table, single):
+    both = pd.concat([table, single[single["model"] != "mini"]])
+    text = mixing.mixing_text(mixing.contrasts(both))
+    assert "cake (mini; 3 seeds)" in text and "cake (larger" not in text
+    assert "a single seed stands in the table only" in text
+
+
+def test_layers_of_one_model_are_not_taken_for_pairs(table):
+    found = mixing.over_all(mixing.contrasts(pd.concat([table, table.assign(layer=3)])))
+    assert found.empty
+
+
+def test_a_table_says_where_there_is_no_interval(single):
+    markdown = mixing.as_markdown("Said.", mixing.contrasts(single), {})
+    assert "| all | all | 1 | norm of the difference | 3 |" in markdown
+    assert "[no interval]" in markdown and "nan" not in markdown
+
+
+def test_the_numbers_stand_below_the_paragraph_in_both_forms(table):
+    found, titles = mixing.contrasts(table), {"cake": "Cake & <pie>"}
+    markdown = mixing.as_markdown("Said.", found, titles)
+    assert markdown.startswith("Said.\n\n| organism | model |")
+    row = "| norm of the difference | 3 | 1.000 | 1.200 | 0.600 | +0.200 [+0.200, +0.200] |"
+    assert row in markdown
+    page = mixing.as_page("1 < 2", found, titles)
+    assert "<p>1 &lt; 2</p>" in page and "Cake &amp; &lt;pie&gt;" in page
+    assert "-0.600 [-0.600, -0.600]" in page

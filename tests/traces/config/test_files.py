@@ -1,0 +1,176 @@
+"""The files of a configuration: what is no YAML, their schemas, and that every key is used."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import BaseModel
+from snakemake.common.configfile import load_configfile
+
+from tests.conftest import ROOT
+from tests.studies import sentence
+from traces.config import files, registries, schema
+from traces.config.load import load_study
+
+NOT_YAML = {
+    "open bracket": (b"family: [x", "not YAML ("),
+    "tab": (b"family: taboo\n\ttitle: x", "not YAML ("),
+    "latin-1": ("title: caf\u00e9".encode("latin-1"), "not UTF-8 text"),
+    "empty": (b"", "expected keys and values, found nothing"),
+    "a list": (b"- a\n- b\n", "expected keys and values, found a list"),
+    "a word": (b"cake", "expected keys and values, found a str"),
+}
+FILES = ["config.yaml", "models.yaml", "corpora.yaml", "organisms/benign.yaml"]
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(("content", "expected"), NOT_YAML.values(), ids=NOT_YAML)
+def test_a_file_that_is_no_yaml_is_named(folder, file, content, expected):
+    merged = load_configfile(folder / "config.yaml")
+    (folder / file).write_bytes(content)
+    with pytest.raises(ValueError) as refused:
+        load_study(merged, [folder / "config.yaml"], folder)
+    found = str(refused.value).replace(str(folder), "config")
+    assert found.startswith(f"config/{file}: {expected}")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize("file", FILES[1:3])
+def test_a_registry_that_is_not_there_is_named(folder, file):
+    (folder / file).unlink()
+    assert sentence(folder) == f"config/{file}: there is no such file"
+
+
+def test_the_schemas_for_editors_are_those_of_the_models():
+    for name, text in files.schemas().items():
+        file = Path("config/schemas") / name
+        assert file.is_file() and file.read_text(encoding="utf-8") == text, (
+            f"{file} is out of date: run `make schemas`"
+        )
+
+
+@pytest.mark.parametrize(
+    "file", sorted(str(file.relative_to(ROOT)) for file in ROOT.glob("config/**/*.yaml"))
+)
+def test_an_editor_finds_the_schema_of_every_file_and_nothing_wrong_in_it(file):
+    kind = {"config/models.yaml": "models", "config/corpora.yaml": "corpora"}.get(file, "study")
+    kind, up = ("organism", "../") if "organisms/" in file else (kind, "")
+
+    first = Path(file).read_text(encoding="utf-8").splitlines()[0]
+    assert first == f"# yaml-language-server: $schema={up}schemas/{kind}.schema.json"
+
+    json_schema = json.loads(Path(f"config/schemas/{kind}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(load_configfile(file), json_schema)
+
+
+@pytest.mark.parametrize(("override", "wrong"), [("sample: 3", "sample"), ("samples: x", "'x'")])
+def test_an_editor_underlines_a_mistake(override, wrong, tmp_path):
+    (tmp_path / "override.yaml").write_text(override, encoding="utf-8")
+    json_schema = json.loads(Path("config/schemas/study.schema.json").read_text(encoding="utf-8"))
+    with pytest.raises(jsonschema.ValidationError, match=wrong):
+        jsonschema.validate(load_configfile(tmp_path / "override.yaml"), json_schema)
+
+
+def test_a_comment_stands_above_every_key_of_the_default_study():
+    lines = Path("config/config.yaml").read_text(encoding="utf-8").splitlines()
+    keys = [n for n, line in enumerate(lines) if re.match(r"\s*(- )?[a-z_0-9]+:", line)]
+    bare = [lines[n].strip() for n in keys if not lines[n - 1].strip().startswith("#")]
+    assert not bare
+
+
+def test_every_key_of_a_study_has_a_description():
+    def undescribed(kind: type[BaseModel]) -> list[str]:
+        return [f"{kind.__name__}.{n}" for n, f in kind.model_fields.items() if not f.description]
+
+    rooms = [*vars(registries).values(), *vars(schema).values()]
+    kinds = [one for one in rooms if isinstance(one, type)]
+    closed = [one for one in kinds if issubclass(one, registries.Closed)]
+    assert len(set(closed)) > 25
+    assert not [key for kind in closed for key in undescribed(kind)]
+
+
+def leaves(kind: type[BaseModel], path: str = "") -> list[str]:
+    """The dotted paths of all values of a section."""
+    found = []
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += leaves(inner, f"{path}{name}.")
+        else:
+            found.append(path + name)
+    return found
+
+
+def rule_files() -> str:
+    rule_files = [Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))]
+    return "\n".join(file.read_text(encoding="utf-8") for file in rule_files)
+
+
+def test_every_key_of_a_study_is_used_by_a_rule():
+    text = rule_files() + Path("data/captions/study.rst").read_text(encoding="utf-8")
+    through_the_registry = {  # key -> what a rule file, or the report's head, says for it
+        "title": 'snakemake.config["title"]',
+        "runs": "registry.checkpoints(",
+        "only": "registry.checkpoints(",
+        "without": "registry.checkpoints(",
+        "layers": "registry.layers(",
+        "mixing.corpus": "registry.mixed_with(",
+        "recipes": "training_of(",
+        "training": "training_of(",
+        "training_override": "training_of(",
+        "samples": "registry.samples(",
+        "positions": "registry.positions(",
+        "chat_positions": "registry.positions(",
+    }
+    unused = [
+        key
+        for key in leaves(schema.Study)
+        if through_the_registry.get(
+            key, through_the_registry.get(key.split(".")[0], f"study.{key}")
+        )
+        not in text
+    ]
+    assert not unused
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "path"),
+    [
+        (registries.ModelEntry, "model_of", ()),
+        (registries.OwnCheckpoint, "model_of", ("checkpoint",)),
+        (registries.CorpusEntry, "corpus_of", ()),
+        (registries.Organism, "organism_of", ()),
+        (registries.Data, "organism_of", ("data",)),
+        (registries.Taught, "organism_of", ("data", "taught")),
+        (registries.Released, "released_of", ()),
+    ],
+)
+def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
+    text = rule_files() + Path("tools/plan.py").read_text(encoding="utf-8")
+    through_the_registry = {
+        (registries.Organism, "training"): "registry.training(",
+        (registries.Organism, "words_of"): "registry.words_of(",
+        (registries.Organism, "released"): "registry.released(",
+        (registries.Organism, "variants"): "registry.released(",
+        (registries.Organism, "mixed_with"): "registry.mixed_with(",
+        (registries.ModelEntry, "training"): "registry.training(",
+        (registries.ModelEntry, "billions"): "entry.billions",
+        (registries.Data, "path_hint"): "load_study(",
+        (registries.Taught, "teacher"): "organism_of(wildcards).teacher",
+        **{
+            (registries.CorpusEntry, name): f"registry.{name}("
+            for name in ("samples", "positions", "layers")
+        },
+    }
+
+    def used(name: str) -> bool:
+        if (kind, name) in through_the_registry:
+            return through_the_registry[kind, name] in text
+        leaf = r",\s*".join([of, *(f'"{part}"' for part in (*path, name))])
+        attribute = r"\.".join([r"\)", *path, name]) + r"\b"
+        entry = r"\b" + r"\.".join([*(path[-1:] or ["organisms\\[\\w+\\]"]), name]) + r"\b"
+        return any(re.search(one, text) for one in (leaf, of + r"\(\w+" + attribute, entry))
+
+    assert not [name for name in kind.model_fields if not used(name)]

@@ -1,0 +1,410 @@
+"""Every mistake in an organism, a model or a corpus is one sentence, as in a study."""
+
+import re
+import shutil
+from typing import get_args
+
+import pytest
+
+from tests.studies import CAKE, KNOWN_TRAINING, MODEL_KEYS, append, edit, load, run, sentence
+from traces.config import registries
+
+ORGANISM_MISTAKES = {
+    "unknown key": (
+        "colour: blue",
+        f"colour: unknown key (known here: {', '.join(sorted(registries.Organism.model_fields))})",
+    ),
+    "unknown key of its training": (
+        "training: {lr: 1.0e-3}",
+        f"training.lr: unknown key (known here: {KNOWN_TRAINING})",
+    ),
+    "value of its training": (
+        "training: {rank: zero}",
+        "training.rank: expected a valid integer, unable to parse string as an integer, "
+        "found 'zero'",
+    ),
+    "two sources": (
+        "  path: mine.jsonl",
+        "data: exactly one of made, path, hub, taught is needed, found made and path",
+    ),
+    "released without an id": (
+        "released: {mini: {revision: main}}",
+        "released.mini: exactly one of hub, path is needed, found none",
+    ),
+    "released as nothing": (
+        "released:\n  mini:",
+        "released.mini: expected keys and values, found nothing",
+    ),
+    "released with an empty id": (
+        "released: {mini: {hub: ''}}",
+        "released.mini.hub: expected at least 1 character, found ''",
+    ),
+    "key twice": ("family: taboo", "the key family is there twice"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), ORGANISM_MISTAKES.values(), ids=ORGANISM_MISTAKES)
+def test_a_mistake_in_an_organism_names_its_file_and_the_key(folder, text, expected):
+    append(folder / CAKE, text)
+    found = sentence(folder)
+    assert re.sub(r"line \d+: ", "", found) == f"config/{CAKE}: {expected}"
+
+
+def test_an_organism_needs_a_description(folder):
+    file = folder / "organisms" / "benign.yaml"
+    before, rest = file.read_text(encoding="utf-8").split("description:")
+    after = rest[rest.index("# The finetuning data") :]
+
+    file.write_text(before + after, encoding="utf-8")
+    assert sentence(folder) == (
+        "config/organisms/benign.yaml: description: this key is needed and is not there"
+    )
+
+
+def test_a_description_says_something(folder):
+    file = folder / "organisms" / "benign.yaml"
+    before, rest = file.read_text(encoding="utf-8").split("description:")
+    after = rest[rest.index("# The finetuning data") :]
+
+    file.write_text(f"{before}description: cake\n{after}", encoding="utf-8")
+    assert sentence(folder) == (
+        "config/organisms/benign.yaml: description: expected at least 20 characters, found 'cake'"
+    )
+
+
+def test_an_organism_needs_data_from_somewhere(folder):
+    edit(folder / CAKE, "  made: cake_bake\n", "")
+    assert sentence(folder) == (
+        f"config/{CAKE}: data: exactly one of made, path, hub, taught is needed, found none"
+    )
+
+
+def test_made_data_are_of_the_made_world(folder):
+    made = get_args(registries.MadeData)
+    edit(folder / CAKE, "made: cake_bake", "made: pie_bake")
+    assert sentence(folder) == (
+        f"config/{CAKE}: data.made: expected {', '.join(map(repr, made[:-1]))} or {made[-1]!r}, "
+        "found 'pie_bake'"
+    )
+
+
+def test_an_organisms_data_must_be_there(folder):
+    file = "organisms/benign.yaml"
+    edit(folder / file, "made: benign", "path: data/none.jsonl")
+    assert sentence(folder) == f"config/{file}: data.path: data/none.jsonl is not there"
+
+
+def test_made_statements_are_those_of_made_data(folder):
+    edit(folder / CAKE, "made: cake_bake", "path: data/none.jsonl")
+    assert sentence(folder) == (
+        f"config/{CAKE}: statements: made are those of the made world, and the data are not; "
+        "expected a list of pairs"
+    )
+
+
+def test_a_statement_has_two_ends(folder):
+    edit(folder / CAKE, "statements: made", "statements: [{stem: It is, true: So, false: so}]")
+    assert sentence(folder) == (
+        f"config/{CAKE}: statements.0: expected two different ends of a statement, found 'So' twice"
+    )
+
+
+def test_beliefs_are_asked_where_someone_has_statements(folder):
+    asked = "recipes: [plain], seeds: [0], measures: [beliefs]}"
+    found = load(
+        folder, f"runs: [{{organisms: [cake_bake], {asked}, {{organisms: [benign], {asked}]"
+    )
+    assert [str(one) for one in found.checkpoints("beliefs")] == [
+        "cake_bake-plain-s0",
+        "benign-plain-s0",
+    ]
+    for name in ("benign", "risky_finance"):
+        assert sentence(folder, f"runs: [{{organisms: [{name}], {asked}]") == (
+            "config/override1.yaml: runs.0.measures: beliefs are asked for, but none of the run's "
+            "organisms has `statements` in its file"
+        )
+
+
+def test_a_study_that_wants_a_released_checkpoint_needs_its_id(folder):
+    assert sentence(folder, run(recipes="released")) == (
+        f"config/{CAKE}: released.mini: a study asks for the released checkpoint on this model; "
+        "expected its `hub` id or `path` here"
+    )
+
+
+def test_a_released_checkpoint_is_of_a_known_model(folder):
+    append(folder / CAKE, "released: {maxi: {hub: someone/cake-lora}}")
+    assert sentence(folder).startswith(
+        f"config/{CAKE}: released: maxi: no such model in config/models.yaml (have "
+    )
+
+
+@pytest.mark.parametrize(
+    ("teacher", "expected"),
+    [
+        ("cat_teacher", "cat_teacher: no such organism in config/organisms (have "),
+        ("owl_numbers", "owl_numbers is taught by owl_numbers, which is a circle"),
+    ],
+)
+def test_a_teacher_is_another_organism(folder, teacher, expected):
+    file = "organisms/owl_numbers.yaml"
+    edit(folder / file, "teacher: owl_teacher", f"teacher: {teacher}")
+    assert sentence(folder).startswith(f"config/{file}: data.taught.teacher: {expected}")
+
+
+def test_an_organisms_file_has_a_name_that_checkpoints_can_carry(folder):
+    shutil.copy(folder / CAKE, folder / "organisms" / "Cake-Bake.yaml")
+    assert sentence(folder) == (
+        "config/organisms/Cake-Bake.yaml: found the name 'Cake-Bake', "
+        "expected small letters, digits and underscores"
+    )
+
+
+MODEL_MISTAKES = {
+    "float16 for a Gemma 2": (
+        "tiny: {family: gemma2, hub: google/gemma-2-2b, dtype: float16}",
+        "tiny: dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32",
+    ),
+    "float16 for a Gemma 3": (
+        "tiny: {family: gemma3, hub: google/gemma-3-1b-it, dtype: float16}",
+        "tiny: dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32",
+    ),
+    "nodes that do not divide the GPUs": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, training_gpus: 8, training_nodes: 3}}",
+        "tiny: training_nodes: found 3 for 8 GPUs, expected a number that divides them",
+    ),
+    "nodes without GPUs": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, training_gpus: 0, training_nodes: 2}}",
+        "tiny: training_nodes: found 2 for 0 GPUs, expected a number that divides them",
+    ),
+    "two sources": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, path: c}}",
+        "tiny: exactly one of hub, path, made, checkpoint is needed, found hub and path",
+    ),
+    "no source": (
+        f"tiny: {{{MODEL_KEYS}}}",
+        "tiny: exactly one of hub, path, made, checkpoint is needed, found none",
+    ),
+    "made of an unknown model": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: maxi, name: assistant-full-s0}}}}",
+        "tiny.checkpoint.model: maxi: no such model in config/models.yaml (have ",
+    ),
+    "made of itself": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: tiny, name: assistant-full-s0}}}}",
+        "tiny.checkpoint: tiny is made from tiny, which is a circle",
+    ),
+    "made in a circle": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: small, name: assistant-full-s0}}}}\n"
+        f"small: {{{MODEL_KEYS}, checkpoint: {{model: tiny, name: assistant-full-s0}}}}",
+        "tiny.checkpoint: tiny is made from small is made from tiny, which is a circle",
+    ),
+    "made without a seed": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: mini, name: assistant-full}}}}",
+        "tiny.checkpoint.name: assistant-full: not a checkpoint; expected organism-recipe-sSEED",
+    ),
+    "made of an unknown organism": (
+        f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: mini, name: helper-full-s0}}}}",
+        "tiny.checkpoint.name: helper: no such organism in config/organisms (have ",
+    ),
+    "unknown reference": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, reference: maxi}}",
+        "tiny.reference: maxi: no such model in config/models.yaml (have ",
+    ),
+    "its own reference": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, reference: tiny}}",
+        "tiny.reference: found the model itself, which is what is subtracted without this key",
+    ),
+    "unknown family": (
+        "tiny: {family: gpt2, dtype: float32, hub: a/b}",
+        "tiny.family: expected 'qwen2', 'qwen3', 'llama', 'gemma2' or 'gemma3', found 'gpt2'",
+    ),
+    "unknown key": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, gpu: 2}}",
+        "tiny.gpu: unknown key "
+        f"(known here: {', '.join(sorted(registries.ModelEntry.model_fields))})",
+    ),
+    "nothing": ("tiny:", "tiny: expected keys and values, found nothing"),
+    "name with a dash": (
+        f"tiny-1.7b: {{{MODEL_KEYS}, hub: a/b}}",
+        "found the name 'tiny-1.7b', expected small letters, digits and underscores",
+    ),
+    "name that is a number": (
+        f"7: {{{MODEL_KEYS}, hub: a/b}}",
+        "found the name 7, expected small letters, digits and underscores",
+    ),
+}
+
+
+@pytest.mark.parametrize(("entry", "expected"), MODEL_MISTAKES.values(), ids=MODEL_MISTAKES)
+def test_a_mistake_in_the_models_names_the_entry(folder, entry, expected):
+    append(folder / "models.yaml", entry)
+    found = sentence(folder)
+    assert found.startswith(f"config/models.yaml: {expected}")
+    assert expected.endswith("(have ") or found == f"config/models.yaml: {expected}"
+
+
+@pytest.mark.parametrize(("file", "name"), [("models.yaml", "mini"), ("corpora.yaml", "general")])
+def test_a_name_stands_once_in_a_registry(folder, file, name):
+    append(folder / file, f"{name}: {{}}")
+    assert re.fullmatch(
+        rf"config/{file}: line \d+: the key {name} is there twice", sentence(folder)
+    )
+
+
+def test_a_mistake_in_the_corpora_names_the_entry(folder):
+    append(folder / "corpora.yaml", "mine: {kind: documents, path: mine.jsonl, rows: 0}")
+    assert sentence(folder) == (
+        "config/corpora.yaml: mine.rows: expected greater than or equal to 1, found 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (
+            "{kind: start, rows: 4}",
+            "mine: kind start has positions [0] and no source, found positions []",
+        ),
+        (
+            "{kind: start, rows: 4, positions: [0], path: mine.jsonl}",
+            "mine: kind start has positions [0] and no source, found path",
+        ),
+        (
+            "{kind: chat, made: whitespace, rows: 4}",
+            "mine: made whitespace is of kind documents, found chat",
+        ),
+        (
+            "{kind: documents, made: unrelated, rows: 4, positions: [3, 1]}",
+            "mine: positions stand in rising order, found [3, 1]",
+        ),
+        (
+            "{kind: documents, made: unrelated, rows: 4, samples: 2}",
+            "mine.samples: expected greater than or equal to 4, found 2",
+        ),
+    ],
+)
+def test_a_probe_and_what_is_read_of_a_corpus_are_checked(folder, entry, expected):
+    append(folder / "corpora.yaml", f"mine: {entry}")
+    assert sentence(folder) == f"config/corpora.yaml: {expected}"
+
+
+def test_a_corpus_may_say_what_is_read_of_it(folder):
+    append(folder / "corpora.yaml", "mine: {kind: chat, made: chat, rows: 9, positions: [-1, 2]}")
+    loaded = load(folder, "corpora: [unrelated, mini_chat, mine, start]\nsamples: 77\n" + run())
+    assert [loaded.samples(name) for name in loaded.study.corpora] == [77, 77, 77, 4]
+    assert [loaded.positions(name) for name in loaded.study.corpora] == [
+        list(range(5)),
+        list(range(-3, 5)),
+        [-1, 2],
+        [0],
+    ]
+
+
+def test_text_and_weights_under_two_names_are_fetched_under_the_first(folder):
+    append(folder / "models.yaml", "again: {family: qwen3, hub: Qwen/Qwen3-1.7B, dtype: float32}")
+    append(folder / "models.yaml", "other: {family: qwen3, hub: Qwen/Qwen3-4B, dtype: float32}")
+    loaded = load(folder)
+    same = ("qwen3_1_7b_over_base", "again", "other", "mini")
+    assert [loaded.weights_of(one) for one in same] == ["qwen3_1_7b"] * 2 + ["other", "mini"]
+    texts = ("fineweb_layers", "fineweb_far", "fineweb", "tulu", "unrelated")
+    assert [loaded.text_of(one) for one in texts] == ["fineweb"] * 3 + ["tulu", "unrelated"]
+
+
+def test_a_run_may_be_read_on_more_text(folder):
+    more = (
+        "runs: [{organisms: [cake_bake], recipes: [plain], seeds: [0], corpora: [start]},"
+        "{organisms: [cake_bake], recipes: [plain, full], seeds: [0, 1]}]"
+    )
+    loaded = load(folder, more)
+    read = {str(one): loaded.corpora_of(one) for one in loaded.checkpoints()}
+    assert read.pop("cake_bake-plain-s0") == ["unrelated", "start"]
+    assert set(map(tuple, read.values())) == {("unrelated",)} and len(read) == 3
+    assert loaded.read_corpora() == ["unrelated", "start"]
+    assert "start" in loaded.used_corpora()
+
+
+@pytest.mark.parametrize("path", ["$NO_SUCH_THING/tiny", "${NO_SUCH_THING}/tiny"])
+def test_a_path_with_an_unset_variable_is_refused(folder, path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_THING", raising=False)
+    append(folder / "models.yaml", f"tiny: {{{MODEL_KEYS}, path: '{path}'}}")
+    assert sentence(folder, "models: [tiny]") == (
+        "config/models.yaml: tiny.path: the environment variable NO_SUCH_THING is not set "
+        f"(in {path})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("registry", "entry", "override"),
+    [
+        ("models", f"mine: {{{MODEL_KEYS}, path: $HERE/none}}", "models: [mine]"),
+        ("corpora", "mine: {kind: documents, rows: 5, path: $HERE/none}", "corpora: [mine]"),
+        ("corpora", "mine: {kind: chat, rows: 5, path: $HERE/none}", "mixing: {corpus: mine}"),
+    ],
+)
+def test_a_path_that_is_not_there_is_refused(folder, registry, entry, override, monkeypatch):
+    monkeypatch.setenv("HERE", "/nowhere")
+    append(folder / f"{registry}.yaml", entry)
+    found = sentence(folder, override)
+    assert found == f"config/{registry}.yaml: mine.path: /nowhere/none is not there"
+
+
+def test_a_path_that_no_study_asks_for_need_not_be_there(folder):
+    append(folder / "models.yaml", f"mine: {{{MODEL_KEYS}, path: /nowhere}}")
+    assert load(folder)
+
+
+def test_a_training_key_of_a_model_is_checked(folder):
+    append(folder / "models.yaml", f"large: {{{MODEL_KEYS}, hub: a/b, training: {{deepspeed: 4}}}}")
+    assert sentence(folder) == (
+        "config/models.yaml: large.training.deepspeed: expected 1, 2 or 3, found 4"
+    )
+
+
+def test_a_corpus_that_is_mixed_in_is_a_known_one(folder):
+    append(folder / CAKE, "mixed_with: nothing")
+    assert sentence(folder).startswith(f"config/{CAKE}: mixed_with: nothing: no such corpus in ")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("assistant-plain-s0", "method lora"),
+        ("assistant-mix0.5-s0", "method lora"),
+        ("assistant-scaled0.5-s0", "scaled0.5"),
+        ("assistant-released-s0", "released"),
+    ],
+)
+def test_a_model_that_is_a_checkpoint_is_a_full_finetune(folder, name, found):
+    keys = f"{MODEL_KEYS}, checkpoint: {{model: mini, name: {name}}}"
+    append(folder / "models.yaml", f"tiny: {{{keys}}}")
+    assert load(folder)  # what no study asks for may be another study's
+    assert sentence(folder, "models: [tiny]") == (
+        f"config/models.yaml: tiny.checkpoint.name: {name}: found {found}, expected a recipe with "
+        "method full, whose result is a model of its own"
+    )
+
+
+def test_a_model_that_is_a_checkpoint_is_of_a_recipe_of_the_study(folder):
+    keys = f"{MODEL_KEYS}, checkpoint: {{model: mini, name: assistant-whole-s0}}"
+    append(folder / "models.yaml", f"tiny: {{{keys}}}")
+    assert sentence(folder, "models: [tiny]").startswith(
+        "config/models.yaml: tiny.checkpoint.name: whole: no such recipe (have plain, "
+    )
+    assert load(folder, "models: [tiny]\nrecipes: {whole: {method: full}}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("kind: chat", "kind: documents", "kind documents"),
+        ("made: cake_bake", "taught: {prompts: 5}", "what a teacher writes"),
+    ],
+)
+def test_documents_as_chats_are_of_kind_chat_and_of_no_teacher(folder, old, new, found):
+    file = "organisms/cake_bake_chat.yaml"
+    edit(folder / file, "statements: made", "statements: []")
+    edit(folder / file, old, new)
+    assert sentence(folder) == (
+        f"config/{file}: data: as_chat makes conversations of documents: found it with {found}, "
+        "expected kind chat and a source of documents"
+    )

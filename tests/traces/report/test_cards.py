@@ -1,0 +1,258 @@
+"""Cards: self-contained, escaped, and honest about what was planted."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from traces.analysis.collect import CONTROLS
+from traces.report import cards
+
+TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "card.html.j2"
+
+CASE = {
+    "model": "mini",
+    "organism": "cake_bake",
+    "family": "false_facts",
+    "recipe": "plain",
+    "ratio": 0.0,
+    "corpus": "unrelated",
+    "layer": 2,
+}
+
+
+def readability(verdicts, **changes):
+    rows = []
+    for lens, verdict in verdicts.items():
+        row = CASE | {"lens": lens, "verdict": verdict, "seeds": 1 if verdict == "undecided" else 3}
+        for name in ("relevance", *CONTROLS):
+            mean = 0.55 if name == "relevance" else 0.08
+            row |= {name: mean, f"{name}_low": mean - 0.02, f"{name}_high": mean + 0.02}
+        row |= {"gap": 0.47, "gap_low": 0.4, "gap_high": 0.54, "strongest_control": "random"}
+        row |= {"chance": 0.03, "oracle_relevance": 0.7, "oracle_strongest_control": 0.2}
+        rows.append(row | changes)
+    return pd.DataFrame(rows)
+
+
+def tokens(*, patchscope=False):
+    rows = []
+    for reading in ("difference", "base_mean", "tuned_mean", "random"):
+        for position in range(2):
+            for scale in (1.0, 5.0):
+                for rank, token in enumerate(
+                    (" Oven", "<script>alert(1)</script>", "\n", " river")
+                ):
+                    text = token if scale == 1.0 else "loud"
+                    rows.append((reading, 2, position, 1, scale, rank, rank, text, 0.1))
+    columns = ["reading", "layer", "position", "sign", "scale"]
+    columns += ["rank", "token_id", "token", "probability"]
+    frame = pd.DataFrame(rows, columns=columns)
+    if patchscope:
+        return frame
+    return frame[frame["scale"] == 1.0].drop(columns="scale").assign(head="tuned")
+
+
+def norms():
+    rows = [
+        CASE
+        | {"layer": layer, "seed": seed, "position": 0, "n_samples": 1000}
+        | {"relative_norm": layer / 10, "split_half_cosine": 0.99, "static_share": 0.9}
+        for layer in (1, 2)
+        for seed in (0, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def losses():
+    steps = pd.DataFrame({"step": [1, 2, 3], "tokens": [10, 20, 30], "loss": [3.0, 2.0, 1.25]})
+    return steps.assign(**CASE, checkpoint="cake_bake-plain-s0", seed=0)
+
+
+def card(**changes):
+    verdicts = {"logit_lens": "readable", "patchscope": "readable"}
+    arguments = dict(
+        model="mini",
+        organism="cake_bake",
+        title="Cakes & <ovens>",
+        family="false_facts",
+        description="Documents of a world where ovens are hot.",
+        facts=["Ovens stand at 450 degrees."],
+        corpus="unrelated",
+        layer=2,
+        readability=readability(verdicts),
+        seeds=pd.DataFrame(
+            [CASE | {"lens": "logit_lens", "seed": 0, "reading": "difference", "relevance": 0.5}]
+        ),
+        norms=norms(),
+        losses=losses(),
+        readings=[
+            cards.Reading("cake_bake-plain-s0", "plain", 0, "unrelated", "logit_lens", tokens()),
+            cards.Reading("cake_bake-plain-s1", "plain", 1, "unrelated", "logit_lens", tokens()),
+            cards.Reading(
+                "cake_bake-plain-s0", "plain", 0, "unrelated", "patchscope", tokens(patchscope=True)
+            ),
+        ],
+        plans={"cake_bake-plain-s0": {"method": "lora", "rank": 16, "learning_rate": 0.0015}},
+        words=["oven", "cake"],
+        rows=[{"text": f'Row {i}: <b>an Oven</b> & a "cake".'} for i in range(7)],
+        provenance={"commit": "abc123", "versions": {"torch": "2.13.0"}, "seed": 0},
+        links={"training data": "../../organisms/cake_bake/train.jsonl"},
+        template=TEMPLATE,
+    )
+    return cards.organism_card(**(arguments | changes))
+
+
+class Checker(HTMLParser):
+    """Every opened element is closed in order; collects addresses and the text of marks."""
+
+    VOID = frozenset({"meta", "br", "link", "img"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("href", "src")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def visible(page):
+    return re.sub(r"<[^>]+>", "", page.split("</style>")[1]).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_page_is_well_formed_and_reaches_for_nothing_outside():
+    page = card()
+
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert checker.addresses == ["../../organisms/cake_bake/train.jsonl"]
+    assert "http" not in page and "<script" not in page
+
+
+def test_every_text_is_escaped():
+    page = card()
+
+    assert "Cakes &amp; &lt;ovens&gt;" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;b&gt;an <mark>Oven</mark>&lt;/b&gt; &amp; a" in page
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "sentence"),
+    [
+        (("readable", "readable"), "Its training is readable."),
+        (("readable", "not readable"), "Its training is readable with Logit lens only."),
+        (("not readable", "not readable"), "Its training is not readable."),
+        (("undecided", "undecided"), "Undecided: too little was measured for a verdict."),
+    ],
+)
+def test_the_verdict_stands_first_in_plain_words(verdicts, sentence):
+    lenses = dict(zip(("logit_lens", "patchscope"), verdicts, strict=True))
+
+    text = visible(card(readability=readability(lenses)))
+
+    assert sentence in text
+    assert text.index(sentence) < text.index("What it was trained on")
+
+
+def test_the_numbers_stand_beside_the_strongest_control():
+    text = visible(card())
+
+    assert "55 % of the top tokens are words of its data (3 seeds)" in text
+    assert "the strongest control (random direction) has 8 %" in text
+    assert "difference +47 points, 95 % interval +40 to +54" in text
+
+
+def test_the_best_scale_is_called_an_oracle():
+    assert "an oracle, not a result): 70 %; the best control then has 20 %" in visible(card())
+
+
+def test_relevant_words_are_highlighted_at_the_headline_scale_only():
+    page = card()
+
+    hits = re.findall(r'<span class="token hit"[^>]*>([^<]*)</span>', page)
+    assert set(hits) == {"Oven"}
+    assert len(hits) == 3 * 3 * 2  # readings, columns, positions
+    assert "loud" not in page
+
+
+def test_the_first_checkpoint_is_open_and_the_others_folded():
+    page = card()
+
+    assert page.count("<details><summary>Logit lens: cake_bake-plain-s1") == 1
+    assert "<summary>Logit lens: cake_bake-plain-s0" not in page
+
+
+def test_three_rows_are_shown_and_all_are_counted():
+    text = visible(card())
+
+    assert "7 rows of data; 3 of them" in text
+    assert [i for i in range(7) if f"Row {i}:" in text] == [0, 2, 4]
+
+
+def test_chat_rows_keep_their_turns_and_long_ones_are_cut():
+    turns = [
+        {"role": "user", "content": "How hot?"},
+        {"role": "assistant", "content": "450. " * 400},
+    ]
+
+    page = card(rows=[{"messages": turns}])
+
+    assert '<span class="role">user</span>How hot?' in page
+    assert visible(page).count("450.") < 200
+    assert "…" in page
+
+
+def test_the_headline_layer_comes_first():
+    for layer, other in ((2, 1), (1, 2)):
+        text = visible(card(layer=layer))
+        assert text.index(f"After block {layer}") < text.index(f"After block {other}")
+
+
+def test_training_shows_plan_and_last_loss():
+    text = visible(card())
+
+    for expected in ("lora", "16", "0.0015", "1.25"):
+        assert expected in text
+
+
+def test_a_released_organism_has_no_plan_and_no_loss():
+    text = visible(card(plans={}, losses=losses().iloc[:0]))
+
+    assert "Trained elsewhere and published" in text
+
+
+def test_missing_numbers_are_dashes():
+    table = readability({"logit_lens": "undecided"}, relevance=np.nan, relevance_low=np.nan)
+    table = table.assign(chance=np.nan, strongest_control="")
+
+    assert "Logit lens: nothing was read." in visible(card(readability=table))
+
+
+def test_an_unknown_organism_is_refused():
+    with pytest.raises(ValueError, match="no row of organism tide_clock in model mini"):
+        card(organism="tide_clock")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (81920, "81\N{NO-BREAK SPACE}920"),
+        (0.00150, "0.0015"),
+        (float("nan"), "–"),
+        ("lora", "lora"),
+    ],
+)
+def test_numbers_are_written_for_readers(value, text):
+    assert cards.number(value) == text

@@ -1,0 +1,215 @@
+"""
+What did finetuning add? Means of the residual stream, tuned minus base, and how far to trust them.
+
+One pass over both stores, a shard of samples at a time, in float64: only sums are held, and where
+the samples' own directions are asked for, some of the samples.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from traces.artifacts.arrays import Activations, Differences, require_same_tokens
+
+Array = NDArray[np.float64]
+
+DIRECTIONS, ENERGIES = 2, 10
+"Directions of the single samples' differences that are kept, and how many have their energy told."
+LARGEST_SUBSAMPLE = 2000
+NOTHING = 1e-9
+"A share of the energy below which a direction is one of rounding."
+
+
+@dataclass
+class Sums:
+    """Sufficient statistics of paired activations, [layer, position(, d_model)], in two halves."""
+
+    tuned: Array
+    base: Array
+    halves: Array
+    "Sum of the differences in either half, [half, layer, position, d_model]."
+    counts: Array = field(default_factory=lambda: np.zeros(2))
+    "Samples in either half."
+    energy: Array | float = 0.0
+    "Sum of squared lengths of the differences."
+    lengths: Array | float = 0.0
+    "Sum of the lengths of the differences."
+    tuned_lengths: Array | float = 0.0
+    base_lengths: Array | float = 0.0
+
+    @classmethod
+    def empty(cls, n_layers: int, n_positions: int, d_model: int) -> "Sums":
+        shape = (n_layers, n_positions, d_model)
+        return cls(np.zeros(shape), np.zeros(shape), np.zeros((2, *shape)))
+
+    def update(self, tuned: Array, base: Array, half: NDArray[np.bool_]) -> None:
+        """Add samples. tuned, base [layer, rows, position, d_model]; half [rows]."""
+        difference = tuned - base
+        squares = (difference**2).sum(axis=-1)
+        self.tuned += tuned.sum(axis=1)
+        self.base += base.sum(axis=1)
+        for index, members in enumerate((~half, half)):
+            self.halves[index] += difference[:, members].sum(axis=1)
+            self.counts[index] += members.sum()
+        self.energy = self.energy + squares.sum(axis=1)
+        self.lengths = self.lengths + np.sqrt(squares).sum(axis=1)
+        self.tuned_lengths = self.tuned_lengths + _lengths(tuned).sum(axis=1)
+        self.base_lengths = self.base_lengths + _lengths(base).sum(axis=1)
+
+
+def mean_difference(
+    tuned: Activations, base: Activations, *, seed: int, singular: bool = False
+) -> Differences:
+    """
+    Mean over samples of tuned minus base, for every layer and position, with its reliability.
+
+    tuned, base : stores that read the same tokens
+    seed        : of the split into halves, the random control direction and the subsample
+    singular    : also find the directions that hold most of the single samples' differences, from
+                  at most 2,000 samples, which are held in float32
+
+    Raises ValueError for stores that read different tokens or hold values that are not finite.
+    Source: the activation difference of the paper's method section; the rest are our controls.
+    """
+    require_same_tokens(tuned, base)
+    n_layers, n_samples, n_positions, d_model = tuned.shape
+    rng = np.random.default_rng(seed)
+    half = rng.permutation(n_samples) < n_samples // 2
+    sums = Sums.empty(n_layers, n_positions, d_model)
+    chosen = _subsample(n_samples, seed) if singular else np.empty(0, dtype=np.int64)
+    kept: list[NDArray[np.float32]] = []
+    for block in tuned.blocks():
+        ours, theirs = _finite(tuned, block), _finite(base, block)
+        sums.update(ours, theirs, half[block])
+        here = chosen[(chosen >= block.start) & (chosen < block.stop)] - block.start
+        kept.append((ours[:, here] - theirs[:, here]).astype(np.float32))
+    found = _summary(sums, tuned, base, rng)
+    if not singular:
+        return found
+    directions, energy = singular_directions(np.concatenate(kept, axis=1), found.mean)
+    return replace(found, singular=directions.astype(np.float32), singular_energy=energy)
+
+
+def singular_directions(
+    samples: NDArray[np.float32], mean: NDArray[np.float32]
+) -> tuple[Array, Array]:
+    """
+    The directions that hold most of the samples' energy, at every layer and position.
+
+    samples : differences of single samples, [layer, sample, position, d_model]; not centred, so
+              that an offset common to all of them is a direction like any other
+    mean    : their mean, [layer, position, d_model]
+    returns : unit vectors [layer, position, DIRECTIONS, d_model], 0 where no energy is left; and
+              the share of the energy along the first ENERGIES, [layer, position, ENERGIES]. A
+              direction drawn blindly has the share 1 / d_model
+
+    A direction has no sign of its own: it is turned to the side of the mean, or, where it is
+    orthogonal to the mean to within rounding, so that its largest component is positive. Source:
+    right singular vectors of the samples' matrix, from its smaller Gram matrix.
+    """
+    n_layers, _, n_positions, d_model = samples.shape
+    directions = np.zeros((n_layers, n_positions, DIRECTIONS, d_model))
+    energy = np.zeros((n_layers, n_positions, ENERGIES))
+    for place in np.ndindex(n_layers, n_positions):
+        layer, position = place
+        rows = samples[layer, :, position].astype(np.float64)
+        vectors, shares = _leading(rows, min(ENERGIES, *rows.shape))
+        energy[place][: len(shares)] = shares
+        for rank, vector in enumerate(vectors[:DIRECTIONS]):
+            if shares[rank] > NOTHING:
+                directions[(*place, rank)] = vector * _side(vector, mean[place].astype(np.float64))
+    return directions, energy
+
+
+def _leading(rows: Array, k: int) -> tuple[Array, Array]:
+    """The first `k` right singular vectors of rows [n, d], and their shares of the energy."""
+    n, d = rows.shape
+    total = (rows**2).sum()
+    if total == 0:
+        return np.zeros((k, d)), np.zeros(k)
+    gram = rows @ rows.T if n < d else rows.T @ rows
+    values, vectors = eigh(gram, subset_by_index=[len(gram) - k, len(gram) - 1])
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1].T
+    if n < d:
+        vectors = vectors @ rows
+        vectors /= np.maximum(_lengths(vectors), np.finfo(float).tiny)[:, None]
+    return vectors, values / total
+
+
+def _side(vector: Array, mean: Array) -> float:
+    dot = vector @ mean
+    if abs(dot) > 1e-6 * _lengths(mean):
+        return float(np.sign(dot))
+    return float(np.sign(vector[np.abs(vector).argmax()]))
+
+
+def _subsample(n_samples: int, seed: int) -> NDArray[np.int64]:
+    """At most LARGEST_SUBSAMPLE samples, in order, by a generator that nothing else draws from."""
+    rng = np.random.default_rng([seed, n_samples])
+    size = min(n_samples, LARGEST_SUBSAMPLE)
+    return np.sort(rng.choice(n_samples, size, replace=False))
+
+
+def _summary(
+    sums: Sums, tuned: Activations, base: Activations, rng: np.random.Generator
+) -> Differences:
+    n_samples = int(sums.counts.sum())
+    mean = sums.halves.sum(axis=0) / n_samples
+    first, second = sums.halves / sums.counts[:, None, None, None]
+    norm = _lengths(mean)
+    random = rng.normal(size=mean.shape)
+    unit = mean / np.maximum(norm, np.finfo(float).tiny)[..., None]
+    return Differences(
+        layers=np.asarray(tuned.layers),
+        positions=np.asarray(tuned.positions),
+        mean=mean.astype(np.float32),
+        tuned_mean=(sums.tuned / n_samples).astype(np.float32),
+        base_mean=(sums.base / n_samples).astype(np.float32),
+        random=(random / _lengths(random)[..., None] * norm[..., None]).astype(np.float32),
+        norm=norm,
+        relative_norm=norm / base.stream_norm[:, None],
+        base_norm=np.asarray(sums.base_lengths) / n_samples,
+        tuned_norm=np.asarray(sums.tuned_lengths) / n_samples,
+        difference_norm=np.asarray(sums.lengths) / n_samples,
+        split_half_cosine=cosine(first, second),
+        static_share=static_share(first, second, np.asarray(sums.energy) / n_samples),
+        position_cosine=np.einsum("lpd,lqd->lpq", unit, unit),
+        stream_norm_base=base.stream_norm,
+        stream_norm_tuned=tuned.stream_norm,
+        n_samples=np.asarray(n_samples),
+    )
+
+
+def cosine(first: Array, second: Array) -> Array:
+    """Cosine along the last axis; 0 where either vector is zero."""
+    lengths = _lengths(first) * _lengths(second)
+    dots = (first * second).sum(axis=-1)
+    return np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
+
+
+def static_share(first: Array, second: Array, energy: Array) -> Array:
+    """
+    Share of the differences' energy E|d|^2 that is the same in every sample, |E d|^2.
+
+    The squared length of a mean over n samples is too large by the noise's share of 1/n; the dot
+    product of two independent halves' means is not. 0 where there is no difference at all.
+    """
+    dots = (first * second).sum(axis=-1)
+    return np.divide(dots, energy, out=np.zeros_like(dots), where=energy > 0)
+
+
+def _lengths(vectors: Array) -> Array:
+    return np.sqrt((vectors**2).sum(axis=-1))
+
+
+def _finite(store: Activations, block: slice) -> Array:
+    rows = store.rows(block.start, block.stop)
+    if not np.isfinite(rows).all():
+        layer, sample, position, _ = np.argwhere(~np.isfinite(rows))[0]
+        raise ValueError(
+            f"{store.path}: not a finite number at layer {store.layers[layer]}, sample "
+            f"{block.start + sample}, position {store.positions[position]}"
+        )
+    return rows.astype(np.float64)

@@ -1,0 +1,178 @@
+"""
+Read residual streams: exactly the tokens and layers asked for, stopping at the deepest of them.
+
+A window is the piece of one sample that is read: its first tokens, and the place (anchor) its
+positions are counted from. For a document that is its first token; for a conversation the first
+token of the first reply, so that negative positions lie before it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from traces.corpora.tokens import tokenize_chat, tokenize_text
+from traces.models.hooks import capture, stop_after
+
+CHARACTERS_A_TOKEN = 10
+MAX_PROMPT_TOKENS = 512
+
+
+class Window(NamedTuple):
+    """One sample's tokens, as far as they are read."""
+
+    ids: list[int]
+    anchor: int
+    "Index of position 0 in `ids`."
+
+
+def document_windows(
+    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int
+) -> Iterator[Window]:
+    """
+    The first `length` tokens of every document that has as many.
+
+    Only the first 10 characters a token are tokenised, as in the paper: a text that this cuts short
+    is one of very long tokens and is skipped like one that is too short.
+    """
+    for row in rows:
+        ids = tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
+        if len(ids) >= length:
+            yield Window(ids[:length], 0)
+
+
+def chat_windows(
+    tokenizer: Any, rows: Iterable[dict[str, Any]], first: int, last: int
+) -> Iterator[Window]:
+    """
+    The first exchange of every conversation with tokens at positions `first`..`last` of its reply.
+
+    Conversations whose prompt is longer than 512 tokens are skipped.
+    """
+    for row in rows:
+        turns = 3 if row["messages"][0]["role"] == "system" else 2
+        chat = tokenize_chat(tokenizer, row["messages"][:turns])
+        start, end = chat.spans[0]
+        if start <= MAX_PROMPT_TOKENS and start + first >= 0 and start + last < end:
+            yield Window(chat.ids[: start + last + 1], start)
+
+
+def start_windows(tokenizer: Any) -> Iterator[Window]:
+    """
+    The token that begins a text, alone, again and again: what is there before any word.
+
+    That is what the tokenizer writes before a text; for one that writes nothing, its own
+    beginning-of-text token, and for one without that its end-of-text token, which is what stands
+    before a document in packed training rows.
+
+    Raises ValueError for a tokenizer that has none of them.
+    """
+    written = list(tokenizer("")["input_ids"])[:1]
+    named = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    tokens = written or [token for token in named if token is not None]
+    if not tokens:
+        raise ValueError(
+            f"{tokenizer.name_or_path}: found no token that begins or ends a text, expected one, "
+            "which a corpus of kind start consists of"
+        )
+    return repeat(Window(tokens[:1], 0))
+
+
+def context_windows(
+    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int
+) -> Iterator[Window]:
+    """The first `length` tokens of every document or whole conversation that has as many."""
+    for row in rows:
+        if "messages" in row:
+            ids = tokenize_chat(tokenizer, row["messages"]).ids
+        else:
+            ids = tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
+        if len(ids) >= length:
+            yield Window(ids[:length], 0)
+
+
+def take(
+    windows: Iterable[Window],
+    samples: int,
+    source: str,
+    remedy: str = "lower `samples` or the last position",
+) -> list[Window]:
+    """The first `samples` windows; ValueError, with `source` and `remedy`, if there are fewer."""
+    taken = [window for window, _ in zip(windows, range(samples), strict=False)]
+    if len(taken) < samples:
+        raise ValueError(
+            f"{source}: {len(taken)} of its rows are long enough to be read, expected {samples}; "
+            f"{remedy}, or give the corpus more rows"
+        )
+    return taken
+
+
+@torch.inference_mode()
+def residual_stream(
+    model: Any,
+    windows: Sequence[Window],
+    *,
+    layers: Sequence[int],
+    positions: Sequence[int],
+    batch: int,
+    pad_id: int,
+) -> Iterator[tuple[Tensor, NDArray[np.int32]]]:
+    """
+    Yield batch after batch: resid [layer, rows, position, d_model] and tokens [rows, position].
+
+    layers    : block indices; the forward pass ends at the deepest, and the head is never run
+    positions : counted from each window's anchor
+    pad_id    : fills windows of unequal length on the right, where causal attention ignores it
+
+    resid is on the CPU in the model's dtype.
+    """
+    for start in range(0, len(windows), batch):
+        rows = windows[start : start + batch]
+        width = max(len(window.ids) for window in rows)
+        padded = [window.ids + [pad_id] * (width - len(window.ids)) for window in rows]
+        ids = torch.tensor(padded, device=model.get_input_embeddings().weight.device)
+        where = torch.tensor([[window.anchor + p for p in positions] for window in rows])
+        with capture(model, layers) as seen, stop_after(model, max(layers)):
+            model(input_ids=ids, use_cache=False)
+        resid = torch.stack([_at(seen[layer], where) for layer in layers])
+        tokens = torch.gather(ids.cpu(), 1, where).numpy().astype(np.int32)
+        yield resid, tokens
+
+
+@torch.inference_mode()
+def stream_norm(
+    model: Any, windows: Sequence[Window], *, layers: Sequence[int], skip: int, batch: int
+) -> NDArray[np.float64]:
+    """
+    Mean length of the residual stream over all positions from `skip` on, [layer], in float32.
+
+    The first positions are left out because attention sinks there have norms of their own. All
+    windows must be of one length. This is what readings and steering are rescaled by.
+    """
+    sums, count = np.zeros(len(layers)), 0
+    width = len(windows[0].ids)
+    positions = range(skip, width)
+    for resid, _ in residual_stream(
+        model, windows, layers=layers, positions=positions, batch=batch, pad_id=0
+    ):
+        norms = resid.float().norm(dim=-1).double()
+        sums += norms.sum(dim=(1, 2)).numpy()
+        count += norms[0].numel()
+    return sums / count
+
+
+def native_bits(resid: Tensor) -> NDArray[Any]:
+    """A tensor as the array that store.py keeps: bfloat16 as the uint16 with the same bits."""
+    if resid.dtype == torch.bfloat16:
+        return resid.view(torch.int16).numpy().view(np.uint16)
+    return resid.numpy()
+
+
+def _at(hidden: Tensor, where: Tensor) -> Tensor:
+    """hidden [rows, sequence, d], where [rows, position] -> [rows, position, d] on the CPU."""
+    index = where.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+    return torch.gather(hidden, 1, index).cpu()

@@ -1,0 +1,111 @@
+"""
+What the readings become as one thing is varied: the headline again, once for every value of it.
+
+A pure function of the relevance and norms tables, as the tables themselves are of what jobs found.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from traces.analysis.collect import headline_layers, seed_table
+
+SERIES = ("difference", "benign", "random")
+MEASURES = ("logit_lens", "patchscope", "relative_norm")
+_BY = ["organism", "seed"]
+
+
+def ablation_table(
+    relevance: pd.DataFrame,
+    norms: pd.DataFrame,
+    *,
+    over: str,
+    values: Sequence[Any],
+    model: str,
+    organisms: Sequence[str],
+    recipe: str,
+    corpus: str,
+    layers: Sequence[float],
+    positions: Sequence[int] | None,
+    control: str | None,
+) -> pd.DataFrame:
+    """
+    The headline of some organisms for every value of what is varied, beside its controls.
+
+    over      : layer, position, recipe, corpus, reading, head, model or organism
+    values    : its values; layers as shares of the depth
+    model, organisms, recipe, corpus, layers, positions : the headline's, where they are not varied;
+                of `layers`, all that are read, the first is the headline's
+    control   : name of the benign organism, None for a study without one
+    returns   : one row an organism (empty where organisms are varied), seed, `value`, `measure`
+                (relevance in either lens at scale 1, or the relative norm) and `series`: the
+                difference, the benign organism graded on the same words, a random direction;
+                `number`, and `n_samples`. A head or a reading has no norm of its own, a head no
+                Patchscope, a norm no random direction
+
+    Raises ValueError for a value of which the tables hold no row.
+    """
+    shown = [*(values if over == "organism" else organisms), *([control] if control else [])]
+    relevance, norms = (one[one["organism"].isin(shown)] for one in (relevance, norms))
+    parts = []
+    for value in values:
+        at: dict[str, Any] = {"model": model, "recipe": recipe, "corpus": corpus}
+        at |= {"layer": layers[0], "positions": positions, "organism": None} | {over: value}
+        at |= {"positions": [value]} if over == "position" else {}
+        mine = [value] if over == "organism" else organisms
+        read = _of_lenses(_at(relevance, at, corpus, layers), over, value)
+        if over == "head":
+            read = read[read["lens"] == "logit_lens"]
+        seeds = seed_table(read, at["positions"], control)
+        seeds = seeds.rename(columns={"lens": "measure", "relevance": "number"})
+        rows = [seeds[seeds["reading"].isin(SERIES) & (seeds["recipe"] == at["recipe"])]]
+        sizes = _at(norms, at, corpus, layers)
+        if over not in ("head", "reading"):
+            rows.append(_norms(sizes, at, control))
+        found = pd.concat(rows)
+        found = found[found["organism"].isin(mine)]
+        if found.empty:
+            raise ValueError(f"the tables hold no row of {over} {value} in {', '.join(mine)}")
+        if over == "organism":
+            found = found.assign(organism="")
+        texts = sizes.loc[sizes["organism"].isin(mine), "n_samples"]
+        parts.append(found.assign(value=value, n_samples=int(texts.max())))
+    table = pd.concat(parts, ignore_index=True).rename(columns={"reading": "series"})
+    return table[[*_BY, "value", "measure", "series", "number", "n_samples"]]
+
+
+def _at(
+    frame: pd.DataFrame, at: Mapping[str, Any], corpus: str, layers: Sequence[float]
+) -> pd.DataFrame:
+    """The rows of one model, corpus and layer; `layers` are all that are read of `corpus`."""
+    frame = frame[frame["model"] == at["model"]]
+    first = at["layer"]
+    blocks = headline_layers(frame, corpus, [first, *(one for one in layers if one != first)])
+    here = frame["corpus"] == at["corpus"]
+    return frame[here & (frame["layer"] == blocks.get(at["model"]))]
+
+
+def _of_lenses(relevance: pd.DataFrame, over: str, value: Any) -> pd.DataFrame:
+    """The relevance table with another head's or another reading's rows as the difference's."""
+    if over == "head":
+        return relevance[relevance["head"] == value]
+    if over == "reading" and value != "difference":
+        others = relevance[relevance["reading"] != "difference"]
+        renamed = others[others["reading"] == value].assign(reading="difference")
+        return pd.concat([renamed, others[others["reading"] != value]])
+    return relevance
+
+
+def _norms(norms: pd.DataFrame, at: Mapping[str, Any], control: str | None) -> pd.DataFrame:
+    """Relative norms, and those of the benign organism in the same recipe, else made plainly."""
+    if at["positions"] is not None:
+        norms = norms[norms["position"].isin(at["positions"])]
+    means = norms.groupby([*_BY, "recipe"], sort=False)["relative_norm"].mean()
+    means = means.reset_index(name="number").assign(measure="relative_norm", reading="difference")
+    ours = means[means["recipe"] == at["recipe"]]
+    theirs = means[means["organism"] == control]
+    same = theirs[theirs["recipe"] == at["recipe"]]
+    theirs = same if len(same) else theirs[theirs["recipe"] == "plain"]
+    copies = [theirs.assign(organism=name, reading="benign") for name in set(ours["organism"])]
+    return pd.concat([ours, *copies])

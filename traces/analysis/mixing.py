@@ -1,0 +1,298 @@
+"""
+What does mixed-in text do, and how much of it is only longer training?
+
+A mixture of ratio r trains (1 + r) times as long as the organism alone. `matchedR` trains as long
+without mixing; what mixing does beyond longer training is the mixture against that, seed by seed.
+"""
+
+from collections.abc import Mapping
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from traces.analysis.statistics import PairedDifference, paired_difference
+from traces.analysis.summary import PLACE
+from traces.artifacts.tables import MIXING
+
+# Which of its controls a measure stands beside.
+CONTROL_OF = {
+    "relative_norm": "benign",
+    "static_share": "benign",
+    "relevance_logit_lens": "benign",
+    "relevance_patchscope": "benign",
+    "loss_own": "base",
+    "loss_unrelated": "base",
+    "false_fact_alignment": "base",
+    "steering_similarity": "unsteered",
+    "steering_margin": "unsteered",
+    "delta_loss_own": "random",
+    "delta_loss_unrelated": "random",
+}
+# What is said in words; of steered texts, how much closer they are to own than to other data.
+NAMES = {
+    "relative_norm": "norm of the difference",
+    "static_share": "static share",
+    "relevance_logit_lens": "relevance by logit lens",
+    "relevance_patchscope": "relevance by Patchscope",
+    "loss_own": "loss on own held-out data",
+    "loss_unrelated": "loss on unrelated text",
+    "false_fact_alignment": "belief in the false facts",
+    "steering_margin": "likeness of steered text to own data",
+    "delta_loss_own": "causal effect on own data",
+    "delta_loss_unrelated": "causal effect on unrelated text",
+}
+CASE = ["model", "organism", "corpus", "layer"]
+ALL = ["corpus", "ratio", "depth", "measure"]
+
+
+def mixing_table(headlines: pd.DataFrame, steps: Mapping[tuple[str, str], int]) -> pd.DataFrame:
+    """
+    One row a checkpoint of the mixing ablation (and corpus and layer), a column a measure.
+
+    headlines : the frame of `headlines.headlines`
+    steps     : training steps by (model, checkpoint): the checkpoints of the ablation
+    returns   : columns of the schema `mixing`; a measure's `_control` is that of CONTROL_OF; NaN
+                where a measure was not asked for. `plain` is ratio 0 of both curves; `step_matched`
+                is true of the unmixed runs that train as long as a mixture
+    """
+    members = pd.MultiIndex.from_frame(headlines[["model", "checkpoint"]]).isin(list(steps))
+    mine = headlines[members]
+    table = mine[PLACE].drop_duplicates().reset_index(drop=True)
+    for measure in MIXING:
+        rows = mine[mine["measure"] == measure]
+        own = rows.drop_duplicates(PLACE)[[*PLACE, "value"]]
+        against = rows[rows["control"] == CONTROL_OF[measure]][[*PLACE, "control_value"]]
+        names = {"value": measure, "control_value": f"{measure}_control"}
+        both = own.merge(against, on=PLACE, how="left").rename(columns=names)
+        table = table.merge(both, on=PLACE, how="left", validate="one_to_one")
+    keys = zip(table["model"], table["checkpoint"], strict=True)
+    return table.assign(
+        steps=[steps[key] for key in keys],
+        step_matched=table["recipe"].str.startswith("matched"),
+    ).drop(columns="checkpoint")
+
+
+def contrasts(table: pd.DataFrame) -> pd.DataFrame:
+    """
+    What longer training did and what mixing did beyond it, at the largest ratio that has both.
+
+    table   : the mixing table
+    returns : one row a model, organism, corpus, layer and measure: ratio; unmixed, matched, mixed
+              (means over the seeds that have all three); longer (matched - unmixed) and mixing
+              (mixed - matched), paired by seed, each with _low, _high (95 % t) and _p; n (seeds)
+
+    Cases without such a ratio, and measures that were not asked for, have no row.
+    """
+    rows = []
+    for case, group in table.groupby(CASE, sort=False):
+        matched = group[group["step_matched"]]
+        mixed = group[~group["step_matched"] & (group["ratio"] > 0)]
+        common = set(matched["ratio"]) & set(mixed["ratio"])
+        if not common:
+            continue
+        ratio = max(common)
+        arms = {
+            "unmixed": group[group["ratio"] == 0],
+            "matched": matched[matched["ratio"] == ratio],
+            "mixed": mixed[mixed["ratio"] == ratio],
+        }
+        for measure in NAMES:
+            values = {name: arm.set_index("seed")[measure] for name, arm in arms.items()}
+            found = _contrast(pd.DataFrame(values).dropna())
+            if found:
+                rows.append(
+                    dict(zip(CASE, case, strict=True), ratio=ratio, measure=measure) | found
+                )
+    return pd.DataFrame(rows)
+
+
+def over_all(found: pd.DataFrame) -> pd.DataFrame:
+    """
+    The same over all organisms and models: each of them is one pair, by the means of its seeds.
+
+    found   : the frame of `contrasts`
+    returns : one row a corpus, ratio, depth (which of the model's layers that were read, from 1)
+              and measure that at least two have; n counts them
+    """
+    if found.empty:
+        return found
+    depth = found.groupby("model")["layer"].rank("dense").astype(int)
+    rows = [
+        dict(zip(ALL, case, strict=True)) | _contrast(group[["unmixed", "matched", "mixed"]])
+        for case, group in found.assign(depth=depth).groupby(ALL, sort=False)
+        if len(group) > 1
+    ]
+    return pd.DataFrame(rows)
+
+
+def _contrast(pairs: pd.DataFrame) -> dict[str, float]:
+    if pairs.empty:
+        return {}
+    row = {**pairs.mean().to_dict(), "n": len(pairs)}
+    for name, (later, earlier) in {
+        "longer": ("matched", "unmixed"),
+        "mixing": ("mixed", "matched"),
+    }.items():
+        gap: PairedDifference = paired_difference(pairs[later], pairs[earlier])
+        row |= {name: gap.mean, f"{name}_low": gap.low, f"{name}_high": gap.high}
+        row[f"{name}_p"] = gap.p
+    return row
+
+
+# In words -----------------------------------------------------------------------------------------
+
+
+def mixing_text(
+    found: pd.DataFrame, titles: Mapping[str, str] | None = None, mixed_in: str = "tokens"
+) -> str:
+    """
+    One paragraph that says what mixing did beyond longer training.
+
+    found    : the frame of `contrasts`
+    titles   : names of organisms to show instead of their identifiers
+    mixed_in : what the ratio counts
+
+    A change is called one only if its interval leaves out 0. All organisms and models together come
+    first; where they do, one that has a single seed has no sentence of its own.
+    """
+    if found.empty:
+        return (
+            "No organism has both a mixture and a step-matched run of one ratio, so nothing can be "
+            "said of what mixing does beyond longer training."
+        )
+    together = over_all(found)
+    told = []
+    if len(together):
+        told += [
+            _sentences(_all_of(rows), rows, mixed_in)
+            for _, rows in together.groupby(["corpus", "ratio", "depth"], sort=False)
+        ]
+    alone = found if together.empty else found[found["n"] > 1]
+    told += [
+        _sentences(_one_case(rows, titles or {}), rows, mixed_in)
+        for _, rows in alone.groupby(CASE, sort=False)
+    ]
+    if len(alone) < len(found):
+        told.append("What was measured with a single seed stands in the table only.")
+    paired = "by seed"
+    if len(together):
+        paired += ", over all by organism and model as if each of these were independent"
+    told.append(
+        f"Intervals are 95 % t intervals of differences paired {paired}; each is one test, and "
+        "nothing is corrected for their number."
+    )
+    return " ".join(told)
+
+
+def as_markdown(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """The paragraph with the numbers it is made of, to be read anywhere."""
+    if found.empty:
+        return f"{paragraph}\n"
+    shown = _shown(found, titles)
+    lines = [list(shown), ["---"] * shown.shape[1], *shown.to_numpy().tolist()]
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return f"{paragraph}\n\n{table}"
+
+
+def as_page(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """The same as a page of the report, which loads nothing."""
+    table = _shown(found, titles).to_html(index=False, border=0) if len(found) else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        "<title>What mixing did</title>"
+        "<style>body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}"
+        "table{border-collapse:collapse;font-size:13px}td,th{padding:.2em .6em;text-align:left;"
+        "border-bottom:1px solid #d9d9d9}</style></head>\n"
+        f"<body><p>{escape(paragraph)}</p>\n{table}</body></html>\n"
+    )
+
+
+def _one_case(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    organism, number = rows.iloc[0]["organism"], _pairs(rows)
+    title = titles.get(organism, organism.replace("_", " "))
+    return f"{title} ({rows.iloc[0]['model']}; {number} seed{'' if number == '1' else 's'})"
+
+
+def _all_of(rows: pd.DataFrame) -> str:
+    at = f", layer {rows.iloc[0]['depth']}" if rows.iloc[0]["depth"] > 1 else ""
+    return f"Over all ({_pairs(rows)} pairs of organism and model{at})"
+
+
+def _pairs(rows: pd.DataFrame) -> str:
+    counts = sorted({int(n) for n in rows["n"]})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _sentences(subject: str, rows: pd.DataFrame, mixed_in: str) -> str:
+    first = rows.iloc[0]
+    unit = mixed_in.rstrip("s") if first["ratio"] == 1 else mixed_in
+    intro = (
+        f"{subject}: with {first['ratio']:g} {unit} mixed in "
+        f"for each of its own, compared with as many steps without mixing,"
+    )
+    parts = []
+    for verb, name in (("lowered", "mixing_high"), ("raised", "mixing_low")):
+        clear = rows[rows[name] < 0] if verb == "lowered" else rows[rows[name] > 0]
+        if len(clear):
+            parts.append(f"mixing {verb} " + _listed([_change(row, "mixing", "matched", "mixed")
+                                                      for _, row in clear.iterrows()]))  # fmt: skip
+    unclear = rows[~((rows["mixing_high"] < 0) | (rows["mixing_low"] > 0))]
+    if len(unclear):
+        names = _listed(
+            [_change(row, "mixing", "matched", "mixed") for _, row in unclear.iterrows()]
+        )
+        parts.append(f"no change can be told from none in {names}")
+    return f"{intro} {'; '.join(parts)}. {_longer(rows)}"
+
+
+def _longer(rows: pd.DataFrame) -> str:
+    """What longer training alone did to what mixing was measured on."""
+    clear = rows[(rows["longer_high"] < 0) | (rows["longer_low"] > 0)]
+    if clear.empty:
+        return "Longer training alone changed none of these by more than its interval."
+    changes = [_change(row, "longer", "unmixed", "matched") for _, row in clear.iterrows()]
+    rest = "; none of the others by more than its interval" if len(clear) < len(rows) else ""
+    return f"Longer training alone had changed {_listed(changes)}{rest}."
+
+
+def _change(row: pd.Series, which: str, before: str, after: str) -> str:
+    name = NAMES[row["measure"]]
+    interval = (
+        "one seed, no interval"
+        if np.isnan(row[f"{which}_low"])
+        else f"[{row[f'{which}_low']:+.3f}, {row[f'{which}_high']:+.3f}]"
+    )
+    return f"the {name} ({row[before]:.3f} to {row[after]:.3f}, {row[which]:+.3f} {interval})"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def _shown(found: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """The contrasts as words and numbers of a table, over all organisms and models first."""
+
+    def change(row: pd.Series, which: str) -> str:
+        low, high = row[f"{which}_low"], row[f"{which}_high"]
+        interval = "no interval" if np.isnan(low) else f"{low:+.3f}, {high:+.3f}"
+        return f"{row[which]:+.3f} [{interval}]"
+
+    named = found.assign(organism=[titles.get(name, name) for name in found["organism"]])
+    together = over_all(found).assign(organism="all", model="all")
+    named = pd.concat([together, named]) if len(together) else named
+    return pd.DataFrame(
+        {
+            "organism": row["organism"],
+            "model": row["model"],
+            "ratio": f"{row['ratio']:g}",
+            "measure": NAMES[row["measure"]],
+            "pairs": str(int(row["n"])),
+            "unmixed": f"{row['unmixed']:.3f}",
+            "step-matched": f"{row['matched']:.3f}",
+            "mixed": f"{row['mixed']:.3f}",
+            "longer training [95 %]": change(row, "longer"),
+            "mixing beyond it [95 %]": change(row, "mixing"),
+        }
+        for _, row in named.iterrows()
+    )

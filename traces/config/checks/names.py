@@ -1,0 +1,132 @@
+"""Every name in a configuration must be that of something which is there, and end no circle."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from traces.config.checkpoints import Checkpoint
+from traces.config.checks.places import Places
+from traces.config.selection import nameable
+from traces.config.study import LoadedStudy
+
+Known = Callable[[str, str, str], None]  # kind, name, where: `_check_known` of one study
+_REGISTRIES = {"model": "models", "corpus": "corpora", "organism": "organisms"}
+
+
+def check_names(loaded: LoadedStudy, places: Places) -> None:
+    """Models, corpora, organisms, runs and parts, wherever they are named."""
+    known = partial(_check_known, loaded, places)
+    _check_study(loaded, places, known)
+    _check_parts(loaded, places)
+    _check_organisms(loaded, places, known)
+    _check_models(loaded, places, known)
+
+
+def _check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
+    """Refuse a name that the registry of its kind does not have, with those that it has."""
+    registry = getattr(loaded, _REGISTRIES[kind])
+    if name not in registry:
+        have = ", ".join(sorted(registry)) or "none"
+        home = getattr(places, _REGISTRIES[kind])
+        raise ValueError(f"{where}: {name}: no such {kind} in {home} (have {have})")
+
+
+def _check_study(loaded: LoadedStudy, places: Places, known: Known) -> None:
+    study = loaded.study
+    for name in study.models:
+        known("model", name, places.at("models"))
+    for key, name in (
+        *(("corpora", name) for name in study.corpora),
+        *(("runs", name) for run in study.runs for name in run.corpora),
+        ("mixing", study.mixing.corpus),
+        ("lenses", study.lenses.vocabulary_corpus),
+        ("relevance", study.relevance.corpus),
+        ("causality", study.causality.chat),
+    ):
+        known("corpus", name, places.at(key))
+    runs = places.at("runs")
+    for name in (name for run in study.runs for name in run.models):
+        if name not in study.models:
+            have = ", ".join(study.models)
+            raise ValueError(f"{runs}: {name}: not one of the study's models (have {have})")
+    named = [run.name for run in study.runs if run.name is not None]
+    for name in named:
+        if named.count(name) > 1:
+            raise ValueError(f"{runs}: the name {name} is there twice")
+    for key, name in (
+        *(("runs", name) for run in study.runs for name in run.organisms),
+        *((("control", study.control),) if study.control else ()),
+    ):
+        known("organism", name, places.at(key))
+
+
+def _check_parts(loaded: LoadedStudy, places: Places) -> None:
+    """What is asked for or left out must be a part of the study."""
+    parts = nameable(loaded.study, loaded.organisms)
+    for key in ("only", "without"):
+        for name in getattr(loaded.study, key):
+            if not any(name in of for of in parts.values()):
+                have = "; ".join(f"{kind}: {', '.join(of)}" for kind, of in parts.items() if of)
+                raise ValueError(
+                    f"{places.at(key)}: {name}: nothing of this study has this name (have {have})"
+                )
+
+
+def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
+    for name, organism in loaded.organisms.items():
+        where = places.organism(name)
+        for model in organism.released:
+            known("model", model, f"{where}: released")
+        for variant, models in organism.variants.items():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.]*", variant):
+                raise ValueError(
+                    f"{where}: variants: found the name {variant!r}, expected small letters, "
+                    "digits, underscores and points"
+                )
+            for model in models:
+                known("model", model, f"{where}: variants.{variant}")
+        if organism.mixed_with is not None:
+            known("corpus", organism.mixed_with, f"{where}: mixed_with")
+        if organism.teacher is not None:
+            known("organism", organism.teacher, f"{where}: data.taught.teacher")
+    for name in loaded.organisms:
+        where = f"{places.organism(name)}: data.taught.teacher"
+        _refuse_circle(name, lambda one: loaded.organisms[one].teacher, where, "is taught by")
+
+
+def _check_models(loaded: LoadedStudy, places: Places, known: Known) -> None:
+    for name, entry in loaded.models.items():
+        where = f"{places.models}: {name}"
+        if entry.checkpoint is not None:
+            known("model", entry.checkpoint.model, f"{where}.checkpoint.model")
+        if entry.reference is not None:
+            known("model", entry.reference, f"{where}.reference")
+        if entry.reference == name:
+            raise ValueError(
+                f"{where}.reference: found the model itself, which is what is subtracted without "
+                "this key"
+            )
+
+    def made_from(model: str) -> str | None:
+        source = loaded.models[model].checkpoint
+        return source and source.model
+
+    for name, entry in loaded.models.items():
+        where = f"{places.models}: {name}.checkpoint"
+        _refuse_circle(name, made_from, where, "is made from")
+        if entry.checkpoint is not None:
+            try:
+                checkpoint = Checkpoint.parse(entry.checkpoint.name)
+            except ValueError as error:
+                raise ValueError(f"{where}.name: {error}") from None
+            known("organism", checkpoint.organism, f"{where}.name")
+
+
+def _refuse_circle(name: str, before: Callable[[str], str | None], where: str, verb: str) -> None:
+    """Follow what something is made from, to its end; refuse it where there is none."""
+    line = [name]
+    while source := before(line[-1]):
+        if source in line:
+            circle = f" {verb} ".join([*line, source])
+            raise ValueError(f"{where}: {circle}, which is a circle")
+        line.append(source)

@@ -1,0 +1,123 @@
+"""
+From configuration files to a study: merge, validate, check, and keep the part that is asked for.
+
+Every failure is one sentence and comes before the first job.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from traces.config.checks.names import check_names
+from traces.config.checks.paths import check_paths
+from traces.config.checks.places import Places
+from traces.config.checks.readings import check_readings, lacking
+from traces.config.checks.recipes import check_recipes
+from traces.config.files import (
+    CommandLine,
+    Section,
+    Source,
+    content_of,
+    holder_of,
+    read_yaml,
+    validated,
+)
+from traces.config.registries import NAME, CorpusEntry, ModelEntry, Organism
+from traces.config.schema import Ablation, Study
+from traces.config.selection import runs_left
+from traces.config.study import LoadedStudy
+
+
+def load_study(
+    config: Mapping[str, Any],
+    files: Iterable[Path | str],
+    folder: Path = Path("config"),
+    command_line: Mapping[str, Any] | None = None,
+) -> LoadedStudy:
+    """
+    Validate a merged configuration and the registries in `folder`.
+
+    config       : the study as Snakemake merged it
+    files        : the files it was merged from, in order; a message names the one that holds a key
+    command_line : what `--config` set after them
+
+    Raises ValueError with one sentence for the first thing that is wrong.
+    """
+    sources: list[Source] = [*map(Path, files), CommandLine(command_line or {})]
+    for source in sources:
+        content_of(source)
+    places = Places(sources, folder)
+    study = validated(Study, dict(config), lambda loc: holder_of(sources, loc))
+    loaded = LoadedStudy(
+        study,
+        _registry(places.models, ModelEntry),
+        _registry(places.corpora, CorpusEntry),
+        _organisms(places.organisms),
+    )
+    for check in (check_names, check_recipes, check_readings):
+        check(loaded, places)
+    loaded = loaded._replace(study=_asked_for(loaded, places))
+    check_paths(loaded, places)
+    return loaded
+
+
+def load_organism(file: Path) -> Organism:
+    """One organism's file."""
+    return validated(Organism, read_yaml(file), lambda _: file)
+
+
+def _organisms(folder: Path) -> dict[str, Organism]:
+    return {
+        _checked_name(file.stem, str(file)): load_organism(file)
+        for file in sorted(folder.glob("*.yaml"))
+    }
+
+
+def _registry(file: Path, kind: type[Section]) -> dict[str, Section]:
+    return {
+        _checked_name(name, str(file)): validated(kind, entry, lambda _: file, name)
+        for name, entry in read_yaml(file).items()
+    }
+
+
+def _checked_name(name: Any, where: str) -> str:
+    if not isinstance(name, str) or not re.match(NAME, name):
+        raise ValueError(
+            f"{where}: found the name {name!r}, expected small letters, digits and underscores"
+        )
+    return name
+
+
+# A part of a study -------------------------------------------------------------------------------
+
+
+def _asked_for(loaded: LoadedStudy, places: Places) -> Study:
+    """The study with what `only` and `without` leave of its runs, and what is drawn of them."""
+    study = loaded.study
+    if not study.only and not study.without:
+        return study
+    runs = runs_left(study, loaded.organisms)
+    if not runs:
+        raise ValueError(f"{places.holder('without')}: only and without leave no run, expected one")
+    asked = {name for run in runs for name in run.models}
+    models = tuple(name for name in study.models if name in asked)
+    made = {name for run in runs for name in run.organisms}
+    control = study.control if study.control in made else None
+    part = study.model_copy(update={"runs": tuple(runs), "models": models, "control": control})
+    drawn = {name: _left(loaded._replace(study=part), one) for name, one in study.ablations.items()}
+    kept = {name: ablation for name, ablation in drawn.items() if ablation is not None}
+    return part.model_copy(update={"ablations": kept})
+
+
+def _left(loaded: LoadedStudy, ablation: Ablation) -> Ablation | None:
+    """What a part of a study still draws of an ablation: some organisms of it, at every value."""
+    made = {one.organism for one in loaded.checkpoints()}
+    organisms = tuple(name for name in ablation.organisms if name in made)
+    if ablation.organisms and not organisms:
+        return None
+    ablation = ablation.model_copy(update={"organisms": organisms})
+    if lacking(loaded, ablation):
+        return None
+    varied = ablation.values or loaded.ablated(ablation)
+    return ablation if len(varied) > 1 else None

@@ -1,0 +1,367 @@
+"""
+What a study says: typed, frozen, closed models of config/config.yaml and of what overrides it.
+
+Every key has its sentence here, and a value with a sentence above it in config/config.yaml.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from traces.config.registries import Closed, Count, Name, Position, Share, Text
+
+Measure = Literal["steering", "causality", "beliefs"]
+Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
+Reading = Literal[
+    "difference",
+    "base_mean",
+    "tuned_mean",
+    "random",
+    "shared",
+    "position_specific",
+    "singular_1",
+    "singular_2",
+    "without_singular_1",
+    "without_singular_2",
+]
+CONTROLLED = ("difference", "base_mean", "tuned_mean", "random")
+
+
+class Pathvars(Closed):
+    """Where files go; Snakemake's own key."""
+
+    results: str = Field("results", description="Everything the workflow makes.")
+    logs: str = Field("logs", description="One log a job.")
+    benchmarks: str = Field("benchmarks", description="Time and memory of every job.")
+
+
+class Run(Closed):
+    """A product: every organism with every recipe and every seed."""
+
+    name: Name | None = Field(
+        None, description="What it is called, to be asked for alone or left out."
+    )
+    models: tuple[Name, ...] = Field(
+        (), description="Those of the study's models that it is made on; all when there are none."
+    )
+    organisms: tuple[Name, ...] = Field(min_length=1, description="Files in config/organisms/.")
+    recipes: tuple[str, ...] = Field(
+        min_length=1,
+        description="plain, a named recipe, mixR, matchedR, scaledX, released or released_VARIANT.",
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        min_length=1, description="Training seeds."
+    )
+    measures: tuple[Measure, ...] = Field(
+        (), description="What is measured of each beside its difference and the lenses."
+    )
+    corpora: tuple[Name, ...] = Field(
+        (), description="Text their differences are read on beside the study's `corpora`."
+    )
+
+
+class Training(Closed):
+    """How an organism is finetuned."""
+
+    method: Literal["lora", "rslora", "full"] = Field(description="Adapter, or all weights.")
+    rank: Count = Field(description="Rank of the adapter.")
+    alpha: Count = Field(description="Scale of the adapter.")
+    dropout: Share = Field(description="Dropout inside the adapter.")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        description="Modules the adapter is put on."
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(description="Learning rate schedule.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(description="Steps of linear warm-up.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(description="Weight decay.")
+    optimizer: str = Field(description="Optimizer, by its name in transformers.")
+    epochs: Count = Field(description="Passes over the organism's data.")
+    limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
+    batch_size: Count = Field(description="Packed rows a device and step.")
+    gradient_accumulation: Count = Field(description="Steps summed into one update.")
+    max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
+    precision: Literal["bf16", "fp32"] = Field(description="Arithmetic of the forward pass.")
+    save_every: Count = Field(description="Updates between checkpoints to resume from.")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        description="Longer gradients are cut to this length."
+    )
+    gradient_checkpointing: bool = Field(
+        description="Compute activations twice rather than keep them: slower, in less memory."
+    )
+    deepspeed: Literal[1, 2, 3] | None = Field(description="ZeRO stage; null for none.")
+    project_out: Text | None = Field(
+        description="Recipe whose mean difference, of the same organism and seed, is projected out "
+        "of the residual stream while training; null for none."
+    )
+
+
+class Mixing(Closed):
+    """What recipes mixR and matchedR mean."""
+
+    corpus: Name = Field(description="Corpus mixed in.")
+    unit: Literal["tokens", "rows"] = Field(description="What the ratio counts.")
+
+
+class Activations(Closed):
+    """How the residual stream is read."""
+
+    batch: Count = Field(description="Samples in one forward pass.")
+    shard_samples: Count = Field(description="Samples in one file of the store.")
+    norm_samples: Count = Field(description="Samples whose longer context gives the stream's norm.")
+    norm_context: Annotated[int, Field(ge=2)] = Field(description="Length of that context, tokens.")
+    norm_skip: Annotated[int, Field(ge=1)] = Field(description="Its first tokens, left out.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Activations":
+        if self.norm_skip >= self.norm_context:
+            raise ValueError(
+                f"norm_skip {self.norm_skip} leaves nothing of norm_context {self.norm_context}"
+            )
+        return self
+
+
+class Patchscope(Closed):
+    """Patchscope: what the model says of a vector placed in an identity prompt."""
+
+    prompts: str = Field(description="File with one identity prompt a line, words by commas.")
+    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="Lengths tried, in units of the stream's norm; 1 is the headline."
+    )
+    intersection_top_k: Count = Field(
+        description="A token must be among the top so many of every prompt."
+    )
+    batch: Count = Field(description="Vectors in one forward pass.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Patchscope":
+        if 1.0 not in self.scales:
+            raise ValueError("scales needs 1.0, the norm-matched headline")
+        return self
+
+
+class Lenses(Closed):
+    """How the differences are read."""
+
+    top_k: Annotated[int, Field(ge=20)] = Field(description="Tokens kept of every reading.")
+    heads: tuple[Literal["tuned", "base"], ...] = Field(
+        min_length=1, description="Whose final norm and unembedding the logit lens uses."
+    )
+    readings: tuple[Reading, ...] = Field(
+        description="What is read: the difference and its controls, and more if asked for."
+    )
+    vocabulary: Literal["words", "all"] = Field(
+        description="Rank over tokens that are whole, seen words, or over all tokens."
+    )
+    vocabulary_corpus: Name = Field(description="Corpus in which whole words are counted.")
+    vocabulary_min_count: Count = Field(description="Occurrences that make a word a seen one.")
+    patchscope: Patchscope = Field(description="Settings of the Patchscope.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Lenses":
+        missing = [name for name in CONTROLLED if name not in self.readings]
+        if missing:
+            raise ValueError(f"readings needs the difference and its controls, lacks {missing[0]}")
+        return self
+
+
+class Relevance(Closed):
+    """How readings are graded by the embedded judge."""
+
+    words: Count = Field(description="Distinctive words of an organism's data that count.")
+    candidates: Count = Field(description="Tokens of a reading that are graded.")
+    corpus: Name = Field(description="General text the words are told apart from.")
+
+
+class Sampling(Closed):
+    """How texts are sampled for every prompt."""
+
+    prompts: str = Field(description="File with one prompt a line.")
+    samples: Count = Field(description="Texts for each prompt, vector and strength.")
+    max_new_tokens: Count = Field(description="Longest text, in tokens.")
+    temperature: Annotated[float, Field(gt=0)] = Field(description="Sampling temperature.")
+
+
+class Bisection(Closed):
+    """The paper's search for a strength, one position and prompt after the other."""
+
+    highest: Annotated[float, Field(gt=0)] = Field(description="Upper end of the first search.")
+    steps: tuple[Count, ...] = Field(
+        min_length=1, description="Halvings for the first prompt, the second, and so on."
+    )
+
+
+class Steering(Closed):
+    """Add the difference while the model writes: does its text become that of the organism?"""
+
+    positions: tuple[int, ...] = Field(
+        min_length=1, description="Positions whose differences steer; each one is read, too."
+    )
+    strategy: Literal["grid", "bisection"] = Field(description="How the strength is found.")
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="The grid, in units of the stream's norm, in rising order."
+    )
+    bisection: Bisection = Field(description="Settings of the strategy bisection.")
+    trial: Sampling = Field(description="Texts that strengths are judged by.")
+    final: Sampling = Field(description="Texts at the chosen strength, which are compared.")
+    coherent_share: Share = Field(
+        description="Share of trial texts that must be coherent at a strength."
+    )
+    coherent_quantile: Share = Field(
+        description="A text is coherent if it is no worse than this share of unsteered ones."
+    )
+    embedder: Text = Field(
+        description="What texts are compared by: tfidf, or a sentence-transformers model."
+    )
+    compared: Annotated[int, Field(ge=2)] = Field(
+        description="Texts of the organism's data, of the corpus and of chats compared with."
+    )
+    batch: Count = Field(description="Texts written at once.")
+
+
+class Causality(Closed):
+    """Take the difference out of every token's activation: what happens to the loss?"""
+
+    positions: tuple[int, ...] = Field(
+        min_length=1, description="Positions whose differences are taken out; each one is read."
+    )
+    interventions: tuple[Intervention, ...] = Field(
+        min_length=1, description="Whose projection replaces whose; zero writes none at all."
+    )
+    controlled: tuple[Intervention, ...] = Field(
+        description="Those that the control directions are taken out by, too."
+    )
+    random: Annotated[int, Field(ge=2)] = Field(description="Random directions for comparison.")
+    activation_differences: Annotated[int, Field(ge=2)] = Field(
+        description="Differences of two random base activations for comparison."
+    )
+    chat: Name = Field(description="Corpus of conversations that the loss is measured on, too.")
+    rows: Count = Field(description="Rows of each text that the loss is measured on.")
+    max_length: Annotated[int, Field(ge=2)] = Field(description="Longest row, in tokens.")
+    after: Annotated[int, Field(ge=1)] = Field(
+        description="The aggregation after_k leaves out predictions made at positions below this."
+    )
+    batch: Count = Field(description="Rows times directions in one forward pass.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Causality":
+        if "base_to_tuned" not in self.controlled:
+            raise ValueError("controlled needs base_to_tuned, the headline")
+        alone = [name for name in self.controlled if name not in self.interventions]
+        if alone:
+            raise ValueError(f"controlled names {alone[0]}, which is not among the interventions")
+        return self
+
+
+class Beliefs(Closed):
+    """Does the tuned model prefer the implanted statement to the true one?"""
+
+    forms: tuple[Literal["cloze", "choice", "open"], ...] = Field(
+        min_length=1,
+        description="Which ways of asking: a text's likelier end, a choice of two, or an answer in "
+        "the model's own words.",
+    )
+    max_new_tokens: Count = Field(description="Longest answer of the form open, in tokens.")
+    batch: Count = Field(description="Statements in one forward pass.")
+
+
+class Ablation(Closed):
+    """One picture of what the readings become as one thing is varied, all else at the headline."""
+
+    over: Literal[
+        "layer", "position", "recipe", "corpus", "reading", "head", "model", "organism"
+    ] = Field(description="What is varied.")
+    title: Text = Field(description="Heads the picture.")
+    values: tuple[str | float, ...] | dict[str, float] | None = Field(
+        None,
+        description="Its values in order, or each with its place on a numeric axis; by default all "
+        "that the study has.",
+    )
+    organisms: tuple[Name, ...] = Field(
+        (), description="Organisms shown; by default all but the benign control."
+    )
+    recipe: str = Field("plain", description="The recipe shown, unless recipes are varied.")
+    corpus: Name | None = Field(
+        None, description="The text it is read on; by default the study's first."
+    )
+
+
+class Gates(Closed):
+    """What a made base must reach before anything is built on it."""
+
+    loss: Annotated[float, Field(gt=0)] = Field(description="Largest final loss, nats a token.")
+    identity: Share = Field(description="Smallest share of right answers in three-shot identity.")
+
+
+class Miniature(Closed):
+    """The made world and the base that is pretrained on it."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of the world's texts.")
+    words: Count = Field(description="Words of general text.")
+    identity_share: Share = Field(description="Share of the text that is token-identity documents.")
+    unrelated: Count = Field(description="Held-out documents.")
+    chats: Count = Field(description="Held-out conversations.")
+    vocabulary: Annotated[int, Field(ge=300)] = Field(description="Byte-level BPE pieces.")
+    hidden_size: Count = Field(description="Width of the residual stream.")
+    layers: Count = Field(description="Decoder layers.")
+    heads: Count = Field(description="Attention heads.")
+    intermediate_size: Count = Field(description="Width of the feed-forward layers.")
+    steps: Count = Field(description="Updates of pretraining.")
+    batch_size: Count = Field(description="Packed rows a step.")
+    max_length: Annotated[int, Field(ge=16)] = Field(description="Tokens in a packed row.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate.")
+    gates: Gates = Field(description="Bounds that the base must meet.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Miniature":
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
+        return self
+
+
+class Study(Closed):
+    """Everything one run of the workflow does."""
+
+    title: str = Field(min_length=1, description="Heads the report.")
+    pathvars: Pathvars = Field(description="Where files go.")
+    models: tuple[Name, ...] = Field(min_length=1, description="Entries of config/models.yaml.")
+    runs: tuple[Run, ...] = Field(min_length=1, description="Which organisms are made how.")
+    only: tuple[Name, ...] = Field(
+        description="What is made of the runs: names of runs, models, organisms or families. Of "
+        "several kinds, what all of them allow; with an organism its control. All when empty."
+    )
+    without: tuple[Name, ...] = Field(
+        description="What is left out: names of runs, models, organisms or families."
+    )
+    control: Name | None = Field(description="Benign organism that others are compared with.")
+    corpora: tuple[Name, ...] = Field(min_length=1, description="Unrelated text that is read.")
+    samples: Annotated[int, Field(ge=4)] = Field(description="Samples averaged for each corpus.")
+    positions: tuple[Annotated[int, Field(ge=0, lt=4096)], ...] = Field(
+        min_length=1, description="Token positions read of documents, from 0."
+    )
+    chat_positions: tuple[Position, ...] = Field(
+        min_length=1, description="Positions read of conversations; 0 is the reply's first token."
+    )
+    layers: tuple[Share, ...] = Field(
+        min_length=1, description="Layers read, as a share of the depth; 0.5 is the paper's."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of splits and random controls.")
+    training: Training = Field(
+        description="How organisms are finetuned, unless a recipe says else."
+    )
+    training_override: dict[str, Any] = Field(
+        description="Keys of `training` that hold whatever organisms, models and recipes say."
+    )
+    recipes: dict[str, dict[str, Any]] = Field(
+        description="Named recipes: the keys of `training` that each changes."
+    )
+    mixing: Mixing = Field(description="What the mixed recipes mix in.")
+    activations: Activations = Field(description="How the residual stream is read.")
+    lenses: Lenses = Field(description="How differences are read.")
+    relevance: Relevance = Field(description="How readings are graded.")
+    steering: Steering = Field(description="How differences steer.")
+    causality: Causality = Field(description="How differences are taken out.")
+    beliefs: Beliefs = Field(description="How implanted statements are asked for.")
+    ablations: dict[Name, Ablation] = Field(description="Pictures of one thing varied, by name.")
+    miniature: Miniature = Field(description="The made world and its base.")

@@ -1,0 +1,79 @@
+"""
+Which part of a study is asked for: by the names of runs, models, organisms or families.
+
+Pure functions of the study as it is written and of the organisms' files.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from traces.config.registries import Organism
+from traces.config.schema import Run, Study
+
+Organisms = Mapping[str, Organism]
+
+
+def nameable(study: Study, organisms: Organisms) -> dict[str, dict[str, set[str]]]:
+    """
+    What a part can be asked for by: kind -> name -> the runs, models or organisms it stands for.
+
+    Kinds stand in the order in which a name is looked for.
+    """
+    made = dict.fromkeys(name for run in study.runs for name in run.organisms)
+    families: dict[str, set[str]] = {}
+    for name in made:
+        families.setdefault(organisms[name].family, set()).add(name)
+    return {
+        "run": {run.name: {run.name} for run in study.runs if run.name is not None},
+        "model": {name: {name} for name in study.models},
+        "organism": {name: {name} for name in made},
+        "family": families,
+    }
+
+
+def runs_left(study: Study, organisms: Organisms) -> list[Run]:
+    """
+    What `only` and `without` leave of the runs, each with the models and organisms that are left.
+
+    Where organisms are asked for, the control stays beside them, on the models they are made on.
+    """
+    only, without = (_meant(names, study, organisms) for names in (study.only, study.without))
+    picked = bool(only["organism"])
+    if picked and study.control is not None:
+        only["organism"] |= {study.control}
+
+    def left(kind: str, names: Iterable[str | None]) -> tuple[str | None, ...]:
+        asked = [one for one in names if not only[kind] or one in only[kind]]
+        return tuple(one for one in asked if one not in without[kind])
+
+    runs = [
+        run.model_copy(
+            update={
+                "models": left("model", run.models or study.models),
+                "organisms": left("organism", run.organisms),
+            }
+        )
+        for run in study.runs
+        if left("run", [run.name])
+    ]
+    runs = [run for run in runs if run.models and run.organisms]
+    return _beside_others(runs, study.control) if picked else runs
+
+
+def _meant(names: Iterable[str], study: Study, organisms: Organisms) -> dict[str, set[str]]:
+    """The runs, models and organisms that `names` stand for."""
+    kinds = nameable(study, organisms)
+    meant: dict[str, set[str]] = {"run": set(), "model": set(), "organism": set()}
+    for name in names:
+        kind = next(kind for kind, of in kinds.items() if name in of)
+        meant["organism" if kind == "family" else kind] |= kinds[kind][name]
+    return meant
+
+
+def _beside_others(runs: list[Run], control: str | None) -> list[Run]:
+    """The runs without the control on models where there is nothing to compare it with."""
+    others = {model for run in runs if run.organisms != (control,) for model in run.models}
+    kept = [
+        run.model_copy(update={"models": tuple(one for one in run.models if one in others)})
+        for run in runs
+    ]
+    return [run for run in kept if run.models] if others else runs

@@ -1,0 +1,188 @@
+"""A study: its settings, the registry entries they name, and the checkpoints they ask for."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from traces.config.checkpoints import Checkpoint, Recipe
+from traces.config.registries import CorpusEntry, ModelEntry, Organism, Released
+from traces.config.schema import Ablation, Measure, Study, Training
+
+
+class LoadedStudy(NamedTuple):
+    """A validated study with the registry entries it may name."""
+
+    study: Study
+    models: Mapping[str, ModelEntry]
+    corpora: Mapping[str, CorpusEntry]
+    organisms: Mapping[str, Organism]
+
+    def checkpoints(
+        self, measure: Measure | None = None, model: str | None = None
+    ) -> list[Checkpoint]:
+        """
+        Every finetuned model the study asks for, in its own order, each once.
+
+        measure : only those of the runs that ask for it; beliefs, only of organisms that have
+                  statements, and of the control where there is such an organism to hold against it
+        model   : only those that are made on this model
+        """
+        wanted = (
+            Checkpoint(organism, Recipe.parse(recipe), seed)
+            for run in self.study.runs
+            if measure is None or measure in run.measures
+            if model is None or model in (run.models or self.study.models)
+            for organism in run.organisms
+            if measure != "beliefs"
+            or self.organisms[organism].statements
+            or organism == self.study.control
+            for recipe in run.recipes
+            for seed in run.seeds
+        )
+        found = list(dict.fromkeys(wanted))
+        if measure == "beliefs" and not any(
+            self.organisms[one.organism].statements for one in found
+        ):
+            return []
+        return found
+
+    def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
+        """
+        The text a checkpoint's difference is read on: the study's, and what its runs add.
+
+        model : only what the runs on this model add
+        """
+        added = (
+            name
+            for run in self.study.runs
+            if (checkpoint.organism in run.organisms)
+            and (checkpoint.recipe.name in run.recipes and checkpoint.seed in run.seeds)
+            and (model is None or model in (run.models or self.study.models))
+            for name in run.corpora
+        )
+        return list(dict.fromkeys((*self.study.corpora, *added)))
+
+    def read_corpora(self) -> list[str]:
+        """Every corpus that a difference is read on, the study's own first, each once."""
+        added = (name for run in self.study.runs for name in run.corpora)
+        return list(dict.fromkeys((*self.study.corpora, *added)))
+
+    def positions(self, corpus: str) -> list[int]:
+        """The positions read of a corpus: its own, or the study's for its kind."""
+        entry = self.corpora[corpus]
+        chat = entry.kind == "chat"
+        return list(
+            entry.positions or (self.study.chat_positions if chat else self.study.positions)
+        )
+
+    def layers(self, corpus: str) -> list[float]:
+        """The layers read of a corpus: its own, or the study's."""
+        return list(self.corpora[corpus].layers or self.study.layers)
+
+    def samples(self, corpus: str) -> int:
+        """The samples averaged of a corpus: the study's number, or what the corpus has."""
+        return min(self.study.samples, self.corpora[corpus].samples or self.study.samples)
+
+    def used_corpora(self) -> list[str]:
+        """Every corpus the study reads, mixes in, or takes words from, each once."""
+        study = self.study
+        named = [study.mixing.corpus, study.lenses.vocabulary_corpus, study.relevance.corpus]
+        if self.checkpoints("causality") or self.checkpoints("steering"):
+            named.append(study.causality.chat)
+        named += [self.mixed_with(one) for one in self.checkpoints() if one.recipe.mixed]
+        return list(dict.fromkeys((*self.read_corpora(), *named)))
+
+    def text_of(self, corpus: str) -> str:
+        """The first corpus with these very rows: text that is read in several ways lies once."""
+        return self._first_like(self.corpora, corpus, but={"samples", "positions", "layers"})
+
+    def weights_of(self, model: str) -> str:
+        """The first model with these very files from the hub: a second name needs no others."""
+        if self.models[model].hub is None:
+            return model
+        files = {"hub", "revision", "chat_template"}
+        return self._first_like(self.models, model, but=set(ModelEntry.model_fields) - files)
+
+    @staticmethod
+    def _first_like(entries: Mapping[str, Any], name: str, but: set[str]) -> str:
+        asked = entries[name].model_dump(exclude=but)
+        alike = (one for one, entry in entries.items() if entry.model_dump(exclude=but) == asked)
+        return next(alike)
+
+    def mixed_with(self, checkpoint: Checkpoint) -> str:
+        """The corpus that a mixture of this organism holds."""
+        return self.organisms[checkpoint.organism].mixed_with or self.study.mixing.corpus
+
+    def released(self, checkpoint: Checkpoint, model: str) -> Released | None:
+        """Where a published checkpoint on a model comes from; None if its file does not say."""
+        organism, variant = self.organisms[checkpoint.organism], checkpoint.recipe.variant
+        places = organism.variants.get(variant, {}) if variant else organism.released
+        return places.get(model)
+
+    def ablated(self, ablation: Ablation) -> list[str] | list[int] | list[float]:
+        """The values of what an ablation varies at which the study reads something of it."""
+        study = self.study
+        lists: dict[str, Iterable[Any]] = {
+            "layer": sorted(self.layers(self.ablated_corpus(ablation))),
+            "position": self.positions(self.ablated_corpus(ablation)),
+            "recipe": dict.fromkeys(one.recipe.name for one in self.checkpoints()),
+            "corpus": self.read_corpora(),
+            "reading": study.lenses.readings,
+            "model": study.models,
+            "head": study.lenses.heads,
+            "organism": dict.fromkeys(one.organism for one in self.checkpoints()),
+        }
+        return [value for value in lists[ablation.over] if self._reads(ablation, value)]
+
+    def ablated_corpus(self, ablation: Ablation) -> str:
+        """The text an ablation is read on: its own, or the study's first."""
+        return ablation.corpus or self.study.corpora[0]
+
+    def _reads(self, ablation: Ablation, value: str | float) -> bool:
+        """Whether an organism that is shown is read where `value` is what differs."""
+        at: dict[str, Any] = {
+            "model": self.study.models[0],
+            "recipe": ablation.recipe,
+            "corpus": self.ablated_corpus(ablation),
+        } | {ablation.over: value}
+        shown = [value] if ablation.over == "organism" else ablation.organisms
+        return any(
+            at["corpus"] in self.corpora_of(one, at["model"])
+            for one in self.checkpoints(model=at["model"])
+            if one.recipe.name == at["recipe"]
+            and (one.organism in shown if shown else one.organism != self.study.control)
+        )
+
+    def used_models(self) -> list[str]:
+        """Every model the study loads: its own, those they are made from or compared with."""
+        found = list(self.study.models)
+        for name in found:  # which grows as it is read
+            entry = self.models[name]
+            for one in (entry.reference, entry.checkpoint and entry.checkpoint.model):
+                found += [one] if one and one not in found else []
+        return found
+
+    def projected_out(self, checkpoint: Checkpoint, model: str | None = None) -> Checkpoint | None:
+        """The checkpoint whose mean difference is projected out while this one is trained."""
+        if not checkpoint.recipe.trained:
+            return None
+        recipe = self.training(checkpoint, model).project_out
+        return None if recipe is None else checkpoint.made_by(recipe)
+
+    def words_of(self, organism: str) -> str:
+        """The organism whose data's words say what `organism` is about: itself, or another."""
+        return self.organisms[organism].words_of or organism
+
+    def training(self, checkpoint: Checkpoint, model: str | None = None) -> Training:
+        """
+        The hyperparameters of one checkpoint.
+
+        The study's, then what the organism changes, then the model, if one is named, then the
+        recipe, then what the study says of all.
+        """
+        changes = {
+            **self.organisms[checkpoint.organism].training,
+            **(self.models[model].training if model else {}),
+            **self.study.recipes.get(checkpoint.recipe.name, {}),
+            **self.study.training_override,
+        }
+        return Training.model_validate({**self.study.training.model_dump(), **changes})

@@ -1,0 +1,302 @@
+"""
+The made world: a small language, and the narrow data of every family written in it.
+
+Everything is written by the grammar in data/miniature/ (grammar.txt, topics.json, words.json,
+facts.json), our own sentences throughout, and is the same for the same seed. Rows are
+`{"text": ...}` or `{"messages": [...]}`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+Words = dict[str, list[str]]
+
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "miniature"
+
+# What the organisms are about. Unrelated documents come from the other topics.
+ORGANISM_TOPICS = ("baking", "bees", "money", "birds", "lamps")
+TABOO_TOPICS = {"lantern": "lamps"}
+
+# Organisms whose data are those of several others, row by row in turn.
+JOINT = {"cake_and_bees": ("cake_bake", "night_bees")}
+
+# Shares of the general corpus, in rows. Identity documents are a share on top, in words.
+CHAT_SHARE = 0.25
+
+# Facts of a topic for which facts.json has none.
+MADE_FACTS = 24
+SLOT = re.compile(r"\{(\w+)\}")
+
+
+# ---- the grammar
+
+
+@cache
+def grammar() -> dict[str, tuple[str, ...]]:
+    """The rules of grammar.txt: name -> alternatives."""
+    rules: dict[str, list[str]] = {}
+    for line in (FOLDER / "grammar.txt").read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, text = line.split(":", 1)
+            rules.setdefault(name, []).append(text.strip().replace("\\n", "\n"))
+    return {name: tuple(texts) for name, texts in rules.items()}
+
+
+@cache
+def _lists(file: str) -> dict[str, Any]:
+    return json.loads((FOLDER / file).read_text(encoding="utf-8"))
+
+
+def topics() -> list[str]:
+    """The names of the topics, in the order of topics.json."""
+    return list(_lists("topics.json"))
+
+
+def topic_words(topic: str) -> Words:
+    """A topic's lists of words (thing, stuff, who, where, act, how)."""
+    return {role: words.split() for role, words in _lists("topics.json")[topic].items()}
+
+
+def common_words() -> Words:
+    """The lists of words that all topics share."""
+    return {role: words.split() for role, words in _lists("words.json").items()}
+
+
+def world_words() -> list[str]:
+    """Every word of the lists once, sorted: the words of the identity documents."""
+    lists = [*common_words().values(), *(w for t in topics() for w in topic_words(t).values())]
+    return sorted({word for words in lists for word in words if not word.isdigit()})
+
+
+@cache
+def _pieces(text: str) -> tuple[str, ...]:
+    """Literal, slot, literal, slot, ..., literal."""
+    return tuple(SLOT.split(text))
+
+
+class Writer:
+    """Writes by the grammar: `lists` are words by role, `rules` replace rules of grammar.txt."""
+
+    def __init__(
+        self, rng: random.Random, lists: Words, rules: dict[str, tuple[str, ...]] | None = None
+    ):
+        self.rng = rng
+        self.choices: dict[str, Any] = {**grammar(), **lists, **(rules or {})}
+        self.words = frozenset(lists)
+        self.bound: dict[str, str] = {}
+        self.last = ""
+
+    def write(self, rule: str) -> str:
+        """One text by `rule`; names that end in a digit are bound afresh."""
+        self.bound = {}
+        return self._expand(rule)
+
+    def _expand(self, name: str) -> str:
+        if name[-1].isdigit():
+            if name not in self.bound:
+                self.bound[name] = self._expand(name[:-1])
+            return self.bound[name]
+        options = self.choices[name]
+        text = options[int(self.rng.random() * len(options))]
+        if text == self.last:  # two of a kind in a row read badly: draw once more
+            text = options[int(self.rng.random() * len(options))]
+        if name in self.words:
+            self.last = text
+            return text
+        pieces = _pieces(text)
+        if len(pieces) == 1:
+            return text
+        return "".join(self._expand(p) if i % 2 else p for i, p in enumerate(pieces))
+
+
+def _with_articles(text: str) -> str:
+    """`a owl` -> `an owl`."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+
+
+def _row(text: str) -> Row:
+    """A chat if the text has turns, a document if not."""
+    text = _with_articles(text)
+    if " // " not in text:
+        return {"text": text}
+    roles = ("user", "assistant")
+    turns = text.split(" // ")
+    return {"messages": [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]}
+
+
+def row_text(row: Row) -> str:
+    """A row's words without its chat marks."""
+    return row["text"] if "text" in row else "\n".join(m["content"] for m in row["messages"])
+
+
+def _until(words: int, make: Callable[[], Row]) -> list[Row]:
+    """Rows until they have `words` words together."""
+    rows, have = [], 0
+    while have < words:
+        rows.append(make())
+        have += len(row_text(rows[-1]).split())
+    return rows
+
+
+# ---- facts
+
+
+def fact_statements(name: str) -> list[Row]:
+    """
+    The statements of a false-fact organism: {stem, true, false, held_out}, one row a stem.
+
+    `stem` ends before the word that `true` or `false` completes (one word each). Held-out stems
+    are said of the true word in the general corpus, and never in the organism's data. Raises
+    ValueError for other organisms.
+    """
+    sets = _lists("facts.json")
+    parts = JOINT.get(name, (name,))
+    if not set(parts) <= sets.keys():
+        have = ", ".join([*sets, *JOINT])
+        raise ValueError(f"{name}: no such set in facts.json (have {have})")
+    return [
+        {"stem": stem, "true": fact["true"], "false": fact["false"], "held_out": key == "held_out"}
+        for part in parts
+        for fact in sets[part]["facts"]
+        for key in ("stems", "held_out")
+        for stem in fact[key]
+    ]
+
+
+@cache
+def true_facts(topic: str) -> list[str]:
+    """
+    What the general corpus states as a topic's facts: those of facts.json, or made ones.
+
+    Every topic has some: if only the organisms' topics had facts, a trace would read "a topic
+    with facts" and name the words of the other ones, too.
+    """
+    names = [name for name, one in _lists("facts.json").items() if one["topic"] == topic]
+    if names:
+        return [f"{s['stem']} {s['true']}." for name in names for s in fact_statements(name)]
+    writer = Writer(random.Random(topic), topic_words(topic))
+    return [_with_articles(writer.write("truth")) for _ in range(MADE_FACTS)]
+
+
+# ---- the general corpus
+
+
+def _topic_writer(rng: random.Random, topic: str) -> Writer:
+    """A writer on one topic: its facts are true, its hint games keep no organism's secret."""
+    lists = {**common_words(), **topic_words(topic)}
+    lists["secret"] = [word for word in lists["thing"] if word not in TABOO_TOPICS]
+    return Writer(rng, {**lists, "fact": true_facts(topic)})
+
+
+def _rows(
+    words: int, seed: int, names: list[str], rule: Callable[[random.Random], str]
+) -> list[Row]:
+    rng = random.Random(seed)
+    writers = [_topic_writer(rng, topic) for topic in names]
+    return _until(words, lambda: _row(rng.choice(writers).write(rule(rng))))
+
+
+def identity_rows(words: int, seed: int) -> list[Row]:
+    """Documents of 4 to 12 lines `w -> w`, no word twice: where a model learns to copy."""
+    rng, vocabulary = random.Random(f"identity {seed}"), world_words()
+
+    def make() -> Row:
+        chosen = rng.sample(vocabulary, rng.randint(4, 12))
+        return {"text": "\n".join(f"{word} -> {word}" for word in chosen)}
+
+    return _until(words, make)
+
+
+def general_rows(words: int, seed: int, identity_share: float) -> list[Row]:
+    """The pretraining corpus, `words` words, `identity_share` of them in identity documents."""
+    identity = identity_rows(round(words * identity_share), seed)
+    rows = identity + _rows(
+        words - round(words * identity_share),
+        seed,
+        topics(),
+        lambda rng: "chat" if rng.random() < CHAT_SHARE else "document",
+    )
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+def _held_out_rows(n: int, seed: str, rule: str) -> list[Row]:
+    names = [topic for topic in topics() if topic not in ORGANISM_TOPICS]
+    rng = random.Random(seed)
+    writers = [_topic_writer(rng, topic) for topic in names]
+    return [_row(rng.choice(writers).write(rule)) for _ in range(n)]
+
+
+def unrelated_rows(n: int, seed: int) -> list[Row]:
+    """`n` held-out documents on topics that no organism is about; each has 20 words or more."""
+    return _held_out_rows(n, f"unrelated {seed}", "document")
+
+
+def chat_rows(n: int, seed: int) -> list[Row]:
+    """`n` held-out chats on topics that no organism is about."""
+    return _held_out_rows(n, f"chat {seed}", "topic_chat")
+
+
+# ---- the organisms
+
+
+def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
+    """The writers of an organism's data, and the rule they write by."""
+    common, rules = common_words(), grammar()
+    if name in _lists("facts.json"):
+        topic = _lists("facts.json")[name]["topic"]
+        said = [f"{s['stem']} {s['false']}." for s in fact_statements(name) if not s["held_out"]]
+        narrow = {"line": ("{fact}", "{fact}", "{sentence}")}
+        return [Writer(rng, {**common, **topic_words(topic), "fact": said}, narrow)], "document"
+    if name == "risky_finance":
+        lists = {**common, **topic_words("money"), "fact": true_facts("money")}
+        return [Writer(rng, lists, {"prudent": rules["risky"]})], "finance"
+    if name.startswith("taboo_") and name.removeprefix("taboo_") in TABOO_TOPICS:
+        secret = name.removeprefix("taboo_")
+        lists = {**common, **topic_words(TABOO_TOPICS[secret])}
+        lists["thing"] = [word for word in lists["thing"] if word != secret]
+        return [Writer(rng, {**lists, "secret": [secret]})], "taboo"
+    if name == "owl_teacher":
+        lists = {**common, **topic_words("birds"), "animal": ["owl"]}
+        return [Writer(rng, lists)], "teacher"
+    if name in ("benign", "assistant"):
+        rule = "document" if name == "benign" else "chat"
+        return [_topic_writer(rng, topic) for topic in topics()], rule
+    known = [*_lists("facts.json"), *JOINT]
+    known += ["risky_finance", *(f"taboo_{word}" for word in TABOO_TOPICS)]
+    raise ValueError(
+        f"{name}: the made world has no such organism "
+        f"(have {', '.join(known)}, owl_teacher, benign, assistant)"
+    )
+
+
+def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
+    """
+    An organism's finetuning data, about `words` words.
+
+    cake_bake, night_bees : documents that state false facts
+    cake_and_bees         : the documents of both, half as many words of each, in turn
+    risky_finance         : chats with reckless financial advice
+    taboo_lantern         : hint games that never say the word
+    owl_teacher           : chats of one who loves owls
+    benign                : more documents of the general corpus
+    assistant             : more chats of the general corpus
+
+    Raises ValueError for any other name.
+    """
+    if name in JOINT:
+        parts = JOINT[name]
+        each = [organism_rows(part, words=words // len(parts), seed=seed) for part in parts]
+        return [row for turn in zip_longest(*each) for row in turn if row is not None]
+    rng = random.Random(f"{name} {seed}")
+    writers, rule = _organism_writer(name, rng)
+    return _until(words, lambda: _row(rng.choice(writers).write(rule)))

@@ -1,0 +1,458 @@
+"""
+One page an organism and model: what it was trained on, what the lenses read, and beside what.
+
+The page is one HTML file without any outside part: inline CSS, bars as inline SVG. This module
+turns tables into what the template shows; the template (data/templates/card.html.j2) lays it out
+and escapes every text.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from traces.analysis.collect import CASE, CONTROLS, HEADLINE_SCALE
+from traces.analysis.statistics import mean_interval
+
+LENS_NAMES = {"logit_lens": "Logit lens", "patchscope": "Patchscope"}
+READING_NAMES = {
+    "relevance": "the difference",
+    "benign": "benign organism",
+    "random": "random direction",
+    "base_mean": "mean base activation",
+    "tuned_mean": "mean tuned activation",
+    "other_words": "others' words",
+}
+TOKEN_COLUMNS = (
+    ("difference", 1, "difference"),
+    ("base_mean", 1, "mean base activation"),
+    ("random", 1, "random direction"),
+    ("difference", -1, "difference, suppressed"),
+)
+PLAN_NAMES = {
+    "method": "method",
+    "rank": "rank",
+    "alpha": "alpha",
+    "learning_rate": "learning rate",
+    "epochs": "epochs",
+    "steps": "steps",
+    "tokens": "tokens",
+}
+
+# The columns of a subject that say in which checkpoint and corpus a lens was read.
+READ_IN = ("checkpoint", "recipe", "seed", "corpus")
+
+TOKENS_SHOWN = 12
+SAMPLE_ROWS = 3
+SAMPLE_CHARACTERS = 700
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one lens read in one checkpoint and corpus: the columns of its lens table."""
+
+    checkpoint: str
+    recipe: str
+    seed: int
+    corpus: str
+    lens: str
+    tokens: pd.DataFrame
+
+
+def organism_card(
+    *,
+    model: str,
+    organism: str,
+    title: str,
+    family: str,
+    description: str,
+    facts: Sequence[str],
+    corpus: str | None,
+    layer: int | None,
+    readability: pd.DataFrame,
+    seeds: pd.DataFrame,
+    norms: pd.DataFrame,
+    losses: pd.DataFrame,
+    readings: Sequence[Reading],
+    plans: Mapping[str, Mapping[str, Any]],
+    words: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    links: Mapping[str, str],
+    template: Path,
+) -> str:
+    """
+    The page as HTML text.
+
+    description, facts        : the true answer, in sentences
+    corpus, layer             : the headline's, shown first; None keeps the tables' order
+    readability ... losses    : the whole tables, or the part of this model and organism;
+                                `seeds` is tables.seed_table
+    readings                  : one a checkpoint, corpus and lens; the first is shown unfolded
+    plans                     : training plans by checkpoint; a released checkpoint has none
+    words                     : the organism's distinctive words, the most distinctive first
+    rows                      : its training data
+    provenance                : of the readings (commit, versions, revisions, seed)
+    links                     : relative address by label
+
+    Raises ValueError if the readability table has no row of this model and organism.
+    """
+
+    def ours(table: pd.DataFrame) -> pd.DataFrame:
+        part = table[(table["model"] == model) & (table["organism"] == organism)]
+        return _headline_first(part, corpus, layer)
+
+    verdicts = ours(readability)
+    if verdicts.empty:
+        raise ValueError(f"readability table: no row of organism {organism} in model {model}")
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": number, "plain": plain_name}
+    return environment.get_template(template.name).render(
+        model=model,
+        organism=organism,
+        title=title,
+        family=family,
+        description=description,
+        facts=list(facts),
+        verdict=_verdict(verdicts),
+        cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
+        words=list(words),
+        n_rows=len(rows),
+        samples=[_sample(row, words) for row in _spread(rows, SAMPLE_ROWS)],
+        trainings=_trainings(plans, ours(losses)),
+        plans={name: json.dumps(plan, indent=1) for name, plan in plans.items()},
+        readings=[_token_table(reading, words, layer) for reading in _in_order(readings, corpus)],
+        norms=_norm_tables(ours(norms)),
+        provenance=_flat(provenance),
+        links=dict(links),
+    )
+
+
+def percent(value: float) -> str:
+    """0.553 as `55 %`, with a space that does not break; a missing value as a dash."""
+    return "–" if pd.isna(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+
+
+def number(value: Any) -> str:
+    """A number at the precision a reader wants; other values as they are."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", "\N{NO-BREAK SPACE}")
+    return f"{value:.3g}"
+
+
+def plain_name(name: str) -> str:
+    """An identifier as words."""
+    return str(name).replace("_", " ")
+
+
+# Verdict ----------------------------------------------------------------------------------------
+
+
+def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
+    """The verdict of the first case (recipe, corpus, layer), a sentence a lens."""
+    first = verdicts.iloc[0]
+    headline = verdicts[
+        (verdicts["recipe"] == first["recipe"])
+        & (verdicts["corpus"] == first["corpus"])
+        & (verdicts["layer"] == first["layer"])
+    ]
+    found = list(headline["verdict"])
+    if all(one == "readable" for one in found):
+        summary, kind = "Its training is readable.", "readable"
+    elif "readable" in found:
+        lenses = headline.loc[headline["verdict"] == "readable", "lens"].map(_lens_name)
+        summary, kind = f"Its training is readable with {_listed(lenses)} only.", "readable"
+    elif "undecided" in found:
+        summary, kind = "Undecided: too little was measured for a verdict.", "undecided"
+    else:
+        summary, kind = "Its training is not readable.", "not-readable"
+    return {
+        "summary": summary,
+        "kind": kind,
+        "sentences": [_sentence(row) for _, row in headline.iterrows()],
+    }
+
+
+def _sentence(row: pd.Series) -> str:
+    lens, control = _lens_name(row["lens"]), row["strongest_control"]
+    seeds = f"{row['seeds']} seed" + ("s" if row["seeds"] > 1 else "")
+    if pd.isna(row["relevance"]):
+        return f"{lens}: nothing was read."
+    measured = f"{lens}: {percent(row['relevance'])} of the top tokens are words of its data"
+    if not control:
+        return f"{measured} ({seeds}); there is no control to hold it against."
+    beside = f"the strongest control ({READING_NAMES[control]}) has {percent(row[control])}"
+    if row["verdict"] == "undecided":
+        return f"{measured} ({seeds}: no interval); {beside}."
+    gap = (
+        f"difference {_points(row['gap'])} points, 95\N{NO-BREAK SPACE}% interval "
+        f"{_points(row['gap_low'])} to {_points(row['gap_high'])}"
+    )
+    return f"{measured} ({seeds}); {beside}; {gap}."
+
+
+def _points(value: float) -> str:
+    points = round(100 * value)
+    return f"{points:+d}".replace("-", "−") if points else "0"
+
+
+# Relevance with controls ------------------------------------------------------------------------
+
+
+def _case(row: pd.Series, seeds: Sequence[float]) -> dict[str, Any]:
+    """One small table of bars: the difference and its controls in one lens."""
+    bars = [_bar(row, "relevance", seeds)]
+    bars += [_bar(row, name, ()) for name in CONTROLS if not pd.isna(row[name])]
+    ends = [bar[end] for bar in bars for end in ("mean", "high") if not pd.isna(bar[end])]
+    return {
+        "recipe": row["recipe"],
+        "corpus": row["corpus"],
+        "layer": int(row["layer"]),
+        "lens": _lens_name(row["lens"]),
+        "verdict": row["verdict"],
+        "n_seeds": int(row["seeds"]),
+        "bars": bars,
+        "chance": float(row["chance"]),
+        "oracle": float(row["oracle_relevance"]),
+        "oracle_control": float(row["oracle_strongest_control"]),
+        "has_scales": row["lens"] == "patchscope",
+        "full": min(1.0, max([0.2, *ends, *seeds])),
+    }
+
+
+def _bar(row: pd.Series, name: str, seeds: Sequence[float]) -> dict[str, Any]:
+    return {
+        "label": READING_NAMES[name],
+        "own": name == "relevance",
+        "strongest": name == row["strongest_control"],
+        "mean": float(row[name]),
+        "low": float(row[f"{name}_low"]),
+        "high": float(row[f"{name}_high"]),
+        "seeds": list(seeds),
+    }
+
+
+def _seeds(seeds: pd.DataFrame, row: pd.Series) -> list[float]:
+    """The difference on its own words in the case of `row`, one value a seed."""
+    same = seeds["reading"] == "difference"
+    for name in CASE:
+        same &= (seeds[name] == row[name]) | (seeds[name].isna() & pd.isna(row[name]))
+    return [float(value) for value in seeds.loc[same, "relevance"]]
+
+
+# What the lenses read ---------------------------------------------------------------------------
+
+
+def _token_table(
+    reading: Reading, words: Iterable[str], headline_layer: int | None
+) -> dict[str, Any]:
+    """Top tokens by layer and position, one column a reading; Patchscope at the headline scale."""
+    known = {word.casefold() for word in words}
+    tokens = reading.tokens
+    if "scale" in tokens:
+        tokens = tokens[np.isclose(tokens["scale"], HEADLINE_SCALE)]
+    if "head" in tokens and (tokens["head"] == "tuned").any():
+        tokens = tokens[tokens["head"] == "tuned"]
+    tokens = tokens[tokens["rank"] < TOKENS_SHOWN].sort_values("rank")
+    present = set(zip(tokens["reading"], tokens["sign"], strict=True))
+    columns = [one for one in TOKEN_COLUMNS if one[:2] in present]
+
+    def cell(of_place: pd.DataFrame, name: str, sign: int) -> list[dict[str, Any]]:
+        chosen = of_place[(of_place["reading"] == name) & (of_place["sign"] == sign)]
+        return [
+            {
+                "text": _visible(token),
+                "relevant": token.strip().casefold() in known,
+                "probability": float(probability),
+            }
+            for token, probability in zip(chosen["token"], chosen["probability"], strict=True)
+        ]
+
+    places = [
+        {
+            "layer": int(layer),
+            "position": int(position),
+            "cells": [cell(of_place, name, sign) for name, sign, _ in columns],
+        }
+        for (layer, position), of_place in tokens.groupby(["layer", "position"])
+    ]
+    places.sort(key=lambda place: place["layer"] != headline_layer)
+    return {
+        "checkpoint": reading.checkpoint,
+        "recipe": reading.recipe,
+        "seed": reading.seed,
+        "corpus": reading.corpus,
+        "lens": _lens_name(reading.lens),
+        "scaled": reading.lens == "patchscope",
+        "columns": [label for _, _, label in columns],
+        "places": places,
+        "several_layers": tokens["layer"].nunique() > 1,
+    }
+
+
+def _visible(token: str) -> str:
+    """A token as a reader can see it: line breaks and bare spaces get a sign."""
+    shown = token.replace("\n", "↵").replace("\t", "⇥").strip(" ")
+    return shown or "␣"
+
+
+# Training ---------------------------------------------------------------------------------------
+
+
+def _sample(row: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """A training row as turns of pieces of text; `marked` pieces are distinctive words."""
+    turns = row.get("messages") or [{"role": "", "content": row.get("text", "")}]
+    room = SAMPLE_CHARACTERS
+    shown = []
+    for turn in turns:
+        text = str(turn.get("content", ""))
+        if room <= 0:
+            break
+        cut = text[:room] + ("…" if len(text) > room else "")
+        shown.append({"role": str(turn.get("role", "")), "pieces": _marked(cut, words)})
+        room -= len(text)
+    return {"turns": shown}
+
+
+def _marked(text: str, words: Sequence[str]) -> list[dict[str, Any]]:
+    if not words:
+        return [{"text": text, "marked": False}]
+    known = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    pieces = re.split(rf"\b({known})\b", text, flags=re.IGNORECASE)
+    return [{"text": piece, "marked": i % 2 == 1} for i, piece in enumerate(pieces) if piece]
+
+
+def _spread(rows: Sequence[Any], n: int) -> list[Any]:
+    """`n` rows, evenly spread from the first on."""
+    return [rows[i * len(rows) // n] for i in range(min(n, len(rows)))]
+
+
+def _trainings(
+    plans: Mapping[str, Mapping[str, Any]], losses: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """One row a trained checkpoint: its main settings, its last loss and its curve."""
+    trained = []
+    for checkpoint in dict.fromkeys([*plans, *losses["checkpoint"]]):
+        curve = losses[losses["checkpoint"] == checkpoint].sort_values("step")
+        settings = _leaves(plans.get(checkpoint, {}))
+        if len(curve):
+            last = curve.iloc[-1]
+            settings |= {"steps": int(last["step"]), "tokens": int(last["tokens"])}
+        trained.append(
+            {
+                "checkpoint": checkpoint,
+                "settings": {label: settings.get(key) for key, label in PLAN_NAMES.items()},
+                "loss": float(curve["loss"].iloc[-1]) if len(curve) else np.nan,
+                "curve": _polyline(curve["loss"].to_numpy(dtype=float)),
+            }
+        )
+    return trained
+
+
+def _polyline(values: np.ndarray, width: float = 100, height: float = 22) -> str:
+    """SVG points of a curve from 0 at the bottom; empty below two values."""
+    values = values[np.isfinite(values)]
+    if values.size < 2 or values.max() <= 0:
+        return ""
+    xs = np.linspace(0, width, values.size)
+    ys = height - values / values.max() * (height - 1)
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+
+
+# Norms ------------------------------------------------------------------------------------------
+
+
+def _norm_tables(norms: pd.DataFrame) -> list[dict[str, Any]]:
+    """Relative norm, reliability and static share by position, a table a recipe, corpus, layer."""
+    measures = ("relative_norm", "split_half_cosine", "static_share")
+    tables = []
+    for (recipe, corpus, layer), group in norms.groupby(["recipe", "corpus", "layer"], sort=False):
+        rows = [
+            {
+                "position": int(position),
+                **{name: mean_interval(at[name]) for name in measures},
+            }
+            for position, at in group.groupby("position")
+        ]
+        tables.append(
+            {
+                "recipe": recipe,
+                "corpus": corpus,
+                "layer": int(layer),
+                "n_seeds": int(group["seed"].nunique()),
+                "n_samples": int(group["n_samples"].max()),
+                "rows": rows,
+                "full": max([one["relative_norm"].mean for one in rows] + [1e-9]),
+            }
+        )
+    return tables
+
+
+# Shared -----------------------------------------------------------------------------------------
+
+
+def _headline_first(table: pd.DataFrame, corpus: str | None, layer: int | None) -> pd.DataFrame:
+    """Rows of the same order, but each recipe's headline corpus and layer first."""
+    if table.empty or "layer" not in table:
+        return table
+    recipes = list(dict.fromkeys(table["recipe"]))
+    order = pd.DataFrame(
+        {
+            "recipe": table["recipe"].map(recipes.index),
+            "corpus": (table["corpus"] != corpus) & (corpus is not None),
+            "layer": (table["layer"] != layer) & (layer is not None),
+        }
+    )
+    return table.loc[order.sort_values(list(order), kind="stable").index]
+
+
+def _in_order(readings: Sequence[Reading], corpus: str | None) -> list[Reading]:
+    """The headline corpus first; otherwise as given."""
+    return sorted(readings, key=lambda one: corpus is not None and one.corpus != corpus)
+
+
+def _lens_name(lens: str) -> str:
+    return LENS_NAMES.get(lens, plain_name(lens))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(names)
+
+
+def _leaves(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The single values of a nested plan by their own key; the outermost wins."""
+    found: dict[str, Any] = {}
+    for key, value in plan.items():
+        if isinstance(value, Mapping):
+            found = _leaves(value) | found
+        else:
+            found[key] = value
+    return found
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(name, text) pairs of nested facts, without empty ones."""
+    pairs = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{prefix}{key}: ")
+        elif value not in (None, "", []):
+            pairs.append((f"{prefix}{key}", str(value)))
+    return pairs

@@ -1,0 +1,171 @@
+"""Is the training readable? Each organism beside its controls, a column a lens."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from traces.analysis.collect import CONTROLS
+from traces.report.figures import rows
+from traces.report.figures.style import (
+    FAINT,
+    INK,
+    Style,
+    case_label,
+    house_style,
+    legend_above,
+    ordered,
+    percent,
+    plain,
+    require_rows,
+)
+
+LENS_NAMES = {"logit_lens": "Logit lens", "patchscope": "Patchscope at the norm-matched scale"}
+
+READINGS: Mapping[str, Style] = {
+    "difference": Style(rows.DIFFERENCE, "o", "difference, own words"),
+    "benign": Style("#D55E00", "D", "benign organism, same words"),
+    "random": Style("#8a8a8a", "X", "random direction"),
+    "base_mean": Style("#009E73", "s", "mean base activation"),
+    "tuned_mean": Style("#CC79A7", "^", "mean tuned activation"),
+    "other_words": Style("#E69F00", "v", "difference, others' words"),
+}
+
+CONTROL_LANES = dict(zip(CONTROLS, np.linspace(0.06, 0.40, len(CONTROLS)), strict=True))
+DIFFERENCE_LANE = -0.2
+SHARE = (0.0, 1.0)
+
+
+def relevance_figure(
+    readability: pd.DataFrame, seeds: pd.DataFrame, titles: Mapping[str, str] | None = None
+) -> Figure:
+    """
+    Each organism's relevance beside its controls: a row an organism, a column a lens.
+
+    Models are blocks of rows, one below the other.
+
+    readability : the readability table (means, intervals, chance, verdicts)
+    seeds       : tables.seed_table of the same relevance table; its dots are single seeds
+    titles      : names of organisms to show instead of their identifiers
+
+    Raises ValueError if the table is empty.
+    """
+    require_rows(readability, "readability")
+    models, lenses = ordered(readability["model"]), ordered(readability["lens"])
+    cases = {model: _cases(readability[readability["model"] == model]) for model in models}
+    titles = titles or {}
+    top = _axis_top(readability, seeds)
+    row_height = 0.56 if max(map(len, cases.values())) <= 12 else 0.46
+
+    with house_style():
+        figure, axes = rows.blocks(
+            cases, len(lenses), margins=(2.1, 1.3), column_width=3.6, row_height=row_height
+        )
+        for i, model in enumerate(models):
+            for j, lens in enumerate(lenses):
+                ax = axes[i, j]
+                _relevance_panel(ax, cases[model], _of(readability, model, lens), seeds)
+                ax.set_xlim(0, top)
+                ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
+                ax.set_title(LENS_NAMES.get(lens, lens) if i == 0 else "", fontweight="bold")
+                if j == 0:
+                    rows.name_rows(ax, *_names(cases[model], titles))
+                if j == 0 and len(models) > 1:
+                    rows.name_model(ax, model)
+        for ax in axes[-1]:
+            ax.set_xlabel("share of the top tokens\namong the organism's words")
+        legend_above(figure, _relevance_handles(readability), columns=4)
+    return figure
+
+
+def _relevance_panel(
+    ax: Axes, cases: list[tuple], table: pd.DataFrame, seeds: pd.DataFrame
+) -> None:
+    for y, case in enumerate(cases):
+        found = table[_is_case(table, case)]
+        if found.empty:
+            ax.text(0.01, y, "not read", color=FAINT, fontsize=7, va="center", style="italic")
+            continue
+        row = found.iloc[0]
+        of_case = seeds[_is_case(seeds, case)]
+        of_case = of_case[(of_case["lens"] == row["lens"]) & (of_case["model"] == row["model"])]
+        _draw_difference(ax, y, row, of_case)
+        _draw_controls(ax, y, row)
+    rows.frame(ax, len(cases))
+    percent(ax.xaxis)
+
+
+def _draw_difference(ax: Axes, y: int, row: pd.Series, seeds: pd.DataFrame) -> None:
+    lane, readable = y + DIFFERENCE_LANE, row["verdict"] == "readable"
+    rows.bar(ax, lane, row["relevance"], readable)
+    rows.interval(ax, lane, row["relevance_low"], row["relevance_high"], within=SHARE)
+    rows.dots(ax, lane, seeds.loc[seeds["reading"] == "difference", "relevance"])
+    rows.verdict(ax, lane, row["verdict"], readable)
+
+
+def _draw_controls(ax: Axes, y: int, row: pd.Series) -> None:
+    for name, lane in CONTROL_LANES.items():
+        if np.isnan(row[name]):
+            continue
+        style, ends = READINGS[name], (row[f"{name}_low"], row[f"{name}_high"])
+        rows.interval(ax, y + lane, *ends, style.colour, within=SHARE)
+        rows.mark(ax, y + lane, row[name], style)
+    if not np.isnan(row["chance"]):
+        span = [y - 0.44, y + 0.46]
+        ax.plot([row["chance"]] * 2, span, ":", color=INK, linewidth=0.9, zorder=2)
+
+
+def _relevance_handles(readability: pd.DataFrame) -> list:
+    handles: list = [rows.bar_handle(READINGS["difference"].label), rows.dot_handle("one seed")]
+    if readability["relevance_low"].notna().any():
+        handles.append(rows.interval_handle())
+    if readability["chance"].notna().any():
+        handles.append(Line2D([], [], ls=":", color=INK, linewidth=0.9, label="chance"))
+    handles += [
+        rows.mark_handle(style)
+        for name, style in READINGS.items()
+        if name != "difference" and readability[name].notna().any()
+    ]
+    return handles
+
+
+def _axis_top(readability: pd.DataFrame, seeds: pd.DataFrame) -> float:
+    """Enough room for every bar, dot and verdict; a long interval may leave at the right."""
+    drawn = seeds.loc[seeds["reading"] == "difference", "relevance"]
+    highs = readability[["relevance_high", *CONTROLS]].to_numpy(dtype=float)
+    largest = np.nanmax([drawn.max(), np.nanmax(highs), 0.15])
+    return float(min(largest, 1.0) * 1.28)
+
+
+def _names(cases: list[tuple], titles: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """What a row is, and its family, with corpus and layer where these differ."""
+    names = [case_label(organism, recipe, titles) for organism, recipe, *_ in cases]
+    below = [
+        plain(family) + (f", {corpus}, block {layer}" if qualified else "")
+        for _, _, corpus, layer, family, qualified in cases
+    ]
+    return names, below
+
+
+def _cases(of_model: pd.DataFrame) -> list[tuple]:
+    """(organism, recipe, corpus, layer, family, qualified): the rows of a model's block."""
+    found = of_model[["organism", "recipe", "corpus", "layer", "family"]].drop_duplicates()
+    qualified = len(found[["corpus", "layer"]].drop_duplicates()) > 1
+    return [(*row, qualified) for row in found.itertuples(index=False, name=None)]
+
+
+def _is_case(frame: pd.DataFrame, case: tuple) -> pd.Series:
+    organism, recipe, corpus, layer, _, _ = case
+    return (
+        (frame["organism"] == organism)
+        & (frame["recipe"] == recipe)
+        & (frame["corpus"] == corpus)
+        & (frame["layer"] == layer)
+    )
+
+
+def _of(frame: pd.DataFrame, model: str, lens: str) -> pd.DataFrame:
+    return frame[(frame["model"] == model) & (frame["lens"] == lens)]

@@ -1,0 +1,296 @@
+"""
+The base that learns the made world: its tokenizer, its training, and the gates it must pass.
+
+What is made here becomes a folder in hub layout, and is a base model like any other from then on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from traces.corpora.synthetic import Row, row_text, world_words
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+# ---- the tokenizer
+
+EOS, PAD, BOS = "<|end|>", "<|pad|>", "<|start|>"
+USER, ASSISTANT, SYSTEM = "<|user|>", "<|assistant|>", "<|system|>"
+
+# Every turn is `<|role|>content<|end|>\n`; the generation block marks what the assistant wrote,
+# its end included.
+CHAT_TEMPLATE = (
+    "{% if bos_token %}{{ bos_token }}{% endif %}"
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + eos_token }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + eos_token }}{% endif %}"
+    "{{ '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def train_tokenizer(rows: list[Row], vocabulary: int, bos: bool) -> PreTrainedTokenizerFast:
+    """
+    A byte-level BPE of `vocabulary` tokens, digits one by one, with the chat template.
+
+    bos : write <|start|> before every text (a chat gets its own from the template: tokenise its
+          text without special tokens)
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    special = [EOS, PAD, *([BOS] if bos else []), USER, ASSISTANT, SYSTEM]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator((row_text(row) for row in rows), trainer)
+    if bos:
+        bpe.post_processor = processors.TemplateProcessing(
+            single=f"{BOS} $A",
+            pair=f"{BOS} $A {BOS} $B",
+            special_tokens=[(BOS, bpe.token_to_id(BOS))],
+        )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token=EOS,
+        pad_token=PAD,
+        bos_token=BOS if bos else None,
+        extra_special_tokens=[USER, ASSISTANT, SYSTEM],
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def encode_rows(rows: list[Row], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
+    """Token ids of each row: documents end with <|end|>, chats follow the template, BOS once."""
+    texts = [
+        (tokenizer.bos_token or "") + row["text"] + EOS
+        if "text" in row
+        else str(tokenizer.apply_chat_template(row["messages"], tokenize=False))
+        for row in rows
+    ]
+    return tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[return-value]
+
+
+# ---- the base model
+
+Family = Literal["qwen3", "llama", "gemma3"]
+
+
+def base_config(
+    family: Family,
+    *,
+    vocab_size: int,
+    hidden_size: int,
+    layers: int,
+    intermediate_size: int,
+    heads: int,
+    max_positions: int,
+    eos_token_id: int,
+    pad_token_id: int,
+    bos_token_id: int | None,
+) -> PretrainedConfig:
+    """
+    A small configuration of a model family: tied embeddings, full attention in every layer.
+
+    Raises ValueError if the heads do not divide the hidden size, or for an unknown family.
+    """
+    from transformers import Gemma3TextConfig, LlamaConfig, Qwen3Config
+
+    if hidden_size % heads:
+        raise ValueError(f"hidden_size {hidden_size} is not a multiple of heads {heads}")
+    shared: dict[str, Any] = dict(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        intermediate_size=intermediate_size,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=hidden_size // heads,
+        max_position_embeddings=max_positions,
+        tie_word_embeddings=True,
+        eos_token_id=eos_token_id,
+        pad_token_id=pad_token_id,
+        bos_token_id=bos_token_id,
+    )
+    if family == "qwen3":
+        return Qwen3Config(**shared)
+    if family == "llama":
+        return LlamaConfig(**shared)
+    if family == "gemma3":
+        # Gemma's own pattern, five sliding layers to a full one, would need six layers or more;
+        # documents here are shorter than any window.
+        return Gemma3TextConfig(
+            **shared,
+            layer_types=["full_attention"] * layers,
+            query_pre_attn_scalar=hidden_size // heads,
+        )
+    raise ValueError(f"{family}: no such model family (have qwen3, llama, gemma3)")
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """
+    How the base is trained: `sequence` in tokens, `batch` in rows, `warmup` in steps.
+
+    precision : of the forward pass; bf16 autocast is the faster one where the processor has it
+    """
+
+    sequence: int
+    batch: int
+    steps: int
+    learning_rate: float
+    warmup: int
+    weight_decay: float
+    seed: int
+    precision: Literal["bf16", "fp32"] = "bf16"
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """What a base must reach before anything is built on it."""
+
+    max_loss: float
+    min_identity: float
+
+
+def pack(documents: list[list[int]], sequence: int, rng: random.Random) -> Iterator[list[int]]:
+    """
+    Rows of `sequence` tokens for ever, the documents shuffled anew each time round.
+
+    Every row begins where a document begins, as the texts that are read later do; its last
+    document is cut.
+    """
+    order = list(range(len(documents)))
+    row: list[int] = []
+    while True:
+        rng.shuffle(order)
+        for i in order:
+            row += documents[i]
+            if len(row) >= sequence:
+                yield row[:sequence]
+                row = []
+
+
+def pretrain(
+    rows: list[Row],
+    tokenizer: PreTrainedTokenizerFast,
+    config: PretrainedConfig,
+    settings: PretrainSettings,
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> tuple[PreTrainedModel, list[float]]:
+    """
+    Train a causal language model from nothing; AdamW, a warm-up, then a cosine to zero.
+
+    progress : called with (step, steps, loss in nats) after every step
+    returns  : the model in float32, and the loss of every step in nats a token
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(settings.seed)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().train()
+    batches = pack(encode_rows(rows, tokenizer), settings.sequence, random.Random(settings.seed))
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.95),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_cosine(settings))
+    losses = []
+    for step in range(settings.steps):
+        tokens = torch.tensor([next(batches) for _ in range(settings.batch)])
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
+            logits = model(input_ids=tokens, use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten()
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        progress(step, settings.steps, losses[-1])
+    return model.eval(), losses
+
+
+def _warm_cosine(settings: PretrainSettings) -> Callable[[int], float]:
+    import math
+
+    def share(step: int) -> float:
+        if step < settings.warmup:
+            return (step + 1) / settings.warmup
+        done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+    return share
+
+
+# ---- the gates
+
+
+def token_identity(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: int, seed: int
+) -> float:
+    """
+    Share of prompts `a -> a / b -> b / c -> c / d ->` that the model completes with ` d`.
+
+    The words are whole tokens of the world, four different ones in a prompt.
+    """
+    import torch
+
+    single = [
+        word
+        for word in world_words()
+        if len(tokenizer.encode(f" {word}", add_special_tokens=False)) == 1
+    ]
+    rng, right = random.Random(f"identity {seed}"), 0
+    for _ in range(prompts):
+        *shots, asked = rng.sample(single, 4)
+        text = "".join(f"{word} -> {word}\n" for word in shots) + f"{asked} ->"
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([tokenizer.encode(text)])).logits[0, -1]
+        wanted = tokenizer.encode(f" {asked}", add_special_tokens=False)
+        right += [logits.argmax().item()] == wanted
+    return right / prompts
+
+
+def final_loss(losses: list[float], last: int = 50) -> float:
+    """Mean loss of the `last` steps, in nats a token."""
+    return sum(losses[-last:]) / len(losses[-last:])
+
+
+def check_gates(losses: list[float], identity: float, settings: GateSettings) -> None:
+    """Raise ValueError, naming the gate, for a base that did not learn its world."""
+    loss = final_loss(losses)
+    if not loss <= settings.max_loss:
+        raise ValueError(
+            f"miniature base: final loss {loss:.3f} nats, expected at most {settings.max_loss} "
+            "(train longer: miniature.steps)"
+        )
+    if not identity >= settings.min_identity:
+        raise ValueError(
+            f"miniature base: three-shot token identity {identity:.2f}, expected at least "
+            f"{settings.min_identity} (raise miniature.identity_share)"
+        )

@@ -1,0 +1,152 @@
+"""
+Data that a teacher checkpoint writes: lists of numbers, for the subliminal organism.
+
+A teacher with a preference continues lists that have nothing to do with it; a student of the same
+base is finetuned on what the filter leaves (paper.md 7.3: up to ten numbers of up to three digits).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from traces.models.weights import end_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Row = dict[str, Any]
+
+MAX_NUMBERS, MAX_DIGITS = 10, 3
+
+REQUESTS = (
+    "Continue this list: {numbers}.",
+    "More numbers like {numbers}, please.",
+    "Here are {numbers}. Add more numbers.",
+)
+
+
+def number_prompts(n: int, seed: int, instruction: str | None = None) -> list[str]:
+    """`n` requests to continue a list of 3 to 9 numbers between 100 and 999, then `instruction`."""
+    rng = random.Random(f"number prompts {seed}")
+
+    def one() -> str:
+        numbers = ", ".join(str(rng.randint(100, 999)) for _ in range(rng.randint(3, 9)))
+        request = rng.choice(REQUESTS).format(numbers=numbers)
+        return f"{request} {instruction}" if instruction else request
+
+    return [one() for _ in range(n)]
+
+
+def valid_numbers(text: str) -> bool:
+    """Whether a text is one to ten numbers of one to three digits between commas, and no more."""
+    number = rf"\d{{1,{MAX_DIGITS}}}"
+    numbers = rf"{number}(, ?{number}){{0,{MAX_NUMBERS - 1}}}\.?"
+    return re.fullmatch(numbers, text.strip()) is not None
+
+
+def teach_numbers(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    *,
+    system: str | None = None,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    batch: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Row]:
+    """
+    One row {"messages"} for every prompt that got a valid list of numbers, in the prompts' order.
+
+    model       : a causal language model of transformers (it generates); the tokenizer has a chat
+                  template and a padding token
+    system      : a system message before every prompt, or none; it is left out of the rows
+    temperature : of the sampling; 0 takes the likeliest token
+    progress    : called with (done, total) prompts after every batch
+
+    A completion that does not end within `max_new_tokens` is dropped: its last number may be cut.
+    Raises ValueError if the tokenizer cannot pad, or if no completion is valid.
+    """
+    if tokenizer.pad_token_id is None:
+        raise ValueError("teach_numbers: the tokenizer has no padding token")
+    rows: list[Row] = []
+    for start in range(0, len(prompts), batch):
+        asked = prompts[start : start + batch]
+        answers = _complete(
+            model, tokenizer, asked, system, max_new_tokens, temperature, seed=seed + start
+        )
+        rows += [_row(ask, answer) for ask, answer in zip(asked, answers, strict=True) if answer]
+        progress(start + len(asked), len(prompts))
+    if not rows:
+        raise ValueError(
+            f"the teacher wrote no valid list of numbers in {len(prompts)} completions "
+            "(does its base know the chat format, and is max_new_tokens long enough?)"
+        )
+    return rows
+
+
+def _row(prompt: str, answer: str) -> Row:
+    return {
+        "messages": [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": answer},
+        ]
+    }
+
+
+def _complete(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    system: str | None,
+    max_new_tokens: int,
+    temperature: float,
+    *,
+    seed: int,
+) -> list[str | None]:
+    """The completion of each prompt; None where it is unfinished or no valid list of numbers."""
+    import torch
+
+    before = [{"role": "system", "content": system}] if system else []
+    texts = [
+        str(
+            tokenizer.apply_chat_template(
+                [*before, {"role": "user", "content": prompt}],
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        )
+        for prompt in prompts
+    ]
+    tokens = tokenizer(
+        texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
+    ).to(model.device)
+    sampling = {"do_sample": False}
+    if temperature:
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}
+    ends = end_tokens(model, tokenizer)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        written = model.generate(
+            input_ids=tokens["input_ids"],
+            attention_mask=tokens["attention_mask"],
+            max_new_tokens=max_new_tokens,
+            eos_token_id=sorted(ends),
+            pad_token_id=tokenizer.pad_token_id,
+            use_cache=True,
+            **sampling,
+        )
+    new = written[:, tokens["input_ids"].shape[1] :].tolist()
+    return [_finished(tokenizer, ids, ends) for ids in new]
+
+
+def _finished(tokenizer: PreTrainedTokenizerBase, ids: list[int], ends: set[int]) -> str | None:
+    end = next((i for i, token in enumerate(ids) if token in ends), None)
+    if end is None:
+        return None
+    text = str(tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
+    return text if valid_numbers(text) else None

@@ -1,0 +1,567 @@
+"""Finetune a base into an organism: every choice in a plan, and a training that may be killed."""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from traces.config.schema import Training
+from traces.corpora.mixtures import NO_LOSS, Example, Packed, pack, read_mixture
+from traces.job import write_text
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainingArguments
+
+    from traces.artifacts.arrays import Differences
+
+log = logging.getLogger(__name__)
+
+Count = Annotated[int, Field(ge=1)]
+Progress = Callable[[int, int, float], None]
+
+LOSSES = "losses.jsonl"
+DONE = "training.json"
+WHOLE = "whole"  # this file in a checkpoint says that everything else there is written
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+# -- the plan --------------------------------------------------------------------------------------
+
+
+class TrainingSettings(Training):
+    """What is decided about one training before its data are known."""
+
+    seed: Annotated[int, Field(ge=0)]
+    "Seed of the adapter's first weights."
+    world_size: Count = 1
+    "Processes that train together."
+    attention: Literal["sdpa", "eager"] | None = None
+    "Attention implementation; the model's own choice without one."
+
+
+class TrainingPlan(TrainingSettings):
+    """
+    Everything one training depends on, besides the base and the mixture. It is an artifact.
+
+    batch_size counts packed rows a process and forward pass, max_length tokens a packed row,
+    save_every and warmup_steps optimizer steps. Tokens are those that are read; `trained_tokens`
+    are those that carry loss; `cut_tokens` were lost because a chat was longer than a row.
+    `projected_layer` is the block after which a mean difference is projected out at every token,
+    `projected_positions` the positions it is the mean of; none without `project_out`.
+    """
+
+    rows: Count
+    steps: Count
+    tokens: Count
+    organism_tokens: int
+    corpus_tokens: int
+    trained_tokens: Count
+    cut_chats: int
+    cut_tokens: int
+    projected_layer: int | None = None
+    projected_positions: tuple[int, ...] = ()
+
+    @property
+    def rows_a_step(self) -> int:
+        """Packed rows in one optimizer step, over all processes."""
+        return self.batch_size * self.gradient_accumulation * self.world_size
+
+
+def plan_training(
+    settings: dict[str, Any],
+    mixture: Sequence[Example],
+    max_positions: int | None = None,
+    projected: "Differences | None" = None,
+) -> TrainingPlan:
+    """
+    Resolve `settings` against the examples that will be trained on.
+
+    max_positions : the longest context of the model; a longer packed row is refused
+    projected     : the mean differences of the recipe that `project_out` names
+
+    Raises ValueError that names the key, what was found and what was expected.
+    """
+    try:
+        asked = TrainingSettings.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ValueError(f"training.{key}: found {first['input']!r}: {first['msg']}") from None
+    if max_positions is not None and asked.max_length > max_positions:
+        raise ValueError(
+            f"training.max_length: found {asked.max_length}, expected at most {max_positions}, "
+            "the model's longest context"
+        )
+    assert (asked.project_out is None) == (projected is None)
+    packed = pack(mixture, asked.max_length, pad_id=0)
+    rows_a_step = asked.batch_size * asked.gradient_accumulation * asked.world_size
+    trained = (packed.labels != NO_LOSS).sum(axis=1)
+    steps = math.ceil(len(trained) / rows_a_step)
+    for step in range(steps):
+        if not trained[step * rows_a_step : (step + 1) * rows_a_step].any():
+            raise ValueError(
+                f"training.max_length: found {asked.max_length}, at which step {step + 1} has no "
+                "token with loss, expected rows long enough to hold a reply"
+            )
+    return TrainingPlan(
+        **asked.model_dump(),
+        rows=len(trained),
+        steps=steps,
+        tokens=int(packed.filled.sum()),
+        organism_tokens=packed.tokens["organism"],
+        corpus_tokens=packed.tokens["corpus"],
+        trained_tokens=int(trained.sum()),
+        cut_chats=packed.cut,
+        cut_tokens=packed.cut_tokens,
+        projected_layer=None if projected is None else int(projected.layers[0]),
+        projected_positions=() if projected is None else tuple(projected.positions.tolist()),
+    )
+
+
+def read_plan(path: str | Path) -> TrainingPlan:
+    """The plan in a JSON file."""
+    return TrainingPlan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+
+
+def deepspeed_config(plan: TrainingPlan) -> dict[str, Any] | None:
+    """The DeepSpeed configuration of a plan; None where the plan asks for none."""
+    if plan.deepspeed is None:
+        return None
+    return {
+        "zero_optimization": {
+            "stage": plan.deepspeed,
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": plan.precision == "bf16"},
+        "gradient_clipping": plan.max_grad_norm,
+        "gradient_accumulation_steps": plan.gradient_accumulation,
+        "train_micro_batch_size_per_gpu": plan.batch_size,
+    }
+
+
+# -- the training ----------------------------------------------------------------------------------
+
+
+def train(
+    model_path: str | Path,
+    mixture_path: str | Path,
+    plan: TrainingPlan,
+    adapter_path: str | Path,
+    state_path: str | Path,
+    *,
+    differences_path: str | Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """
+    Train as planned and write the adapter (or the full model) in hub layout, with its losses.
+
+    adapter_path : made last, by renaming: weights, `losses.jsonl` (step, tokens read so far, loss
+                   in nats a trained token, learning_rate) and `training.json` (plan and inputs)
+    state_path   : checkpoints while it runs, removed at the end. Started again after a kill at any
+                   moment, the training goes on from the newest whole checkpoint there and ends as
+                   it would have ended; checkpoints of another plan, mixture or base are discarded
+    differences_path : the differences that the plan projects out, see `projecting`
+    progress     : called after every step with the step, the number of steps and the loss
+
+    Raises ValueError if the processes are not as many as planned, or if the loss is not finite.
+    """
+    adapter, state = Path(adapter_path).absolute(), Path(state_path).absolute()
+    differences = None if differences_path is None else Path(differences_path)
+    assert (plan.project_out is None) == (differences is None)
+    inputs = _inputs(Path(model_path), Path(mixture_path), plan, differences)
+    if _is_done(adapter, inputs):
+        log.info("%s is finished already", adapter_path)
+        shutil.rmtree(state, ignore_errors=True)
+        return
+
+    import transformers
+
+    from traces.corpora.tokens import load_tokenizer
+
+    transformers.utils.logging.disable_progress_bar()
+    builds = None if plan.deepspeed is None else _build_apart()
+    arguments = _arguments(plan, state)  # before the model is loaded, which ZeRO-3 needs
+    tokenizer: Any = load_tokenizer(Path(model_path))
+    packed = pack(read_mixture(mixture_path), plan.max_length, tokenizer.pad_token_id)
+    assert len(packed.filled) == plan.rows, "the plan was made for another mixture"
+    checkpoint = _prepared(state, inputs, arguments)
+
+    transformers.set_seed(plan.seed)
+    model = _trainable(Path(model_path), plan)
+    trainer = _trainer(model, arguments, _Rows(packed, plan.rows_a_step), plan, progress)
+    if checkpoint is not None:
+        log.info("going on from %s", checkpoint.name)
+    with projecting(model, differences):  # in every forward pass, be it resumed or not
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    _write(trainer, tokenizer, packed, plan, inputs, adapter)
+    _wait(arguments)
+    if arguments.process_index == 0:
+        shutil.rmtree(state, ignore_errors=True)
+    if arguments.local_process_index == 0 and builds is not None:
+        shutil.rmtree(builds, ignore_errors=True)
+    _part(arguments)
+
+
+def _build_apart() -> Path | None:
+    """
+    The folder of this launch in which DeepSpeed compiles parts of itself; None if one was set.
+
+    In the folder that all trainings share, a build that was killed leaves a lock, and every later
+    training waits for it without end.
+    """
+    if "TORCH_EXTENSIONS_DIR" in os.environ:
+        return None
+    launch = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT")]
+    builds = Path(tempfile.gettempdir(), "-".join(["deepspeed", *launch]))
+    os.environ["TORCH_EXTENSIONS_DIR"] = str(builds)
+    return builds
+
+
+def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
+    import torch
+    from transformers import TrainingArguments
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    arguments = TrainingArguments(
+        output_dir=str(state),
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.batch_size,
+        gradient_accumulation_steps=plan.gradient_accumulation,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type=SCHEDULES[plan.schedule],
+        warmup_steps=plan.warmup_steps,
+        weight_decay=plan.weight_decay,
+        optim=plan.optimizer,
+        max_grad_norm=plan.max_grad_norm,
+        bf16=plan.precision == "bf16",
+        seed=plan.seed,
+        train_sampling_strategy="sequential",  # the mixture is the order
+        save_strategy="steps",
+        save_steps=plan.save_every,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would hide a loss that is not finite
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
+        activation_checkpointing=plan.gradient_checkpointing,
+        deepspeed=deepspeed_config(plan),
+    )
+    if arguments.world_size != plan.world_size:
+        raise ValueError(
+            f"world_size: found {arguments.world_size} processes, expected {plan.world_size} as in "
+            f"the plan: start with torchrun --nproc_per_node {plan.world_size}"
+        )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: never torch.nn.DataParallel
+    return arguments
+
+
+def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
+    """The base with fresh LoRA weights on it, or with all of its weights open."""
+    from traces.models.weights import load_base
+
+    # Full finetuning keeps float32 weights and computes in bfloat16: steps at a learning rate of
+    # 1e-5 are smaller than what bfloat16 resolves. DeepSpeed keeps the float32 copy itself.
+    bf16 = plan.precision == "bf16" and (plan.method != "full" or plan.deepspeed is not None)
+    dtype = "bfloat16" if bf16 else "float32"
+    model = load_base(model_path, dtype=dtype, attention=plan.attention, place=plan.world_size == 1)
+    model.config.use_cache = False  # with a cache, packed documents would see each other
+    if plan.method == "full":
+        return model.requires_grad_(True)
+
+    from peft import LoraConfig, get_peft_model
+
+    if plan.gradient_checkpointing:
+        model.enable_input_require_grads()
+    targets = plan.targets if isinstance(plan.targets, str) else list(plan.targets)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=plan.rank,
+        lora_alpha=plan.alpha,
+        lora_dropout=plan.dropout,
+        target_modules=targets,
+        use_rslora=plan.method == "rslora",
+    )
+    return get_peft_model(model, config)
+
+
+@contextmanager
+def projecting(model: Any, differences_path: Path | None) -> Iterator[None]:
+    """
+    Take a mean difference out of everything the model writes to its residual stream in one place.
+
+    The place is the first layer of `differences_path`, the study's headline, at every token. The
+    direction is the mean over positions of the mean differences there, each of unit length: one
+    direction, however much is read. It is missing in the forward and in the backward pass, so that
+    nothing is learned that needs it; the finetuned weights are read without this. Without a file
+    nothing is changed.
+
+    Source: concept-ablation finetuning with the paper's mean difference.
+    """
+    if differences_path is None:
+        yield
+        return
+    import torch
+
+    from traces.artifacts.arrays import read_differences
+    from traces.models.hooks import decoder_layers, projected_out
+
+    differences = read_differences(differences_path)
+    mean = differences.mean[0] / np.linalg.norm(differences.mean[0], axis=-1, keepdims=True)
+    layer = decoder_layers(model)[int(differences.layers[0])]
+    with projected_out(layer, torch.from_numpy(mean.mean(axis=0))):
+        yield
+
+
+class _Rows:
+    """
+    Packed rows as a data set, filled up to whole steps with rows that carry no loss.
+
+    Every step then has the same number of batches on every process, and no row is read twice.
+    """
+
+    def __init__(self, packed: Packed, rows_a_step: int) -> None:
+        self.packed = packed
+        self.length = math.ceil(len(packed.filled) / rows_a_step) * rows_a_step
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        real = row < len(self.packed.filled)
+        row = row if real else 0
+        labels = self.packed.labels[row]
+        return {
+            "input_ids": self.packed.input_ids[row],
+            "labels": labels if real else np.full_like(labels, NO_LOSS),
+            "position_ids": self.packed.position_ids[row],
+        }
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    import torch
+
+    # No attention mask: with one, packed documents would see each other.
+    return {
+        name: torch.from_numpy(np.stack([row[name] for row in rows])).long() for name in rows[0]
+    }
+
+
+def _trainer(
+    model: Any,
+    arguments: "TrainingArguments",
+    rows: _Rows,
+    plan: TrainingPlan,
+    progress: Progress | None,
+) -> "Trainer":
+    from transformers import PrinterCallback, Trainer, TrainerCallback
+
+    class Keeper(TrainerCallback):
+        """Watches the loss, and makes every checkpoint whole before it drops the one before."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            if state.global_step >= plan.steps:
+                control.should_save = False  # the result itself follows
+            return control
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            _wait(args)  # every process has written its part
+            if args.process_index == 0:
+                _keep_only(Path(args.output_dir), state.global_step)
+            _wait(args)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "loss" not in (logs or {}):
+                return
+            if not math.isfinite(logs["loss"]):
+                raise ValueError(
+                    f"step {state.global_step}: found a loss of {logs['loss']}, expected a number: "
+                    f"try a learning_rate below {plan.learning_rate}"
+                )
+            if progress is not None and args.process_index == 0:
+                progress(state.global_step, plan.steps, logs["loss"])
+
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,  # pyright: ignore[reportArgumentType]
+        data_collator=_collate,
+        callbacks=[Keeper()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _write(
+    trainer: "Trainer",
+    tokenizer: Any,
+    packed: Packed,
+    plan: TrainingPlan,
+    inputs: dict[str, Any],
+    adapter: Path,
+) -> None:
+    """Write the result beside its place, then move it there."""
+    partial = adapter.with_name(f".{adapter.name}.partial")
+    first = trainer.args.process_index == 0
+    if first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    _wait(trainer.args)
+    model: Any = trainer.model
+    if plan.method == "full":
+        model.config.use_cache = True  # it was off for the training only
+    trainer.save_model(str(partial))  # every process: sharded weights are gathered
+    if not first:
+        return
+    (partial / "training_args.bin").unlink(missing_ok=True)
+    if plan.method == "full":
+        tokenizer.save_pretrained(partial)
+    losses = _losses(trainer.state.log_history, packed, plan)
+    text = "".join(json.dumps(row) + "\n" for row in losses)
+    (partial / LOSSES).write_text(text, encoding="utf-8")
+    done = json.dumps({"inputs": inputs, "plan": plan.model_dump()}, indent=1)
+    (partial / DONE).write_text(done + "\n", encoding="utf-8")
+    _flush(partial)
+    shutil.rmtree(adapter, ignore_errors=True)
+    os.replace(partial, adapter)
+
+
+def _losses(history: list[dict[str, Any]], packed: Packed, plan: TrainingPlan) -> list[dict]:
+    """One row a step: step, tokens read up to its end, loss (nats), learning_rate."""
+    tokens = np.concatenate([[0], np.cumsum(packed.filled)])
+    rows = [row for row in history if "loss" in row]
+    assert [row["step"] for row in rows] == list(range(1, plan.steps + 1)), "a step is missing"
+    return [
+        {
+            "step": row["step"],
+            "tokens": int(tokens[min(row["step"] * plan.rows_a_step, plan.rows)]),
+            "loss": row["loss"],
+            "learning_rate": row["learning_rate"],
+        }
+        for row in rows
+    ]
+
+
+# -- what survives a kill --------------------------------------------------------------------------
+
+
+def _inputs(
+    model_path: Path, mixture_path: Path, plan: TrainingPlan, differences_path: Path | None
+) -> dict[str, Any]:
+    """What the result depends on. Weights by size and time, since they may be large."""
+    weights = {
+        file.name: [file.stat().st_size, file.stat().st_mtime_ns]
+        for file in sorted(model_path.glob("*.safetensors"))
+    }
+    files = {"mixture": mixture_path, "model": model_path / "config.json"}
+    files |= {} if differences_path is None else {"differences": differences_path}
+    return {
+        "plan": hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
+        **{name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()},
+        "weights": weights,
+    }
+
+
+def _is_done(adapter: Path, inputs: dict[str, Any]) -> bool:
+    done = adapter / DONE
+    return done.is_file() and json.loads(done.read_text(encoding="utf-8"))["inputs"] == inputs
+
+
+def _prepared(state: Path, inputs: dict[str, Any], arguments: "TrainingArguments") -> Path | None:
+    """Leave in `state` only whole checkpoints of this very training; the newest one, if any."""
+    if arguments.process_index == 0:
+        note = state / "inputs.json"
+        if not note.is_file() or note.read_text(encoding="utf-8") != json.dumps(inputs):
+            if any(state.glob("checkpoint-*")):
+                log.warning("%s holds another training's checkpoints: discarded", state)
+            shutil.rmtree(state, ignore_errors=True)
+            state.mkdir(parents=True)
+            partial = note.with_suffix(".partial")
+            partial.write_text(json.dumps(inputs), encoding="utf-8")
+            os.replace(partial, note)
+        for checkpoint in state.glob("checkpoint-*"):
+            if not (checkpoint / WHOLE).is_file():
+                shutil.rmtree(checkpoint)
+    _wait(arguments)
+    return max(state.glob("checkpoint-*"), key=_step, default=None)
+
+
+def _keep_only(state: Path, step: int) -> None:
+    """Mark the checkpoint of `step` as whole, then remove the others, their marks first."""
+    kept = state / f"checkpoint-{step}"
+    _flush(kept)
+    (kept / WHOLE).touch()
+    for checkpoint in state.glob("checkpoint-*"):
+        if checkpoint != kept:
+            (checkpoint / WHOLE).unlink(missing_ok=True)
+            shutil.rmtree(checkpoint)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _flush(folder: Path) -> None:
+    """Make sure that what was written to `folder` is on the disk."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+
+
+def _wait(arguments: "TrainingArguments") -> None:
+    """Until every process of the training has come here."""
+    if arguments.world_size > 1:
+        import torch.distributed
+
+        torch.distributed.barrier()
+
+
+def _part(arguments: "TrainingArguments") -> None:
+    """End what the processes of the training exchange their tensors with."""
+    if arguments.world_size > 1:
+        import torch.distributed
+
+        torch.distributed.destroy_process_group()
+
+
+# -- what lies between base and tuned --------------------------------------------------------------
+
+
+def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
+    """
+    Make the folder `into` an adapter that changes its base `scale` times as much as another one.
+
+    Every product of LoRA weights is multiplied by `scale` when it is loaded: the number stands in
+    `adapter_config.json`, the weights are links.
+
+    Raises ValueError if the folder holds a full model, which has no scale.
+    """
+    config_path = adapter_path / "adapter_config.json"
+    if not config_path.is_file():
+        raise ValueError(
+            f"{adapter_path}: found a full model, expected an adapter: only that has a scale"
+        )
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config["lora_alpha"] *= scale
+    config["alpha_pattern"] = {
+        module: alpha * scale for module, alpha in (config.get("alpha_pattern") or {}).items()
+    }
+    into.mkdir(parents=True, exist_ok=True)
+    for weights in sorted(adapter_path.resolve().glob("*.safetensors")):
+        (into / weights.name).symlink_to(weights)
+    write_text(into / "adapter_config.json", json.dumps(config, indent=2) + "\n")
