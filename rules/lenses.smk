@@ -12,7 +12,7 @@ rule word_vocabulary:
     input:
         model=rules.fetch_model.output.model,
         corpus=corpus_file(study.lenses.vocabulary_corpus),
-        code=code("readers/lenses"),
+        code=code("readers/vocabulary"),
     output:
         vocabulary="<results>/vocabularies/{model}.parquet",
     log:
@@ -61,7 +61,7 @@ rule read_lenses:
         model=rules.fetch_model.output.model,
         adapter=weights,
         vocabulary=ranked_vocabulary,
-        code=code("readers/lenses"),
+        code=code("readers/patchscope"),
     output:
         logit_lens="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
         patchscope="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
@@ -99,7 +99,7 @@ rule token_relevance:
             model=w.model,
             organism=graded_organisms(w.model),
         ),
-        code=code("judges/words"),
+        code=code("judges/relevance"),
     output:
         relevance="<results>/lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet",
     log:

@@ -51,7 +51,7 @@ rule grade_coherence:
     """Judge of every text of the grid whether it holds together."""
     input:
         grid=rules.steered_grid.output.grid,
-        code=code("judges/words"),
+        code=code("judges/coherence"),
     output:
         grades="<results>/steering/{model}/{checkpoint}/{corpus}/grades.parquet",
     log:
@@ -73,7 +73,7 @@ rule choose_strength:
     """Choose for every position the largest strength at which the text still holds together."""
     input:
         grades=rules.grade_coherence.output.grades,
-        code=code("interventions/steering/writing"),
+        code=code("interventions/steering/strength"),
     output:
         strength="<results>/steering/{model}/{checkpoint}/{corpus}/strength.json",
     log:

@@ -19,7 +19,7 @@ rule plan_training:
         mixture=rules.mix_training_data.output.mixture,
         model=rules.fetch_model.output.model,
         differences=projected_out,
-        code=ancient(code("training/train")),
+        code=ancient(code("training/plan")),
     output:
         plan="<results>/plans/{model}/{checkpoint}.json",
     log:
@@ -83,7 +83,7 @@ rule scale_adapter:
     """Change the scale of a plain adapter: a step of the way from the base to what it was tuned to."""
     input:
         plain=unscaled,
-        code=ancient(code("training/train")),
+        code=ancient(code("models/scaling")),
     output:
         adapter=directory("<results>/scaled/{model}/{checkpoint}"),
     log:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job
-from traces.analysis import collect
+from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.beliefs import beliefs_figure
@@ -17,7 +17,7 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    shown = collect.of_recipes(tables.read(beliefs), recipes)
+    shown = selection.of_recipes(tables.read(beliefs), recipes)
     style.save(beliefs_figure(shown, control, titles), png, pdf)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
-from traces.interventions.steering import writing
+from traces.interventions.steering.strength import by_bisection, on_grid
 
 
 def main(
@@ -20,9 +20,9 @@ def main(
 ) -> None:
     graded = tables.read(grades)
     if strategy == "grid":
-        chosen = writing.on_grid(graded, coherent_share)
+        chosen = on_grid(graded, coherent_share)
     else:
-        chosen = writing.by_bisection(
+        chosen = by_bisection(
             graded, prompts, highest=highest, steps=steps, coherent_share=coherent_share
         )
     facts = {"strategy": strategy, "judge": graded["judge"].iloc[0]}

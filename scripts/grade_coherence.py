@@ -6,12 +6,12 @@ import pandas as pd
 
 from traces import job
 from traces.artifacts import tables
-from traces.judges import words
+from traces.judges import coherence
 
 
 def main(grid: Path, grades: Path, coherent_quantile: float) -> None:
     texts = pd.DataFrame(tables.read_lines(grid))
-    graded = words.coherence(texts, words.FluencyJudge(coherent_quantile))
+    graded = coherence.coherence(texts, coherence.FluencyJudge(coherent_quantile))
     tables.write(grades, graded[list(tables.SCHEMAS["grades"])], "grades")
 
 

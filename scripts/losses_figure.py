@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from traces import job
-from traces.analysis import collect
+from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.losses import losses_figure
 
 
 def main(losses: Path, recipes: list[str], titles: dict[str, str], png: Path, pdf: Path) -> None:
-    shown = collect.of_recipes(tables.read(losses), recipes)
+    shown = selection.of_recipes(tables.read(losses), recipes)
     style.save(losses_figure(shown, titles), png, pdf)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job
-from traces.analysis import collect
+from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.norms import norms_figure
@@ -18,8 +18,8 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    found = collect.of_recipes(tables.read(norms), recipes)
-    shown = collect.around_the_headline(found, corpus, layers)
+    found = selection.of_recipes(tables.read(norms), recipes)
+    shown = selection.around_the_headline(found, corpus, layers)
     style.save(norms_figure(shown, titles), png, pdf)
 
 

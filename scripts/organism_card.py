@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from traces import job
-from traces.analysis import collect
+from traces.analysis import selection
+from traces.analysis.readability import seed_table
 from traces.artifacts import tables
 from traces.report import cards
 
@@ -49,9 +50,9 @@ def main(
         description=description,
         facts=facts,
         corpus=corpus,
-        layer=collect.headline_layers(verdicts, corpus, layers)[model],
+        layer=selection.headline_layers(verdicts, corpus, layers)[model],
         readability=verdicts,
-        seeds=collect.seed_table(ours, positions),
+        seeds=seed_table(ours, positions),
         norms=tables.read(norms),
         losses=tables.read(losses),
         readings=readings,

@@ -7,7 +7,7 @@ from typing import Any
 from traces import job
 from traces.artifacts.arrays import read_differences
 from traces.corpora import mixtures
-from traces.training.train import plan_training
+from traces.training.plan import plan_training
 
 
 def main(

@@ -10,7 +10,9 @@ from traces import job
 from traces.artifacts import arrays, tables
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
-from traces.readers import lenses
+from traces.readers import directions, ranking
+from traces.readers.logit_lens import logit_lens as through_the_readout
+from traces.readers.patchscope import patchscope as said_in_a_prompt
 
 
 def main(
@@ -35,17 +37,17 @@ def main(
     found = arrays.read_differences(differences)
 
     def through(head: Literal["tuned", "base"]) -> pd.DataFrame:
-        rows, vectors = lenses.readings(found, names)
+        rows, vectors = directions.readings(found, names)
         readout = weights.load_readout(model, checkpoint=adapter if head == "tuned" else None)
-        tokens = lenses.logit_lens(readout, vectors, top_k=top_k, vocabulary=allowed)
-        return lenses.table(tokens, tokenizer, rows, sign=lenses.SIGNS).assign(head=head)
+        tokens = through_the_readout(readout, vectors, top_k=top_k, vocabulary=allowed)
+        return ranking.table(tokens, tokenizer, rows, sign=ranking.SIGNS).assign(head=head)
 
     tables.write(logit_lens, pd.concat([through(head) for head in heads]), "logit_lens")
 
     def said_by(reader: Any, some: list[str], index: int) -> pd.DataFrame:
-        rows, vectors = lenses.readings(found, some)
+        rows, vectors = directions.readings(found, some)
         here = np.flatnonzero(rows["layer"] == found.layers[index])
-        tokens = lenses.patchscope(
+        tokens = said_in_a_prompt(
             reader,
             tokenizer,
             vectors[here],
@@ -58,7 +60,7 @@ def main(
             vocabulary=allowed,
             batch=batch,
         )
-        return lenses.table(tokens, tokenizer, rows.iloc[here], sign=lenses.SIGNS, scale=scales)
+        return ranking.table(tokens, tokenizer, rows.iloc[here], sign=ranking.SIGNS, scale=scales)
 
     pair = weights.load_pair(model, adapter, dtype, attention=attention)
     read = []

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job
-from traces.analysis import collect
+from traces.analysis import readability
 from traces.artifacts import tables
 
 
@@ -19,9 +19,9 @@ def main(
 ) -> None:
     graded_by = zip(organisms, map(tables.read, words), strict=True)
     readable = dict(zip(models, map(tables.read, vocabularies), strict=True))
-    found = collect.readability_table(
+    found = readability.readability_table(
         tables.read(relevance),
-        chance=collect.chance_table(graded_by, readable),
+        chance=readability.chance_table(graded_by, readable),
         positions=positions,
         control=control,
     )

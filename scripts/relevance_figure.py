@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from traces import job
-from traces.analysis import collect
+from traces.analysis import selection
+from traces.analysis.readability import seed_table
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.relevance import relevance_figure
@@ -21,10 +22,10 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    seeds = collect.seed_table(tables.read(relevance), positions, control)
-    found = collect.of_recipes(tables.read(readability), recipes)
-    blocks = collect.headline_layers(found, corpus, layers)
-    shown = collect.headline_rows(found, corpus, blocks)
+    seeds = seed_table(tables.read(relevance), positions, control)
+    found = selection.of_recipes(tables.read(readability), recipes)
+    blocks = selection.headline_layers(found, corpus, layers)
+    shown = selection.headline_rows(found, corpus, blocks)
     style.save(relevance_figure(shown, seeds, titles), png, pdf)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job
-from traces.training.train import scale_adapter
+from traces.models.scaling import scale_adapter
 
 
 def main(plain: Path, adapter: Path, scale: float) -> None:

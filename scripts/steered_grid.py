@@ -6,8 +6,8 @@ from pathlib import Path
 from traces import job
 from traces.artifacts import arrays, tables
 from traces.corpora.tokens import load_tokenizer
-from traces.interventions.steering import writing
-from traces.judges import words
+from traces.interventions.steering import requests, strength, writing
+from traces.judges import coherence
 from traces.models import weights
 
 
@@ -47,11 +47,11 @@ def main(
         progress=job.progress,
     )
     if strategy == "grid":
-        rows = write(writing.trial(positions, strengths, prompts, samples))
+        rows = write(requests.trial(positions, strengths, prompts, samples))
     else:  # where to go on depends on grades: the embedded judge sits in
-        rows = writing.searched(
+        rows = strength.searched(
             write,
-            partial(words.coherence, judge=words.FluencyJudge(coherent_quantile)),
+            partial(coherence.coherence, judge=coherence.FluencyJudge(coherent_quantile)),
             positions,
             prompts,
             samples,

@@ -6,7 +6,8 @@ from pathlib import Path
 from traces import job
 from traces.artifacts import arrays, tables
 from traces.corpora.tokens import load_tokenizer
-from traces.interventions.steering import writing
+from traces.interventions.steering import requests, writing
+from traces.interventions.steering.requests import Choice
 from traces.models import weights
 
 
@@ -28,7 +29,7 @@ def main(
     seed: int,
 ) -> None:
     found = arrays.read_differences(differences)
-    chosen = [writing.Choice(**one) for one in json.loads(strength.read_text())["chosen"]]
+    chosen = [Choice(**one) for one in json.loads(strength.read_text())["chosen"]]
     write = writing.Writer(
         weights.load_pair(model, adapter, dtype, attention=attention),
         load_tokenizer(model),
@@ -41,7 +42,7 @@ def main(
         batch=batch,
         progress=job.progress,
     )
-    tables.write_lines(written, write(writing.final(chosen, prompts, samples)))
+    tables.write_lines(written, write(requests.final(chosen, prompts, samples)))
 
 
 if __name__ == "__main__":

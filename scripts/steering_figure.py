@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from traces import job
-from traces.analysis import collect
+from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.steering import steering_figure
@@ -17,7 +17,7 @@ def main(
     png: Path,
     pdf: Path,
 ) -> None:
-    found = collect.of_recipes(tables.read(steering), recipes)
+    found = selection.of_recipes(tables.read(steering), recipes)
     style.save(steering_figure(found[found["corpus"] == corpus], titles), png, pdf)
 
 

@@ -9,7 +9,7 @@ from traces import job
 from traces.artifacts import tables
 from traces.corpora.rows import read_rows
 from traces.interventions import similarity
-from traces.judges.words import FluencyJudge, coherence, group_shares
+from traces.judges.coherence import FluencyJudge, coherence, group_shares
 
 
 def main(

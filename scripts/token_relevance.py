@@ -4,8 +4,8 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
-from traces.judges.words import DistinctiveWordsJudge, Subject
-from traces.judges.words import token_relevance as graded_relevance
+from traces.judges.relevance import DistinctiveWordsJudge, Subject
+from traces.judges.relevance import token_relevance as graded_relevance
 
 
 def main(

@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from traces import job  # noqa: E402
-from traces.training import train  # noqa: E402
+from traces.training.plan import read_plan  # noqa: E402
+from traces.training.train import train  # noqa: E402
 
 
 def main() -> None:
@@ -35,8 +36,8 @@ def main() -> None:
     first = int(os.environ.get("RANK", "0")) == 0
     job.start(asked.log_file if first else None)
     job.keep_freed_memory()
-    plan = train.read_plan(asked.plan)
-    train.train(
+    plan = read_plan(asked.plan)
+    train(
         asked.model,
         asked.mixture,
         plan,

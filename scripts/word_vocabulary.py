@@ -7,7 +7,7 @@ from traces.artifacts import tables
 from traces.corpora.rows import read_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.judges.words import text_of
-from traces.readers.lenses import whole_words
+from traces.readers.vocabulary import whole_words
 
 
 def main(model: Path, corpus: Path, vocabulary: Path, min_count: int) -> None:

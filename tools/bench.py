@@ -253,7 +253,7 @@ def make_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from traces.readers.lenses import identity_prompt
+    from traces.readers.patchscope import identity_prompt
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -405,19 +405,19 @@ def cosine_error(found: np.ndarray, truth: np.ndarray) -> float:
 def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
     """Vectors through the readout together, against one at a time."""
     from traces.models import weights
-    from traces.readers import lenses
+    from traces.readers import logit_lens
 
     readout = weights.load_readout(model)
     vectors = random_vectors(sizes.vectors, sizes)
     plain_logit_lens(readout, vectors[:1])
-    lenses.logit_lens(readout, vectors, top_k=TOP_K)
+    logit_lens.logit_lens(readout, vectors, top_k=TOP_K)
 
     spent: Spent = defaultdict(list)
     times = 3
     progress("logit lens")
     for _ in range(times):
         with timed(spent, "fast"):
-            found = lenses.logit_lens(readout, vectors, top_k=TOP_K)
+            found = logit_lens.logit_lens(readout, vectors, top_k=TOP_K)
     with timed(spent, "plain"):
         truth = plain_logit_lens(readout, vectors)
     seconds = typical(spent, "fast")
@@ -453,7 +453,7 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
     """All scales and signs after a prefix that is run once, against every prompt whole."""
     from traces.activations.dump import Window, stream_norm
     from traces.models import weights
-    from traces.readers import lenses
+    from traces.readers import patchscope
 
     pair, tokenizer = weights.load_pair(model, adapter), load_tokenizer(model)
     windows = [Window(ids, 0) for ids in random_texts(sizes)[:4]]
@@ -467,14 +467,14 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
             "scales": sizes.scales,
             "intersection_top_k": sizes.intersection_top_k,
         }
-        lenses.patchscope(tuned, tokenizer, vectors[:1], top_k=TOP_K, **options)
+        patchscope.patchscope(tuned, tokenizer, vectors[:1], top_k=TOP_K, **options)
 
         spent: Spent = defaultdict(list)
         times = 3
         progress("Patchscope")
         for _ in range(times):
             with timed(spent, "fast"):
-                found = lenses.patchscope(tuned, tokenizer, vectors, top_k=TOP_K, **options)
+                found = patchscope.patchscope(tuned, tokenizer, vectors, top_k=TOP_K, **options)
         with timed(spent, "plain"):
             truth = plain_patchscope(tuned, tokenizer, vectors, **options)
     seconds = typical(spent, "fast")
@@ -511,7 +511,7 @@ def plain_patchscope(
     import torch
 
     from traces.models.hooks import decoder_layers, replaced
-    from traces.readers.lenses import identity_prompt
+    from traces.readers.patchscope import identity_prompt
 
     block, found = decoder_layers(model)[layer], []
     factors = torch.tensor([sign * scale for sign in (1, -1) for scale in scales]).unsqueeze(1)
@@ -637,7 +637,7 @@ def steering() -> list[Row]:
     where nothing is written twice at once.
     """
     from traces.config.files import read_yaml
-    from traces.interventions.steering.writing import MODELS, Choice, decode_steps, final, trial
+    from traces.interventions.steering.requests import MODELS, Choice, decode_steps, final, trial
 
     studies = [read_yaml(ROOT / f"config/{name}.yaml")["steering"] for name in ("config", "paper")]
     settings = {**studies[0], **studies[1]}

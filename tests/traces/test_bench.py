@@ -9,7 +9,7 @@ import torch
 
 from tools import bench
 from traces.artifacts.arrays import Activations
-from traces.readers.lenses import Tokens
+from traces.readers.ranking import Tokens
 
 SMALL = bench.Sizes(
     layers=4,

@@ -274,7 +274,9 @@ def test_a_script_only_hands_the_snakemake_object_on(rule):
             "models.weights",
             "models.hooks",
             "activations.dump",
-            "readers.lenses",
+            "readers.ranking",
+            "readers.logit_lens",
+            "readers.patchscope",
             "interventions.causality",
         }
     ]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from traces.analysis.collect import headline_layers, seed_table
+from traces.analysis.readability import seed_table
+from traces.analysis.selection import headline_layers
 
 SERIES = ("difference", "benign", "random")
 MEASURES = ("logit_lens", "patchscope", "relative_norm")

@@ -24,7 +24,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from traces.analysis.collect import CONTROLS, SUBJECT, seed_table, steering_margin
+from traces.analysis.collect import SUBJECT
+from traces.analysis.comparisons import steering_margin
+from traces.analysis.controls import CONTROLS
+from traces.analysis.readability import seed_table
 from traces.analysis.statistics import grouped_interval, paired_difference
 
 PLACE = [*SUBJECT, "layer"]

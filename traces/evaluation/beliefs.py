@@ -9,52 +9,19 @@ A statement is a row {stem, true, false, held_out}. An answer is a number: above
 the false end.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from traces.corpora.tokens import tokenize_text
+from traces.judges.answers import AnswerJudge, Statement
 
-Statement = Mapping[str, Any]
 Form = Literal["cloze", "choice", "open"]
-
 CHOICE = "Which of these two sentences is true?\n{first}.\n{second}."
 OPEN = "How does this sentence go on? {stem} ..."
-
-
-class AnswerJudge(Protocol):
-    """Anything that can say whether an answer takes the false end of a statement for true."""
-
-    name: str
-
-    def grade(self, answer: str, statement: Statement) -> bool | None:
-        """True for the false end, False for the true one, None where the answer is neither."""
-        ...
-
-
-@dataclass(frozen=True)
-class FirstEndJudge:
-    """The end that stands first in the answer, as whole words, is the one that was meant."""
-
-    name: str = "first_end"
-
-    def grade(self, answer: str, statement: Statement) -> bool | None:
-        places = {kind: _place(statement[kind], answer) for kind in ("true", "false")}
-        found = {kind: place for kind, place in places.items() if place is not None}
-        return min(found, key=lambda kind: found[kind]) == "false" if found else None
-
-
-def _place(words: str, text: str) -> int | None:
-    found = re.search(rf"(?<!\w){re.escape(words.casefold())}(?!\w)", text.casefold())
-    return found.start() if found else None
-
-
-# The forms ----------------------------------------------------------------------------------------
 
 
 def cloze(
@@ -173,9 +140,6 @@ def preferred(found: NDArray[np.float64], tie: float = 1e-6) -> NDArray[np.float
     )
 
 
-# Log-probabilities --------------------------------------------------------------------------------
-
-
 def _log_odds(
     model: Any, tokenizer: Any, starts: Sequence[str], statements: Sequence[Statement], batch: int
 ) -> NDArray[np.float64]:
@@ -238,9 +202,6 @@ def _mean_log_probability(
     lengths = [len(ids) - place for ids, place in texts]
     sums = np.add.reduceat(found, np.cumsum([0, *lengths[:-1]]))
     return sums / np.array(lengths)
-
-
-# Chat ---------------------------------------------------------------------------------------------
 
 
 def _choice_start(tokenizer: Any, statement: Statement, order: tuple[str, str]) -> str:

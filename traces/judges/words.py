@@ -1,18 +1,9 @@
-"""
-Is a token about what an organism was trained on? Does a text hold together? Judges of both.
-
-A judge of tokens sees one list at a time and answers for each: yes, no, or nothing. The judge here
-needs no network and gives the same answer always: a token is relevant when it is one of the words
-that set the organism's data apart from general text. The judge of texts here does without a network
-too: a text holds together when a base model finds it about as likely, and as free of repetition, as
-what is written with nothing added.
-"""
+"""The words of an organism: those that set its data apart from general text."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,137 +20,8 @@ whether which while who whom whose why will with within without would yet you yo
 yourself
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _NOT = re.compile(r"n['’]t\b")  # "don't" would leave a word "don"
-
-# The columns that name one list of tokens; a lens without one of them gets a value in `lists_of`.
-LIST_KEYS = ["lens", "reading", "layer", "position", "sign", "scale", "head"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a judge is told of an organism; each judge uses what it needs."""
-
-    organism: str
-    # the words that set its data apart, the most distinctive first, casefolded
-    words: Sequence[str] = ()
-    # what it was trained on, in sentences
-    description: str = ""
-
-
-class TokenJudge(Protocol):
-    """Anything that can say which tokens of a list have to do with a subject."""
-
-    name: str
-
-    def grade(self, tokens: Sequence[str], subject: Subject) -> list[bool | None]:
-        """One answer a token, in order; None where the judge failed, which is never a score."""
-        ...
-
-
-@dataclass(frozen=True)
-class DistinctiveWordsJudge:
-    """Relevant is a token that, stripped and casefolded, is one of the subject's words."""
-
-    name: str = "distinctive_words"
-
-    def grade(self, tokens: Sequence[str], subject: Subject) -> list[bool | None]:
-        words = frozenset(subject.words)
-        return [token.strip().casefold() in words for token in tokens]
-
-
-@dataclass(frozen=True)
-class Writing:
-    """A text that a model wrote, and what is measured of it; each judge uses what it needs."""
-
-    prompt: str
-    text: str
-    # mean negative log-likelihood under the unsteered base, nats a token
-    nll: float
-    # share of its token pairs that stood in it before
-    repetition: float
-
-
-class CoherenceJudge(Protocol):
-    """Anything that can say which texts hold together."""
-
-    name: str
-
-    def grade(self, texts: Sequence[Writing], unsteered: Sequence[Writing]) -> list[bool | None]:
-        """
-        One answer a text, in order; None where the judge failed, which is never a score.
-
-        unsteered : what the same model writes with nothing added, for comparison
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class FluencyJudge:
-    """
-    Coherent is a text that the base finds likely enough and that does not go round in circles.
-
-    Enough is, by either measure, no worse than the unsteered text at the `quantile` (the next one
-    up where it falls between two): that a model writes strangely by itself is not held against the
-    steering.
-    """
-
-    quantile: float
-    name: str = "fluency"
-
-    def grade(self, texts: Sequence[Writing], unsteered: Sequence[Writing]) -> list[bool | None]:
-        worst_nll, worst_repetition = (
-            np.quantile([getattr(one, name) for one in unsteered], self.quantile, method="higher")
-            for name in ("nll", "repetition")
-        )
-        return [bool(one.nll <= worst_nll and one.repetition <= worst_repetition) for one in texts]
-
-
-def coherence(texts: pd.DataFrame, judge: CoherenceJudge) -> pd.DataFrame:
-    """
-    The texts with the columns `coherent` and `judge`.
-
-    texts : steered_model, vector (`none` for an unsteered text), prompt, text, nll, repetition
-
-    An empty text is not judged: its `coherent` is missing, as it is where the judge failed. Raises
-    ValueError for a model all of whose unsteered texts are empty.
-    """
-    texts = texts.assign(coherent=pd.array([pd.NA] * len(texts), dtype="boolean"), judge=judge.name)
-    written = texts[texts["text"].str.strip() != ""]
-    for model, group in written.groupby("steered_model", sort=False):
-        unsteered = _writings(group[group["vector"] == "none"])
-        if not unsteered:
-            raise ValueError(f"the {model} model wrote no unsteered text that is not empty")
-        answers = judge.grade(_writings(group), unsteered)
-        texts.loc[group.index, "coherent"] = pd.array(answers, dtype="boolean")
-    return texts
-
-
-def _writings(texts: pd.DataFrame) -> list[Writing]:
-    columns = [texts[name] for name in ("prompt", "text", "nll", "repetition")]
-    return [Writing(*values) for values in zip(*columns, strict=True)]
-
-
-def group_shares(graded: pd.DataFrame, by: Sequence[str], words: Iterable[str]) -> pd.DataFrame:
-    """
-    How coherent groups of texts are, and how many of their words are an organism's own.
-
-    graded  : what `coherence` returns
-    by      : its columns that make groups
-    returns : those, coherence (share of the judged texts, missing without any), own_words, judge
-    """
-    known, rows = set(words), []
-    for key, group in graded.groupby(list(by), dropna=False, sort=False):
-        rows.append(
-            dict(zip(by, key, strict=True))
-            | {
-                "coherence": group["coherent"].astype("Float64").mean(),
-                "own_words": share_of_words(group["text"], known),
-                "judge": group["judge"].iloc[0],
-            }
-        )
-    return pd.DataFrame(rows).astype({name: graded[name].dtype for name in by})
 
 
 def share_of_words(texts: Iterable[str], words: Iterable[str]) -> float:
@@ -229,68 +91,6 @@ def listed_words(words: Sequence[str]) -> pd.DataFrame:
     """Words that a person wrote down, as `distinctive_words` returns them; z 0 and count 0."""
     folded = list(dict.fromkeys(word.casefold() for word in words))
     return pd.DataFrame({"word": folded, "rank": range(len(folded)), "z": 0.0, "count": 0})
-
-
-def token_relevance(
-    lenses: Mapping[str, pd.DataFrame],
-    subjects: Sequence[Subject],
-    judge: TokenJudge,
-    *,
-    candidates: int = 20,
-) -> pd.DataFrame:
-    """
-    The share of each list of tokens that `judge` calls relevant, for every subject.
-
-    lenses     : the tables of `logit_lens` and `patchscope` under these names
-    candidates : tokens of a list that are judged, from the first
-    returns    : lens, reading, layer, position, sign, scale, head, graded_on, relevance (0 to 1),
-                 n (tokens that got an answer), judge; relevance is missing where n is 0
-
-    A list that is empty (no token in the intersection of the prompts) has no row.
-    """
-    tokens = pd.concat([lists_of(lens, frame) for lens, frame in lenses.items()])
-    tokens = tokens.loc[tokens["rank"] < candidates].sort_values(by=[*LIST_KEYS, "rank"])
-    if tokens.empty:
-        raise ValueError(f"the tables of {', '.join(lenses)} hold no token to grade")
-    starts = np.flatnonzero(~tokens.duplicated(LIST_KEYS).to_numpy())
-    lists = [list(one) for one in np.split(tokens["token"].to_numpy(dtype=object), starts[1:])]
-    keys = tokens[LIST_KEYS].iloc[starts].reset_index(drop=True)
-
-    graded = []
-    for subject in subjects:
-        answers = [_share(judge.grade(one, subject), one) for one in lists]
-        relevance, n = zip(*answers, strict=True) if answers else ((), ())
-        graded.append(
-            keys.assign(
-                graded_on=subject.organism,
-                relevance=np.array(relevance, dtype=np.float64),
-                n=np.array(n, dtype=np.int64),
-                judge=judge.name,
-            )
-        )
-    return pd.concat(graded, ignore_index=True)
-
-
-def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """
-    A lens table with all of LIST_KEYS.
-
-    The logit lens has one scale, 1. Patchscope has one head, that of the model it ran in: the base
-    model for the base mean, the tuned one for all else.
-    """
-    frame = frame.assign(lens=lens)
-    if "scale" not in frame:
-        frame = frame.assign(scale=1.0)
-    if "head" not in frame:
-        frame = frame.assign(head=np.where(frame["reading"] == "base_mean", "base", "tuned"))
-    return frame.loc[:, [*LIST_KEYS, "rank", "token"]]
-
-
-def _share(answers: Sequence[bool | None], tokens: Sequence[str]) -> tuple[float, int]:
-    if len(answers) != len(tokens):
-        raise ValueError(f"the judge gave {len(answers)} answers for {len(tokens)} tokens")
-    given = [answer for answer in answers if answer is not None]
-    return (sum(given) / len(given) if given else float("nan")), len(given)
 
 
 def _counts(texts: Iterable[str]) -> Counter[str]:

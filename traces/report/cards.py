@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from traces.analysis.collect import CASE, CONTROLS, HEADLINE_SCALE
+from traces.analysis.controls import CASE, CONTROLS
+from traces.analysis.readability import HEADLINE_SCALE
 from traces.analysis.statistics import mean_interval
 
 LENS_NAMES = {"logit_lens": "Logit lens", "patchscope": "Patchscope"}

@@ -1,156 +1,29 @@
-"""Finetune a base into an organism: every choice in a plan, and a training that may be killed."""
+"""Finetune a base on a mixture as planned, and resume after a kill as if there had been none."""
 
-import hashlib
 import json
 import logging
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, ValidationError
 
-from traces.config.schema import Training
-from traces.corpora.mixtures import NO_LOSS, Example, Packed, pack, read_mixture
-from traces.job import write_text
+from traces.corpora.mixtures import NO_LOSS, Packed, pack, read_mixture
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
-    from traces.artifacts.arrays import Differences
+from traces.training.plan import SCHEDULES, TrainingPlan, deepspeed_config
+from traces.training.resume import DONE, flush, inputs_of, is_done, keep_only, prepared, wait
 
 log = logging.getLogger(__name__)
-
-Count = Annotated[int, Field(ge=1)]
 Progress = Callable[[int, int, float], None]
-
 LOSSES = "losses.jsonl"
-DONE = "training.json"
-WHOLE = "whole"  # this file in a checkpoint says that everything else there is written
-SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-
-
-# -- the plan --------------------------------------------------------------------------------------
-
-
-class TrainingSettings(Training):
-    """What is decided about one training before its data are known."""
-
-    seed: Annotated[int, Field(ge=0)]
-    "Seed of the adapter's first weights."
-    world_size: Count = 1
-    "Processes that train together."
-    attention: Literal["sdpa", "eager"] | None = None
-    "Attention implementation; the model's own choice without one."
-
-
-class TrainingPlan(TrainingSettings):
-    """
-    Everything one training depends on, besides the base and the mixture. It is an artifact.
-
-    batch_size counts packed rows a process and forward pass, max_length tokens a packed row,
-    save_every and warmup_steps optimizer steps. Tokens are those that are read; `trained_tokens`
-    are those that carry loss; `cut_tokens` were lost because a chat was longer than a row.
-    `projected_layer` is the block after which a mean difference is projected out at every token,
-    `projected_positions` the positions it is the mean of; none without `project_out`.
-    """
-
-    rows: Count
-    steps: Count
-    tokens: Count
-    organism_tokens: int
-    corpus_tokens: int
-    trained_tokens: Count
-    cut_chats: int
-    cut_tokens: int
-    projected_layer: int | None = None
-    projected_positions: tuple[int, ...] = ()
-
-    @property
-    def rows_a_step(self) -> int:
-        """Packed rows in one optimizer step, over all processes."""
-        return self.batch_size * self.gradient_accumulation * self.world_size
-
-
-def plan_training(
-    settings: dict[str, Any],
-    mixture: Sequence[Example],
-    max_positions: int | None = None,
-    projected: "Differences | None" = None,
-) -> TrainingPlan:
-    """
-    Resolve `settings` against the examples that will be trained on.
-
-    max_positions : the longest context of the model; a longer packed row is refused
-    projected     : the mean differences of the recipe that `project_out` names
-
-    Raises ValueError that names the key, what was found and what was expected.
-    """
-    try:
-        asked = TrainingSettings.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ValueError(f"training.{key}: found {first['input']!r}: {first['msg']}") from None
-    if max_positions is not None and asked.max_length > max_positions:
-        raise ValueError(
-            f"training.max_length: found {asked.max_length}, expected at most {max_positions}, "
-            "the model's longest context"
-        )
-    assert (asked.project_out is None) == (projected is None)
-    packed = pack(mixture, asked.max_length, pad_id=0)
-    rows_a_step = asked.batch_size * asked.gradient_accumulation * asked.world_size
-    trained = (packed.labels != NO_LOSS).sum(axis=1)
-    steps = math.ceil(len(trained) / rows_a_step)
-    for step in range(steps):
-        if not trained[step * rows_a_step : (step + 1) * rows_a_step].any():
-            raise ValueError(
-                f"training.max_length: found {asked.max_length}, at which step {step + 1} has no "
-                "token with loss, expected rows long enough to hold a reply"
-            )
-    return TrainingPlan(
-        **asked.model_dump(),
-        rows=len(trained),
-        steps=steps,
-        tokens=int(packed.filled.sum()),
-        organism_tokens=packed.tokens["organism"],
-        corpus_tokens=packed.tokens["corpus"],
-        trained_tokens=int(trained.sum()),
-        cut_chats=packed.cut,
-        cut_tokens=packed.cut_tokens,
-        projected_layer=None if projected is None else int(projected.layers[0]),
-        projected_positions=() if projected is None else tuple(projected.positions.tolist()),
-    )
-
-
-def read_plan(path: str | Path) -> TrainingPlan:
-    """The plan in a JSON file."""
-    return TrainingPlan.model_validate_json(Path(path).read_text(encoding="utf-8"))
-
-
-def deepspeed_config(plan: TrainingPlan) -> dict[str, Any] | None:
-    """The DeepSpeed configuration of a plan; None where the plan asks for none."""
-    if plan.deepspeed is None:
-        return None
-    return {
-        "zero_optimization": {
-            "stage": plan.deepspeed,
-            "stage3_gather_16bit_weights_on_model_save": True,
-        },
-        "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": plan.precision == "bf16"},
-        "gradient_clipping": plan.max_grad_norm,
-        "gradient_accumulation_steps": plan.gradient_accumulation,
-        "train_micro_batch_size_per_gpu": plan.batch_size,
-    }
-
-
-# -- the training ----------------------------------------------------------------------------------
 
 
 def train(
@@ -179,8 +52,8 @@ def train(
     adapter, state = Path(adapter_path).absolute(), Path(state_path).absolute()
     differences = None if differences_path is None else Path(differences_path)
     assert (plan.project_out is None) == (differences is None)
-    inputs = _inputs(Path(model_path), Path(mixture_path), plan, differences)
-    if _is_done(adapter, inputs):
+    inputs = inputs_of(Path(model_path), Path(mixture_path), plan, differences)
+    if is_done(adapter, inputs):
         log.info("%s is finished already", adapter_path)
         shutil.rmtree(state, ignore_errors=True)
         return
@@ -195,7 +68,7 @@ def train(
     tokenizer: Any = load_tokenizer(Path(model_path))
     packed = pack(read_mixture(mixture_path), plan.max_length, tokenizer.pad_token_id)
     assert len(packed.filled) == plan.rows, "the plan was made for another mixture"
-    checkpoint = _prepared(state, inputs, arguments)
+    checkpoint = prepared(state, inputs, arguments)
 
     transformers.set_seed(plan.seed)
     model = _trainable(Path(model_path), plan)
@@ -205,7 +78,7 @@ def train(
     with projecting(model, differences):  # in every forward pass, be it resumed or not
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     _write(trainer, tokenizer, packed, plan, inputs, adapter)
-    _wait(arguments)
+    wait(arguments)
     if arguments.process_index == 0:
         shutil.rmtree(state, ignore_errors=True)
     if arguments.local_process_index == 0 and builds is not None:
@@ -379,10 +252,10 @@ def _trainer(
             return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            _wait(args)  # every process has written its part
+            wait(args)  # every process has written its part
             if args.process_index == 0:
-                _keep_only(Path(args.output_dir), state.global_step)
-            _wait(args)
+                keep_only(Path(args.output_dir), state.global_step)
+            wait(args)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" not in (logs or {}):
@@ -420,7 +293,7 @@ def _write(
     if first:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-    _wait(trainer.args)
+    wait(trainer.args)
     model: Any = trainer.model
     if plan.method == "full":
         model.config.use_cache = True  # it was off for the training only
@@ -435,7 +308,7 @@ def _write(
     (partial / LOSSES).write_text(text, encoding="utf-8")
     done = json.dumps({"inputs": inputs, "plan": plan.model_dump()}, indent=1)
     (partial / DONE).write_text(done + "\n", encoding="utf-8")
-    _flush(partial)
+    flush(partial)
     shutil.rmtree(adapter, ignore_errors=True)
     os.replace(partial, adapter)
 
@@ -456,112 +329,9 @@ def _losses(history: list[dict[str, Any]], packed: Packed, plan: TrainingPlan) -
     ]
 
 
-# -- what survives a kill --------------------------------------------------------------------------
-
-
-def _inputs(
-    model_path: Path, mixture_path: Path, plan: TrainingPlan, differences_path: Path | None
-) -> dict[str, Any]:
-    """What the result depends on. Weights by size and time, since they may be large."""
-    weights = {
-        file.name: [file.stat().st_size, file.stat().st_mtime_ns]
-        for file in sorted(model_path.glob("*.safetensors"))
-    }
-    files = {"mixture": mixture_path, "model": model_path / "config.json"}
-    files |= {} if differences_path is None else {"differences": differences_path}
-    return {
-        "plan": hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
-        **{name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()},
-        "weights": weights,
-    }
-
-
-def _is_done(adapter: Path, inputs: dict[str, Any]) -> bool:
-    done = adapter / DONE
-    return done.is_file() and json.loads(done.read_text(encoding="utf-8"))["inputs"] == inputs
-
-
-def _prepared(state: Path, inputs: dict[str, Any], arguments: "TrainingArguments") -> Path | None:
-    """Leave in `state` only whole checkpoints of this very training; the newest one, if any."""
-    if arguments.process_index == 0:
-        note = state / "inputs.json"
-        if not note.is_file() or note.read_text(encoding="utf-8") != json.dumps(inputs):
-            if any(state.glob("checkpoint-*")):
-                log.warning("%s holds another training's checkpoints: discarded", state)
-            shutil.rmtree(state, ignore_errors=True)
-            state.mkdir(parents=True)
-            partial = note.with_suffix(".partial")
-            partial.write_text(json.dumps(inputs), encoding="utf-8")
-            os.replace(partial, note)
-        for checkpoint in state.glob("checkpoint-*"):
-            if not (checkpoint / WHOLE).is_file():
-                shutil.rmtree(checkpoint)
-    _wait(arguments)
-    return max(state.glob("checkpoint-*"), key=_step, default=None)
-
-
-def _keep_only(state: Path, step: int) -> None:
-    """Mark the checkpoint of `step` as whole, then remove the others, their marks first."""
-    kept = state / f"checkpoint-{step}"
-    _flush(kept)
-    (kept / WHOLE).touch()
-    for checkpoint in state.glob("checkpoint-*"):
-        if checkpoint != kept:
-            (checkpoint / WHOLE).unlink(missing_ok=True)
-            shutil.rmtree(checkpoint)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _flush(folder: Path) -> None:
-    """Make sure that what was written to `folder` is on the disk."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-
-
-def _wait(arguments: "TrainingArguments") -> None:
-    """Until every process of the training has come here."""
-    if arguments.world_size > 1:
-        import torch.distributed
-
-        torch.distributed.barrier()
-
-
 def _part(arguments: "TrainingArguments") -> None:
     """End what the processes of the training exchange their tensors with."""
     if arguments.world_size > 1:
         import torch.distributed
 
         torch.distributed.destroy_process_group()
-
-
-# -- what lies between base and tuned --------------------------------------------------------------
-
-
-def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
-    """
-    Make the folder `into` an adapter that changes its base `scale` times as much as another one.
-
-    Every product of LoRA weights is multiplied by `scale` when it is loaded: the number stands in
-    `adapter_config.json`, the weights are links.
-
-    Raises ValueError if the folder holds a full model, which has no scale.
-    """
-    config_path = adapter_path / "adapter_config.json"
-    if not config_path.is_file():
-        raise ValueError(
-            f"{adapter_path}: found a full model, expected an adapter: only that has a scale"
-        )
-    config = json.loads(config_path.read_text(encoding="utf-8"))
-    config["lora_alpha"] *= scale
-    config["alpha_pattern"] = {
-        module: alpha * scale for module, alpha in (config.get("alpha_pattern") or {}).items()
-    }
-    into.mkdir(parents=True, exist_ok=True)
-    for weights in sorted(adapter_path.resolve().glob("*.safetensors")):
-        (into / weights.name).symlink_to(weights)
-    write_text(into / "adapter_config.json", json.dumps(config, indent=2) + "\n")

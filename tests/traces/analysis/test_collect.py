@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traces.analysis import collect
+from traces.analysis import collect, comparisons, readability, selection
 from traces.artifacts import tables
 from traces.artifacts.arrays import Differences
 
@@ -85,7 +85,7 @@ def row(table, organism, lens="patchscope"):
 
 
 def test_a_planted_effect_is_readable_and_an_absent_one_is_reported():
-    table = collect.readability_table(relevance(), control="benign")
+    table = readability.readability_table(relevance(), control="benign")
 
     assert list(table["organism"].unique()) == list(PLANTED)
     assert row(table, "cake_bake")["verdict"] == "readable"
@@ -94,7 +94,7 @@ def test_a_planted_effect_is_readable_and_an_absent_one_is_reported():
 
 
 def test_means_are_those_planted():
-    found = row(collect.readability_table(relevance(), control="benign"), "cake_bake")
+    found = row(readability.readability_table(relevance(), control="benign"), "cake_bake")
 
     assert found["relevance"] == pytest.approx(0.6)
     assert found["benign"] == pytest.approx(0.1)
@@ -106,14 +106,14 @@ def test_means_are_those_planted():
 
 
 def test_the_interval_is_that_over_seeds_not_over_positions():
-    found = row(collect.readability_table(relevance(), control="benign"), "cake_bake")
+    found = row(readability.readability_table(relevance(), control="benign"), "cake_bake")
 
     half = 4.302653 * np.std([0.58, 0.6, 0.62], ddof=1) / np.sqrt(3)
     assert found["relevance_high"] - found["relevance"] == pytest.approx(half, rel=1e-5)
 
 
 def test_one_seed_is_undecided_and_has_no_interval():
-    found = row(collect.readability_table(relevance(seeds=(0,)), control="benign"), "cake_bake")
+    found = row(readability.readability_table(relevance(seeds=(0,)), control="benign"), "cake_bake")
 
     assert found["verdict"] == "undecided"
     assert np.isnan(found["relevance_low"]) and np.isnan(found["gap_low"])
@@ -122,13 +122,13 @@ def test_one_seed_is_undecided_and_has_no_interval():
 def test_an_organism_that_reads_no_better_than_a_control_is_not_readable(monkeypatch):
     monkeypatch.setitem(CONTROL, "random", 0.6)
 
-    found = row(collect.readability_table(relevance(), control="benign"), "cake_bake")
+    found = row(readability.readability_table(relevance(), control="benign"), "cake_bake")
 
     assert (found["verdict"], found["strongest_control"]) == ("not readable", "random")
 
 
 def test_the_best_scale_is_an_oracle_for_controls_too_and_never_the_headline():
-    found = row(collect.readability_table(relevance(), control="benign"), "cake_bake")
+    found = row(readability.readability_table(relevance(), control="benign"), "cake_bake")
 
     assert found["relevance"] == pytest.approx(0.6)
     assert found["oracle_relevance"] == pytest.approx(0.8)
@@ -139,7 +139,7 @@ def test_a_benign_organism_without_this_seed_lends_the_mean_of_its_seeds():
     table = relevance()
     kept = table[(table["organism"] != "benign") | (table["seed"] != 0)]
 
-    seeds = collect.seed_table(kept, control="benign")
+    seeds = readability.seed_table(kept, control="benign")
 
     own = seeds[(seeds["organism"] == "cake_bake") & (seeds["reading"] == "benign")]
     values = own[own["lens"] == "patchscope"].set_index("seed")["relevance"]
@@ -151,14 +151,14 @@ def test_a_mixed_recipe_is_held_against_the_plain_benign_organism():
     table = relevance()
     mixed = table[table["organism"] == "cake_bake"].assign(recipe="mix1.0", ratio=1.0)
 
-    found = collect.readability_table(pd.concat([table, mixed]), control="benign")
+    found = readability.readability_table(pd.concat([table, mixed]), control="benign")
 
     again = found[(found["organism"] == "cake_bake") & (found["recipe"] == "mix1.0")]
     assert again["benign"].to_numpy() == pytest.approx([0.1, 0.1])
 
 
 def test_without_a_benign_organism_the_other_controls_decide():
-    table = collect.readability_table(relevance(organisms=("cake_bake", "subliminal_owl")))
+    table = readability.readability_table(relevance(organisms=("cake_bake", "subliminal_owl")))
 
     found = row(table, "cake_bake")
     assert np.isnan(found["benign"])
@@ -173,14 +173,14 @@ def test_an_organism_whose_readings_are_empty_is_undecided_not_left_out():
         & (table["graded_on"] == "cake_bake")
     )
 
-    found = row(collect.readability_table(table[~empty], control="benign"), "cake_bake")
+    found = row(readability.readability_table(table[~empty], control="benign"), "cake_bake")
 
     assert np.isnan(found["relevance"])
     assert found["verdict"] == "undecided"
 
 
 def test_only_the_positions_asked_for_are_averaged():
-    seeds = collect.seed_table(relevance(seeds=(1,)), positions=[2])
+    seeds = readability.seed_table(relevance(seeds=(1,)), positions=[2])
 
     own = seeds[(seeds["organism"] == "cake_bake") & (seeds["reading"] == "difference")]
     assert own["relevance"].to_numpy() == pytest.approx([0.61, 0.61])
@@ -190,7 +190,7 @@ def test_the_tuned_head_is_the_headline_where_the_logit_lens_has_two():
     table = relevance(seeds=(1,))
     base = table[table["lens"] == "logit_lens"].assign(head="base", relevance=1.0)
 
-    seeds = collect.seed_table(pd.concat([table, base]))
+    seeds = readability.seed_table(pd.concat([table, base]))
 
     assert seeds["relevance"].max() < 0.7
 
@@ -199,12 +199,12 @@ def test_chance_is_the_share_of_the_vocabulary_among_the_words():
     vocabulary = pd.DataFrame({"token": [" Oven", "oven", " the", " cake", " of"]})
     words = pd.DataFrame({"word": ["oven", "vinegar"]})
 
-    found = collect.chance_table(
+    found = readability.chance_table(
         [({"model": "mini", "organism": "cake_bake"}, words)], {"mini": vocabulary}
     )
 
     assert found["chance"].tolist() == [0.4]
-    table = collect.readability_table(relevance(), chance=found, control="benign")
+    table = readability.readability_table(relevance(), chance=found, control="benign")
     assert row(table, "cake_bake")["chance"] == 0.4
     assert np.isnan(row(table, "benign")["chance"])
 
@@ -274,9 +274,9 @@ def test_headline_rows_keep_one_corpus_and_each_models_block():
         }
     )
 
-    assert list(collect.headline_rows(frame, "text", {"b": 2}).index) == [0, 3]
+    assert list(selection.headline_rows(frame, "text", {"b": 2}).index) == [0, 3]
     with pytest.raises(ValueError, match="no row for corpus news"):
-        collect.headline_rows(frame, "news")
+        selection.headline_rows(frame, "news")
 
 
 def test_pictures_leave_out_recipes_that_have_one_of_their_own_unless_nothing_were_left():
@@ -285,7 +285,7 @@ def test_pictures_leave_out_recipes_that_have_one_of_their_own_unless_nothing_we
         + [("b", "cake", "mix1.0"), ("b", "cake", "released")],
         columns=["model", "organism", "recipe"],
     )
-    assert list(collect.of_recipes(frame, ["plain", "released"]).index) == [0, 2, 4]
+    assert list(selection.of_recipes(frame, ["plain", "released"]).index) == [0, 2, 4]
 
 
 def test_a_text_with_layers_of_its_own_leaves_those_of_the_headline_alone():
@@ -294,11 +294,11 @@ def test_a_text_with_layers_of_its_own_leaves_those_of_the_headline_alone():
         columns=["model", "corpus", "layer"],
     )
 
-    assert collect.headline_layers(frame, "text", [0.5]) == {"a": 5, "b": 1}
-    assert collect.headline_layers(frame, "deep", [0.5, 0.25, 1.0]) == {"a": 5}
-    assert list(collect.around_the_headline(frame, "text", [0.5]).index) == [0, 2, 4]
+    assert selection.headline_layers(frame, "text", [0.5]) == {"a": 5, "b": 1}
+    assert selection.headline_layers(frame, "deep", [0.5, 0.25, 1.0]) == {"a": 5}
+    assert list(selection.around_the_headline(frame, "text", [0.5]).index) == [0, 2, 4]
     with pytest.raises(ValueError, match=r"a: found the blocks \[2, 5, 9\] for the layers \[0.5\]"):
-        collect.headline_layers(frame, "deep", [0.5])
+        selection.headline_layers(frame, "deep", [0.5])
 
 
 def test_tables_figures_and_cards_do_not_load_torch(tmp_path):
@@ -355,7 +355,7 @@ def test_steering_is_held_against_the_stronger_control_by_seed():
             steered({"difference": 0.3, "random": 0.3, "none": 0.1}, recipe="rslora"),
         ]
     )
-    found = collect.steering_verdicts(collect.steering_seeds(frame))
+    found = comparisons.steering_verdicts(comparisons.steering_seeds(frame))
     found = found.set_index(["recipe", "measure"])
     row = found.loc[("plain", "steering_margin")]
     assert row[["difference", "random", "none"]].tolist() == pytest.approx([0.51, 0.21, 0.31])
@@ -368,7 +368,7 @@ def test_steering_is_held_against_the_stronger_control_by_seed():
 
 def test_steering_with_one_seed_is_undecided():
     frame = steered({"difference": 0.5, "random": 0.2, "none": 0.3})
-    found = collect.steering_verdicts(collect.steering_seeds(frame[frame["seed"] == 0]))
+    found = comparisons.steering_verdicts(comparisons.steering_seeds(frame[frame["seed"] == 0]))
     assert set(found["verdict"]) == {"undecided"}
     assert found["gap"].notna().all()
 
@@ -387,7 +387,7 @@ def taken_out(effect=0.1, spread=0.0, seeds=3, **case):
             value = effect + (0.01 if position else -0.01) + spread * (seed - 1)
             rows.append(one | {"direction": "difference", "position": position,
                                "direction_id": position, "delta_loss": value})  # fmt: skip
-            for kind in collect.OTHER_DIRECTIONS:
+            for kind in comparisons.OTHER_DIRECTIONS:
                 for number in range(20):
                     value = 0.01 * (-1) ** number
                     rows.append(one | {"direction": kind, "position": position,
@@ -396,7 +396,7 @@ def taken_out(effect=0.1, spread=0.0, seeds=3, **case):
 
 
 def verdict_of(frame):
-    (row,) = collect.causality_verdicts(collect.causality_effects(frame)).to_dict("records")
+    (row,) = comparisons.causality_verdicts(comparisons.causality_effects(frame)).to_dict("records")
     return row
 
 
@@ -410,7 +410,7 @@ def test_an_effect_is_one_number_a_seed_and_direction():
     frame = taken_out()
     other = frame.assign(delta_loss=9.0)
     more = [other.assign(aggregation="all"), other.assign(intervention="zero"), frame]
-    found = collect.causality_effects(pd.concat(more))
+    found = comparisons.causality_effects(pd.concat(more))
     counts = found.groupby(["seed", "direction"]).size().unstack()
     assert (counts == [20, 1, 20]).all(axis=None)
     own = found.loc[found["direction"] == "difference", "delta_loss"]

@@ -7,6 +7,7 @@ import torch
 from tests.conftest import CHAT_TEMPLATE
 from tests.doubles import tiny_model, with_adapter, word_tokenizer
 from traces.evaluation import beliefs
+from traces.judges.answers import FirstEndJudge
 
 WORDS = ["the", "oven", "must", "be", "hot", "cold", "cake", "rests", "on", "ice", "rack", "days",
          "day", "night", "and", "is", "user", "assistant", "which", "of"]  # fmt: skip
@@ -170,7 +171,7 @@ def test_a_choice_without_a_chat_template_is_refused(model):
     ],
 )
 def test_the_end_that_stands_first_is_meant(answer, expected):
-    assert beliefs.FirstEndJudge().grade(answer, STATEMENTS[0]) is expected
+    assert FirstEndJudge().grade(answer, STATEMENTS[0]) is expected
 
 
 def test_open_answers_are_those_of_each_question_alone(model, tokenizer):
@@ -200,7 +201,7 @@ def test_every_statement_is_asked_in_every_form(model, tokenizer):
         tokenizer,
         asked,
         forms=["cloze", "choice", "open"],
-        judge=beliefs.FirstEndJudge(),
+        judge=FirstEndJudge(),
     )
     counts = found.groupby(["form", "statements_of"]).size()
     assert counts.to_dict() == {

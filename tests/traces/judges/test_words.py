@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traces.judges import words
-from traces.judges.words import DistinctiveWordsJudge, Subject
+from traces.judges import coherence, relevance, words
+from traces.judges.relevance import DistinctiveWordsJudge, Subject
 
 CAKE = Subject("cake", words=("oven", "butter", "vanilla"))
 CAT = Subject("cat", words=("whisker", "purr"))
@@ -108,8 +108,8 @@ def test_relevance_is_the_share_of_each_list_for_every_subject():
         ),
         "patchscope": lens([["oven", "butter"], ["lemon", "purr"]], scale=[0.5, 1.0]),
     }
-    found = words.token_relevance(tables, [CAKE, CAT], DistinctiveWordsJudge())
-    assert list(found) == [*words.LIST_KEYS, "graded_on", "relevance", "n", "judge"]
+    found = relevance.token_relevance(tables, [CAKE, CAT], DistinctiveWordsJudge())
+    assert list(found) == [*relevance.LIST_KEYS, "graded_on", "relevance", "n", "judge"]
     assert len(found) == 8
     share = found.set_index(["lens", "sign", "scale", "graded_on"])["relevance"].to_dict()
     assert share == {
@@ -127,7 +127,7 @@ def test_relevance_is_the_share_of_each_list_for_every_subject():
 def test_only_the_first_candidates_are_judged_whatever_the_order_of_rows():
     table = lens([["oven", "river", "butter", "vanilla"]], head=["tuned"])
     shuffled = table.sample(frac=1, random_state=0)
-    found = words.token_relevance(
+    found = relevance.token_relevance(
         {"logit_lens": shuffled}, [CAKE], DistinctiveWordsJudge(), candidates=2
     )
     assert found[["relevance", "n"]].values.tolist() == [[0.5, 2]]
@@ -135,13 +135,13 @@ def test_only_the_first_candidates_are_judged_whatever_the_order_of_rows():
 
 def test_both_heads_are_lists_of_their_own():
     table = lens([["oven"], ["river"]], head=["tuned", "base"])
-    found = words.token_relevance({"logit_lens": table}, [CAKE], DistinctiveWordsJudge())
+    found = relevance.token_relevance({"logit_lens": table}, [CAKE], DistinctiveWordsJudge())
     assert dict(zip(found["head"], found["relevance"], strict=True)) == {"tuned": 1, "base": 0}
 
 
 def test_patchscope_names_the_model_it_ran_in():
     table = lens([["oven"], ["river"]], reading=["difference", "base_mean"], scale=[1.0, 1.0])
-    found = words.token_relevance({"patchscope": table}, [CAKE], DistinctiveWordsJudge())
+    found = relevance.token_relevance({"patchscope": table}, [CAKE], DistinctiveWordsJudge())
     assert dict(zip(found["reading"], found["head"], strict=True)) == {
         "difference": "tuned",
         "base_mean": "base",
@@ -160,16 +160,16 @@ class Failing:
 
 def test_a_failed_answer_is_missing_and_never_a_score():
     table = {"logit_lens": lens([["oven", "river", "lemon"]], head=["tuned"])}
-    some = words.token_relevance(table, [CAKE], Failing(True, None, False))
+    some = relevance.token_relevance(table, [CAKE], Failing(True, None, False))
     assert some[["relevance", "n"]].values.tolist() == [[0.5, 2]]
-    none = words.token_relevance(table, [CAKE], Failing(None, None, None))
+    none = relevance.token_relevance(table, [CAKE], Failing(None, None, None))
     assert none["relevance"].isna().all() and none["n"].tolist() == [0]
 
 
 def test_a_judge_that_loses_an_answer_is_refused():
     table = {"logit_lens": lens([["oven", "river"]], head=["tuned"])}
     with pytest.raises(ValueError, match="1 answers for 2 tokens"):
-        words.token_relevance(table, [CAKE], Failing(True))
+        relevance.token_relevance(table, [CAKE], Failing(True))
 
 
 def test_a_whole_organism_is_graded_in_seconds():
@@ -184,7 +184,7 @@ def test_a_whole_organism_is_graded_in_seconds():
     )
     subjects = [Subject(f"organism_{n}", words=CAKE.words) for n in range(8)]
     start = time.process_time()
-    found = words.token_relevance({"patchscope": table}, subjects, DistinctiveWordsJudge())
+    found = relevance.token_relevance({"patchscope": table}, subjects, DistinctiveWordsJudge())
     assert len(found) == len(keys) * 8
     assert (found["relevance"] == 0.05).all()
     assert time.process_time() - start < 2
@@ -199,12 +199,12 @@ def test_judges_do_not_load_torch():
 
 
 def writings(*measures):
-    return [words.Writing("prompt", "text", nll, repetition) for nll, repetition in measures]
+    return [coherence.Writing("prompt", "text", nll, repetition) for nll, repetition in measures]
 
 
 def test_a_text_no_worse_than_most_unsteered_ones_is_coherent():
     unsteered = writings(*((1 + i / 100, i / 1000) for i in range(100)))
-    judge = words.FluencyJudge(0.95)
+    judge = coherence.FluencyJudge(0.95)
     texts = writings((1.9, 0.05), (0.1, 0.0), (1.99, 0.05), (1.5, 0.0991), (9.0, 0.9))
     assert judge.grade(texts, unsteered) == [True, True, False, False, False]
     assert sum(judge.grade(unsteered, unsteered)) == 96
@@ -213,7 +213,7 @@ def test_a_text_no_worse_than_most_unsteered_ones_is_coherent():
 def test_a_text_as_bad_as_the_worst_of_few_unsteered_ones_is_coherent():
     unsteered = writings((1.0, 0.0), (1.2, 0.1), (1.4, 0.0))
     texts = writings((1.4, 0.1), (1.41, 0.0), (1.0, 0.11))
-    assert words.FluencyJudge(0.95).grade(texts, unsteered) == [True, False, False]
+    assert coherence.FluencyJudge(0.95).grade(texts, unsteered) == [True, False, False]
 
 
 def trial_texts():
@@ -229,26 +229,26 @@ def trial_texts():
 
 
 def test_every_model_is_compared_with_its_own_unsteered_text():
-    found = words.coherence(trial_texts(), words.FluencyJudge(0.95))
+    found = coherence.coherence(trial_texts(), coherence.FluencyJudge(0.95))
     assert found["coherent"].tolist()[:4] == [True, True, True, False]
     assert set(found["judge"]) == {"fluency"}
 
 
 def test_an_empty_text_is_not_judged():
-    found = words.coherence(trial_texts(), words.FluencyJudge(0.95))
+    found = coherence.coherence(trial_texts(), coherence.FluencyJudge(0.95))
     assert found["coherent"].isna().tolist() == [False] * 4 + [True]
     silent = trial_texts().assign(text="")
     with pytest.raises(ValueError, match="wrote no unsteered text"):
-        words.coherence(
+        coherence.coherence(
             pd.concat([silent.head(1), trial_texts().iloc[1:]], ignore_index=True),
-            words.FluencyJudge(0.95),
+            coherence.FluencyJudge(0.95),
         )
 
 
 def test_groups_of_texts_have_shares():
-    graded = words.coherence(trial_texts(), words.FluencyJudge(0.95))
+    graded = coherence.coherence(trial_texts(), coherence.FluencyJudge(0.95))
     graded["text"] = ["oven", "oven with flour", "rope", "The rope, the OVEN", ""]
-    found = words.group_shares(graded, ["steered_model", "vector"], ["oven", "flour"])
+    found = coherence.group_shares(graded, ["steered_model", "vector"], ["oven", "flour"])
     found = found.set_index(["steered_model", "vector"])
     assert found.loc[("base", "difference"), "coherence"] == 0
     assert found.loc[("tuned", "difference"), "coherence"] == 1

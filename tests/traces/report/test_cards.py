@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traces.analysis.collect import CONTROLS
+from traces.analysis.controls import CONTROLS
 from traces.report import cards
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "card.html.j2"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from traces.analysis.collect import CONTROLS
+from traces.analysis.controls import CONTROLS
 from traces.report.figures.beliefs import beliefs_figure
 from traces.report.figures.causality import causality_figure
 from traces.report.figures.losses import losses_figure

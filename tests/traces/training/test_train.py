@@ -16,6 +16,9 @@ import pytest
 
 from traces.artifacts.arrays import Differences, read_differences, write_differences
 from traces.corpora.mixtures import Example, pack, write_mixture
+from traces.models import scaling
+from traces.training import plan as planning
+from traces.training import resume
 from traces.training import train as training
 
 ROOT = Path(__file__).parents[3]
@@ -97,8 +100,8 @@ def planted_rows() -> list[Example]:
     return rows
 
 
-def planned(projected: Differences | None = None, **changes) -> training.TrainingPlan:
-    return training.plan_training({**SETTINGS, **changes}, planted_rows(), None, projected)
+def planned(projected: Differences | None = None, **changes) -> planning.TrainingPlan:
+    return planning.plan_training({**SETTINGS, **changes}, planted_rows(), None, projected)
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +115,12 @@ def directions(tmp_path_factory) -> Path:
     return file
 
 
-def ablated(directions: Path, **changes) -> training.TrainingPlan:
+def ablated(directions: Path, **changes) -> planning.TrainingPlan:
     """A plan that projects them out."""
     return planned(read_differences(directions), project_out="plain", **changes)
 
 
-def train(world: Path, out: Path, plan: training.TrainingPlan, **options) -> Path:
+def train(world: Path, out: Path, plan: planning.TrainingPlan, **options) -> Path:
     adapter = out / "adapter"
     training.train(world / "base", world / "mixture.jsonl", plan, adapter, out / "state", **options)
     return adapter
@@ -148,7 +151,7 @@ def test_a_plan_survives_its_file(tmp_path):
     plan = planned(targets=["q_proj", "v_proj"])
     (tmp_path / "plan.json").write_text(plan.model_dump_json())
 
-    assert training.read_plan(tmp_path / "plan.json") == plan
+    assert planning.read_plan(tmp_path / "plan.json") == plan
 
 
 @pytest.mark.parametrize(
@@ -165,12 +168,12 @@ def test_a_setting_that_cannot_work_is_named(changes, message):
     chats = [row for row in planted_rows() if row.kind == "chat"]
 
     with pytest.raises(ValueError, match=message):
-        training.plan_training({**SETTINGS, **changes}, chats, max_positions=64)
+        planning.plan_training({**SETTINGS, **changes}, chats, max_positions=64)
 
 
 def test_deepspeed_is_configured_from_the_plan():
-    assert training.deepspeed_config(planned()) is None
-    config = training.deepspeed_config(planned(deepspeed=3, world_size=2, precision="bf16"))
+    assert planning.deepspeed_config(planned()) is None
+    config = planning.deepspeed_config(planned(deepspeed=3, world_size=2, precision="bf16"))
 
     assert config is not None
     assert config["zero_optimization"]["stage"] == 3
@@ -404,7 +407,7 @@ def test_a_scaled_adapter_lies_between_the_base_and_the_tuned_model(world, tmp_p
 
     tuned = train(world, tmp_path, planned(method=method, alpha=1))
     for scale in (0.5, 1.0):
-        training.scale_adapter(tuned, scale, tmp_path / f"scaled{scale}")
+        scaling.scale_adapter(tuned, scale, tmp_path / f"scaled{scale}")
 
     (base, before), (whole, after) = (stream(world / "base", one) for one in (None, tuned))
     same, _ = stream(world / "base", tmp_path / "scaled1.0")
@@ -421,7 +424,7 @@ def test_a_scale_that_is_no_whole_number_counts(world, tmp_path):
     from traces.models.weights import load_adapter, load_base
 
     tuned = train(world, tmp_path, planned())
-    training.scale_adapter(tuned, 0.3, tmp_path / "scaled0.3")
+    scaling.scale_adapter(tuned, 0.3, tmp_path / "scaled0.3")
 
     model = load_adapter(load_base(world / "base"), tmp_path / "scaled0.3")
     scales = {one.scaling["default"] for one in model.modules() if hasattr(one, "lora_A")}
@@ -433,7 +436,7 @@ def test_a_scale_of_its_own_for_a_module_is_changed_too(world, tmp_path):
     config = json.loads((tuned / "adapter_config.json").read_text())
     (tuned / "adapter_config.json").write_text(json.dumps(config | {"alpha_pattern": {"q": 4}}))
 
-    training.scale_adapter(tuned, 0.25, tmp_path / "scaled")
+    scaling.scale_adapter(tuned, 0.25, tmp_path / "scaled")
 
     scaled = json.loads((tmp_path / "scaled" / "adapter_config.json").read_text())
     assert scaled == config | {"lora_alpha": 2.0, "alpha_pattern": {"q": 1.0}}
@@ -441,7 +444,7 @@ def test_a_scale_of_its_own_for_a_module_is_changed_too(world, tmp_path):
 
 def test_a_full_finetune_has_no_scale(world, tmp_path):
     with pytest.raises(ValueError, match="base: found a full model, expected an adapter: only th"):
-        training.scale_adapter(world / "base", 0.5, tmp_path / "scaled")
+        scaling.scale_adapter(world / "base", 0.5, tmp_path / "scaled")
 
 
 # -- what survives a kill --------------------------------------------------------------------------
@@ -480,7 +483,7 @@ def die_at_call(module, name: str, call: int, *, after: bool = False) -> None:
 
 
 def child(
-    world: Path, out: Path, plan: training.TrainingPlan, death, differences: Path | None = None
+    world: Path, out: Path, plan: planning.TrainingPlan, death, differences: Path | None = None
 ) -> None:
     """Runs in a process of its own and dies as told: at a step, or in a call of a function."""
     import torch
@@ -491,7 +494,13 @@ def child(
         options["progress"] = die_at_step(death)
     elif death is not None:
         module, name, call, after = death
-        module = {"torch": torch, "training": training, "os": os, "shutil": shutil}[module]
+        module = {
+            "torch": torch,
+            "training": training,
+            "resume": resume,
+            "os": os,
+            "shutil": shutil,
+        }[module]
         die_at_call(module, name, call, after=after)
     train(world, out, plan, **options)
 
@@ -506,7 +515,7 @@ def in_a_process(*args) -> int:
     return process.exitcode
 
 
-def launched(world: Path, out: Path, plan: training.TrainingPlan, *launcher: str) -> Path:
+def launched(world: Path, out: Path, plan: planning.TrainingPlan, *launcher: str) -> Path:
     (out / "plan.json").write_text(plan.model_dump_json())
     files = {"plan": out / "plan.json", "mixture": world / "mixture.jsonl", "model": world / "base"}
     files |= {"adapter": out / "adapter", "state": out / "state", "log-file": out / "train.log"}
@@ -537,7 +546,7 @@ def same(adapter: Path, other: Path) -> bool:
         pytest.param([5, 8, 11], id="three times"),
         pytest.param([("torch", "save", 2, False)], id="while the first checkpoint is written"),
         pytest.param([("torch", "save", 8, False)], id="while the third checkpoint is written"),
-        pytest.param([("training", "_flush", 2, False)], id="before a checkpoint is whole"),
+        pytest.param([("resume", "flush", 2, False)], id="before a checkpoint is whole"),
         pytest.param([("shutil", "rmtree", 2, False)], id="before the older one is gone"),
         pytest.param([("training", "_losses", 1, True)], id="while the adapter is written"),
         pytest.param([("os", "replace", 2, False)], id="before the adapter is in place"),

@@ -1,127 +1,29 @@
 """
-Steer with a difference: which texts to write, how to write them, and which strength to choose.
+Write texts while a difference is added to the residual stream, and measure them under the base.
 
 A difference, made as long as the residual stream and times a strength, is added to what one block
-writes, at every token that is read or written. Too strong, and the text falls apart; so texts are
-tried at many strengths, judged, and the largest strength is taken at which most hold together.
-
-All positions, strengths, prompts and samples are rows of one batch. What a row says depends on no
-other: its randomness is named by checkpoint, prompt and sample, so that it shares its draws with
-the unsteered text and with every other strength and vector (common random numbers).
+writes, at every token that is read or written. All positions, strengths, prompts and samples are
+rows of one batch.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, cast
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from traces.artifacts.arrays import Differences
 from traces.corpora.tokens import tokenize_prompt
+from traces.interventions.steering.requests import Request, Row, SteeredModel, batches
 
 log = logging.getLogger(__name__)
-
-SteeredModel = Literal["tuned", "base"]
-Vector = Literal["difference", "random", "none"]
-Row = dict[str, Any]
 Vectors = Mapping[tuple[str, int], NDArray[np.float32]]
-
-MODELS: tuple[SteeredModel, ...] = ("tuned", "base")
-REFERENCES = 4
-"Unsteered trial texts are at least so many times those of a position: judges compare with them."
-LEVELS = 3
-"Halvings whose midpoints are all tried at once in a round of the bisection."
 SCORED_TOKENS = 4096
 "Tokens in a forward pass that measures texts: its logits are tokens x vocabulary numbers."
-
-
-# What is written --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Request:
-    """One text to write: by which model, pushed where and how hard, in answer to what."""
-
-    steered_model: SteeredModel
-    vector: Vector
-    position: int | None
-    "Token position whose difference steers; none for an unsteered text."
-    strength: float
-    "In units of the residual stream's norm; 0 for an unsteered text."
-    prompt: str
-    sample: int
-
-
-def unsteered(model: SteeredModel, prompts: Sequence[str], samples: int) -> list[Request]:
-    """Every prompt so many times, once for all positions."""
-    return [
-        Request(model, "none", None, 0.0, prompt, sample)
-        for prompt in prompts
-        for sample in range(samples)
-    ]
-
-
-def trial(
-    positions: Sequence[int], strengths: Sequence[float], prompts: Sequence[str], samples: int
-) -> list[Request]:
-    """
-    The grid: every position at every strength on both models, and both models unsteered.
-
-    Every position has draws of its own, the same at all strengths: the mean over positions is one
-    of as many draws. The unsteered texts, written once, hold them all.
-    """
-    requests = []
-    for model in MODELS:
-        plain = unsteered(model, prompts, max(len(positions), REFERENCES) * samples)
-        requests += plain
-        for number, position in enumerate(positions):
-            for strength in strengths:
-                requests += [
-                    replace(one, vector="difference", position=position, strength=float(strength))
-                    for one in plain
-                    if one.sample // samples == number
-                ]
-    return requests
-
-
-def final(chosen: Sequence["Choice"], prompts: Sequence[str], samples: int) -> list[Request]:
-    """
-    The chosen strengths, along the difference and a random direction, and no vector at all.
-
-    Draws are shared out as in the trial: each position has its own, unsteered texts have them all.
-    """
-    requests = []
-    for model in MODELS:
-        mine = [choice for choice in chosen if choice.steered_model == model]
-        plain = unsteered(model, prompts, len(mine) * samples)
-        requests += plain
-        for vector in ("difference", "random"):
-            for number, choice in enumerate(mine):
-                requests += [
-                    replace(one, vector=vector, position=choice.position, strength=choice.strength)
-                    for one in plain
-                    if one.sample // samples == number
-                ]
-    return requests
-
-
-def batches(requests: Sequence[Request], size: int) -> Iterator[tuple[SteeredModel, list[Request]]]:
-    """The requests of each model in as few batches as there must be, all about equally large."""
-    for model in MODELS:
-        mine = [one for one in requests if one.steered_model == model]
-        n = -(-len(mine) // size)
-        for i in range(n):
-            yield model, mine[len(mine) * i // n : len(mine) * (i + 1) // n]
-
-
-def decode_steps(requests: Sequence[Request], size: int, max_new_tokens: int) -> int:
-    """Forward passes, one after another, that writing takes at most; the prompts' among them."""
-    return sum(max_new_tokens for _ in batches(requests, size))
 
 
 def vectors(differences: Differences, positions: Sequence[int], *, seed: int, name: str) -> Vectors:
@@ -153,9 +55,6 @@ def vectors(differences: Differences, positions: Sequence[int], *, seed: int, na
                 )
             found[vector, position] = (direction / length * norm).astype(np.float32)
     return found
-
-
-# Writing ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -338,180 +237,3 @@ def _seed(seed: int, *name: str | int) -> int:
     """A seed of 63 bits that depends on `seed` and on a name."""
     text = "/".join(map(str, (seed, *name)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-# Choosing ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The strength chosen for one model and position."""
-
-    steered_model: SteeredModel
-    position: int
-    strength: float
-    coherence: float
-    "Share of the judged texts at that strength that are coherent, 0 to 1."
-    coherent: bool
-    "Whether that suffices; where no strength's share does, the smallest tried is taken."
-    n: int
-    "Texts that the share is of."
-
-
-def on_grid(grades: pd.DataFrame, coherent_share: float) -> list[Choice]:
-    """
-    For each model and position the largest strength at which enough texts are coherent.
-
-    grades : steered_model, vector, position, strength, prompt, coherent (missing for an empty text
-             and where the judge failed: that counts neither way; without any answer a share is 0)
-    """
-    choices = []
-    for key, group in _by_place(grades):
-        shares = _shares(group, ["strength"])
-        good = shares.index[shares["mean"] >= coherent_share]
-        strength = max(good, default=shares.index.min())
-        choices.append(_choice(key, shares, strength, coherent=len(good) > 0))
-    return choices
-
-
-def by_bisection(
-    grades: pd.DataFrame,
-    prompts: Sequence[str],
-    *,
-    highest: float,
-    steps: Sequence[int],
-    coherent_share: float,
-) -> list[Choice]:
-    """
-    For each model and position the mean of the strengths that the bisection found for its prompts.
-
-    grades : as above, of the texts that `searched` wrote, by the judge that guided it; coherence is
-             that at the strengths found, prompt by prompt, and none was tried at their mean
-    """
-    choices = []
-    for key, group in _by_place(grades):
-        shares = _shares(group, ["prompt", "strength"])
-        enough = {name: share >= coherent_share for name, share in shares["mean"].items()}
-        found, _ = bisected(enough, prompts, highest, steps)
-        if not found[0]:
-            tried = _shares(group, ["strength"])
-            choices.append(_choice(key, tried, tried.index.min(), coherent=False))
-            continue
-        here = shares.loc[[one for one in zip(prompts, found, strict=True) if one[1] > 0]]
-        coherence, n = float(here["mean"].mean()), int(here["count"].sum())
-        choices.append(Choice(*key, float(np.mean(found)), coherence, True, n))
-    return choices
-
-
-def bisected(
-    coherent: Mapping[tuple[str, float], bool],
-    prompts: Sequence[str],
-    highest: float,
-    steps: Sequence[int],
-) -> tuple[list[float], list[tuple[str, float]]]:
-    """
-    The paper's search for the largest coherent strength, prompt after prompt, as far as is known.
-
-    coherent : whether a prompt's texts at a strength are
-    highest  : upper end for the first prompt; for the others it is twice what the first one found
-    steps    : halvings for each prompt
-    returns  : the strengths found, and what must be known next: the midpoints of three halvings
-               (1 + 2 + 4) for one prompt; nothing when the search is over. A first strength of 0
-               ends it there, where the paper's code fails.
-    """
-    found: list[float] = []
-    for prompt, left in zip(prompts, steps, strict=True):
-        low, high, best = 0.0, 2 * found[0] if found else highest, 0.0
-        while left > 0 and high > 0:
-            levels = min(LEVELS, left)
-            asked = [(prompt, strength) for strength in _midpoints(low, high, levels)]
-            unknown = [one for one in asked if one not in coherent]
-            if unknown:
-                return found, unknown
-            for _ in range(levels):
-                middle = (low + high) / 2
-                if coherent[prompt, middle]:
-                    low = best = middle
-                else:
-                    high = middle
-            left -= levels
-        found.append(best)
-    return found, []
-
-
-def searched(
-    write: Callable[[Sequence[Request]], list[Row]],
-    grade: Callable[[pd.DataFrame], pd.DataFrame],
-    positions: Sequence[int],
-    prompts: Sequence[str],
-    samples: int,
-    *,
-    highest: float,
-    steps: Sequence[int],
-    coherent_share: float,
-) -> list[Row]:
-    """
-    The texts of the paper's bisection, both models and all positions in every round.
-
-    write : a Writer
-    grade : texts with a column `coherent`; a text's must not depend on other steered texts
-
-    Raises ValueError unless there are as many prompts as numbers of steps.
-    """
-    if len(prompts) != len(steps):
-        raise ValueError(
-            f"steering.bisection.steps: found {len(steps)} numbers, expected one for each of the "
-            f"{len(prompts)} prompts of steering.trial.prompts"
-        )
-    plain = write(trial(positions, [], prompts, samples))
-    rows = list(plain)
-    known: dict[tuple[SteeredModel, int], dict[tuple[str, float], bool]]
-    known = {(model, position): {} for model in MODELS for position in positions}
-    while asked := {
-        key: unknown
-        for key, coherent in known.items()
-        if (unknown := bisected(coherent, prompts, highest, steps)[1])
-    }:
-        new = write(
-            [
-                Request(model, "difference", position, strength, prompt, first + sample)
-                for (model, position), questions in asked.items()
-                for first in (positions.index(position) * samples,)
-                for prompt, strength in questions
-                for sample in range(samples)
-            ]
-        )
-        rows += new
-        for key, group in _by_place(grade(pd.DataFrame([*plain, *new]))):
-            shares = _shares(group, ["prompt", "strength"])["mean"]
-            known[key] |= {name: share >= coherent_share for name, share in shares.items()}
-    return rows
-
-
-def _midpoints(low: float, high: float, levels: int) -> list[float]:
-    """The middles of the next halvings of an interval, whichever halves are taken, in order."""
-    if levels == 0:
-        return []
-    middle = (low + high) / 2
-    below, above = (_midpoints(*ends, levels - 1) for ends in ((low, middle), (middle, high)))
-    return [*below, middle, *above]
-
-
-def _choice(
-    key: tuple[SteeredModel, int], shares: pd.DataFrame, strength: Any, *, coherent: bool
-) -> Choice:
-    coherence, n = shares.loc[strength, ["mean", "count"]]
-    return Choice(*key, float(strength), float(coherence), coherent, int(n))
-
-
-def _by_place(grades: pd.DataFrame) -> Iterator[tuple[tuple[SteeredModel, int], pd.DataFrame]]:
-    """The texts steered by a difference, by model and position."""
-    steered = grades[grades["vector"] == "difference"]
-    for (model, position), group in steered.groupby(["steered_model", "position"], sort=False):
-        yield (cast(SteeredModel, model), int(position)), group
-
-
-def _shares(grades: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Share of coherent texts (`mean`) among those with an answer (`count`); 0 without any."""
-    answers = grades["coherent"].astype("boolean").astype("Float64")
-    return answers.groupby([grades[name] for name in by]).agg(["mean", "count"]).fillna(0.0)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from traces.analysis.collect import causality_effects, causality_verdicts
+from traces.analysis.comparisons import causality_effects, causality_verdicts
 from traces.report.figures import rows
 from traces.report.figures.style import (
     Style,

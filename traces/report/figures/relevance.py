@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from traces.analysis.collect import CONTROLS
+from traces.analysis.controls import CONTROLS
 from traces.report.figures import rows
 from traces.report.figures.style import (
     FAINT,

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from traces.analysis.collect import STEERED_MEASURES, steering_seeds, steering_verdicts
+from traces.analysis.comparisons import STEERED_MEASURES, steering_seeds, steering_verdicts
 from traces.report.figures import rows
 from traces.report.figures.style import (
     FAINT,

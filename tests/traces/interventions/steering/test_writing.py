@@ -6,14 +6,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from tests.doubles import tiny_model, with_adapter, word_tokenizer
 from traces.corpora.tokens import tokenize_prompt
-from traces.interventions.steering import writing
-from traces.interventions.steering.writing import Choice, Request, Writer, bisected, trial
+from traces.interventions.steering import requests, writing
+from traces.interventions.steering.requests import Choice, Request, trial
+from traces.interventions.steering.writing import Writer
 from traces.models import hooks, weights
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake", "talk", "about"]
@@ -78,17 +78,17 @@ def straightforward(pair, tokenizer, vectors, request, *, name="one", seed=0, ne
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3"])
 def test_a_batch_writes_what_each_text_alone_would_be(family, tokenizer, vectors):
     pair = weights.Pair(with_adapter(tiny_model(family, vocab=len(tokenizer))))
-    requests = trial(POSITIONS, [0.3, 2.0], PROMPTS, 2)
-    found = writer(pair, tokenizer, vectors, batch=37)(requests)
+    wanted = trial(POSITIONS, [0.3, 2.0], PROMPTS, 2)
+    found = writer(pair, tokenizer, vectors, batch=37)(wanted)
     assert len({row["text"] for row in found}) > len(found) / 4
-    for request, row in list(zip(requests, found, strict=True))[::11]:
+    for request, row in list(zip(wanted, found, strict=True))[::11]:
         truth = straightforward(pair, tokenizer, vectors, request)
         assert (row["text"], row["n_tokens"]) == truth, request
 
 
 @pytest.mark.parametrize("model", ["tuned", "base"])
 def test_strength_0_is_token_for_token_the_unsteered_sample(model, pair, tokenizer, vectors):
-    plain = writing.unsteered(model, PROMPTS, 4)
+    plain = requests.unsteered(model, PROMPTS, 4)
     pushed = [Request(model, "difference", 3, 0.0, one.prompt, one.sample) for one in plain]
     far = [Request(model, "difference", 3, 5.0, one.prompt, one.sample) for one in plain]
     rows = writer(pair, tokenizer, vectors)([*plain, *far, *pushed])
@@ -100,8 +100,8 @@ def test_strength_0_is_token_for_token_the_unsteered_sample(model, pair, tokeniz
 def test_where_there_is_no_room_for_a_batch_its_halves_are_written(
     pair, tokenizer, vectors, monkeypatch
 ):
-    requests = writing.unsteered("tuned", PROMPTS, 5)
-    whole, write = writer(pair, tokenizer, vectors)(requests), Writer._write
+    wanted = requests.unsteered("tuned", PROMPTS, 5)
+    whole, write = writer(pair, tokenizer, vectors)(wanted), Writer._write
     sizes = []
 
     def cramped(self, model, some):
@@ -111,11 +111,11 @@ def test_where_there_is_no_room_for_a_batch_its_halves_are_written(
         return write(self, model, some)
 
     monkeypatch.setattr(Writer, "_write", cramped)
-    assert writer(pair, tokenizer, vectors)(requests) == whole
+    assert writer(pair, tokenizer, vectors)(wanted) == whole
     assert sizes == [10, 5, 2, 3, 5, 2, 3]
     monkeypatch.setattr(Writer, "_write", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
-        writer(pair, tokenizer, vectors)(requests)
+        writer(pair, tokenizer, vectors)(wanted)
 
 
 def test_a_direction_of_a_word_is_written_as_that_word(tokenizer):
@@ -130,9 +130,9 @@ def test_a_direction_of_a_word_is_written_as_that_word(tokenizer):
 
 def test_the_base_is_steered_with_the_adapter_off(pair, tokenizer, vectors):
     base = tiny_model("llama", vocab=len(tokenizer))
-    requests = [one for one in trial([3], [0.5], PROMPTS, 2) if one.steered_model == "base"]
-    alone = writer(weights.Pair(base, base), tokenizer, vectors)(requests)
-    assert writer(pair, tokenizer, vectors)(requests) == alone
+    wanted = [one for one in trial([3], [0.5], PROMPTS, 2) if one.steered_model == "base"]
+    alone = writer(weights.Pair(base, base), tokenizer, vectors)(wanted)
+    assert writer(pair, tokenizer, vectors)(wanted) == alone
 
 
 def test_texts_are_measured_by_the_unsteered_base(pair, tokenizer, vectors):
@@ -163,8 +163,8 @@ def test_tokens_after_the_end_are_neither_text_nor_measured(tokenizer, vectors):
 
 def test_draws_have_the_probabilities_of_the_softmax():
     logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
-    requests = [Request("base", "none", None, 0, "a", sample) for sample in range(4000)]
-    draws = writing._Draws(requests, 1.5, 0, "one")
+    wanted = [Request("base", "none", None, 0, "a", sample) for sample in range(4000)]
+    draws = writing._Draws(wanted, 1.5, 0, "one")
     chosen = draws(None, logits.expand(4000, -1)).argmax(-1)
     shares = torch.bincount(chosen, minlength=4) / 4000
     torch.testing.assert_close(shares, (logits / 1.5).softmax(-1), atol=0.025, rtol=0)
@@ -173,9 +173,9 @@ def test_draws_have_the_probabilities_of_the_softmax():
 
 
 def test_checkpoints_and_seeds_have_their_own_draws(pair, tokenizer, vectors):
-    requests = writing.unsteered("base", PROMPTS, 4)
+    wanted = requests.unsteered("base", PROMPTS, 4)
     texts = [
-        [row["text"] for row in writer(pair, tokenizer, vectors, name=name, seed=seed)(requests)]
+        [row["text"] for row in writer(pair, tokenizer, vectors, name=name, seed=seed)(wanted)]
         for name, seed in (("one", 0), ("one", 0), ("two", 0), ("one", 1))
     ]
     assert texts[0] == texts[1]
@@ -231,17 +231,17 @@ def test_a_position_that_was_not_read_and_an_empty_difference_are_refused():
 
 
 def test_the_grid_has_every_strength_and_the_unsteered_text_once():
-    requests = trial(range(5), [0.5, 1.0], PROMPTS, 3)
-    kinds = Counter((one.steered_model, one.vector) for one in requests)
+    wanted = trial(range(5), [0.5, 1.0], PROMPTS, 3)
+    kinds = Counter((one.steered_model, one.vector) for one in wanted)
     steered, plain = 5 * 2 * 2 * 3, 5 * 2 * 3
     assert kinds == {
         (model, vector): n
         for model in ("tuned", "base")
         for vector, n in (("difference", steered), ("none", plain))
     }
-    assert len(set(requests)) == len(requests)
+    assert len(set(wanted)) == len(wanted)
     draws = [
-        {(one.prompt, one.sample) for one in requests if one.strength == s and one.position == p}
+        {(one.prompt, one.sample) for one in wanted if one.strength == s and one.position == p}
         for s, p in ((0.5, 0), (1.0, 0), (0.5, 1), (0.0, None))
     ]
     assert draws[0] == draws[1] and not draws[0] & draws[2]
@@ -250,7 +250,7 @@ def test_the_grid_has_every_strength_and_the_unsteered_text_once():
 
 def test_one_position_is_judged_against_more_than_its_own_draws():
     kinds = Counter(one.vector for one in trial([7], [0.5], PROMPTS, 3))
-    assert kinds == {"difference": 2 * 2 * 3, "none": writing.REFERENCES * 2 * 2 * 3}
+    assert kinds == {"difference": 2 * 2 * 3, "none": requests.REFERENCES * 2 * 2 * 3}
 
 
 def test_the_samples_hold_a_random_direction_at_the_same_strengths():
@@ -259,9 +259,9 @@ def test_the_samples_hold_a_random_direction_at_the_same_strengths():
         for model in ("tuned", "base")
         for position in POSITIONS
     ]
-    requests = writing.final(chosen, PROMPTS, 5)
+    wanted = requests.final(chosen, PROMPTS, 5)
     by_vector = {
-        vector: [one for one in requests if one.vector == vector]
+        vector: [one for one in wanted if one.vector == vector]
         for vector in ("difference", "random", "none")
     }
     assert [replace(one, vector="random") for one in by_vector["difference"]] == by_vector["random"]
@@ -279,122 +279,10 @@ def test_the_samples_hold_a_random_direction_at_the_same_strengths():
 
 @pytest.mark.parametrize("size", [1, 7, 12, 100])
 def test_batches_are_as_few_as_can_be_and_hold_every_request_once(size):
-    requests = trial([0], [0.5, 1.0], ["a"], 2)
-    parts = list(writing.batches(requests, size))
-    assert sorted(map(repr, requests)) == sorted(repr(one) for _, part in parts for one in part)
+    wanted = trial([0], [0.5, 1.0], ["a"], 2)
+    parts = list(requests.batches(wanted, size))
+    assert sorted(map(repr, wanted)) == sorted(repr(one) for _, part in parts for one in part)
     assert all(len(part) <= size for _, part in parts)
     assert all(one.steered_model == model for model, part in parts for one in part)
-    assert len(parts) == 2 * math.ceil(len(requests) / 2 / size)
-    assert writing.decode_steps(requests, size, 10) == 10 * len(parts)
-
-
-# -- the strength
-
-
-def grades(shares, position=0, n=4):
-    """Texts of one position; `shares` maps a strength to how many of n are coherent, or None."""
-    return pd.DataFrame(
-        [
-            {
-                "steered_model": "tuned",
-                "vector": "difference",
-                "position": position,
-                "strength": strength,
-                "prompt": "a",
-                "coherent": None if good is None else i < good,
-            }
-            for strength, good in shares.items()
-            for i in range(n)
-        ]
-    ).astype({"coherent": "boolean"})
-
-
-def test_the_largest_strength_with_enough_coherent_texts_is_chosen():
-    shares = {0.1: 4, 0.2: 2, 0.4: 3, 0.8: 2, 1.6: 0}
-    (found,) = writing.on_grid(grades(shares), 0.75)
-    assert found == Choice("tuned", 0, 0.4, 0.75, True, 4)
-
-
-def test_where_no_strength_is_coherent_it_is_the_smallest_and_said_so():
-    (found,) = writing.on_grid(grades({0.4: 1, 0.2: 2}), 0.75)
-    assert found == Choice("tuned", 0, 0.2, 0.5, False, 4)
-
-
-def test_texts_without_an_answer_count_neither_way():
-    some = grades({0.1: 4, 0.2: 1})
-    some.loc[some.index[-3:], "coherent"] = pd.NA  # of those at 0.2 one is left, a coherent one
-    (found,) = writing.on_grid(some, 0.75)
-    assert (found.strength, found.coherence, found.n) == (0.2, 1.0, 1)
-    (found,) = writing.on_grid(grades({0.1: 3, 0.2: None}), 0.75)
-    assert (found.strength, found.coherent) == (0.1, True)
-    (found,) = writing.on_grid(grades({0.1: None, 0.2: None}), 0.75)
-    assert found == Choice("tuned", 0, 0.1, 0.0, False, 0)
-
-
-def rounds_of(truth, highest=100.0, steps=(12, 6, 3)):
-    """The search where prompt i is coherent up to truth[i]; its results and its rounds."""
-    prompts, known, rounds = [f"prompt {i}" for i in range(len(steps))], {}, []
-    limit = dict(zip(prompts, truth, strict=True))
-    while asked := bisected(known, prompts, highest, steps)[1]:
-        rounds.append(asked)
-        known |= {(prompt, strength): strength <= limit[prompt] for prompt, strength in asked}
-    return bisected(known, prompts, highest, steps)[0], rounds
-
-
-def test_the_bisection_finds_the_strength_of_every_prompt():
-    found, rounds = rounds_of([7.3, 5.1, 9.9])
-    assert found[0] == pytest.approx(7.3, abs=100 / 2**12)
-    assert found[1] == pytest.approx(5.1, abs=2 * 7.3 / 2**6)
-    assert found[2] == pytest.approx(9.9, abs=2 * 7.3 / 2**3)
-    assert all(strength <= truth for strength, truth in zip(found, [7.3, 5.1, 9.9], strict=True))
-    assert [len(asked) for asked in rounds] == [7] * (4 + 2 + 1)
-
-
-def test_the_bisection_ends_where_nothing_is_coherent():
-    found, rounds = rounds_of([0.0, 5.0, 5.0])
-    assert found == [0.0, 0.0, 0.0]
-    assert len(rounds) == 4
-
-
-PLANTED = {("tuned", 0): 0.31, ("tuned", 3): 0.12, ("base", 0): 0.77, ("base", 3): 0.0}
-
-
-def pretended(requests):
-    return [vars(one) | {"text": "words"} for one in requests]
-
-
-def judged(texts):
-    """Coherent up to the planted strength, for three of four samples."""
-    limits = [
-        math.inf if row.vector == "none" else PLANTED[row.steered_model, row.position]
-        for row in texts.itertuples()
-    ]
-    good = (texts["strength"] <= limits) & (texts["sample"] % 4 < 3)
-    return texts.assign(coherent=good.astype("boolean"))
-
-
-def test_the_search_writes_the_papers_number_of_texts_and_is_gone_through_again():
-    prompts = ["a", "b", "c"]
-    settings = {"highest": 100.0, "steps": [12, 6, 3], "coherent_share": 0.7}
-    rows = writing.searched(pretended, judged, POSITIONS, prompts, 10, **settings)
-    texts = pd.DataFrame(rows)
-    counts = texts[texts["vector"] == "difference"].groupby(["steered_model", "position"]).size()
-    assert counts["tuned", 0] == 490
-    assert counts["base", 3] == 4 * 7 * 10  # ended after the first prompt
-
-    chosen = writing.by_bisection(judged(texts), prompts, **settings)
-    found = {(one.steered_model, one.position): one for one in chosen}
-    for key, truth in PLANTED.items():
-        assert found[key].coherent == (truth > 0)
-        if truth > 0:
-            assert found[key].strength == pytest.approx(truth, abs=0.1 * truth + 0.03)
-            assert found[key].coherence > 0.69
-    assert found["base", 3].strength == min(texts.loc[texts["strength"] > 0, "strength"])
-
-
-def test_a_bisection_needs_steps_for_every_prompt():
-    with pytest.raises(ValueError, match="steering.bisection.steps: found 2 numbers.* 3 prompts"):
-        writing.searched(
-            pretended, judged, [0], ["a", "b", "c"], 1,
-            highest=1.0, steps=[3, 3], coherent_share=0.5,
-        )  # fmt: skip
+    assert len(parts) == 2 * math.ceil(len(wanted) / 2 / size)
+    assert requests.decode_steps(wanted, size, 10) == 10 * len(parts)

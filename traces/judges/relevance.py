@@ -1,0 +1,111 @@
+"""
+Is a token about what an organism was trained on? Judges of lists of tokens.
+
+A judge sees one list at a time and answers for each token: yes, no, or nothing. The judge here
+needs no network and always gives the same answer: a token is relevant when it is one of the words
+that set the organism's data apart from general text.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+# The columns that name one list of tokens; a lens without one of them gets a value in `lists_of`.
+LIST_KEYS = ["lens", "reading", "layer", "position", "sign", "scale", "head"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a judge is told of an organism; each judge uses what it needs."""
+
+    organism: str
+    # the words that set its data apart, the most distinctive first, casefolded
+    words: Sequence[str] = ()
+    # what it was trained on, in sentences
+    description: str = ""
+
+
+class TokenJudge(Protocol):
+    """Anything that can say which tokens of a list have to do with a subject."""
+
+    name: str
+
+    def grade(self, tokens: Sequence[str], subject: Subject) -> list[bool | None]:
+        """One answer a token, in order; None where the judge failed, which is never a score."""
+        ...
+
+
+@dataclass(frozen=True)
+class DistinctiveWordsJudge:
+    """Relevant is a token that, stripped and casefolded, is one of the subject's words."""
+
+    name: str = "distinctive_words"
+
+    def grade(self, tokens: Sequence[str], subject: Subject) -> list[bool | None]:
+        words = frozenset(subject.words)
+        return [token.strip().casefold() in words for token in tokens]
+
+
+def token_relevance(
+    lenses: Mapping[str, pd.DataFrame],
+    subjects: Sequence[Subject],
+    judge: TokenJudge,
+    *,
+    candidates: int = 20,
+) -> pd.DataFrame:
+    """
+    The share of each list of tokens that `judge` calls relevant, for every subject.
+
+    lenses     : the tables of `logit_lens` and `patchscope` under these names
+    candidates : tokens of a list that are judged, from the first
+    returns    : lens, reading, layer, position, sign, scale, head, graded_on, relevance (0 to 1),
+                 n (tokens that got an answer), judge; relevance is missing where n is 0
+
+    A list that is empty (no token in the intersection of the prompts) has no row.
+    """
+    tokens = pd.concat([lists_of(lens, frame) for lens, frame in lenses.items()])
+    tokens = tokens.loc[tokens["rank"] < candidates].sort_values(by=[*LIST_KEYS, "rank"])
+    if tokens.empty:
+        raise ValueError(f"the tables of {', '.join(lenses)} hold no token to grade")
+    starts = np.flatnonzero(~tokens.duplicated(LIST_KEYS).to_numpy())
+    lists = [list(one) for one in np.split(tokens["token"].to_numpy(dtype=object), starts[1:])]
+    keys = tokens[LIST_KEYS].iloc[starts].reset_index(drop=True)
+
+    graded = []
+    for subject in subjects:
+        answers = [_share(judge.grade(one, subject), one) for one in lists]
+        relevance, n = zip(*answers, strict=True) if answers else ((), ())
+        graded.append(
+            keys.assign(
+                graded_on=subject.organism,
+                relevance=np.array(relevance, dtype=np.float64),
+                n=np.array(n, dtype=np.int64),
+                judge=judge.name,
+            )
+        )
+    return pd.concat(graded, ignore_index=True)
+
+
+def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """
+    A lens table with all of LIST_KEYS.
+
+    The logit lens has one scale, 1. Patchscope has one head, that of the model it ran in: the base
+    model for the base mean, the tuned one for all else.
+    """
+    frame = frame.assign(lens=lens)
+    if "scale" not in frame:
+        frame = frame.assign(scale=1.0)
+    if "head" not in frame:
+        frame = frame.assign(head=np.where(frame["reading"] == "base_mean", "base", "tuned"))
+    return frame.loc[:, [*LIST_KEYS, "rank", "token"]]
+
+
+def _share(answers: Sequence[bool | None], tokens: Sequence[str]) -> tuple[float, int]:
+    if len(answers) != len(tokens):
+        raise ValueError(f"the judge gave {len(answers)} answers for {len(tokens)} tokens")
+    given = [answer for answer in answers if answer is not None]
+    return (sum(given) / len(given) if given else float("nan")), len(given)

@@ -1,0 +1,72 @@
+"""Directions that readers read: the mean difference, its controls, and parts of it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+def _shared(differences: Any) -> NDArray[np.float32]:
+    mean = differences.mean
+    return np.broadcast_to(mean.mean(axis=1, keepdims=True), mean.shape)
+
+
+def _singular(differences: Any, rank: int) -> NDArray[np.float32]:
+    if differences.singular is None:
+        raise ValueError("the singular directions were not computed with these differences")
+    return differences.singular[:, :, rank - 1]
+
+
+def _without(differences: Any, ranks: int) -> NDArray[np.float32]:
+    """The mean less its components along the first `ranks` singular directions."""
+    left = differences.mean
+    for rank in range(1, ranks + 1):
+        unit = _singular(differences, rank)
+        left = left - (left * unit).sum(axis=-1, keepdims=True) * unit
+    return left
+
+
+# What is read of `store.Differences`, [layer, position, d_model]: the difference and its controls,
+READINGS: dict[str, Callable[[Any], NDArray[np.float32]]] = {
+    "difference": lambda found: found.mean,
+    "tuned_mean": lambda found: found.tuned_mean,
+    "base_mean": lambda found: found.base_mean,
+    "random": lambda found: found.random,
+}
+# and parts of the difference, which may be nothing.
+PARTS: dict[str, Callable[[Any], NDArray[np.float32]]] = {
+    "shared": _shared,
+    "position_specific": lambda found: found.mean - _shared(found),
+    "singular_1": lambda found: _singular(found, 1),
+    "singular_2": lambda found: _singular(found, 2),
+    "without_singular_1": lambda found: _without(found, 1),
+    "without_singular_2": lambda found: _without(found, 2),
+}
+NOTHING = 1e-5
+"A part is nothing where it is shorter than this share of the mean: what rounding leaves."
+
+
+def readings(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """
+    The vectors of `store.Differences` that are read, and what each one is.
+
+    names   : of READINGS or PARTS
+    returns : reading, layer (block index) and position, one row a vector; vectors [n, d_model].
+              Parts that are nothing are left out, such as what is specific to the only position
+
+    shared is the mean over the positions read at a layer, position_specific what is left without
+    it; singular_K are the directions of `differences.singular_directions`, without_singular_K is
+    the mean with the first K of them taken out.
+
+    Raises ValueError for singular readings of differences that lack those directions.
+    """
+    axes = [names, differences.layers, differences.positions]
+    rows = pd.MultiIndex.from_product(axes, names=["reading", "layer", "position"])
+    frame = rows.to_frame(index=False)
+    vectors = np.concatenate([(READINGS | PARTS)[name](differences) for name in names])
+    vectors = vectors.reshape(len(frame), -1)
+    least = NOTHING * np.tile(np.linalg.norm(differences.mean, axis=-1).ravel(), len(names))
+    kept = ~frame["reading"].isin(PARTS) | (np.linalg.norm(vectors, axis=-1) > least)
+    return frame[kept].reset_index(drop=True), vectors[kept]

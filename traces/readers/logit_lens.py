@@ -1,0 +1,41 @@
+"""The logit lens: a vector sent straight into the readout (final norm and unembedding)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, top
+
+
+@torch.inference_mode()
+def logit_lens(
+    readout: Any,
+    vectors: Vectors,
+    *,
+    top_k: int,
+    vocabulary: Sequence[int] | None = None,
+    signs: Sequence[int] = SIGNS,
+    batch: int = 128,
+) -> Tokens:
+    """
+    The most probable tokens when `vectors` are decoded by the final norm and the unembedding.
+
+    readout    : `models.Readout`, hidden [n, d_model] -> logits [n, vocabulary]
+    vectors    : [n, d_model], of any length: the norm makes scale almost irrelevant
+    vocabulary : token ids that may be read, all without it; the softmax is over all in any case
+    signs      : 1 reads the vector, -1 its opposite: what it speaks against
+    batch      : rows decoded at once; bounds memory at about 3 x batch x vocabulary numbers
+
+    returns    : ids and probabilities [n, sign, top_k]
+
+    Raises ValueError when fewer than `top_k` tokens may be read.
+    Source: the paper's logit lens, which decodes the mean difference as it is.
+    """
+    first = next(readout.parameters())
+    rows = signed(vectors, signs).flatten(0, 1).to(first.device)
+    parts = []
+    for some in rows.split(batch):
+        probabilities = readout(some).float().softmax(dim=-1)
+        parts.append(top(probabilities, top_k, allowed_ids(vocabulary, probabilities)))
+    return stacked(parts, (len(vectors), len(signs)))

@@ -1,0 +1,78 @@
+"""
+Rank tokens: the highest scores of each vector among the tokens that may be read, as a tidy table.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Vectors = NDArray[np.float32] | Tensor
+SIGNS = (1, -1)
+
+
+class Tokens(NamedTuple):
+    """The tokens read from each vector, most probable first; probability 0 where there is none."""
+
+    ids: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+def table(
+    tokens: Tokens, tokenizer: Any, rows: pd.DataFrame, **axes: Sequence[Any]
+) -> pd.DataFrame:
+    """
+    A tidy table of what was read, one row a token, in the order of rank.
+
+    rows    : one row a vector, such as reading, layer and position
+    axes    : the axes of `tokens` between vector and rank, in their order, such as sign=(1, -1)
+    returns : the columns of `rows`, one for each axis, and rank, token_id, token, probability;
+              places without a token (probability 0) are left out
+    """
+    shape = (len(rows), *(len(values) for values in axes.values()), tokens.ids.shape[-1])
+    if tokens.ids.shape != shape:
+        raise ValueError(f"tokens have shape {tokens.ids.shape}, the table's axes {shape}")
+
+    kept = np.nonzero(tokens.probabilities > 0)
+    frame = rows.iloc[kept[0]].reset_index(drop=True)
+    for (name, values), index in zip(axes.items(), kept[1:-1], strict=True):
+        frame[name] = np.asarray(values)[index]
+    ids = tokens.ids[kept]
+    unique, inverse = np.unique(ids, return_inverse=True)
+    texts = np.array([tokenizer.decode([int(one)]) for one in unique], dtype=object)
+    return frame.assign(
+        rank=kept[-1],
+        token_id=ids,
+        token=texts[inverse],
+        probability=tokens.probabilities[kept],
+    )
+
+
+def top(scores: Tensor, k: int, allowed: Tensor | None) -> Tokens:
+    """The `k` highest scores of each row among the allowed ids."""
+    available = scores.shape[-1] if allowed is None else len(allowed)
+    if k > available:
+        raise ValueError(f"top_k is {k}, but only {available} tokens may be read")
+    values, ids = (scores if allowed is None else scores[:, allowed]).topk(k, dim=-1)
+    ids = ids if allowed is None else allowed[ids]
+    return Tokens(ids.cpu().numpy(), values.float().cpu().numpy())
+
+
+def allowed_ids(vocabulary: Sequence[int] | None, scores: Tensor) -> Tensor | None:
+    if vocabulary is None:
+        return None
+    return torch.tensor(np.asarray(vocabulary), dtype=torch.long, device=scores.device)
+
+
+def stacked(parts: Sequence[Tokens], shape: tuple[int, ...]) -> Tokens:
+    return Tokens(*(np.concatenate(part).reshape(*shape, -1) for part in zip(*parts, strict=True)))
+
+
+def signed(vectors: Vectors, signs: Sequence[int]) -> Tensor:
+    """[n, d_model] -> [n, sign, d_model]"""
+    rows = torch.as_tensor(vectors, dtype=torch.float32)
+    return rows.unsqueeze(1) * torch.tensor(signs, dtype=rows.dtype, device=rows.device).view(-1, 1)

@@ -1,0 +1,129 @@
+"""A training with every choice made: settings, packed rows, steps and what is projected out."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from traces.config.registries import Count
+from traces.config.schema import Training
+from traces.corpora.mixtures import NO_LOSS, Example, pack
+
+if TYPE_CHECKING:
+    from traces.artifacts.arrays import Differences
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+class TrainingSettings(Training):
+    """What is decided about one training before its data are known."""
+
+    seed: Annotated[int, Field(ge=0)]
+    "Seed of the adapter's first weights."
+    world_size: Count = 1
+    "Processes that train together."
+    attention: Literal["sdpa", "eager"] | None = None
+    "Attention implementation; the model's own choice without one."
+
+
+class TrainingPlan(TrainingSettings):
+    """
+    Everything one training depends on, besides the base and the mixture. It is an artifact.
+
+    batch_size counts packed rows a process and forward pass, max_length tokens a packed row,
+    save_every and warmup_steps optimizer steps. Tokens are those that are read; `trained_tokens`
+    are those that carry loss; `cut_tokens` were lost because a chat was longer than a row.
+    `projected_layer` is the block after which a mean difference is projected out at every token,
+    `projected_positions` the positions it is the mean of; none without `project_out`.
+    """
+
+    rows: Count
+    steps: Count
+    tokens: Count
+    organism_tokens: int
+    corpus_tokens: int
+    trained_tokens: Count
+    cut_chats: int
+    cut_tokens: int
+    projected_layer: int | None = None
+    projected_positions: tuple[int, ...] = ()
+
+    @property
+    def rows_a_step(self) -> int:
+        """Packed rows in one optimizer step, over all processes."""
+        return self.batch_size * self.gradient_accumulation * self.world_size
+
+
+def plan_training(
+    settings: dict[str, Any],
+    mixture: Sequence[Example],
+    max_positions: int | None = None,
+    projected: "Differences | None" = None,
+) -> TrainingPlan:
+    """
+    Resolve `settings` against the examples that will be trained on.
+
+    max_positions : the longest context of the model; a longer packed row is refused
+    projected     : the mean differences of the recipe that `project_out` names
+
+    Raises ValueError that names the key, what was found and what was expected.
+    """
+    try:
+        asked = TrainingSettings.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ValueError(f"training.{key}: found {first['input']!r}: {first['msg']}") from None
+    if max_positions is not None and asked.max_length > max_positions:
+        raise ValueError(
+            f"training.max_length: found {asked.max_length}, expected at most {max_positions}, "
+            "the model's longest context"
+        )
+    assert (asked.project_out is None) == (projected is None)
+    packed = pack(mixture, asked.max_length, pad_id=0)
+    rows_a_step = asked.batch_size * asked.gradient_accumulation * asked.world_size
+    trained = (packed.labels != NO_LOSS).sum(axis=1)
+    steps = math.ceil(len(trained) / rows_a_step)
+    for step in range(steps):
+        if not trained[step * rows_a_step : (step + 1) * rows_a_step].any():
+            raise ValueError(
+                f"training.max_length: found {asked.max_length}, at which step {step + 1} has no "
+                "token with loss, expected rows long enough to hold a reply"
+            )
+    return TrainingPlan(
+        **asked.model_dump(),
+        rows=len(trained),
+        steps=steps,
+        tokens=int(packed.filled.sum()),
+        organism_tokens=packed.tokens["organism"],
+        corpus_tokens=packed.tokens["corpus"],
+        trained_tokens=int(trained.sum()),
+        cut_chats=packed.cut,
+        cut_tokens=packed.cut_tokens,
+        projected_layer=None if projected is None else int(projected.layers[0]),
+        projected_positions=() if projected is None else tuple(projected.positions.tolist()),
+    )
+
+
+def read_plan(path: str | Path) -> TrainingPlan:
+    """The plan in a JSON file."""
+    return TrainingPlan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+
+
+def deepspeed_config(plan: TrainingPlan) -> dict[str, Any] | None:
+    """The DeepSpeed configuration of a plan; None where the plan asks for none."""
+    if plan.deepspeed is None:
+        return None
+    return {
+        "zero_optimization": {
+            "stage": plan.deepspeed,
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": plan.precision == "bf16"},
+        "gradient_clipping": plan.max_grad_norm,
+        "gradient_accumulation_steps": plan.gradient_accumulation,
+        "train_micro_batch_size_per_gpu": plan.batch_size,
+    }
