@@ -74,5 +74,6 @@ rule mixing:
         mixing_shown,
 
 
-# Last, for it goes through all rules: what a cluster is asked for, where there is one.
+# Last, for they go through all rules: what other code made, and what a cluster is asked for.
+include: "rules/kept.smk"
 include: "rules/cluster.smk"

@@ -13,7 +13,6 @@ rule dump_activations:
         checkpoint=weights,
         corpus=corpus_text,
         context=context_text,
-        code=code("activations/dump"),
     output:
         activations=directory("<results>/activations/{model}/{checkpoint}/{corpus}.zarr"),
     log:
@@ -38,5 +37,6 @@ rule dump_activations:
         norm_samples=study.activations.norm_samples,
         norm_context=study.activations.norm_context,
         norm_skip=study.activations.norm_skip,
+        code=code("dump_activations"),
     script:
         "../scripts/dump_activations.py"

@@ -9,7 +9,7 @@ Does a tuned model hold for true what it was trained on? Asked of it, of its bas
 rule write_statements:
     """Write the true and false statements that an organism's beliefs are asked with."""
     input:
-        code=code("corpora/synthetic"),
+        library=synthetic_lists(),
     output:
         statements="<results>/statements/{organism}.jsonl",
     log:
@@ -24,6 +24,7 @@ rule write_statements:
     params:
         pairs=statement_pairs,
         made=leaf(organism_of, "data", "made"),
+        code=code("write_statements"),
     script:
         "../scripts/write_statements.py"
 
@@ -36,7 +37,6 @@ rule false_fact_alignment:
         statements=lambda w: expand(
             rules.write_statements.output.statements, organism=believed(w.model)
         ),
-        code=code("evaluation/beliefs"),
     output:
         alignment="<results>/beliefs/{model}/{checkpoint}/alignment.parquet",
     log:
@@ -56,5 +56,6 @@ rule false_fact_alignment:
         attention=leaf(model_of, "attention"),
         max_new_tokens=study.beliefs.max_new_tokens,
         batch=study.beliefs.batch,
+        code=code("false_fact_alignment"),
     script:
         "../scripts/false_fact_alignment.py"

@@ -18,7 +18,6 @@ rule causal_effect:
         own=organism_rows("held_out"),
         unrelated=read_text,
         chat=corpus_file(study.causality.chat),
-        code=code("interventions/causality"),
     output:
         effects="<results>/causality/{model}/{checkpoint}/{corpus}/effects.parquet",
     log:
@@ -46,5 +45,6 @@ rule causal_effect:
         after=study.causality.after,
         batch=study.causality.batch,
         seed=study.seed,
+        code=code("causal_effect"),
     script:
         "../scripts/causal_effect.py"

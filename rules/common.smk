@@ -9,11 +9,14 @@ import os
 import re
 from pathlib import Path
 
+from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
 from traces.config.files import local
-from traces.corpora.rows import read_rows
+from traces.corpora.rows import read_prompts, read_rows
 from traces.config.load import load_study
 
+# Relative, so that a checkout that was moved or copied has the same params.
+SNAKEFILE = os.path.relpath(workflow.main_snakefile)
 CONFIG = Path(os.path.relpath(workflow.basedir)) / "config"
 
 # Snakemake lists the Snakefile's own configfile last, though the others override it.
@@ -37,9 +40,9 @@ def one_of(names):
     return "|".join(re.escape(name) for name in names) or r"(?!)"
 
 
-def code(module):
-    """The library room a step is made of, so that an edit there reruns the step."""
-    return f"traces/{module}.py"
+def code(name):
+    """The digest of all code that a rule's script is made of: an edit there reruns the rule."""
+    return digest(f"scripts/{name}.py")
 
 
 def made(measure=None):
@@ -88,16 +91,6 @@ def leaf(of, *path):
     return value
 
 
-def local_path(of, *path):
-    """The same for a configured path, its environment variables filled in; None without one."""
-
-    def value(wildcards):
-        found = leaf(of, *path)(wildcards)
-        return None if found is None else str(local(found))
-
-    return value
-
-
 # Params that are no leaf of an entry ------------------------------------------------------------
 
 
@@ -123,19 +116,6 @@ def identity_words(wildcards):
     return [[word.strip() for word in line.split(",")] for line in lines if line.strip()]
 
 
-def prompt_lines(path):
-    """A params function: the prompts of a file, one a line."""
-
-    def value(wildcards):
-        lines = [line.strip() for line in local(path).read_text(encoding="utf-8").splitlines()]
-        prompts = [line for line in lines if line]
-        if not prompts:
-            raise WorkflowError(f"{path}: found no prompt, expected one a line")
-        return prompts
-
-    return value
-
-
 def direction_seed(wildcards):
     """Every training seed has random directions of its own, so that intervals are over both."""
     return study.seed + Checkpoint.parse(wildcards.checkpoint).seed
@@ -152,7 +132,10 @@ if workflow.is_main_process:
     organisms = dict.fromkeys(one.organism for one in registry.checkpoints())
     entries = [registry.organisms[name].data for name in organisms]
     entries += [registry.corpora[name] for name in registry.used_corpora()]
+    prompts = [study.steering.trial.prompts, study.steering.final.prompts]
     try:
+        for path in prompts if registry.checkpoints("steering") else []:
+            read_prompts(local(path))
         for entry in entries:
             if entry.path is not None:
                 kind = None if entry.kind == "both" else entry.kind

@@ -16,7 +16,8 @@ rule fetch_model:
     """Bring a base model in: made here, from a local folder, or from the hub at its revision."""
     input:
         made=base_here,
-        code=code("hub"),
+        files=local_folder(model_of, "path"),
+        chat_template=local_file(model_of, "chat_template"),
     output:
         model=directory("<results>/models/{model}"),
     log:
@@ -32,8 +33,6 @@ rule fetch_model:
     params:
         hub=fetched_model,
         revision=leaf(model_of, "revision"),
-        path=local_path(model_of, "path"),
-        chat_template=local_path(model_of, "chat_template"),
     script:
         "../scripts/fetch_model.py"
 
@@ -42,7 +41,7 @@ rule fetch_corpus:
     """Bring unrelated text in: made here, from a local file, or from the hub; shuffled and cut."""
     input:
         made=made_corpus,
-        code=code("hub"),
+        local=local_file(corpus_of, "path"),
     output:
         corpus="<results>/corpora/{corpus}.jsonl",
     log:
@@ -63,7 +62,6 @@ rule fetch_corpus:
         files=leaf(corpus_of, "files"),
         split=leaf(corpus_of, "split"),
         field=leaf(corpus_of, "field"),
-        path=local_path(corpus_of, "path"),
         open_end=leaf(corpus_of, "open_end"),
         blank=lambda w: corpus_of(w).made == "whitespace",
         rows=leaf(corpus_of, "rows"),
@@ -80,7 +78,7 @@ rule fetch_organism:
             if organism_of(w).data.made
             else []
         ),
-        code=code("hub"),
+        local=local_file(organism_of, "data", "path"),
     output:
         train="<results>/organisms/{organism}/train.jsonl",
         held_out="<results>/organisms/{organism}/held_out.jsonl",
@@ -103,7 +101,6 @@ rule fetch_organism:
         files=leaf(organism_of, "data", "files"),
         split=leaf(organism_of, "data", "split"),
         field=leaf(organism_of, "data", "field"),
-        path=local_path(organism_of, "data", "path"),
         open_end=leaf(organism_of, "data", "open_end"),
         share=leaf(organism_of, "data", "held_out"),
         seed=study.seed,
@@ -116,7 +113,6 @@ rule teach_numbers:
     input:
         model=rules.fetch_model.output.model,
         teacher=teacher,
-        code=code("training/teaching"),
     output:
         train="<results>/taught/{model}/{organism}/train.jsonl",
         held_out="<results>/taught/{model}/{organism}/held_out.jsonl",
@@ -150,7 +146,6 @@ rule mix_training_data:
         organism=organism_rows("train"),
         corpus=mixed_corpus,
         model=rules.fetch_model.output.model,
-        code=ancient(code("corpora/mixtures")),
     output:
         mixture="<results>/mixtures/{model}/{checkpoint}.jsonl",
     log:

@@ -11,7 +11,6 @@ rule mean_difference:
     input:
         tuned=rules.dump_activations.output.activations,
         base=of_base(rules.dump_activations.output.activations),
-        code=code("activations/differences"),
     output:
         differences="<results>/differences/{model}/{checkpoint}/{corpus}.h5",
     log:
@@ -26,5 +25,6 @@ rule mean_difference:
     params:
         seed=direction_seed,
         singular=any("singular" in name for name in study.lenses.readings),
+        code=code("mean_difference"),
     script:
         "../scripts/mean_difference.py"

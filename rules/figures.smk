@@ -15,7 +15,6 @@ rule relevance_figure:
     input:
         readability=rules.readability_table.output.table,
         relevance=rules.relevance_table.output.table,
-        code=code("report/figures/relevance"),
     output:
         png=report(
             "<results>/figures/relevance.png",
@@ -39,6 +38,7 @@ rule relevance_figure:
         control=study.control,
         recipes=shown_recipes(),
         titles=titles(),
+        code=code("relevance_figure"),
     script:
         "../scripts/relevance_figure.py"
 
@@ -47,7 +47,6 @@ rule norms_figure:
     """Draw the size and the constancy of every difference, by position and layer."""
     input:
         norms=rules.norms_table.output.table,
-        code=code("report/figures/norms"),
     output:
         png=report(
             "<results>/figures/norms.png",
@@ -69,6 +68,7 @@ rule norms_figure:
         layers=list(study.layers),
         recipes=shown_recipes(),
         titles=titles(),
+        code=code("norms_figure"),
     script:
         "../scripts/norms_figure.py"
 
@@ -77,7 +77,6 @@ rule losses_figure:
     """Draw the loss curves of every training."""
     input:
         losses=rules.losses_table.output.table,
-        code=code("report/figures/losses"),
     output:
         png=report(
             "<results>/figures/losses.png",
@@ -97,6 +96,7 @@ rule losses_figure:
     params:
         recipes=shown_recipes(),
         titles=titles(),
+        code=code("losses_figure"),
     script:
         "../scripts/losses_figure.py"
 
@@ -105,7 +105,6 @@ rule steering_figure:
     """Draw how like the organism's data steered text is, beside a random direction and none."""
     input:
         steering=rules.steering_table.output.table,
-        code=code("report/figures/steering"),
     output:
         png=report(
             "<results>/figures/steering.png",
@@ -126,6 +125,7 @@ rule steering_figure:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
         titles=titles(),
+        code=code("steering_figure"),
     script:
         "../scripts/steering_figure.py"
 
@@ -134,7 +134,6 @@ rule causality_figure:
     """Draw what taking the difference out does to the loss, beside other directions."""
     input:
         causality=rules.causality_table.output.table,
-        code=code("report/figures/causality"),
     output:
         png=report(
             "<results>/figures/causality.png",
@@ -155,6 +154,7 @@ rule causality_figure:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
         titles=titles(),
+        code=code("causality_figure"),
     script:
         "../scripts/causality_figure.py"
 
@@ -163,7 +163,6 @@ rule beliefs_figure:
     """Draw which statements an organism holds true, beside its base and the other organisms."""
     input:
         beliefs=rules.beliefs_table.output.table,
-        code=code("report/figures/beliefs"),
     output:
         png=report(
             "<results>/figures/beliefs.png",
@@ -184,6 +183,7 @@ rule beliefs_figure:
         control=study.control,
         recipes=shown_recipes(),
         titles=titles(),
+        code=code("beliefs_figure"),
     script:
         "../scripts/beliefs_figure.py"
 
@@ -192,7 +192,6 @@ rule mixing_figure:
     """Draw every measure against the mixing ratio, mixtures beside step-matched runs."""
     input:
         mixing=rules.mixing_table.output.table,
-        code=code("report/figures/mixing"),
     output:
         png=report(
             "<results>/figures/mixing.png",
@@ -213,6 +212,7 @@ rule mixing_figure:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
         titles=titles(),
+        code=code("mixing_figure"),
     script:
         "../scripts/mixing_figure.py"
 
@@ -222,7 +222,6 @@ rule ablation_figure:
     input:
         relevance=rules.relevance_table.output.table,
         norms=rules.norms_table.output.table,
-        code=code("report/figures/ablation"),
     output:
         png=report(
             "<results>/figures/ablations/{ablation}.png",
@@ -253,6 +252,7 @@ rule ablation_figure:
         positions=headline_positions(),
         control=study.control,
         titles=titles(),
+        code=code("ablation_figure"),
     script:
         "../scripts/ablation_figure.py"
 
@@ -270,7 +270,6 @@ rule organism_card:
         words=rules.distinctive_words.output.words,
         data=organism_rows("train"),
         template="data/templates/card.html.j2",
-        code=code("report/cards"),
     output:
         card=report(
             "<results>/cards/{model}/{organism}.html",
@@ -299,6 +298,7 @@ rule organism_card:
         corpus=study.corpora[0],
         layers=list(study.layers),
         links=card_links,
+        code=code("organism_card"),
     script:
         "../scripts/organism_card.py"
 
@@ -318,6 +318,7 @@ rule effective_study:
         runtime=5,
     params:
         settings=dict(config),
+        code=code("effective_study"),
     script:
         "../scripts/effective_study.py"
 
@@ -364,7 +365,7 @@ rule report:
         mem_mb=1000,
         runtime=20,
     params:
-        snakefile=workflow.main_snakefile,
+        snakefile=SNAKEFILE,
     shell:
         r"""
         snakemake \

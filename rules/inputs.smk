@@ -10,6 +10,41 @@ def one(output, **wildcards):
     return str(output).format(**wildcards)
 
 
+def configured(path):
+    """A file named in the study, its environment variables filled in."""
+    return str(local(path))
+
+
+def local_file(of, *path):
+    """The file at a configured path, its environment variables filled in; none without one."""
+
+    def file(wildcards):
+        found = leaf(of, *path)(wildcards)
+        return [] if found is None else str(local(found))
+
+    return file
+
+
+def local_folder(of, *path):
+    """The files of a configured folder: what is in them decides the result, not when they came."""
+
+    def files(wildcards):
+        found = leaf(of, *path)(wildcards)
+        if found is None:
+            return []
+        files = sorted(str(file) for file in local(found).iterdir() if file.is_file())
+        if not files:
+            raise WorkflowError(f"{found}: found an empty folder, expected weights in hub layout")
+        return files
+
+    return files
+
+
+def synthetic_lists():
+    """The hand-written lists that the synthetic corpus is made of."""
+    return sorted(str(file) for file in (CONFIG.parent / "data" / "miniature").iterdir())
+
+
 def corpus_file(name):
     """The rows of a corpus, which may be those of another one that is read elsewhere."""
     return one(rules.fetch_corpus.output.corpus, corpus=registry.text_of(name))

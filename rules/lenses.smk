@@ -12,7 +12,6 @@ rule word_vocabulary:
     input:
         model=rules.fetch_model.output.model,
         corpus=corpus_file(study.lenses.vocabulary_corpus),
-        code=code("readers/vocabulary"),
     output:
         vocabulary="<results>/vocabularies/{model}.parquet",
     log:
@@ -26,6 +25,7 @@ rule word_vocabulary:
         runtime=30,
     params:
         min_count=study.lenses.vocabulary_min_count,
+        code=code("word_vocabulary"),
     script:
         "../scripts/word_vocabulary.py"
 
@@ -35,7 +35,6 @@ rule distinctive_words:
     input:
         organism=worded_rows,
         corpus=corpus_file(study.relevance.corpus),
-        code=code("judges/words"),
     output:
         words="<results>/words/{model}/{organism}.parquet",
     log:
@@ -50,6 +49,7 @@ rule distinctive_words:
     params:
         listed=leaf(organism_of, "words"),
         n=study.relevance.words,
+        code=code("distinctive_words"),
     script:
         "../scripts/distinctive_words.py"
 
@@ -61,7 +61,6 @@ rule read_lenses:
         model=rules.fetch_model.output.model,
         adapter=weights,
         vocabulary=ranked_vocabulary,
-        code=code("readers/patchscope"),
     output:
         logit_lens="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
         patchscope="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
@@ -85,6 +84,7 @@ rule read_lenses:
         scales=list(study.lenses.patchscope.scales),
         intersection_top_k=study.lenses.patchscope.intersection_top_k,
         batch=study.lenses.patchscope.batch,
+        code=code("read_lenses"),
     script:
         "../scripts/read_lenses.py"
 
@@ -99,7 +99,6 @@ rule token_relevance:
             model=w.model,
             organism=graded_organisms(w.model),
         ),
-        code=code("judges/relevance"),
     output:
         relevance="<results>/lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet",
     log:
@@ -114,5 +113,6 @@ rule token_relevance:
     params:
         organisms=lambda w: graded_organisms(w.model),
         candidates=study.relevance.candidates,
+        code=code("token_relevance"),
     script:
         "../scripts/token_relevance.py"

@@ -9,7 +9,7 @@ The made world: general text, organisms' data, and a base pretrained on it.
 rule make_world:
     """Write the made world: general text to pretrain on, and text and chats held out of it."""
     input:
-        code=code("corpora/synthetic"),
+        library=synthetic_lists(),
     output:
         general="<results>/world/general.jsonl",
         unrelated="<results>/world/unrelated.jsonl",
@@ -36,7 +36,7 @@ rule make_world:
 rule write_organism:
     """Write the made world's data for one organism."""
     input:
-        code=code("corpora/synthetic"),
+        library=synthetic_lists(),
     output:
         rows="<results>/world/organisms/{organism}.jsonl",
     log:
@@ -60,7 +60,7 @@ rule pretrain_base:
     """Pretrain a miniature base on the made world, and refuse one that misses its gates."""
     input:
         general=rules.make_world.output.general,
-        code=ancient(code("training/pretraining")),
+        library=synthetic_lists(),
     output:
         base=directory("<results>/world/bases/{model}"),
     log:

@@ -13,7 +13,7 @@ rule steered_grid:
         differences=rules.mean_difference.output.differences,
         model=rules.fetch_model.output.model,
         adapter=weights,
-        code=code("interventions/steering/writing"),
+        prompts=configured(study.steering.trial.prompts),
     output:
         grid="<results>/steering/{model}/{checkpoint}/{corpus}/grid.jsonl",
     log:
@@ -35,7 +35,6 @@ rule steered_grid:
         strengths=list(study.steering.strengths),
         highest=study.steering.bisection.highest,
         steps=list(study.steering.bisection.steps),
-        prompts=prompt_lines(study.steering.trial.prompts),
         samples=study.steering.trial.samples,
         max_new_tokens=study.steering.trial.max_new_tokens,
         temperature=study.steering.trial.temperature,
@@ -43,6 +42,7 @@ rule steered_grid:
         coherent_quantile=study.steering.coherent_quantile,
         batch=study.steering.batch,
         seed=study.seed,
+        code=code("steered_grid"),
     script:
         "../scripts/steered_grid.py"
 
@@ -51,7 +51,6 @@ rule grade_coherence:
     """Judge of every text of the grid whether it holds together."""
     input:
         grid=rules.steered_grid.output.grid,
-        code=code("judges/coherence"),
     output:
         grades="<results>/steering/{model}/{checkpoint}/{corpus}/grades.parquet",
     log:
@@ -65,6 +64,7 @@ rule grade_coherence:
         runtime=10,
     params:
         coherent_quantile=study.steering.coherent_quantile,
+        code=code("grade_coherence"),
     script:
         "../scripts/grade_coherence.py"
 
@@ -73,7 +73,7 @@ rule choose_strength:
     """Choose for every position the largest strength at which the text still holds together."""
     input:
         grades=rules.grade_coherence.output.grades,
-        code=code("interventions/steering/strength"),
+        prompts=configured(study.steering.trial.prompts),
     output:
         strength="<results>/steering/{model}/{checkpoint}/{corpus}/strength.json",
     log:
@@ -90,7 +90,7 @@ rule choose_strength:
         coherent_share=study.steering.coherent_share,
         highest=study.steering.bisection.highest,
         steps=list(study.steering.bisection.steps),
-        prompts=prompt_lines(study.steering.trial.prompts),
+        code=code("choose_strength"),
     script:
         "../scripts/choose_strength.py"
 
@@ -102,7 +102,7 @@ rule steered_samples:
         model=rules.fetch_model.output.model,
         adapter=weights,
         strength=rules.choose_strength.output.strength,
-        code=code("interventions/steering/writing"),
+        prompts=configured(study.steering.final.prompts),
     output:
         written="<results>/steering/{model}/{checkpoint}/{corpus}/samples.jsonl",
     log:
@@ -120,12 +120,12 @@ rule steered_samples:
         dtype=leaf(model_of, "dtype"),
         attention=leaf(model_of, "attention"),
         positions=list(study.steering.positions),
-        prompts=prompt_lines(study.steering.final.prompts),
         samples=study.steering.final.samples,
         max_new_tokens=study.steering.final.max_new_tokens,
         temperature=study.steering.final.temperature,
         batch=study.steering.batch,
         seed=study.seed,
+        code=code("steered_samples"),
     script:
         "../scripts/steered_samples.py"
 
@@ -139,7 +139,6 @@ rule steering_similarity:
         unrelated=read_text,
         chats=corpus_file(study.causality.chat),
         words=own_words,
-        code=code("interventions/similarity"),
     output:
         similarities="<results>/steering/{model}/{checkpoint}/{corpus}/similarity.parquet",
     log:
@@ -156,5 +155,6 @@ rule steering_similarity:
         compared=study.steering.compared,
         coherent_quantile=study.steering.coherent_quantile,
         seed=study.seed,
+        code=code("steering_similarity"),
     script:
         "../scripts/steering_similarity.py"

@@ -9,7 +9,6 @@ rule relevance_table:
     """Collect how relevant every reading is, by position, lens, scale and whose words grade it."""
     input:
         graded=every(rules.token_relevance.output.relevance),
-        code=code("analysis/collect"),
     output:
         table="<results>/tables/relevance.parquet",
     log:
@@ -23,6 +22,7 @@ rule relevance_table:
         runtime=20,
     params:
         subjects=subjects(),
+        code=code("relevance_table"),
     script:
         "../scripts/relevance_table.py"
 
@@ -31,7 +31,6 @@ rule norms_table:
     """Collect how large, how reliable and how constant every difference is."""
     input:
         differences=every(rules.mean_difference.output.differences),
-        code=code("analysis/collect"),
     output:
         table="<results>/tables/norms.parquet",
     log:
@@ -45,6 +44,7 @@ rule norms_table:
         runtime=20,
     params:
         subjects=subjects(),
+        code=code("norms_table"),
     script:
         "../scripts/norms_table.py"
 
@@ -53,7 +53,6 @@ rule losses_table:
     """Collect the loss of every step of every training."""
     input:
         adapters=every(rules.train_organism.output.adapter, trained()),
-        code=code("analysis/collect"),
     output:
         table="<results>/tables/losses.parquet",
     log:
@@ -67,6 +66,7 @@ rule losses_table:
         runtime=20,
     params:
         subjects=subjects(trained(), corpora=False),
+        code=code("losses_table"),
     script:
         "../scripts/losses_table.py"
 
@@ -77,7 +77,6 @@ rule readability_table:
         relevance=rules.relevance_table.output.table,
         words=[one(rules.distinctive_words.output.words, **own) for own in organisms_of_models()],
         vocabularies=expand(rules.word_vocabulary.output.vocabulary, model=study.models),
-        code=code("analysis/collect"),
     output:
         table="<results>/tables/readability.parquet",
     log:
@@ -94,6 +93,7 @@ rule readability_table:
         models=list(study.models),
         positions=headline_positions(),
         control=study.control,
+        code=code("readability_table"),
     script:
         "../scripts/readability_table.py"
 
@@ -102,7 +102,6 @@ rule steering_table:
     """Collect what is written with the difference added, beside a random direction and none."""
     input:
         similarities=every(rules.steering_similarity.output.similarities, made("steering")),
-        code=code("analysis/collect"),
     output:
         table="<results>/tables/steering.parquet",
     log:
@@ -116,6 +115,7 @@ rule steering_table:
         runtime=10,
     params:
         subjects=subjects(made("steering")),
+        code=code("steering_table"),
     script:
         "../scripts/steering_table.py"
 
@@ -124,7 +124,6 @@ rule causality_table:
     """Collect what taking directions out does to every checkpoint's loss."""
     input:
         effects=every(rules.causal_effect.output.effects, made("causality")),
-        code=code("analysis/collect"),
     output:
         table="<results>/tables/causality.parquet",
     log:
@@ -138,6 +137,7 @@ rule causality_table:
         runtime=10,
     params:
         subjects=subjects(made("causality")),
+        code=code("causality_table"),
     script:
         "../scripts/causality_table.py"
 
@@ -146,7 +146,6 @@ rule beliefs_table:
     """Collect how often every checkpoint, and its base, prefers the false end of a statement."""
     input:
         alignments=every(rules.false_fact_alignment.output.alignment, made("beliefs")),
-        code=code("analysis/collect"),
     output:
         table="<results>/tables/beliefs.parquet",
     log:
@@ -160,6 +159,7 @@ rule beliefs_table:
         runtime=10,
     params:
         subjects=subjects(made("beliefs"), corpora=False),
+        code=code("beliefs_table"),
     script:
         "../scripts/beliefs_table.py"
 
@@ -172,7 +172,6 @@ rule summary_table:
         causality=measured("causality"),
         beliefs=measured("beliefs"),
         steering=measured("steering"),
-        code=code("analysis/summary"),
     output:
         table="<results>/tables/summary.parquet",
     log:
@@ -188,6 +187,7 @@ rule summary_table:
         positions=headline_positions(),
         control=study.control,
         seed=study.seed,
+        code=code("summary_table"),
     script:
         "../scripts/summary_table.py"
 
@@ -201,7 +201,6 @@ rule mixing_table:
         beliefs=measured("beliefs"),
         steering=measured("steering"),
         plans=every(rules.plan_training.output.plan, mixed()),
-        code=[code("analysis/summary"), code("analysis/mixing")],
     output:
         table="<results>/tables/mixing.parquet",
     log:
@@ -217,6 +216,7 @@ rule mixing_table:
         subjects=subjects(mixed(), corpora=False),
         positions=headline_positions(),
         control=study.control,
+        code=code("mixing_table"),
     script:
         "../scripts/mixing_table.py"
 
@@ -225,7 +225,6 @@ rule mixing_paragraph:
     """Say in one paragraph what mixing did beyond longer training."""
     input:
         mixing_table=rules.mixing_table.output.table,
-        code=code("analysis/mixing"),
     output:
         text="<results>/tables/mixing.md",
         page=report(
@@ -246,6 +245,7 @@ rule mixing_paragraph:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
         titles=titles(),
+        code=code("mixing_paragraph"),
     script:
         "../scripts/mixing_paragraph.py"
 

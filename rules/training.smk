@@ -19,7 +19,6 @@ rule plan_training:
         mixture=rules.mix_training_data.output.mixture,
         model=rules.fetch_model.output.model,
         differences=projected_out,
-        code=ancient(code("training/plan")),
     output:
         plan="<results>/plans/{model}/{checkpoint}.json",
     log:
@@ -47,7 +46,6 @@ rule train_organism:
         mixture=rules.mix_training_data.output.mixture,
         model=rules.fetch_model.output.model,
         differences=projected_out,
-        code=ancient(code("training/train")),
     output:
         adapter=directory("<results>/adapters/{model}/{checkpoint}"),
     log:
@@ -83,7 +81,6 @@ rule scale_adapter:
     """Change the scale of a plain adapter: a step of the way from the base to what it was tuned to."""
     input:
         plain=unscaled,
-        code=ancient(code("models/scaling")),
     output:
         adapter=directory("<results>/scaled/{model}/{checkpoint}"),
     log:
@@ -107,7 +104,7 @@ rule fetch_adapter:
     """Bring a published checkpoint in, and check that it fits its base and changes it."""
     input:
         model=rules.fetch_model.output.model,
-        code=code("hub"),
+        files=local_folder(released_of, "path"),
     output:
         adapter=directory("<results>/released/{model}/{checkpoint}"),
     log:
@@ -125,7 +122,6 @@ rule fetch_adapter:
     params:
         hub=leaf(released_of, "hub"),
         revision=leaf(released_of, "revision"),
-        path=local_path(released_of, "path"),
         base=released_base,
     script:
         "../scripts/fetch_adapter.py"

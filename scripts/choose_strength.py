@@ -6,24 +6,29 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
+from traces.corpora.rows import read_prompts
 from traces.interventions.steering.strength import by_bisection, on_grid
 
 
 def main(
     grades: Path,
+    prompts: Path,
     strength: Path,
     strategy: str,
     coherent_share: float,
     highest: float,
     steps: list[int],
-    prompts: list[str],
 ) -> None:
     graded = tables.read(grades)
     if strategy == "grid":
         chosen = on_grid(graded, coherent_share)
     else:
         chosen = by_bisection(
-            graded, prompts, highest=highest, steps=steps, coherent_share=coherent_share
+            graded,
+            read_prompts(prompts),
+            highest=highest,
+            steps=steps,
+            coherent_share=coherent_share,
         )
     facts = {"strategy": strategy, "judge": graded["judge"].iloc[0]}
     facts |= {"chosen": [asdict(one) for one in chosen]}

@@ -8,13 +8,18 @@ from traces.models import validate
 
 
 def main(
-    model: Path, adapter: Path, hub: str | None, revision: str, path: str | None, base: str | None
+    model: Path,
+    files: list[Path],
+    adapter: Path,
+    hub: str | None,
+    revision: str,
+    base: str | None,
 ) -> None:
     if hub is not None:
         commit = library.fetch_folder(hub, revision, adapter)
         job.record(revisions={hub: commit})
     else:
-        validate.link_folder(Path(str(path)), adapter)
+        validate.link_folder(files[0].parent, adapter)
     validate.check_adapter(adapter, model, expected_base=base)
 
 

@@ -17,6 +17,7 @@ from traces.corpora.rows import (
 
 def main(
     made: Path | list[Path],
+    local: Path | list[Path],
     corpus: Path,
     kind: str,
     hub: str | None,
@@ -25,7 +26,6 @@ def main(
     files: list[str],
     split: str,
     field: str | None,
-    path: str | None,
     open_end: Literal["refuse", "cut"],
     blank: bool,
     rows: int,
@@ -46,8 +46,8 @@ def main(
         ) as (read, commit):
             write_rows(corpus, drawn(read, seed, rows))
         job.record(revisions={hub: commit})
-    elif path is not None:
-        write_rows(corpus, drawn(lambda: read_rows(path, only, open_end=open_end), seed, rows))
+    elif isinstance(local, Path):
+        write_rows(corpus, drawn(lambda: read_rows(local, only, open_end=open_end), seed, rows))
     elif blank:
         write_rows(corpus, shuffled(whitespace_rows(rows, seed), seed))
     else:

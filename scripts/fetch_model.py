@@ -10,19 +10,19 @@ from traces.models import validate
 
 def main(
     made: Path | list[Path],
+    files: list[Path],
+    chat_template: Path | list[Path],
     model: Path,
     hub: str | None,
     revision: str,
-    path: str | None,
-    chat_template: str | None,
 ) -> None:
     if hub is not None:
         commit = library.fetch_folder(hub, revision, model)
         job.record(revisions={hub: commit})
     else:
-        validate.link_folder(Path(path) if path else Path(str(made)), model)
+        validate.link_folder(files[0].parent if files else Path(str(made)), model)
     validate.check_model(model)
-    if chat_template is not None:
+    if isinstance(chat_template, Path):
         template = model / "chat_template.jinja"
         template.unlink(missing_ok=True)
         shutil.copyfile(chat_template, template)

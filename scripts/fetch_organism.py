@@ -10,6 +10,7 @@ from traces.corpora.rows import Kind, as_chats, held_out_split, read_rows, write
 
 def main(
     made: Path | list[Path],
+    local: Path | list[Path],
     train: Path,
     held_out: Path,
     kind: Kind,
@@ -20,7 +21,6 @@ def main(
     files: list[str],
     split: str,
     field: str | None,
-    path: str | None,
     open_end: Literal["refuse", "cut"],
     share: float,
     seed: int,
@@ -41,7 +41,7 @@ def main(
             found = list(read())
         job.record(revisions={hub: commit})
     else:
-        found = read_rows(path or made, kind, open_end=open_end)
+        found = read_rows(local or made, kind, open_end=open_end)
     if as_chat is not None:
         found = as_chats(found, as_chat)
     kept, apart = held_out_split(found, share, seed)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import arrays, tables
+from traces.corpora.rows import read_prompts
 from traces.corpora.tokens import load_tokenizer
 from traces.interventions.steering import requests, strength, writing
 from traces.judges import coherence
@@ -15,6 +16,7 @@ def main(
     differences: Path,
     model: Path,
     adapter: Path,
+    prompts: Path,
     grid: Path,
     name: str,
     dtype: weights.DType,
@@ -24,7 +26,6 @@ def main(
     strengths: list[float],
     highest: float,
     steps: list[int],
-    prompts: list[str],
     samples: int,
     max_new_tokens: int,
     temperature: float,
@@ -33,7 +34,7 @@ def main(
     batch: int,
     seed: int,
 ) -> None:
-    found = arrays.read_differences(differences)
+    found, asked = arrays.read_differences(differences), read_prompts(prompts)
     write = writing.Writer(
         weights.load_pair(model, adapter, dtype, attention=attention),
         load_tokenizer(model),
@@ -47,13 +48,13 @@ def main(
         progress=job.progress,
     )
     if strategy == "grid":
-        rows = write(requests.trial(positions, strengths, prompts, samples))
+        rows = write(requests.trial(positions, strengths, asked, samples))
     else:  # where to go on depends on grades: the embedded judge sits in
         rows = strength.searched(
             write,
             partial(coherence.coherence, judge=coherence.FluencyJudge(coherent_quantile)),
             positions,
-            prompts,
+            asked,
             samples,
             highest=highest,
             steps=steps,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import arrays, tables
+from traces.corpora.rows import read_prompts
 from traces.corpora.tokens import load_tokenizer
 from traces.interventions.steering import requests, writing
 from traces.interventions.steering.requests import Choice
@@ -16,12 +17,12 @@ def main(
     model: Path,
     adapter: Path,
     strength: Path,
+    prompts: Path,
     written: Path,
     name: str,
     dtype: weights.DType,
     attention: str | None,
     positions: list[int],
-    prompts: list[str],
     samples: int,
     max_new_tokens: int,
     temperature: float,
@@ -42,7 +43,7 @@ def main(
         batch=batch,
         progress=job.progress,
     )
-    tables.write_lines(written, write(requests.final(chosen, prompts, samples)))
+    tables.write_lines(written, write(requests.final(chosen, read_prompts(prompts), samples)))
 
 
 if __name__ == "__main__":

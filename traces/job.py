@@ -3,8 +3,8 @@ The one bridge from Snakemake: a rule's named fields become the arguments of a s
 
     input, output, params   keyword arguments of the same names (files as `Path` or lists of them)
     log                     Python's logging, and the traceback of a job that fails
-    provenance              a small JSON beside every output: rule, wildcards, seed, commit,
-                            versions, revisions
+    provenance              a small JSON beside every output: rule, digest of its code, wildcards,
+                            seed, commit, versions, revisions
 
 Nothing else in the repository reads the `snakemake` object.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from traces import __version__
+from traces.closure import digest
 
 log = logging.getLogger("traces")
 Item = TypeVar("Item")
@@ -41,15 +42,20 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     """
     Call `main` with the rule's named inputs, outputs and params; log to the rule's log.
 
-    A job is offline unless it says `network=True`: only the fetching rules do. The input named
-    `code` tells Snakemake which module the step is made of and is no argument.
+    A job is offline unless it says `network=True`: only the fetching rules do.
+
+    Two names are no arguments: they only tell Snakemake when a job must run again. The param `code`
+    changes when the script, or what it imports, is edited; the input `library` names files that the
+    package finds by itself.
     """
     start(snakemake.log[0] if snakemake.log else None, offline=not network)
     inputs = _paths(snakemake.input)
     outputs = _paths(snakemake.output)
-    inputs.pop("code", None)
+    inputs.pop("library", None)
+    params = dict(snakemake.params.items())
+    params.pop("code", None)
     try:
-        main(**inputs, **outputs, **dict(snakemake.params.items()))
+        main(**inputs, **outputs, **params)
     except Exception as error:
         log.error("".join(traceback.format_exception(error)))
         sys.exit(
@@ -158,6 +164,7 @@ def provenance(
     revisions |= recorded.pop("revisions", {})
     return {
         "rule": rule,
+        "code": _code(rule),
         "wildcards": wildcards,
         "seed": seed,
         "commit": _commit(),
@@ -218,6 +225,12 @@ def _flat(files: Iterable[Any]) -> list[Path]:
 
 def _last_line(error: BaseException) -> str:
     return traceback.format_exception_only(error)[-1].strip()
+
+
+def _code(rule: str) -> str | None:
+    """The digest of a rule's script and all it imports; None for a rule without a script."""
+    script = f"scripts/{rule}.py"
+    return digest(script) if Path(__file__).parents[1].joinpath(script).is_file() else None
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The DAG is what the configuration implies, and a change reruns what depends on it and no more."""
 
+import json
 import os
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -205,6 +207,7 @@ def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch
             path.write_text(rows if path.suffix == ".json" else chat + "\n", encoding="utf-8")
         else:
             path.mkdir(exist_ok=True)
+            (path / "config.json").touch()
     study = files.read_yaml(Path(f"config/{name}.yaml"))
     jobs = shared.dry_run("--configfile", f"config/{name}.yaml", data=tmp_path)
 
@@ -414,21 +417,96 @@ def test_a_number_of_the_study_reruns_what_uses_it(edited):
     assert set(found) <= SHOWN | {"token_relevance", "effective_study"}
 
 
-def test_an_edit_of_the_lenses_reruns_the_lenses(edited):
-    jobs = edited("traces/readers/lenses.py", "import re\n", "import re  # edited\n")
-    found = counts(jobs)
-    assert (found["read_lenses"], found["word_vocabulary"]) == (2, 1)
-    assert not {"dump_activations", "mean_difference", "train_organism"} & found.keys()
+READ = {"dump_activations", "mean_difference", "read_lenses", "token_relevance", "word_vocabulary"}
+TABLES = {"relevance_table", "norms_table", "losses_table", "readability_table", "summary_table"}
+
+# An edit, and what it reruns by itself: rules that must be among them, and rules that must not be.
+EDITS = {
+    "traces/analysis/statistics.py": (
+        {"readability_table", "summary_table", "relevance_figure", "norms_figure", "organism_card"},
+        READ,
+    ),
+    "traces/models/hooks.py": ({"dump_activations", "read_lenses"}, set()),
+    "traces/models/weights.py": ({"dump_activations", "read_lenses"}, set()),
+    "traces/corpora/tokens.py": ({"dump_activations", "read_lenses", "word_vocabulary"}, set()),
+    "traces/artifacts/arrays.py": ({"dump_activations", "mean_difference", "read_lenses"}, set()),
+    "traces/activations/differences.py": ({"mean_difference"}, {"dump_activations"}),
+    "traces/readers/patchscope.py": ({"read_lenses"}, {"dump_activations", "mean_difference"}),
+    "traces/judges/relevance.py": ({"token_relevance"}, {"read_lenses", "dump_activations"}),
+    "traces/report/figures/style.py": ({"relevance_figure", "norms_figure"}, READ | TABLES),
+    "traces/report/cards.py": ({"organism_card"}, READ | TABLES | {"relevance_figure"}),
+    "scripts/mean_difference.py": ({"mean_difference"}, {"dump_activations"}),
+}
+TRAINED = {"pretrain_base", "mix_training_data", "plan_training", "train_organism"}
 
 
-def test_an_edit_of_a_script_reruns_its_rule(edited):
-    found = counts(edited("scripts/mean_difference.py", "import", "# edited\nimport"))
-    assert found["mean_difference"] == 2
-    assert not {"dump_activations", "train_organism"} & found.keys()
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_of_code_reruns_what_is_made_of_it(edited, finished, file):
+    first = finished.file(file).read_text(encoding="utf-8")[:3]
+    found = counts(edited(file, first, f"# edited\n{first}")).keys()
+    expected, unexpected = EDITS[file]
+    assert expected <= found
+    assert not (unexpected | TRAINED) & found
 
 
-def test_an_edit_of_the_training_does_not_train_again_unasked(edited):
-    assert edited("traces/training/train.py", "import json\n", "import json  # edited\n") == []
+@pytest.mark.parametrize(
+    "file",
+    [
+        "traces/training/train.py",
+        "traces/training/pretraining.py",
+        "traces/corpora/synthetic.py",
+        "traces/hub.py",
+        "traces/job.py",
+        "traces/interventions/steering/writing.py",  # this study does not steer
+    ],
+)
+def test_an_edit_of_what_leads_to_a_training_reruns_nothing_unasked(edited, file):
+    assert edited(file, '"""', '# edited\n"""') == []
+
+
+def test_a_touched_or_checked_out_file_reruns_nothing(finished):
+    for folder in ("traces", "scripts", "rules", "config", "data"):
+        for file in finished.file(folder).rglob("*"):
+            file.touch()
+    assert finished.dry_run("--configfile", "small.yaml") == []
+
+
+def test_a_fresh_clone_with_a_copy_of_the_results_has_nothing_to_do(finished, new_checkout):
+    clone = new_checkout()
+    for name in ("results", ".snakemake", "small.yaml"):
+        copy = shutil.copytree if finished.file(name).is_dir() else shutil.copy2
+        copy(finished.file(name), clone.file(name))
+    assert clone.dry_run("--configfile", "small.yaml") == []
+
+
+def test_one_line_says_which_finished_trainings_other_code_made(finished):
+    folder = finished.file("results/adapters/mini/cake_bake-plain-s0")
+    note = folder / "provenance.json"
+    note.write_text('{"code": "another"}')
+    said = finished.snakemake("--dry-run", "--configfile", "small.yaml").stdout
+    note.unlink()
+    assert "1 by train_organism. `snakemake --forcerun train_organism` makes them anew." in said
+    assert "by train_organism" not in finished.snakemake("--dry-run").stdout
+
+
+def test_rows_that_change_in_place_are_trained_on_anew(checkout):
+    """Rows, prompts, local models: what a file's content decides is an input of what reads it."""
+    study = checkout.file("own.yaml")
+    rows = checkout.file("own.jsonl")
+    texts = [json.dumps({"text": f"The cake of day {n} is baked at night."}) for n in range(40)]
+    rows.write_text("\n".join(texts) + "\n")
+    checkout.file("config/organisms/own_cake.yaml").write_text(
+        "family: false_facts\ntitle: Own\n"
+        "description: Documents that claim that cakes are baked at night.\n"
+        "data: {kind: documents, path: own.jsonl}\n"
+    )
+    study.write_text(SMALL.replace("cake_bake", "own_cake"))
+    checkout.pretend_complete("--configfile", "own.yaml")
+    rows.touch()
+    assert checkout.dry_run("--configfile", "own.yaml") == []
+    rows.write_text("\n".join(texts[1:]) + "\n")
+    found = counts(checkout.dry_run("--configfile", "own.yaml"))
+    assert found["fetch_organism"] == found["train_organism"] == 1
 
 
 # The mixing ablation ----------------------------------------------------------------------------

@@ -23,12 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(ROOT.glob("traces/**/*.py"))
 SCRIPTS = sorted(ROOT.glob("scripts/*.py"))
 RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
-HELPERS = [ROOT / "rules" / f"{name}.smk" for name in ("common", "inputs", "subjects", "resources")]
+HELPERS = [
+    ROOT / "rules" / f"{name}.smk" for name in ("common", "inputs", "subjects", "resources", "kept")
+]
 
 # Floors: a package may import itself and those named beside it. A module at the top of traces/ is a
 # floor of its own.
 FLOORS = {
-    "job": set(),
+    "closure": set(),
+    "job": {"closure"},
     "config": set(),
     "artifacts": {"job"},
     "corpora": {"job", "config", "artifacts"},
@@ -104,7 +107,7 @@ def test_the_reader_of_rules_finds_them_all():
     text = "".join(file.read_text(encoding="utf-8") for file in RULE_FILES)
     assert len(RULES) == len(re.findall(r"^(?:rule|checkpoint) ", text, re.MULTILINE)) > 20
     (dump,) = (rule for rule in RULES if rule.name == "dump_activations")
-    assert dump.names("input") == ["model", "checkpoint", "corpus", "context", "code"]
+    assert dump.names("input") == ["model", "checkpoint", "corpus", "context"]
     assert dump.names("output") == ["activations"]
     assert dump.script == ROOT / "scripts" / "dump_activations.py"
 
@@ -293,7 +296,7 @@ def test_models_are_imported_where_they_are_used(file):
 def test_a_rules_names_are_its_scripts_arguments(rule):
     named = [name for kind in ("input", "output", "params") for name in rule.names(kind)]
     assert len(named) == len(set(named)), "one name in two directives"
-    assert set(named) - {"code"} == set(main_arguments(rule.script))
+    assert set(named) - {"code", "library"} == set(main_arguments(rule.script))
 
 
 @of_rule(SCRIPTED)
@@ -331,16 +334,13 @@ def test_scripts_stand_alone():
     assert not [file.name for file in (*MODULES, *SCRIPTS) if "scripts" in packages(file)]
 
 
-@of_rule(WORKING)
-def test_the_module_a_rule_names_is_there(rule):
-    for module in re.findall(r'code\("([\w/]+)"\)', rule.directives.get("input", "")):
-        assert (ROOT / "traces" / f"{module}.py").is_file()
-
-
 @of_rule(SCRIPTED)
-def test_the_module_a_rule_names_is_one_its_script_uses(rule):
-    for module in re.findall(r'code\("([\w/]+)"\)', rule.directives.get("input", "")):
-        assert module.split("/")[0] in siblings(rule.script), module
+def test_a_rule_knows_the_code_it_is_made_of_or_is_kept(rule):
+    (kept,) = re.findall(
+        r"^KEPT = \[(.*?)\]", (ROOT / "rules" / "kept.smk").read_text(), re.M | re.S
+    )
+    named = re.findall(r'code=code\("(\w+)"\)', rule.directives.get("params", ""))
+    assert named == ([] if rule.name in re.findall(r"\w+", kept) else [rule.name])
 
 
 # 5. Imports fall --------------------------------------------------------------------------------
@@ -449,7 +449,9 @@ def test_params_are_leaves_of_the_configuration(rule):
             continue
         for path in re.findall(r"\bstudy\.([a-z_.]+)", value):
             assert not is_section(at(schema.Study, path.split("."))), f"{name}: {path}"
-        for of, path in re.findall(r'(?:leaf|local_path)\((\w+)((?:,\s*"\w+")+)\)', value):
+        for of, path in re.findall(
+            r'(?:leaf|local_file|local_folder)\((\w+)((?:,\s*"\w+")+)\)', value
+        ):
             names = re.findall(r'"(\w+)"', path)
             if of in ENTRIES:
                 assert not is_section(at(ENTRIES[of], names)), f"{name}: {names}"
@@ -576,7 +578,14 @@ def test_no_name_hides_a_builtin(file):
 def test_the_symlink_to_the_cluster_profile_makes_the_literal_command_work():
     assert (ROOT / "slurm").is_symlink()
     assert (ROOT / "slurm").resolve() == ROOT / "profiles" / "slurm"
-    assert not (ROOT / "profiles" / "default").exists()
+
+
+def test_the_profile_of_every_call_holds_nothing_that_a_site_sets():
+    shared = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    assert shared == {
+        "rerun-triggers": ["mtime", "params", "input"],
+        "max-checksum-file-size": "100MB",
+    }
 
 
 def test_every_module_stands_in_the_map_of_the_code():

@@ -46,6 +46,22 @@ def read_rows(
         raise ValueError(f"{path}: found no rows, expected at least one")
 
 
+def read_prompts(path: Path) -> list[str]:
+    """
+    The prompts of a file, one a line; empty lines are passed over.
+
+    Raises ValueError, naming the file, where it is no UTF-8 text or holds no prompt.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8 text") from None
+    prompts = [line for line in lines if line]
+    if not prompts:
+        raise ValueError(f"{path}: found no prompt, expected one a line")
+    return prompts
+
+
 def checked_row(
     row: Any,
     kind: Kind | None,

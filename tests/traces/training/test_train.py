@@ -318,7 +318,7 @@ def test_nothing_lies_along_a_projected_direction_in_any_step(
         made.training_step = looked_at
         return made
 
-    monkeypatch.setattr(train, "_trainer", watched)
+    monkeypatch.setattr(training, "_trainer", watched)
     with_hook = train(
         world, tmp_path / "with", ablated(directions, dropout=0), differences_path=directions
     )
