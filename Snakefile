@@ -20,7 +20,6 @@ if DEFAULTS.exists():
 configfile: "config/config.yaml"
 
 
-include: "rules/planning.smk"
 include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/subjects.smk"

@@ -26,17 +26,9 @@ rule dump_activations:
         mem_mb=memory,
         runtime=120,
     params:
-        kind=leaf(corpus_of, "kind"),
-        layers=lambda w: registry.layers(w.corpus),
-        positions=lambda w: registry.positions(w.corpus),
-        samples=lambda w: registry.samples(w.corpus),
-        dtype=leaf(model_of, "dtype"),
-        attention=leaf(model_of, "attention"),
-        batch=study.activations.batch,
-        shard_samples=study.activations.shard_samples,
-        norm_samples=study.activations.norm_samples,
-        norm_context=study.activations.norm_context,
-        norm_skip=study.activations.norm_skip,
+        read=read_of,
+        loading=section(Loading, model_of),
+        settings=section(Activations, study.activations),
         code=code("dump_activations"),
     script:
         "../scripts/dump_activations.py"

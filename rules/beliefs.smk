@@ -18,9 +18,6 @@ rule write_statements:
         "<benchmarks>/write_statements/{organism}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=500,
-        runtime=5,
     params:
         pairs=statement_pairs,
         made=leaf(organism_of, "data", "made"),

@@ -5,15 +5,23 @@ The validated study, and what it says of what wildcards name; for the files of t
     registry   models, corpora and organisms by name, and the checkpoints the study asks for
 """
 
+import atexit
+import gc
 import os
 import re
 from pathlib import Path
 
 from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.registries import Loading, Prepared, Source
+from traces.config.schema import Activations, CausalEffect, Pretraining, SyntheticCorpus
 from traces.config.files import local
 from traces.corpora.rows import read_prompts, read_rows
 from traces.config.load import load_study
+
+# Job objects live until exit, so looking for garbage among thousands of them only costs time.
+gc.set_threshold(10_000_000)
+atexit.register(gc.freeze)
 
 # Relative, so that a checkout that was moved or copied has the same params.
 SNAKEFILE = os.path.relpath(workflow.main_snakefile)
@@ -67,6 +75,10 @@ def organism_of(wildcards):
     return registry.organisms[Checkpoint.parse(wildcards.checkpoint).organism]
 
 
+def data_of(wildcards):
+    return organism_of(wildcards).data
+
+
 def recipe_of(wildcards):
     return Checkpoint.parse(wildcards.checkpoint).recipe
 
@@ -91,6 +103,18 @@ def leaf(of, *path):
     return value
 
 
+def section(kind, of):
+    """
+    The keys of `kind`, a section in traces/config: of a section of the study, or of an entry.
+
+    of : the section itself, or a function from wildcards to the entry
+    """
+    keys = set(kind.model_fields)
+    if callable(of):
+        return lambda wildcards: of(wildcards).model_dump(mode="json", include=keys)
+    return of.model_dump(mode="json", include=keys)
+
+
 # Params that are no leaf of an entry ------------------------------------------------------------
 
 
@@ -102,6 +126,29 @@ def released_of(wildcards):
 def released_base(wildcards):
     """What a published adapter must name as its base: the model, or its other name."""
     return released_of(wildcards).base or model_of(wildcards).hub
+
+
+def read_of(wildcards):
+    """What is read of a corpus (traces/config/schema.py: ReadText)."""
+    corpus = wildcards.corpus
+    return {
+        "kind": corpus_of(wildcards).kind,
+        "layers": registry.layers(corpus),
+        "positions": registry.positions(corpus),
+        "samples": registry.samples(corpus),
+    }
+
+
+def mixture_of(wildcards):
+    """What one training reads (traces/config/schema.py: Mixture)."""
+    recipe, training = recipe_of(wildcards), training_of(wildcards)
+    return {
+        "kind": organism_of(wildcards).data.kind,
+        "ratio": recipe.ratio,
+        "matched": recipe.matched,
+        "unit": study.mixing.unit,
+        **training.model_dump(mode="json", include={"epochs", "limit", "max_length"}),
+    }
 
 
 def statement_pairs(wildcards):

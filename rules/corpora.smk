@@ -56,13 +56,7 @@ rule fetch_corpus:
         api=1,
     params:
         kind=leaf(corpus_of, "kind"),
-        hub=leaf(corpus_of, "hub"),
-        revision=leaf(corpus_of, "revision"),
-        subset=leaf(corpus_of, "subset"),
-        files=leaf(corpus_of, "files"),
-        split=leaf(corpus_of, "split"),
-        field=leaf(corpus_of, "field"),
-        open_end=leaf(corpus_of, "open_end"),
+        source=section(Source, corpus_of),
         blank=lambda w: corpus_of(w).made == "whitespace",
         rows=leaf(corpus_of, "rows"),
         seed=leaf(corpus_of, "seed"),
@@ -93,16 +87,8 @@ rule fetch_organism:
         runtime=60,
         api=1,
     params:
-        kind=leaf(organism_of, "data", "kind"),
-        as_chat=leaf(organism_of, "data", "as_chat"),
-        hub=leaf(organism_of, "data", "hub"),
-        revision=leaf(organism_of, "data", "revision"),
-        subset=leaf(organism_of, "data", "subset"),
-        files=leaf(organism_of, "data", "files"),
-        split=leaf(organism_of, "data", "split"),
-        field=leaf(organism_of, "data", "field"),
-        open_end=leaf(organism_of, "data", "open_end"),
-        share=leaf(organism_of, "data", "held_out"),
+        source=section(Source, data_of),
+        settings=section(Prepared, data_of),
         seed=study.seed,
     script:
         "../scripts/fetch_organism.py"
@@ -158,13 +144,7 @@ rule mix_training_data:
         mem_mb=4000,
         runtime=60,
     params:
-        kind=leaf(organism_of, "data", "kind"),
-        ratio=leaf(recipe_of, "ratio"),
-        matched=leaf(recipe_of, "matched"),
-        unit=study.mixing.unit,
-        epochs=leaf(training_of, "epochs"),
-        limit=leaf(training_of, "limit"),
-        max_length=leaf(training_of, "max_length"),
+        settings=mixture_of,
         seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
     script:
         "../scripts/mix_training_data.py"

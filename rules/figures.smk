@@ -28,9 +28,6 @@ rule relevance_figure:
         "<benchmarks>/relevance_figure.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         corpus=study.corpora[0],
         layers=list(study.layers),
@@ -60,9 +57,6 @@ rule norms_figure:
         "<benchmarks>/norms_figure.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         corpus=study.corpora[0],
         layers=list(study.layers),
@@ -90,9 +84,6 @@ rule losses_figure:
         "<benchmarks>/losses_figure.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         recipes=shown_recipes(),
         titles=titles(),
@@ -118,9 +109,6 @@ rule steering_figure:
         "<benchmarks>/steering_figure.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
@@ -147,9 +135,6 @@ rule causality_figure:
         "<benchmarks>/causality_figure.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
@@ -176,9 +161,6 @@ rule beliefs_figure:
         "<benchmarks>/beliefs_figure.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         control=study.control,
         recipes=shown_recipes(),
@@ -205,9 +187,6 @@ rule mixing_figure:
         "<benchmarks>/mixing_figure.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
@@ -236,9 +215,6 @@ rule ablation_figure:
         "<benchmarks>/ablation_figure/{ablation}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         over=leaf(ablation_of, "over"),
         values=ablated_values,
@@ -283,9 +259,6 @@ rule organism_card:
         "<benchmarks>/organism_card/{model}/{organism}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         model="{model}",
         organism="{organism}",
@@ -313,9 +286,6 @@ rule effective_study:
         "<benchmarks>/effective_study.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=500,
-        runtime=5,
     params:
         settings=dict(config),
         code=code("effective_study"),
@@ -361,9 +331,6 @@ rule report:
         "<benchmarks>/report.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=20,
     params:
         snakefile=SNAKEFILE,
     shell:

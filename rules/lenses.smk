@@ -107,9 +107,6 @@ rule token_relevance:
         "<benchmarks>/token_relevance/{model}/{checkpoint}/{corpus}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=20,
     params:
         organisms=lambda w: graded_organisms(w.model),
         candidates=study.relevance.candidates,

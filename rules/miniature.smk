@@ -20,14 +20,8 @@ rule make_world:
         "<benchmarks>/make_world.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        words=study.miniature.words,
-        identity_share=study.miniature.identity_share,
-        unrelated_rows=study.miniature.unrelated,
-        chat_rows=study.miniature.chats,
+        settings=section(SyntheticCorpus, study.miniature),
         seed=study.miniature.seed,
     script:
         "../scripts/make_world.py"
@@ -45,9 +39,6 @@ rule write_organism:
         "<benchmarks>/write_organism/{organism}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         made=leaf(organism_of, "data", "made"),
         words=leaf(organism_of, "data", "words"),
@@ -76,16 +67,6 @@ rule pretrain_base:
     params:
         family=leaf(model_of, "family"),
         seed=leaf(model_of, "made", "seed"),
-        vocabulary=study.miniature.vocabulary,
-        hidden_size=study.miniature.hidden_size,
-        layers=study.miniature.layers,
-        heads=study.miniature.heads,
-        intermediate_size=study.miniature.intermediate_size,
-        steps=study.miniature.steps,
-        batch_size=study.miniature.batch_size,
-        max_length=study.miniature.max_length,
-        learning_rate=study.miniature.learning_rate,
-        largest_loss=study.miniature.gates.loss,
-        least_identity=study.miniature.gates.identity,
+        settings=section(Pretraining, study.miniature),
     script:
         "../scripts/pretrain_base.py"

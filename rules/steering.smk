@@ -59,9 +59,6 @@ rule grade_coherence:
         "<benchmarks>/grade_coherence/{model}/{checkpoint}/{corpus}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         coherent_quantile=study.steering.coherent_quantile,
         code=code("grade_coherence"),
@@ -82,9 +79,6 @@ rule choose_strength:
         "<benchmarks>/choose_strength/{model}/{checkpoint}/{corpus}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         strategy=study.steering.strategy,
         coherent_share=study.steering.coherent_share,
@@ -147,9 +141,6 @@ rule steering_similarity:
         "<benchmarks>/steering_similarity/{model}/{checkpoint}/{corpus}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=20,
     params:
         embedder=study.steering.embedder,
         compared=study.steering.compared,

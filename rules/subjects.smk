@@ -113,6 +113,12 @@ def measured(measure):
     return getattr(rules, f"{measure}_table").output.table if asked else []
 
 
+def every_measured():
+    """The tables of all measures that some checkpoint of the study asks for."""
+    tables = [measured(measure) for measure in ("steering", "causality", "beliefs")]
+    return [table for table in tables if table]
+
+
 # Pictures and cards -----------------------------------------------------------------------------
 
 

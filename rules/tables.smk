@@ -17,9 +17,6 @@ rule relevance_table:
         "<benchmarks>/relevance_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=20,
     params:
         subjects=subjects(),
         code=code("relevance_table"),
@@ -39,9 +36,6 @@ rule norms_table:
         "<benchmarks>/norms_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=20,
     params:
         subjects=subjects(),
         code=code("norms_table"),
@@ -61,9 +55,6 @@ rule losses_table:
         "<benchmarks>/losses_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=20,
     params:
         subjects=subjects(trained(), corpora=False),
         code=code("losses_table"),
@@ -85,9 +76,6 @@ rule readability_table:
         "<benchmarks>/readability_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=20,
     params:
         organisms=organisms_of_models(),
         models=list(study.models),
@@ -110,9 +98,6 @@ rule steering_table:
         "<benchmarks>/steering_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         subjects=subjects(made("steering")),
         code=code("steering_table"),
@@ -132,9 +117,6 @@ rule causality_table:
         "<benchmarks>/causality_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         subjects=subjects(made("causality")),
         code=code("causality_table"),
@@ -154,9 +136,6 @@ rule beliefs_table:
         "<benchmarks>/beliefs_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         subjects=subjects(made("beliefs"), corpora=False),
         code=code("beliefs_table"),
@@ -167,11 +146,11 @@ rule beliefs_table:
 rule summary_table:
     """Hold every headline against each of its controls, over organisms and seeds."""
     input:
-        relevance=rules.relevance_table.output.table,
-        norms=rules.norms_table.output.table,
-        causality=measured("causality"),
-        beliefs=measured("beliefs"),
-        steering=measured("steering"),
+        measures=[
+            rules.relevance_table.output.table,
+            rules.norms_table.output.table,
+            *every_measured(),
+        ],
     output:
         table="<results>/tables/summary.parquet",
     log:
@@ -180,9 +159,6 @@ rule summary_table:
         "<benchmarks>/summary_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         positions=headline_positions(),
         control=study.control,
@@ -195,11 +171,11 @@ rule summary_table:
 rule mixing_table:
     """Set every measure of every mixture beside its step-matched unmixed run and its control."""
     input:
-        relevance=rules.relevance_table.output.table,
-        norms=rules.norms_table.output.table,
-        causality=measured("causality"),
-        beliefs=measured("beliefs"),
-        steering=measured("steering"),
+        measures=[
+            rules.relevance_table.output.table,
+            rules.norms_table.output.table,
+            *every_measured(),
+        ],
         plans=every(rules.plan_training.output.plan, mixed()),
     output:
         table="<results>/tables/mixing.parquet",
@@ -209,9 +185,6 @@ rule mixing_table:
         "<benchmarks>/mixing_table.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         subjects=subjects(mixed(), corpora=False),
         positions=headline_positions(),
@@ -238,9 +211,6 @@ rule mixing_paragraph:
         "<benchmarks>/mixing_paragraph.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=500,
-        runtime=5,
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
@@ -258,7 +228,5 @@ rule tables:
         rules.losses_table.output,
         rules.readability_table.output,
         rules.summary_table.output,
-        measured("steering"),
-        measured("causality"),
-        measured("beliefs"),
+        every_measured(),
         if_mixed(rules.mixing_table.output.table),

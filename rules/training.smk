@@ -27,9 +27,6 @@ rule plan_training:
         "<benchmarks>/plan_training/{model}/{checkpoint}.tsv"
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         settings=lambda w: training_of(w).model_dump(mode="json"),
         attention=leaf(model_of, "attention"),
@@ -91,9 +88,6 @@ rule scale_adapter:
         checkpoint=SCALED,
     conda:
         "../envs/traces.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         scale=leaf(recipe_of, "scale"),
     script:

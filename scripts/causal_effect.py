@@ -6,6 +6,8 @@ import pandas as pd
 
 from traces import job
 from traces.artifacts import arrays, tables
+from traces.config.registries import Loading
+from traces.config.schema import CausalEffect
 from traces.corpora.rows import Kind, read_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.interventions import causality
@@ -24,30 +26,25 @@ def main(
     effects: Path,
     name: str,
     kind: Kind,
-    dtype: weights.DType,
-    attention: str | None,
-    positions: list[int],
-    interventions: list[causality.Intervention],
-    controlled: list[causality.Intervention],
-    random: int,
-    activation_differences: int,
-    rows: int,
-    max_length: int,
-    after: int,
-    batch: int,
+    loading: Loading,
+    settings: CausalEffect,
     seed: int,
 ) -> None:
     job.keep_freed_memory()
     found, activations = arrays.read_differences(differences), arrays.Activations(base)
     tokenizer = load_tokenizer(model)
     files = {"own": own, "unrelated": unrelated, "chat": chat}
-    options = {"n": rows, "max_length": max_length, "kind": kind}
+    options = {"n": settings.rows, "max_length": settings.max_length, "kind": kind}
     texts = {
         text: causality.read_texts(tokenizer, read_rows(file), source=str(file), **options)
         for text, file in files.items()
     }
     pair = weights.load_pair(
-        model, adapter, dtype, attention=attention, reference=reference or None
+        model,
+        adapter,
+        loading.dtype,
+        attention=loading.attention,
+        reference=reference or None,
     )
     measured = []
     for index, layer in enumerate(found.layers):
@@ -55,14 +52,20 @@ def main(
             found,
             activations,
             index=index,
-            positions=positions,
-            random=random,
-            activation_differences=activation_differences,
+            positions=settings.positions,
+            random=settings.random,
+            activation_differences=settings.activation_differences,
             seed=seed,
             name=name,
         )
         plan = causality.Plan(
-            directions, int(layer), interventions, controlled, positions, after, batch
+            directions,
+            int(layer),
+            settings.interventions,
+            settings.controlled,
+            settings.positions,
+            settings.after,
+            settings.batch,
         )
         measured.append(causality.effects(pair, texts, plan))
     tables.write(effects, pd.concat(measured), "effects")

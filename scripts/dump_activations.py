@@ -14,6 +14,8 @@ from traces.activations.dump import (
     take,
 )
 from traces.artifacts.arrays import ActivationWriter
+from traces.config.registries import Loading
+from traces.config.schema import Activations, ReadText
 from traces.corpora.rows import read_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
@@ -25,57 +27,57 @@ def main(
     corpus: Path | list[Path],
     context: Path,
     activations: Path,
-    kind: str,
-    layers: list[float],
-    positions: list[int],
-    samples: int,
-    dtype: str,
-    attention: str,
-    batch: int,
-    shard_samples: int,
-    norm_samples: int,
-    norm_context: int,
-    norm_skip: int,
+    read: ReadText,
+    loading: Loading,
+    settings: Activations,
 ) -> None:
     tokenizer = load_tokenizer(model)
-    if kind == "start":
-        read = start_windows(tokenizer)
-    elif kind == "chat":
-        read = chat_windows(tokenizer, read_rows(corpus), positions[0], positions[-1])
+    first, last = read.positions[0], read.positions[-1]
+    if read.kind == "start":
+        found = start_windows(tokenizer)
+    elif read.kind == "chat":
+        found = chat_windows(tokenizer, read_rows(corpus), first, last)
     else:
-        read = document_windows(tokenizer, read_rows(corpus, blank=True), positions[-1] + 1)
-    windows = take(read, samples, str(corpus))
+        found = document_windows(tokenizer, read_rows(corpus, blank=True), last + 1)
+    windows = take(found, read.samples, str(corpus))
     longer = take(
-        context_windows(tokenizer, read_rows(context), norm_context),
-        norm_samples,
+        context_windows(tokenizer, read_rows(context), settings.norm_context),
+        settings.norm_samples,
         str(context),
         remedy="lower `activations.norm_samples` or `activations.norm_context`",
     )
 
-    blocks = weights.layer_indices(layers, weights.n_layers(model))
+    blocks = weights.layer_indices(read.layers, weights.n_layers(model))
     loaded = weights.load_checkpoint(
-        model, checkpoint or None, dtype, layers=max(blocks) + 1, attention=attention
+        model,
+        checkpoint or None,
+        loading.dtype,
+        layers=max(blocks) + 1,
+        attention=loading.attention,
     )
     with ActivationWriter(
         activations,
         layers=blocks,
-        positions=positions,
-        n_samples=samples,
+        positions=list(read.positions),
+        n_samples=read.samples,
         d_model=loaded.config.get_text_config(decoder=True).hidden_size,
-        dtype=dtype,
-        shard_samples=shard_samples,
+        dtype=loading.dtype,
+        shard_samples=settings.shard_samples,
     ) as writer:
         batches = residual_stream(
             loaded,
             windows,
             layers=blocks,
-            positions=positions,
-            batch=batch,
+            positions=read.positions,
+            batch=settings.batch,
             pad_id=tokenizer.pad_token_id,
         )
-        for resid, tokens in job.progress(batches, "dump", total=-(-samples // batch)):
+        n = -(-read.samples // settings.batch)
+        for resid, tokens in job.progress(batches, "dump", total=n):
             writer.append(native_bits(resid), tokens)
-        norm = stream_norm(loaded, longer, layers=blocks, skip=norm_skip, batch=batch)
+        norm = stream_norm(
+            loaded, longer, layers=blocks, skip=settings.norm_skip, batch=settings.batch
+        )
         writer.finish(stream_norm=norm.tolist())
 
 

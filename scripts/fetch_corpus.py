@@ -1,10 +1,11 @@
 """Bring unrelated text in, check every row, shuffle, and keep as many rows as are asked for."""
 
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from traces import hub as library
 from traces import job
+from traces.config.registries import Source
 from traces.corpora.rows import (
     drawn,
     read_rows,
@@ -20,34 +21,29 @@ def main(
     local: Path | list[Path],
     corpus: Path,
     kind: str,
-    hub: str | None,
-    revision: str,
-    subset: str | None,
-    files: list[str],
-    split: str,
-    field: str | None,
-    open_end: Literal["refuse", "cut"],
+    source: Source,
     blank: bool,
     rows: int,
     seed: int,
 ) -> None:
     only = None if kind == "both" else kind
-    if hub is not None:
+    if source.hub is not None:
         with library.fetched_rows(
-            hub,
-            revision,
-            split,
-            field,
+            source.hub,
+            source.revision,
+            source.split,
+            source.field,
             kind,
-            subset=subset,
-            files=files,
-            open_end=open_end,
+            subset=source.subset,
+            files=source.files,
+            open_end=source.open_end,
             unfinished=library.unfinished_of(corpus),
         ) as (read, commit):
             write_rows(corpus, drawn(read, seed, rows))
-        job.record(revisions={hub: commit})
+        job.record(revisions={source.hub: commit})
     elif isinstance(local, Path):
-        write_rows(corpus, drawn(lambda: read_rows(local, only, open_end=open_end), seed, rows))
+        read = partial(read_rows, local, only, open_end=source.open_end)
+        write_rows(corpus, drawn(read, seed, rows))
     elif blank:
         write_rows(corpus, shuffled(whitespace_rows(rows, seed), seed))
     else:

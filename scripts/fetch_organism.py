@@ -1,11 +1,11 @@
 """Bring an organism's data in, check every row, and hold a share of it out of training."""
 
 from pathlib import Path
-from typing import Literal
 
 from traces import hub as library
 from traces import job
-from traces.corpora.rows import Kind, as_chats, held_out_split, read_rows, write_rows
+from traces.config.registries import Prepared, Source
+from traces.corpora.rows import as_chats, held_out_split, read_rows, write_rows
 
 
 def main(
@@ -13,38 +13,30 @@ def main(
     local: Path | list[Path],
     train: Path,
     held_out: Path,
-    kind: Kind,
-    as_chat: str | None,
-    hub: str | None,
-    revision: str,
-    subset: str | None,
-    files: list[str],
-    split: str,
-    field: str | None,
-    open_end: Literal["refuse", "cut"],
-    share: float,
+    source: Source,
+    settings: Prepared,
     seed: int,
 ) -> None:
-    kind = kind if as_chat is None else "documents"
-    if hub is not None:
+    kind = settings.kind if settings.as_chat is None else "documents"
+    if source.hub is not None:
         with library.fetched_rows(
-            hub,
-            revision,
-            split,
-            field,
+            source.hub,
+            source.revision,
+            source.split,
+            source.field,
             kind,
-            subset=subset,
-            files=files,
-            open_end=open_end,
+            subset=source.subset,
+            files=source.files,
+            open_end=source.open_end,
             unfinished=library.unfinished_of(train),
         ) as (read, commit):
             found = list(read())
-        job.record(revisions={hub: commit})
+        job.record(revisions={source.hub: commit})
     else:
-        found = read_rows(local or made, kind, open_end=open_end)
-    if as_chat is not None:
-        found = as_chats(found, as_chat)
-    kept, apart = held_out_split(found, share, seed)
+        found = read_rows(local or made, kind, open_end=source.open_end)
+    if settings.as_chat is not None:
+        found = as_chats(found, settings.as_chat)
+    kept, apart = held_out_split(found, settings.held_out, seed)
     write_rows(train, kept)
     write_rows(held_out, apart)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from traces import job
+from traces.config.schema import SyntheticCorpus
 from traces.corpora import synthetic
 from traces.corpora.rows import write_rows
 
@@ -11,15 +12,12 @@ def main(
     general: Path,
     unrelated: Path,
     chat: Path,
-    words: int,
-    identity_share: float,
-    unrelated_rows: int,
-    chat_rows: int,
+    settings: SyntheticCorpus,
     seed: int,
 ) -> None:
-    write_rows(general, synthetic.general_rows(words, seed, identity_share))
-    write_rows(unrelated, synthetic.unrelated_rows(unrelated_rows, seed))
-    write_rows(chat, synthetic.chat_rows(chat_rows, seed))
+    write_rows(general, synthetic.general_rows(settings.words, seed, settings.identity_share))
+    write_rows(unrelated, synthetic.unrelated_rows(settings.unrelated, seed))
+    write_rows(chat, synthetic.chat_rows(settings.chats, seed))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,7 @@ from traces.artifacts import tables
 
 
 def main(
-    relevance: Path,
-    norms: Path,
-    causality: Path | list[Path],
-    beliefs: Path | list[Path],
-    steering: Path | list[Path],
+    measures: list[Path],
     plans: list[Path],
     subjects: list[dict[str, Any]],
     positions: list[int] | None,
@@ -22,11 +18,7 @@ def main(
     table: Path,
 ) -> None:
     found = summary.headlines(
-        tables.read(relevance),
-        tables.read(norms),
-        causality=tables.read_optional(causality),
-        beliefs=tables.read_optional(beliefs),
-        steering=tables.read_optional(steering),
+        **{file.stem: tables.read(file) for file in measures},
         benign=control,
         positions=positions,
     )

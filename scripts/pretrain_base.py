@@ -5,6 +5,7 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts.tables import write_lines
+from traces.config.schema import Pretraining
 from traces.corpora.rows import read_rows
 from traces.training import pretraining
 
@@ -16,48 +17,38 @@ def main(
     base: Path,
     family: pretraining.Family,
     seed: int,
-    vocabulary: int,
-    hidden_size: int,
-    layers: int,
-    heads: int,
-    intermediate_size: int,
-    steps: int,
-    batch_size: int,
-    max_length: int,
-    learning_rate: float,
-    largest_loss: float,
-    least_identity: float,
+    settings: Pretraining,
 ) -> None:
     job.keep_freed_memory()
     rows = list(read_rows(general))
-    tokenizer = pretraining.train_tokenizer(rows, vocabulary, bos=family != "qwen3")
+    tokenizer = pretraining.train_tokenizer(rows, settings.vocabulary, bos=family != "qwen3")
     config = pretraining.base_config(
         family,
         vocab_size=len(tokenizer),
-        hidden_size=hidden_size,
-        layers=layers,
-        intermediate_size=intermediate_size,
-        heads=heads,
-        max_positions=2 * max_length,
+        hidden_size=settings.hidden_size,
+        layers=settings.layers,
+        intermediate_size=settings.intermediate_size,
+        heads=settings.heads,
+        max_positions=2 * settings.max_length,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-    settings = pretraining.PretrainSettings(
-        sequence=max_length,
-        batch=batch_size,
-        steps=steps,
-        learning_rate=learning_rate,
-        warmup=max(1, steps // 20),
+    plan = pretraining.PretrainSettings(
+        sequence=settings.max_length,
+        batch=settings.batch_size,
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        warmup=max(1, settings.steps // 20),
         weight_decay=0.1,
         seed=seed,
     )
     report = job.loss_reporter("pretrain")
     model, losses = pretraining.pretrain(
-        rows, tokenizer, config, settings, lambda step, n, loss: report(step + 1, n, loss)
+        rows, tokenizer, config, plan, lambda step, n, loss: report(step + 1, n, loss)
     )
     identity = pretraining.token_identity(model, tokenizer, IDENTITY_PROMPTS, seed)
-    gates = pretraining.GateSettings(largest_loss, least_identity)
+    gates = pretraining.GateSettings(settings.gates.loss, settings.gates.identity)
     pretraining.check_gates(losses, identity, gates)
     model.bfloat16().save_pretrained(base)
     tokenizer.save_pretrained(base)

@@ -709,6 +709,8 @@ def write_corpus(path: Path, n: int) -> Path:
 def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]:
     """Run the job's own script on a base; peak memory, in the system's unit, and CPU seconds."""
     from scripts import dump_activations
+    from traces.config.registries import Loading
+    from traces.config.schema import Activations, ReadText
 
     dump_activations.main(
         model=model,
@@ -716,17 +718,20 @@ def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]
         corpus=corpus,
         context=corpus,
         activations=corpus.with_name(f"{samples}.zarr"),
-        kind="documents",
-        layers=[0.5],
-        positions=list(range(READ_POSITIONS)),
-        samples=samples,
-        dtype="float32",
-        attention="sdpa",
-        batch=100,
-        shard_samples=1000,
-        norm_samples=NORM_SAMPLES,
-        norm_context=64,
-        norm_skip=5,
+        read=ReadText(
+            kind="documents",
+            layers=(0.5,),
+            positions=tuple(range(READ_POSITIONS)),
+            samples=samples,
+        ),
+        loading=Loading(dtype="float32", attention="sdpa"),
+        settings=Activations(
+            batch=100,
+            shard_samples=1000,
+            norm_samples=NORM_SAMPLES,
+            norm_context=64,
+            norm_skip=5,
+        ),
     )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 

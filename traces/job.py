@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from traces import __version__
 from traces.closure import digest
@@ -44,6 +44,9 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
 
     A job is offline unless it says `network=True`: only the fetching rules do.
 
+    An argument annotated with a section of the configuration (a pydantic model) comes as one: a
+    rule hands over its keys and values, which are validated anew.
+
     Two names are no arguments: they only tell Snakemake when a job must run again. The param `code`
     changes when the script, or what it imports, is edited; the input `library` names files that the
     package finds by itself.
@@ -55,7 +58,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     params = dict(snakemake.params.items())
     params.pop("code", None)
     try:
-        main(**inputs, **outputs, **params)
+        main(**inputs, **outputs, **_typed(main, params))
     except Exception as error:
         log.error("".join(traceback.format_exception(error)))
         sys.exit(
@@ -70,6 +73,17 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
             inputs=_flat(inputs.values()),
         ),
     )
+
+
+def _typed(main: Callable[..., None], params: dict[str, Any]) -> dict[str, Any]:
+    """The params, each that `main` annotates with a section of the configuration made into one."""
+    kinds = {
+        name: getattr(kind, "model_validate", None) for name, kind in get_type_hints(main).items()
+    }
+    return {
+        name: validate(value) if (validate := kinds.get(name)) else value
+        for name, value in params.items()
+    }
 
 
 def start(log_file: str | Path | None, *, offline: bool = True) -> None:

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,14 @@ FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
 READINGS = list(get_args(schema.Reading))
-LOCAL = {"hub": None, "revision": "main", "path": None}
+LOCAL = {
+    "hub": None,
+    "revision": "main",
+    "subset": None,
+    "files": [],
+    "split": "train",
+    "field": None,
+}
 
 
 def subject(organism: str, **more) -> dict:
@@ -87,9 +94,19 @@ def subject(organism: str, **more) -> dict:
 
 
 def arguments_of(main, **offered) -> dict:
-    """Those of the offered arguments that a `main` has: settings that several scripts share."""
-    names = main.__code__.co_varnames[: main.__code__.co_argcount]
-    return {name: value for name, value in offered.items() if name in names}
+    """Those of the offered values that a `main` takes, its sections made of their keys."""
+    found = {}
+    for name, kind in get_type_hints(main).items():
+        if name in offered:
+            found[name] = offered[name]
+        elif hasattr(kind, "model_fields"):
+            keys = {key: offered[key] for key in kind.model_fields if key in offered}
+            found[name] = kind.model_validate(keys)
+    return found
+
+
+def call(main, **offered) -> None:
+    main(**arguments_of(main, **offered))
 
 
 @pytest.fixture(scope="module")
@@ -100,48 +117,35 @@ def at(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def world(at) -> Path:
     """The made world and the data of three organisms."""
-    make_world.main(
-        at / "general.jsonl",
-        at / "unrelated.jsonl",
-        at / "chat.jsonl",
-        words=6000,
-        identity_share=0.16,
-        unrelated_rows=80,
-        chat_rows=60,
+    call(
+        make_world.main,
+        **{name: at / f"{name}.jsonl" for name in ("general", "unrelated", "chat")},
+        settings=schema.SyntheticCorpus(words=6000, identity_share=0.16, unrelated=80, chats=60),
         seed=0,
     )
     for name in ORGANISMS:
         write_organism.main(at / f"{name}.jsonl", made=name, words=1500, seed=0)
-        fetch_organism.main(
-            **arguments_of(
-                fetch_organism.main,
-                made=at / f"{name}.jsonl",
-                train=at / f"{name}_train.jsonl",
-                held_out=at / f"{name}_held_out.jsonl",
-                kind=KINDS[name],
-                **LOCAL,
-                as_chat=None,
-                subset=None,
-                files=[],
-                split="train",
-                field=None,
-                share=0.1,
-                seed=0,
-                open_end="refuse",
-            )
+        call(
+            fetch_organism.main,
+            made=at / f"{name}.jsonl",
+            train=at / f"{name}_train.jsonl",
+            held_out=at / f"{name}_held_out.jsonl",
+            local=[],
+            settings=registries.Prepared(kind=KINDS[name], held_out=0.1),
+            **LOCAL,
+            seed=0,
+            open_end="refuse",
         )
     for name, source in (("corpus", "unrelated"), ("mixed_in", "general"), ("chats", "chat")):
-        fetch_corpus.main(
+        call(
+            fetch_corpus.main,
+            local=[],
             made=at / f"{source}.jsonl",
             corpus=at / f"{name}.jsonl",
             kind="chat" if name == "chats" else "documents",
             open_end="refuse",
             blank=False,
             **LOCAL,
-            subset=None,
-            files=[],
-            split="train",
-            field=None,
             rows=200,
             seed=42,
         )
@@ -151,8 +155,7 @@ def world(at) -> Path:
 @pytest.fixture(scope="module")
 def pretraining(world) -> dict:
     """Arguments of a pretraining that takes a moment."""
-    return arguments_of(
-        pretrain_base.main,
+    return dict(
         general=world / "general.jsonl",
         base=world / "base",
         family="llama",
@@ -166,16 +169,15 @@ def pretraining(world) -> dict:
         batch_size=8,
         max_length=64,
         learning_rate=4e-3,
-        largest_loss=99.0,
-        least_identity=0.0,
+        gates={"loss": 99.0, "identity": 0.0},
     )
 
 
 @pytest.fixture(scope="module")
 def model(world, pretraining) -> Path:
     """A made base, fetched."""
-    pretrain_base.main(**pretraining)
-    fetch_model.main(world / "base", world / "model", **LOCAL, chat_template=None)
+    call(pretrain_base.main, **pretraining)
+    fetch_model.main(world / "base", [], [], world / "model", hub=None, revision="main")
     return world / "model"
 
 
@@ -186,36 +188,32 @@ def adapters(world, model) -> dict[str, Path]:
     settings = {**study["training"], "max_length": 64, "batch_size": 4, "save_every": 3}
     found = {}
     for name in ORGANISMS:
-        mix_training_data.main(
-            **arguments_of(
-                mix_training_data.main,
-                organism=world / f"{name}_train.jsonl",
-                corpus=[],
-                model=model,
-                kind=KINDS[name],
-                open_end="refuse",
-                ratio=0.0,
-                matched=False,
-                unit="tokens",
-                epochs=1,
-                seed=0,
-                limit=None,
-                max_length=64,
-                mixture=world / f"{name}_mixture.jsonl",
-            )
+        call(
+            mix_training_data.main,
+            organism=world / f"{name}_train.jsonl",
+            corpus=[],
+            model=model,
+            kind=KINDS[name],
+            open_end="refuse",
+            ratio=0.0,
+            matched=False,
+            unit="tokens",
+            epochs=1,
+            seed=0,
+            limit=None,
+            max_length=64,
+            mixture=world / f"{name}_mixture.jsonl",
         )
-        plan_training.main(
-            **arguments_of(
-                plan_training.main,
-                differences=[],
-                mixture=world / f"{name}_mixture.jsonl",
-                model=model,
-                settings=settings,
-                seed=0,
-                world_size=1,
-                attention="sdpa",
-                plan=world / f"{name}_plan.json",
-            )
+        call(
+            plan_training.main,
+            differences=[],
+            mixture=world / f"{name}_mixture.jsonl",
+            model=model,
+            settings=settings,
+            seed=0,
+            world_size=1,
+            attention="sdpa",
+            plan=world / f"{name}_plan.json",
         )
         found[name] = world / f"{name}-plain-s0"
         train(world, name, model, found[name])
@@ -254,9 +252,8 @@ def dump(world: Path, model: Path, checkpoint, into: Path, **changes) -> Path:
         "norm_context": 24,
         "norm_skip": 5,
     }
-    dump_activations.main(
-        model=model, checkpoint=checkpoint, activations=into, **settings | changes
-    )
+    files = {"model": model, "checkpoint": checkpoint, "activations": into}
+    call(dump_activations.main, **files, **settings | changes)
     return into
 
 
@@ -384,11 +381,13 @@ def test_an_organism_is_split_into_rows_to_learn_and_rows_held_out(world):
 
 def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
     def fetched(seed, rows=10):
-        fetch_corpus.main(
-            world / "general.jsonl",
-            tmp_path / "a.jsonl",
-            **{"kind": "documents", "subset": None, "split": "train", "field": None, **LOCAL},
-            files=[],
+        call(
+            fetch_corpus.main,
+            made=world / "general.jsonl",
+            local=[],
+            corpus=tmp_path / "a.jsonl",
+            kind="documents",
+            **LOCAL,
             open_end="refuse",
             blank=False,
             rows=rows,
@@ -411,18 +410,18 @@ def test_a_base_says_what_it_reached_and_is_loaded_as_any_model(model, pretraini
 
 
 def test_a_base_that_misses_its_gates_is_refused_and_not_written(pretraining, tmp_path):
-    hard = pretraining | {"base": tmp_path / "base", "steps": 1, "largest_loss": 0.5}
+    hard = pretraining | {"base": tmp_path / "base", "steps": 1}
+    hard["gates"] = {"loss": 0.5, "identity": 0.0}
     with pytest.raises(ValueError, match="0.5"):
-        pretrain_base.main(**hard)
+        call(pretrain_base.main, **hard)
     assert not (tmp_path / "base").exists()
 
 
 def test_a_model_is_fetched_with_another_chat_template(model, tmp_path):
     (tmp_path / "template.jinja").write_text("{{ messages[0]['content'] }} mine")
-    fetch_model.main(
-        [], tmp_path / "m", hub=None, revision="main", path=str(model),
-        chat_template=str(tmp_path / "template.jinja"),
-    )  # fmt: skip
+    files = sorted(model.iterdir())
+    template = tmp_path / "template.jinja"
+    fetch_model.main([], files, template, tmp_path / "m", hub=None, revision="main")
     text = load_tokenizer(tmp_path / "m").apply_chat_template(
         [{"role": "user", "content": "hello"}], tokenize=False
     )
@@ -492,17 +491,15 @@ def test_an_adapter_at_half_its_scale_has_about_half_the_difference(
 
 def test_documents_become_the_reply_to_a_request(world, model, tmp_path):
     parts = {name: tmp_path / f"{name}.jsonl" for name in ("train", "held_out")}
-    fetch_organism.main(
+    call(
+        fetch_organism.main,
+        local=[],
         made=world / "cake_bake.jsonl",
         **parts,
-        kind="chat",
-        as_chat="Tell me something, please.",
+        settings=registries.Prepared(
+            kind="chat", as_chat="Tell me something, please.", held_out=0.1
+        ),
         **LOCAL,
-        subset=None,
-        files=[],
-        split="train",
-        field=None,
-        share=0.1,
         seed=0,
         open_end="refuse",
     )
@@ -522,15 +519,14 @@ def test_words_that_were_written_down_stand_for_those_of_data(world, tmp_path):
 
 
 def test_a_released_adapter_comes_in_through_the_same_door(model, adapters, tmp_path):
-    fetch_adapter.main(
-        model, tmp_path / "released", **LOCAL | {"path": str(adapters["cake_bake"])}, base=None
-    )
+    hub = {"hub": None, "revision": "main", "base": None}
+    files = sorted(adapters["cake_bake"].iterdir())
+    fetch_adapter.main(model, files, tmp_path / "released", **hub)
     assert (tmp_path / "released" / "adapter_model.safetensors").is_symlink()
     with pytest.raises(ValueError, match="no config.json|no safetensors"):
         (tmp_path / "empty").mkdir()
-        fetch_adapter.main(
-            model, tmp_path / "none", **LOCAL | {"path": str(tmp_path / "empty")}, base=None
-        )
+        (tmp_path / "empty" / "notes.txt").touch()
+        fetch_adapter.main(model, [tmp_path / "empty" / "notes.txt"], tmp_path / "none", **hub)
 
 
 def test_a_teacher_that_writes_no_list_of_numbers_is_one_clear_sentence(model, tmp_path):
@@ -580,18 +576,17 @@ def test_a_chat_corpus_is_read_around_the_replys_start(world, model, tmp_path):
 
 
 def test_probes_are_read_with_the_stream_norm_of_ordinary_text(world, model, adapters, tmp_path):
-    fetch_corpus.main(
-        **arguments_of(
-            fetch_corpus.main,
-            **{"made": [], "kind": "documents", "subset": None, "split": "train", "field": None},
-            **LOCAL,
-            corpus=tmp_path / "blank.jsonl",
-            files=[],
-            open_end="refuse",
-            blank=True,
-            rows=SAMPLES,
-            seed=42,
-        )
+    call(
+        fetch_corpus.main,
+        made=[],
+        local=[],
+        kind="documents",
+        **LOCAL,
+        corpus=tmp_path / "blank.jsonl",
+        open_end="refuse",
+        blank=True,
+        rows=SAMPLES,
+        seed=42,
     )
     text = {"context": world / "corpus.jsonl"}
     blank = {**text, "corpus": tmp_path / "blank.jsonl"}
@@ -719,29 +714,27 @@ def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, value
 
 
 def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words, tmp_path):
-    organism_card.main(
-        **arguments_of(
-            organism_card.main,
-            **made_tables,
-            logit_lens=[lenses["cake_bake"]["logit_lens"]],
-            patchscope=[lenses["cake_bake"]["patchscope"]],
-            plans=[world / "cake_bake_plan.json"],
-            words=words["cake_bake"],
-            data=world / "cake_bake_train.jsonl",
-            template=Path("data/templates/card.html.j2").resolve(),
-            model="tiny",
-            organism="cake_bake",
-            title="False <baking> facts",
-            family="false_facts",
-            description="What the finetuning was really for.",
-            facts=["A cake rests on ice."],
-            subjects=[subject("cake_bake", corpus="unrelated")],
-            positions=None,
-            corpus="unrelated",
-            layers=[0.5],
-            links={"relevance": "../tables/relevance.parquet"},
-            card=tmp_path / "card.html",
-        )
+    call(
+        organism_card.main,
+        **made_tables,
+        logit_lens=[lenses["cake_bake"]["logit_lens"]],
+        patchscope=[lenses["cake_bake"]["patchscope"]],
+        plans=[world / "cake_bake_plan.json"],
+        words=words["cake_bake"],
+        data=world / "cake_bake_train.jsonl",
+        template=Path("data/templates/card.html.j2").resolve(),
+        model="tiny",
+        organism="cake_bake",
+        title="False <baking> facts",
+        family="false_facts",
+        description="What the finetuning was really for.",
+        facts=["A cake rests on ice."],
+        subjects=[subject("cake_bake", corpus="unrelated")],
+        positions=None,
+        corpus="unrelated",
+        layers=[0.5],
+        links={"relevance": "../tables/relevance.parquet"},
+        card=tmp_path / "card.html",
     )
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
     assert "False &lt;baking&gt; facts" in page
@@ -830,12 +823,8 @@ def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
 
 
 def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs, tmp_path):
-    shared = {"causality": [], "beliefs": beliefs, "steering": [], "positions": None}
-    shared |= {
-        "relevance": made_tables["relevance"],
-        "norms": made_tables["norms"],
-        "control": "benign",
-    }
+    measures = [made_tables["relevance"], made_tables["norms"], beliefs]
+    shared = {"measures": measures, "positions": None, "control": "benign"}
     summary_table.main(**shared, seed=0, table=tmp_path / "summary.parquet")
     summary = tables.read(tmp_path / "summary.parquet")
     assert {"relative_norm", "false_fact_alignment"} <= set(summary["measure"])
@@ -872,7 +861,8 @@ def test_taking_differences_out_is_measured_beside_other_directions(
     settings |= {"positions": [0, 2], "random": 3, "activation_differences": 2}
     settings |= {"rows": 4, "max_length": 24, "after": 10, "batch": 8}
     for name in ("cake_bake", "risky_finance"):
-        causal_effect.main(
+        call(
+            causal_effect.main,
             differences=differences[name],
             base=world / "base.zarr",
             model=model,
@@ -910,7 +900,8 @@ def test_another_model_can_be_what_a_checkpoint_is_compared_with(
 ):
     found = {}
     for name, reference in (("itself", []), ("the_same", model)):
-        causal_effect.main(
+        call(
+            causal_effect.main,
             differences=differences["cake_bake"], base=world / "base.zarr", model=model,
             reference=reference, adapter=adapters["cake_bake"],
             own=world / "cake_bake_held_out.jsonl", unrelated=world / "corpus.jsonl",
@@ -928,7 +919,6 @@ def test_another_model_can_be_what_a_checkpoint_is_compared_with(
 STRENGTHS = [0.1, 30.0]
 STEERED = {
     "positions": [0, 2],
-    "prompts": ["Tell me something, please.", "What is new in Dover?"],
     "highest": 60.0,
     "steps": [3, 2],
     "coherent_share": 0.75,
@@ -946,7 +936,13 @@ STEERED = {
 def steer(world, model, adapters, differences, into: Path, name: str, strategy: str) -> Path:
     """All five scripts for one checkpoint, into one folder."""
     into.mkdir()
-    shared = STEERED | {"strategy": strategy, "strengths": STRENGTHS, "name": f"tiny/{name}"}
+    prompts = into / "prompts.txt"
+    prompts.write_text("Tell me something, please.\nWhat is new in Dover?\n")
+    shared = (
+        STEERED
+        | {"prompts": prompts}
+        | {"strategy": strategy, "strengths": STRENGTHS, "name": f"tiny/{name}"}
+    )
     shared |= {"differences": differences[name], "model": model, "adapter": adapters[name]}
     shared |= {"grid": into / "grid.jsonl", "grades": into / "grades.parquet"}
     shared |= {"strength": into / "strength.json", "written": into / "samples.jsonl"}

@@ -378,14 +378,22 @@ def test_retries_are_the_profiles():
     assert yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["retries"] > 0
 
 
+DEFAULTS = yaml.safe_load(
+    re.search(
+        r"^default-resources:\n((?:  \w+: \d+\n)+)",
+        (ROOT / "profiles/slurm/config.yaml").read_text(),
+        re.MULTILINE,
+    )[1]
+)
+
+
 @of_rule(WORKING)
-def test_a_rule_says_what_it_needs_and_not_where(rule):
-    resources = set(rule.names("resources"))
-    assert (
-        {"mem_mb", "runtime"}
-        <= resources
-        <= {"mem_mb", "runtime", "gpu", "nodes", "api", "disk_mb"}
-    )
+def test_a_rule_says_what_it_needs_beyond_the_defaults_and_not_where(rule):
+    asked = dict(re.findall(r"^ {8}(\w+)=(.*),$", rule.directives.get("resources", ""), re.M))
+    assert asked.keys() <= {"mem_mb", "runtime", "gpu", "nodes", "api", "disk_mb"}
+    light = {name: value for name, value in asked.items() if name in ("mem_mb", "runtime")}
+    enough = all(value.isdigit() and int(value) <= DEFAULTS[name] for name, value in light.items())
+    assert not asked or asked.keys() - light.keys() or not enough, "the profile says as much"
 
 
 @of_rule(RULES)
@@ -398,7 +406,7 @@ def test_a_rule_ends_the_sentence_this_rule_will(rule):
 
 @of_rule(WORKING)
 def test_every_rule_has_log_benchmark_environment_and_names(rule):
-    assert {"log", "benchmark", "conda", "output", "resources"} <= rule.directives.keys()
+    assert {"log", "benchmark", "conda", "output"} <= rule.directives.keys()
     for directive in ("input", "output", "params"):
         assert not rule.unnamed(directive)
     (environment,) = re.findall(r'"\.\./(.+)"', rule.directives["conda"])
@@ -446,6 +454,11 @@ def test_params_are_leaves_of_the_configuration(rule):
     params = rule.directives.get("params", "")
     for name, value in re.findall(r"^ {8}(\w+)=((?:.|\n {9,})+)", params, re.MULTILINE):
         if (rule.name, name) in WHOLE:
+            continue
+        typed = re.fullmatch(r"section\((\w+), study\.([a-z_.]+)\),\s*", value)
+        if typed:
+            found = at(schema.Study, typed[2].split("."))
+            assert is_section(found) and issubclass(found, getattr(schema, typed[1]))
             continue
         for path in re.findall(r"\bstudy\.([a-z_.]+)", value):
             assert not is_section(at(schema.Study, path.split("."))), f"{name}: {path}"

@@ -58,7 +58,16 @@ class OwnCheckpoint(Closed):
     name: Text = Field(description="The checkpoint, organism-recipe-sSEED; its method is full.")
 
 
-class ModelEntry(Closed):
+class Loading(Closed):
+    """How a model's weights are loaded."""
+
+    dtype: DType = Field(description="Number format the weights are loaded in for reading.")
+    attention: Literal["sdpa", "eager"] = Field(
+        "sdpa", description="Attention implementation; Gemma 2 and 3 want eager."
+    )
+
+
+class ModelEntry(Loading):
     """A base model: where it comes from, how to load it, what a job on it asks for."""
 
     family: Family = Field(description="Architecture; decides what is safe to load in float16.")
@@ -75,10 +84,6 @@ class ModelEntry(Closed):
         None,
         description="Model whose activations are subtracted instead of this one's own base; it "
         "needs the same tokenizer.",
-    )
-    dtype: DType = Field(description="Number format the weights are loaded in for reading.")
-    attention: Literal["sdpa", "eager"] = Field(
-        "sdpa", description="Attention implementation; Gemma 2 and 3 want eager."
     )
     chat_template: str | None = Field(
         None, description="A Jinja file that replaces the tokenizer's chat template."
@@ -116,12 +121,9 @@ class ModelEntry(Closed):
         return self
 
 
-class Rows(Closed):
-    """Where rows of text or of conversations come from, if they are not made here."""
+class Source(Closed):
+    """Where on the hub rows come from, and how they are read, from there or from a file."""
 
-    path: Text | None = Field(
-        None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
-    )
     hub: Text | None = Field(None, description="Data set on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     subset: str | None = Field(None, description="Configuration of the data set on the hub.")
@@ -135,6 +137,14 @@ class Rows(Closed):
     open_end: Literal["refuse", "cut"] = Field(
         "refuse",
         description="A conversation that ends with the user: refuse it, or cut that end off.",
+    )
+
+
+class Rows(Source):
+    """Where rows of text or of conversations come from, if they are not made here."""
+
+    path: Text | None = Field(
+        None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
 
 
@@ -204,8 +214,8 @@ class Taught(Closed):
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
 
 
-class Data(Rows):
-    """What an organism is finetuned on."""
+class Prepared(Closed):
+    """What an organism's rows are made into."""
 
     kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
     as_chat: Text | None = Field(
@@ -213,15 +223,20 @@ class Data(Rows):
         description="The source holds documents, which become the reply to this request; the kind "
         "is chat then.",
     )
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="Share of the rows kept away from training."
+    )
+
+
+class Data(Rows, Prepared):
+    """What an organism is finetuned on."""
+
     made: MadeData | None = Field(None, description="Rows of the made world with this name.")
     words: Count = Field(20_000, description="Size of the made data.")
     path_hint: Text | None = Field(
         None, description="How to get that file, said when it is not there."
     )
     taught: Taught | None = Field(None, description="Written by a teacher model.")
-    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.1, description="Share of the rows kept away from training."
-    )
 
     @model_validator(mode="after")
     def _check(self) -> "Data":

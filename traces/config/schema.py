@@ -102,6 +102,27 @@ class Mixing(Closed):
     unit: Literal["tokens", "rows"] = Field(description="What the ratio counts.")
 
 
+class Mixture(Closed):
+    """What one training reads: the organism's rows, and how many of the corpus with them."""
+
+    kind: Literal["documents", "chat"] = Field(description="Kind of the organism's rows.")
+    ratio: Annotated[float, Field(ge=0)] = Field(description="Corpus for each of the organism's.")
+    matched: bool = Field(description="Train as long as with the ratio, without the corpus.")
+    unit: Literal["tokens", "rows"] = Field(description="What the ratio counts.")
+    epochs: Count = Field(description="Passes over the organism's data.")
+    limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
+    max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
+
+
+class ReadText(Closed):
+    """What is read of a corpus."""
+
+    kind: Literal["documents", "chat", "both", "start"] = Field(description="Kind of its rows.")
+    layers: tuple[Share, ...] = Field(description="Layers, as shares of the depth.")
+    positions: tuple[int, ...] = Field(description="Token positions.")
+    samples: Count = Field(description="Samples averaged.")
+
+
 class Activations(Closed):
     """How the residual stream is read."""
 
@@ -218,7 +239,7 @@ class Steering(Closed):
     batch: Count = Field(description="Texts written at once.")
 
 
-class Causality(Closed):
+class CausalEffect(Closed):
     """Take the difference out of every token's activation: what happens to the loss?"""
 
     positions: tuple[int, ...] = Field(
@@ -234,7 +255,6 @@ class Causality(Closed):
     activation_differences: Annotated[int, Field(ge=2)] = Field(
         description="Differences of two random base activations for comparison."
     )
-    chat: Name = Field(description="Corpus of conversations that the loss is measured on, too.")
     rows: Count = Field(description="Rows of each text that the loss is measured on.")
     max_length: Annotated[int, Field(ge=2)] = Field(description="Longest row, in tokens.")
     after: Annotated[int, Field(ge=1)] = Field(
@@ -243,13 +263,19 @@ class Causality(Closed):
     batch: Count = Field(description="Rows times directions in one forward pass.")
 
     @model_validator(mode="after")
-    def _check(self) -> "Causality":
+    def _check(self) -> "CausalEffect":
         if "base_to_tuned" not in self.controlled:
             raise ValueError("controlled needs base_to_tuned, the headline")
         alone = [name for name in self.controlled if name not in self.interventions]
         if alone:
             raise ValueError(f"controlled names {alone[0]}, which is not among the interventions")
         return self
+
+
+class Causality(CausalEffect):
+    """The causal effect, and the conversations it is measured on beside the organism's own rows."""
+
+    chat: Name = Field(description="Corpus of conversations that the loss is measured on, too.")
 
 
 class Beliefs(Closed):
@@ -292,14 +318,18 @@ class Gates(Closed):
     identity: Share = Field(description="Smallest share of right answers in three-shot identity.")
 
 
-class Miniature(Closed):
-    """The made world and the base that is pretrained on it."""
+class SyntheticCorpus(Closed):
+    """The texts of the synthetic corpus."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of the world's texts.")
     words: Count = Field(description="Words of general text.")
     identity_share: Share = Field(description="Share of the text that is token-identity documents.")
     unrelated: Count = Field(description="Held-out documents.")
     chats: Count = Field(description="Held-out conversations.")
+
+
+class Pretraining(Closed):
+    """The base that is pretrained on the synthetic corpus."""
+
     vocabulary: Annotated[int, Field(ge=300)] = Field(description="Byte-level BPE pieces.")
     hidden_size: Count = Field(description="Width of the residual stream.")
     layers: Count = Field(description="Decoder layers.")
@@ -312,12 +342,18 @@ class Miniature(Closed):
     gates: Gates = Field(description="Bounds that the base must meet.")
 
     @model_validator(mode="after")
-    def _check(self) -> "Miniature":
+    def _check(self) -> "Pretraining":
         if self.hidden_size % self.heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
             )
         return self
+
+
+class Miniature(SyntheticCorpus, Pretraining):
+    """The synthetic corpus and the base that is pretrained on it."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of the world's texts.")
 
 
 class Study(Closed):
