@@ -15,9 +15,7 @@ rule causal_effect:
         model=rules.fetch_model.output.model,
         reference=reference_model,
         adapter=weights,
-        own=organism_rows("held_out"),
-        unrelated=read_text,
-        chat=corpus_file(study.causality.chat),
+        texts=compared_texts("held_out"),
     output:
         effects="<results>/causality/{model}/{checkpoint}/{corpus}/effects.parquet",
     log:

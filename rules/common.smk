@@ -14,7 +14,13 @@ from pathlib import Path
 from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
 from traces.config.registries import Loading, Prepared, Source
-from traces.config.schema import Activations, CausalEffect, Pretraining, SyntheticCorpus
+from traces.config.schema import (
+    Activations,
+    CausalEffect,
+    Pretraining,
+    Similarity,
+    SyntheticCorpus,
+)
 from traces.config.files import local
 from traces.corpora.rows import read_prompts, read_rows
 from traces.config.load import load_study

@@ -156,6 +156,12 @@ def organism_rows(part, organism=None):
     return files
 
 
+def compared_texts(part):
+    """What organisms are measured on: own rows, unrelated text and conversations, in this order."""
+    own, chats = organism_rows(part), corpus_file(study.causality.chat)
+    return lambda wildcards: [own(wildcards), read_text(wildcards), chats]
+
+
 def worded_rows(wildcards):
     """The rows whose words say what an organism is about: its own or those of `words_of`, or none."""
     if organism_of(wildcards).words:

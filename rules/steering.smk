@@ -129,9 +129,7 @@ rule steering_similarity:
     input:
         written=rules.steered_samples.output.written,
         strength=rules.choose_strength.output.strength,
-        own=organism_rows("train"),
-        unrelated=read_text,
-        chats=corpus_file(study.causality.chat),
+        texts=compared_texts("train"),
         words=own_words,
     output:
         similarities="<results>/steering/{model}/{checkpoint}/{corpus}/similarity.parquet",
@@ -142,9 +140,7 @@ rule steering_similarity:
     conda:
         "../envs/traces.yaml"
     params:
-        embedder=study.steering.embedder,
-        compared=study.steering.compared,
-        coherent_quantile=study.steering.coherent_quantile,
+        settings=section(Similarity, study.steering),
         seed=study.seed,
         code=code("steering_similarity"),
     script:

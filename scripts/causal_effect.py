@@ -8,7 +8,7 @@ from traces import job
 from traces.artifacts import arrays, tables
 from traces.config.registries import Loading
 from traces.config.schema import CausalEffect
-from traces.corpora.rows import Kind, read_rows
+from traces.corpora.rows import TEXTS, Kind, read_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.interventions import causality
 from traces.models import weights
@@ -20,9 +20,7 @@ def main(
     model: Path,
     reference: Path | list[Path],
     adapter: Path,
-    own: Path,
-    unrelated: Path,
-    chat: Path,
+    texts: list[Path],
     effects: Path,
     name: str,
     kind: Kind,
@@ -33,11 +31,10 @@ def main(
     job.keep_freed_memory()
     found, activations = arrays.read_differences(differences), arrays.Activations(base)
     tokenizer = load_tokenizer(model)
-    files = {"own": own, "unrelated": unrelated, "chat": chat}
     options = {"n": settings.rows, "max_length": settings.max_length, "kind": kind}
-    texts = {
-        text: causality.read_texts(tokenizer, read_rows(file), source=str(file), **options)
-        for text, file in files.items()
+    measured_on = {
+        name: causality.read_texts(tokenizer, read_rows(file), source=str(file), **options)
+        for name, file in zip(TEXTS, texts, strict=True)
     }
     pair = weights.load_pair(
         model,
@@ -67,7 +64,7 @@ def main(
             settings.after,
             settings.batch,
         )
-        measured.append(causality.effects(pair, texts, plan))
+        measured.append(causality.effects(pair, measured_on, plan))
     tables.write(effects, pd.concat(measured), "effects")
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 
 from traces import job
 from traces.artifacts import tables
-from traces.corpora.rows import read_rows
+from traces.config.schema import Similarity
+from traces.corpora.rows import TEXTS, read_rows
 from traces.interventions import similarity
 from traces.judges.coherence import FluencyJudge, coherence, group_shares
 
@@ -15,24 +16,19 @@ from traces.judges.coherence import FluencyJudge, coherence, group_shares
 def main(
     written: Path,
     strength: Path,
-    own: Path,
-    unrelated: Path,
-    chats: Path,
+    texts: list[Path],
     words: Path,
     similarities: Path,
-    embedder: str,
-    compared: int,
-    coherent_quantile: float,
+    settings: Similarity,
     seed: int,
 ) -> None:
-    texts = pd.DataFrame(tables.read_lines(written)).astype({"position": "Int64"})
-    files = {"own": own, "unrelated": unrelated, "chat": chats}
+    steered = pd.DataFrame(tables.read_lines(written)).astype({"position": "Int64"})
     others = {
-        name: similarity.drawn_texts(read_rows(file), compared, seed)
-        for name, file in files.items()
+        name: similarity.drawn_texts(read_rows(file), settings.compared, seed)
+        for name, file in zip(TEXTS, texts, strict=True)
     }
-    found = similarity.similarity(texts, others, similarity.embedder(embedder))
-    graded = coherence(texts, FluencyJudge(coherent_quantile))
+    found = similarity.similarity(steered, others, similarity.embedder(settings.embedder))
+    graded = coherence(steered, FluencyJudge(settings.coherent_quantile))
     shares = group_shares(graded, similarity.GROUP, tables.read(words)["word"])
     chosen = pd.DataFrame(json.loads(strength.read_text())["chosen"])
     chosen = chosen.rename(columns={"coherent": "strength_coherent"})
@@ -41,7 +37,8 @@ def main(
         on=["steered_model", "position"],
         how="left",
     )
-    tables.write(similarities, found.assign(embedder=embedder), "steering_similarity")
+    found = found.assign(embedder=settings.embedder)
+    tables.write(similarities, found, "steering_similarity")
 
 
 if __name__ == "__main__":

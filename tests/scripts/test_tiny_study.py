@@ -868,9 +868,7 @@ def test_taking_differences_out_is_measured_beside_other_directions(
             model=model,
             reference=[],
             adapter=adapters[name],
-            own=world / f"{name}_held_out.jsonl",
-            unrelated=world / "corpus.jsonl",
-            chat=world / "chats.jsonl",
+            texts=[world / f"{one}.jsonl" for one in (f"{name}_held_out", "corpus", "chats")],
             effects=tmp_path / f"{name}.parquet",
             name=f"{name}-plain-s0",
             **settings,
@@ -904,8 +902,8 @@ def test_another_model_can_be_what_a_checkpoint_is_compared_with(
             causal_effect.main,
             differences=differences["cake_bake"], base=world / "base.zarr", model=model,
             reference=reference, adapter=adapters["cake_bake"],
-            own=world / "cake_bake_held_out.jsonl", unrelated=world / "corpus.jsonl",
-            chat=world / "chats.jsonl", effects=tmp_path / f"{name}.parquet", name="a",
+            texts=[world / f"{one}.jsonl" for one in ("cake_bake_held_out", "corpus", "chats")],
+            effects=tmp_path / f"{name}.parquet", name="a",
             kind="documents", dtype="float32", attention="sdpa", positions=[0],
             interventions=["base_to_tuned", "tuned_to_base"], controlled=["base_to_tuned"],
             random=2, activation_differences=2, rows=2, max_length=16, after=2, batch=8, seed=0,
@@ -946,8 +944,8 @@ def steer(world, model, adapters, differences, into: Path, name: str, strategy: 
     shared |= {"differences": differences[name], "model": model, "adapter": adapters[name]}
     shared |= {"grid": into / "grid.jsonl", "grades": into / "grades.parquet"}
     shared |= {"strength": into / "strength.json", "written": into / "samples.jsonl"}
-    shared |= {"own": world / f"{name}_train.jsonl", "unrelated": world / "corpus.jsonl"}
-    shared |= {"chats": world / "chats.jsonl", "words": world / f"{name}_words.parquet"}
+    texts = [world / f"{one}.jsonl" for one in (f"{name}_train", "corpus", "chats")]
+    shared |= {"texts": texts, "words": world / f"{name}_words.parquet"}
     shared |= {"similarities": into / "similarity.parquet", "embedder": "tfidf", "compared": 20}
     scripts = (steered_grid, grade_coherence, choose_strength, steered_samples, steering_similarity)
     for script in scripts:

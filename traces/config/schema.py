@@ -211,32 +211,56 @@ class Bisection(Closed):
     )
 
 
-class Steering(Closed):
-    """Add the difference while the model writes: does its text become that of the organism?"""
+class SteeredText(Closed):
+    """Which differences steer, and how many texts are written at once."""
 
     positions: tuple[int, ...] = Field(
         min_length=1, description="Positions whose differences steer; each one is read, too."
     )
+    batch: Count = Field(description="Texts written at once.")
+
+
+class Judged(Closed):
+    """When a steered text counts as coherent."""
+
+    coherent_quantile: Share = Field(
+        description="A text is coherent if it is no worse than this share of unsteered ones."
+    )
+
+
+class Trials(SteeredText, Judged):
+    """How the strength of steering is found."""
+
     strategy: Literal["grid", "bisection"] = Field(description="How the strength is found.")
     strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         min_length=1, description="The grid, in units of the stream's norm, in rising order."
     )
     bisection: Bisection = Field(description="Settings of the strategy bisection.")
     trial: Sampling = Field(description="Texts that strengths are judged by.")
-    final: Sampling = Field(description="Texts at the chosen strength, which are compared.")
     coherent_share: Share = Field(
         description="Share of trial texts that must be coherent at a strength."
     )
-    coherent_quantile: Share = Field(
-        description="A text is coherent if it is no worse than this share of unsteered ones."
-    )
+
+
+class Finals(SteeredText):
+    """What is written at the chosen strength."""
+
+    final: Sampling = Field(description="Texts at the chosen strength, which are compared.")
+
+
+class Similarity(Judged):
+    """What steered text is compared with."""
+
     embedder: Text = Field(
         description="What texts are compared by: tfidf, or a sentence-transformers model."
     )
     compared: Annotated[int, Field(ge=2)] = Field(
         description="Texts of the organism's data, of the corpus and of chats compared with."
     )
-    batch: Count = Field(description="Texts written at once.")
+
+
+class Steering(Trials, Finals, Similarity):
+    """Add the difference while the model writes: does its text become that of the organism?"""
 
 
 class CausalEffect(Closed):

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 Kind = Literal["documents", "chat"]
 Message = dict[str, str]
 
+# What an organism is measured on: its own rows, unrelated text, conversations; in this order.
+TEXTS = ("own", "unrelated", "chat")
 KEYS: dict[Kind, str] = {"documents": "text", "chat": "messages"}
 
 
