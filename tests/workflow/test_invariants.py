@@ -29,16 +29,17 @@ HELPERS = [ROOT / "rules" / f"{name}.smk" for name in ("common", "inputs", "subj
 # floor of its own.
 FLOORS = {
     "job": set(),
+    "seeding": set(),
     "config": set(),
     "artifacts": {"job"},
-    "corpora": {"job", "config", "artifacts"},
+    "corpora": {"job", "seeding", "config", "artifacts"},
     "hub": {"job", "corpora"},
-    "models": {"job", "config", "artifacts", "corpora"},
+    "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "activations": {"job", "artifacts", "corpora", "models"},
-    "training": {"job", "config", "artifacts", "corpora", "models"},
+    "training": {"job", "seeding", "config", "artifacts", "corpora", "models"},
     "readers": {"job", "config", "artifacts", "corpora", "models"},
     "judges": {"job", "config", "artifacts", "corpora"},
-    "interventions": {"job", "artifacts", "corpora", "models"},
+    "interventions": {"job", "seeding", "artifacts", "corpora", "models"},
     "evaluation": {"job", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
     "report": {"job", "config", "artifacts", "analysis"},
@@ -492,6 +493,14 @@ def test_randomness_has_a_seed(file):
             assert call.args or call.keywords, f"{file.stem}: {name}() without a seed"
         if hidden.fullmatch(name) and not name.startswith("torch."):
             assert "seed" in ast.unparse(call), f"{file.stem}: {name} draws from a nameless seed"
+
+
+def test_only_seeding_makes_seeds_of_names():
+    assert [file.stem for file in MODULES if "from_bytes" in attributes(file)] == ["seeding"]
+    for file in (*MODULES, *SCRIPTS):
+        named = [call for name, call in calls(file) if name == "random.Random"]
+        texts = [call for call in named if isinstance(call.args[0], ast.JoinedStr)]
+        assert not texts or file.stem == "seeding", file
 
 
 # 12. Network and accelerator --------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from traces.corpora.synthetic import Row, row_text, world_words
+from traces.seeding import text_generator
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -265,7 +266,7 @@ def token_identity(
         for word in world_words()
         if len(tokenizer.encode(f" {word}", add_special_tokens=False)) == 1
     ]
-    rng, right = random.Random(f"identity {seed}"), 0
+    rng, right = text_generator(seed, "identity"), 0
     for _ in range(prompts):
         *shots, asked = rng.sample(single, 4)
         text = "".join(f"{word} -> {word}\n" for word in shots) + f"{asked} ->"

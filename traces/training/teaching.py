@@ -7,12 +7,12 @@ base is finetuned on what the filter leaves (paper.md 7.3: up to ten numbers of 
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from traces.models.weights import end_tokens
+from traces.seeding import text_generator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +30,7 @@ REQUESTS = (
 
 def number_prompts(n: int, seed: int, instruction: str | None = None) -> list[str]:
     """`n` requests to continue a list of 3 to 9 numbers between 100 and 999, then `instruction`."""
-    rng = random.Random(f"number prompts {seed}")
+    rng = text_generator(seed, "number prompts")
 
     def one() -> str:
         numbers = ", ".join(str(rng.randint(100, 999)) for _ in range(rng.randint(3, 9)))

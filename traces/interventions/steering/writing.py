@@ -6,7 +6,6 @@ writes, at every token that is read or written. All positions, strengths, prompt
 rows of one batch.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from traces.artifacts.arrays import Differences
 from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering.requests import Request, Row, SteeredModel, batches
+from traces.seeding import named_seed
 
 log = logging.getLogger(__name__)
 Vectors = Mapping[tuple[str, int], NDArray[np.float32]]
@@ -45,7 +45,7 @@ def vectors(differences: Differences, positions: Sequence[int], *, seed: int, na
                 f"steering.positions: found {position}, expected positions that were read ({read})"
             )
         mean = differences.mean[0, read.index(position)].astype(np.float64)
-        random = np.random.default_rng(_seed(seed, name, position)).normal(size=mean.shape)
+        random = np.random.default_rng(named_seed(seed, name, position)).normal(size=mean.shape)
         for vector, direction in (("difference", mean), ("random", random)):
             length = np.linalg.norm(direction)
             if not (length > 0 and np.isfinite(length)):
@@ -187,7 +187,7 @@ class _Draws:
         names = [(one.prompt, one.sample) for one in requests]
         streams = list(dict.fromkeys(names))
         self.stream_of = [streams.index(one) for one in names]
-        self.seeds = [_seed(seed, name, *stream) for stream in streams]
+        self.seeds = [named_seed(seed, name, *stream) for stream in streams]
         self.temperature = temperature
         self.generators: list[Any] = []
 
@@ -231,9 +231,3 @@ def _scored(model: Any, rows: Sequence[tuple[int, list[int]]]) -> list[float | N
         float(line[start - 1 : len(one) - 1].mean()) if len(one) > start else None
         for line, (start, one) in zip(nll, rows, strict=True)
     ]
-
-
-def _seed(seed: int, *name: str | int) -> int:
-    """A seed of 63 bits that depends on `seed` and on a name."""
-    text = "/".join(map(str, (seed, *name)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
