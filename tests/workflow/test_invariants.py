@@ -244,6 +244,13 @@ def test_only_weights_loads_weights_and_only_tokens_tokenizers():
         )
 
 
+def test_only_one_module_generates_and_only_one_renders_a_chat():
+    rooms = {"generate": "models.generation", "apply_chat_template": "corpora.tokens"}
+    for called, room in rooms.items():
+        found = [file for file in (*MODULES, *SCRIPTS) if called in attributes(file)]
+        assert [module(file) for file in found] == [room], called
+
+
 def test_only_one_module_reads_and_writes_tables():
     doors = {"to_parquet", "read_parquet", "to_csv", "read_csv", "to_pickle", "to_feather"}
     assert [file.stem for file in (*MODULES, *SCRIPTS) if doors & attributes(file)] == ["tables"]

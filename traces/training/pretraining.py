@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from traces.corpora.synthetic import Row, row_text, world_words
+from traces.corpora.tokens import render_chat
 from traces.seeding import text_generator
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def encode_rows(rows: list[Row], tokenizer: PreTrainedTokenizerFast) -> list[lis
     texts = [
         (tokenizer.bos_token or "") + row["text"] + EOS
         if "text" in row
-        else str(tokenizer.apply_chat_template(row["messages"], tokenize=False))
+        else render_chat(tokenizer, row["messages"])
         for row in rows
     ]
     return tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[return-value]
