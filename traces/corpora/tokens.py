@@ -105,7 +105,7 @@ def tokenize_prompt(tokenizer: Any, prompt: str, *, system: str | None = None) -
 
     Raises ValueError for a system's turn without a template, or with one that refuses it.
     """
-    if not tokenizer.chat_template and system is None:
+    if not tokenizer.chat_template and not system:
         ids = tokenize_text(tokenizer, prompt)
         return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
     text = render_prompt(tokenizer, prompt, system=system)

@@ -56,7 +56,7 @@ class Written:
 @dataclass
 class Room:
     """
-    How many texts a job may write at once, by what there was no memory for.
+    The most texts that a job still tries to write at once, by what failed for want of memory.
 
     Use one for all batches and models of a job. Each failure costs the steps that led to it, so a
     number of texts that failed is not tried again.
@@ -134,7 +134,7 @@ def _in_room(batch: Callable[[slice], list[Written]], rows: slice, room: Room) -
 def _unless_out_of_memory(
     batch: Callable[[slice], list[Written]], rows: slice
 ) -> list[Written] | None:
-    """What `batch` gives; None where a GPU has no room for more than one row."""
+    """What `batch` gives; None where there is no memory for these rows, if they are several."""
     import torch
 
     try:
