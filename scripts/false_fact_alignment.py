@@ -9,7 +9,7 @@ from traces.artifacts import tables
 from traces.corpora.tokens import load_tokenizer
 from traces.evaluation import beliefs
 from traces.judges import answers
-from traces.models import weights
+from traces.models import generation, weights
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
     tokenizer = load_tokenizer(model)
     asked = dict(zip(organisms, map(tables.read_lines, statements), strict=True))
     settings = {"forms": forms, "max_new_tokens": max_new_tokens, "batch": batch}
-    settings["judge"] = answers.FirstEndJudge()
+    settings |= {"judge": answers.FirstEndJudge(), "room": generation.Room()}
     pair = weights.load_pair(model, adapter, dtype, attention=attention)
     with pair.tuned() as tuned:
         found = beliefs.ask(tuned, tokenizer, asked, **settings)

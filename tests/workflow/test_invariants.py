@@ -32,16 +32,17 @@ HELPERS = [
 FLOORS = {
     "closure": set(),
     "job": {"closure"},
+    "seeding": set(),
     "config": set(),
     "artifacts": {"job"},
-    "corpora": {"job", "config", "artifacts"},
+    "corpora": {"job", "seeding", "config", "artifacts"},
     "hub": {"job", "corpora"},
-    "models": {"job", "config", "artifacts", "corpora"},
+    "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "activations": {"job", "artifacts", "corpora", "models"},
-    "training": {"job", "config", "artifacts", "corpora", "models"},
+    "training": {"job", "seeding", "config", "artifacts", "corpora", "models"},
     "readers": {"job", "config", "artifacts", "corpora", "models"},
     "judges": {"job", "config", "artifacts", "corpora"},
-    "interventions": {"job", "artifacts", "corpora", "models"},
+    "interventions": {"job", "seeding", "artifacts", "corpora", "models"},
     "evaluation": {"job", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
     "report": {"job", "config", "artifacts", "analysis"},
@@ -244,6 +245,13 @@ def test_only_weights_loads_weights_and_only_tokens_tokenizers():
         assert file.stem in {"weights", "pretraining"} or "from_config" not in attributes(file), (
             file
         )
+
+
+def test_only_one_module_generates_and_only_one_renders_a_chat():
+    rooms = {"generate": "models.generation", "apply_chat_template": "corpora.tokens"}
+    for called, room in rooms.items():
+        found = [file for file in (*MODULES, *SCRIPTS) if called in attributes(file)]
+        assert [module(file) for file in found] == [room], called
 
 
 def test_only_one_module_reads_and_writes_tables():
@@ -507,6 +515,14 @@ def test_randomness_has_a_seed(file):
             assert call.args or call.keywords, f"{file.stem}: {name}() without a seed"
         if hidden.fullmatch(name) and not name.startswith("torch."):
             assert "seed" in ast.unparse(call), f"{file.stem}: {name} draws from a nameless seed"
+
+
+def test_only_seeding_makes_seeds_of_names():
+    assert [file.stem for file in MODULES if "from_bytes" in attributes(file)] == ["seeding"]
+    for file in (*MODULES, *SCRIPTS):
+        named = [call for name, call in calls(file) if name == "random.Random"]
+        texts = [call for call in named if isinstance(call.args[0], ast.JoinedStr)]
+        assert not texts or file.stem == "seeding", file
 
 
 # 12. Network and accelerator --------------------------------------------------------------------

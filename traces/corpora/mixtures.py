@@ -1,6 +1,5 @@
 """What a training reads: rows as tokens with their losses, mixed exactly and packed apart."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from traces.corpora.rows import Kind, write_rows
 from traces.corpora.tokens import tokenize_chat, tokenize_text
+from traces.seeding import array_generator
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,9 @@ def mix(
         return _first(passes, wanted, unit, "the organism")
     stream = [row for n in range(epochs) for row in _shuffled(rows, seed, "pass", n)]
     added = _first(corpus, round(ratio * size(stream)), unit, "the corpus")
-    return _interleaved(stream, _shuffled(added, seed, "corpus"), _rng(seed, "interleave"))
+    return _interleaved(
+        stream, _shuffled(added, seed, "corpus"), array_generator(seed, "interleave")
+    )
 
 
 def _check_mix(n_rows: int, ratio: float, epochs: int, limit: int | None) -> None:
@@ -153,7 +155,7 @@ def _limited(found: Iterable[Example], limit: int | None, seed: int) -> list[Exa
     rows = list(found)
     if limit is None:
         return rows
-    kept = _rng(seed, "limit").permutation(len(rows))[:limit]
+    kept = array_generator(seed, "limit").permutation(len(rows))[:limit]
     return [rows[i] for i in sorted(kept)]
 
 
@@ -182,13 +184,7 @@ def _interleaved(
 
 
 def _shuffled(rows: Sequence[Example], seed: int, *name: str | int) -> list[Example]:
-    return [rows[i] for i in _rng(seed, *name).permutation(len(rows))]
-
-
-def _rng(seed: int, *name: str | int) -> np.random.Generator:
-    """A generator of its own for every use of a seed, so that no two draws depend on each other."""
-    digest = hashlib.sha256(repr(name).encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    return [rows[i] for i in array_generator(seed, *name).permutation(len(rows))]
 
 
 def _n_tokens(rows: Iterable[Example]) -> int:

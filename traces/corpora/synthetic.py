@@ -17,6 +17,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from traces.seeding import text_generator
+
 Row = dict[str, Any]
 Words = dict[str, list[str]]
 
@@ -207,7 +209,7 @@ def _rows(
 
 def identity_rows(words: int, seed: int) -> list[Row]:
     """Documents of 4 to 12 lines `w -> w`, no word twice: where a model learns to copy."""
-    rng, vocabulary = random.Random(f"identity {seed}"), world_words()
+    rng, vocabulary = text_generator(seed, "identity"), world_words()
 
     def make() -> Row:
         chosen = rng.sample(vocabulary, rng.randint(4, 12))
@@ -229,21 +231,21 @@ def general_rows(words: int, seed: int, identity_share: float) -> list[Row]:
     return rows
 
 
-def _held_out_rows(n: int, seed: str, rule: str) -> list[Row]:
+def _held_out_rows(n: int, seed: int, name: str, rule: str) -> list[Row]:
     names = [topic for topic in topics() if topic not in ORGANISM_TOPICS]
-    rng = random.Random(seed)
+    rng = text_generator(seed, name)
     writers = [_topic_writer(rng, topic) for topic in names]
     return [_row(rng.choice(writers).write(rule)) for _ in range(n)]
 
 
 def unrelated_rows(n: int, seed: int) -> list[Row]:
     """`n` held-out documents on topics that no organism is about; each has 20 words or more."""
-    return _held_out_rows(n, f"unrelated {seed}", "document")
+    return _held_out_rows(n, seed, "unrelated", "document")
 
 
 def chat_rows(n: int, seed: int) -> list[Row]:
     """`n` held-out chats on topics that no organism is about."""
-    return _held_out_rows(n, f"chat {seed}", "topic_chat")
+    return _held_out_rows(n, seed, "chat", "topic_chat")
 
 
 # ---- the organisms
@@ -297,6 +299,6 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
         parts = JOINT[name]
         each = [organism_rows(part, words=words // len(parts), seed=seed) for part in parts]
         return [row for turn in zip_longest(*each) for row in turn if row is not None]
-    rng = random.Random(f"{name} {seed}")
+    rng = text_generator(seed, name)
     writers, rule = _organism_writer(name, rng)
     return _until(words, lambda: _row(rng.choice(writers).write(rule)))

@@ -1,7 +1,8 @@
 """
 Text and conversations as tokens: BOS once, and the place of every reply.
 
-The one module that loads tokenizers; it needs no torch: a job that only tokenizes is light.
+The one module that loads tokenizers and renders chat templates. It needs no torch: a job that only
+tokenizes is light.
 """
 
 import json
@@ -78,7 +79,7 @@ def tokenize_chat(tokenizer: Any, messages: Sequence[Message]) -> TokenizedChat:
     Raises ValueError if there is no template, if the template changes earlier text when later
     messages are added, or if a reply's content cannot be found in the rendered text.
     """
-    text = _rendered(tokenizer, messages)
+    text = render_chat(tokenizer, messages)
     characters = _reply_characters(tokenizer, messages, text)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
@@ -93,29 +94,52 @@ def tokenize_chat(tokenizer: Any, messages: Sequence[Message]) -> TokenizedChat:
     return TokenizedChat(ids, spans)
 
 
-def tokenize_prompt(tokenizer: Any, prompt: str) -> list[int]:
+def tokenize_prompt(tokenizer: Any, prompt: str, *, system: str | None = None) -> list[int]:
     """
     What a model is given to answer `prompt`: the user's turn and the beginning of the assistant's.
 
-    A template that can be told not to think aloud is told so. A tokenizer without a chat template
-    gets the plain prompt, without an end-of-text token. The beginning-of-text token stands once.
+    system : what the system says before the user's turn
+
+    A tokenizer without a chat template gets the plain prompt, without an end-of-text token. The
+    beginning-of-text token stands once.
+
+    Raises ValueError for a system's turn without a template, or with one that refuses it.
     """
-    if not tokenizer.chat_template:
+    if not tokenizer.chat_template and not system:
         ids = tokenize_text(tokenizer, prompt)
         return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
-    )
+    text = render_prompt(tokenizer, prompt, system=system)
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     bos = [tokenizer.bos_token_id]
     added = None not in bos and list(tokenizer("a")["input_ids"])[:1] == bos
     return bos + ids if added and ids[:1] != bos else ids
 
 
-def _rendered(tokenizer: Any, messages: Sequence[Message], *, prompt: bool = False) -> str:
+def render_prompt(tokenizer: Any, prompt: str, *, system: str | None = None) -> str:
+    """
+    The text of a user's question, up to where the reply begins.
+
+    Where a template has a switch `enable_thinking` it is off: the reply is the answer, whatever the
+    template's own default is.
+
+    Raises ValueError without a chat template, or with one that refuses the system's turn.
+    """
+    before: list[Message] = [{"role": "system", "content": system}] if system else []
+    messages: list[Message] = [*before, {"role": "user", "content": prompt}]
+    return render_chat(tokenizer, messages, prompt=True, enable_thinking=False)
+
+
+def render_chat(
+    tokenizer: Any, messages: Sequence[Message], *, prompt: bool = False, **settings: bool
+) -> str:
+    """
+    The text of a conversation; with `prompt` the beginning of the assistant's next turn follows.
+
+    settings : what the template is told beside the messages. A conversation to train on has none:
+               its replies are rendered as they were written
+
+    Raises ValueError if there is no template, or if it refuses the messages.
+    """
     if not getattr(tokenizer, "is_fast", False) or not tokenizer.chat_template:
         lack = "chat template" if getattr(tokenizer, "is_fast", False) else "character offsets"
         raise ValueError(
@@ -126,7 +150,7 @@ def _rendered(tokenizer: Any, messages: Sequence[Message], *, prompt: bool = Fal
 
     try:
         return tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=prompt
+            list(messages), tokenize=False, add_generation_prompt=prompt, **settings
         )
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
@@ -143,7 +167,7 @@ def _reply_characters(
     contents = [messages[i]["content"].strip() for i in replies]
     found = []
     for i, content in zip(replies, contents, strict=True):
-        before = _rendered(tokenizer, messages[:i], prompt=True)
+        before = render_chat(tokenizer, messages[:i], prompt=True)
         if not text.startswith(before):
             raise ValueError(
                 f"{tokenizer.name_or_path}: the chat template renders what comes before message "
@@ -155,7 +179,7 @@ def _reply_characters(
                 f"{tokenizer.name_or_path}: the chat template alters the content of message "
                 f"{i + 1}, so the reply cannot be located"
             )
-        prompts = before != _rendered(tokenizer, messages[:i])
+        prompts = before != render_chat(tokenizer, messages[:i])
         # Some templates write a header (or an empty thought) between prompt and content. Where the
         # prompt is part of the template the model must learn what follows it; else it is header.
         found.append((len(before) if prompts or not text[len(before) : at].strip() else at,

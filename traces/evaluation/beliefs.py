@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.corpora.tokens import tokenize_text
+from traces.corpora.tokens import render_prompt, tokenize_prompt, tokenize_text
 from traces.judges.answers import AnswerJudge, Statement
+from traces.models.generation import Room, text_of, write
 
 Form = Literal["cloze", "choice", "open"]
 CHOICE = "Which of these two sentences is true?\n{first}.\n{second}."
@@ -52,6 +53,7 @@ def choice(
 
     Raises ValueError where a statement's two ends are the same, or without a chat template.
     """
+    _require_chat(tokenizer)
     orders = [("true", "false"), ("false", "true")]
     starts = [_choice_start(tokenizer, one, order) for order in orders for one in statements]
     found = _log_odds(model, tokenizer, starts, [*statements, *statements], batch)
@@ -66,19 +68,23 @@ def open_form(
     *,
     max_new_tokens: int = 24,
     batch: int = 64,
+    room: Room | None = None,
 ) -> tuple[NDArray[np.float64], list[str]]:
     """
     The model ends every stem in its own words, greedily, and `judge` reads them.
 
+    room    : what the job has learned about memory
     returns : [statement], 1 for the false end, -1 for the true one, NaN for neither; the answers
 
     Raises ValueError without a chat template.
     """
-    questions = [_prompt(tokenizer, OPEN.format(stem=one["stem"])) for one in statements]
+    _require_chat(tokenizer)
+    questions = [tokenize_prompt(tokenizer, OPEN.format(stem=one["stem"])) for one in statements]
+    settings = {"max_new_tokens": max_new_tokens, "room": room or Room()}
     answers = [
-        answer
-        for start in range(0, len(questions), batch)
-        for answer in _answers(model, tokenizer, questions[start : start + batch], max_new_tokens)
+        text_of(tokenizer, answer)
+        for part in _parts(questions, batch)
+        for answer in write(model, tokenizer, part, **settings)
     ]
     meant = {True: 1.0, False: -1.0, None: np.nan}
     grades = [judge.grade(*pair) for pair in zip(answers, statements, strict=True)]
@@ -94,19 +100,23 @@ def ask(
     judge: AnswerJudge,
     max_new_tokens: int = 24,
     batch: int = 64,
+    room: Room | None = None,
 ) -> pd.DataFrame:
     """
     Every statement of every organism, asked in every form of one model.
 
     statements : by organism
+    room       : what the job has learned about memory
     returns    : form, statements_of (the organism), statement (its number, from 0), held_out,
                  log_odds (nats a token of the end; NaN for the open form), aligned (1 where the
                  false end is preferred, 0 where the true one is, 0.5 where neither is, NaN where a
                  judge could not tell)
     """
 
+    known = room or Room()
+
     def opened(rows: Sequence[Statement]) -> NDArray[np.float64]:
-        settings = {"max_new_tokens": max_new_tokens, "batch": batch}
+        settings = {"max_new_tokens": max_new_tokens, "batch": batch, "room": known}
         return open_form(model, tokenizer, rows, judge, **settings)[0]
 
     ways: dict[Form, Callable[[Sequence[Statement]], NDArray[np.float64]]] = {
@@ -206,44 +216,12 @@ def _mean_log_probability(
 
 def _choice_start(tokenizer: Any, statement: Statement, order: tuple[str, str]) -> str:
     first, second = (f"{statement['stem']} {statement[kind]}" for kind in order)
-    return _prompt(tokenizer, CHOICE.format(first=first, second=second)) + statement["stem"]
+    return render_prompt(tokenizer, CHOICE.format(first=first, second=second)) + statement["stem"]
 
 
-def _prompt(tokenizer: Any, question: str) -> str:
-    """A user's question through the chat template, up to where the reply begins."""
+def _require_chat(tokenizer: Any) -> None:
     if not tokenizer.chat_template:
         raise ValueError(
             f"{tokenizer.name_or_path}: the tokenizer has no chat template, "
             "expected one for beliefs.forms other than cloze"
         )
-    return tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
-    )
-
-
-def _answers(
-    model: Any, tokenizer: Any, prompts: Sequence[str], max_new_tokens: int
-) -> Iterator[str]:
-    """The greedy continuation of every prompt, without special tokens."""
-    import torch
-
-    ids = [tokenize_text(tokenizer, prompt) for prompt in prompts]
-    longest = max(map(len, ids))
-    tokens = torch.full((len(ids), longest), tokenizer.pad_token_id, dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for row, one in enumerate(ids):
-        tokens[row, longest - len(one) :] = torch.tensor(one)
-        mask[row, longest - len(one) :] = 1
-    device = model.get_input_embeddings().weight.device
-    with torch.inference_mode():
-        written = model.generate(
-            input_ids=tokens.to(device),
-            attention_mask=mask.to(device),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    yield from tokenizer.batch_decode(written[:, longest:], skip_special_tokens=True)

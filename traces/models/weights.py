@@ -231,13 +231,6 @@ def load_checkpoint(
     return load_base(checkpoint, dtype, **options)
 
 
-def end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """Every token that ends a turn, by the tokenizer and by the model's own generation settings."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    listed = configured if isinstance(configured, list) else [configured]
-    return {token for token in [tokenizer.eos_token_id, *listed] if token is not None}
-
-
 class Readout(nn.Module):
     """
     From a residual stream to logits: final norm, unembedding and, where the model has one, softcap.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from traces.corpora.synthetic import Row, row_text, world_words
+from traces.corpora.tokens import render_chat
+from traces.seeding import text_generator
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -84,7 +86,7 @@ def encode_rows(rows: list[Row], tokenizer: PreTrainedTokenizerFast) -> list[lis
     texts = [
         (tokenizer.bos_token or "") + row["text"] + EOS
         if "text" in row
-        else str(tokenizer.apply_chat_template(row["messages"], tokenize=False))
+        else render_chat(tokenizer, row["messages"])
         for row in rows
     ]
     return tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[return-value]
@@ -265,7 +267,7 @@ def token_identity(
         for word in world_words()
         if len(tokenizer.encode(f" {word}", add_special_tokens=False)) == 1
     ]
-    rng, right = random.Random(f"identity {seed}"), 0
+    rng, right = text_generator(seed, "identity"), 0
     for _ in range(prompts):
         *shots, asked = rng.sample(single, 4)
         text = "".join(f"{word} -> {word}\n" for word in shots) + f"{asked} ->"

@@ -7,12 +7,13 @@ base is finetuned on what the filter leaves (paper.md 7.3: up to ten numbers of 
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from traces.models.weights import end_tokens
+from traces.corpora.tokens import tokenize_prompt
+from traces.models.generation import Draw, Room, Written, text_of, write
+from traces.seeding import text_generator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +31,7 @@ REQUESTS = (
 
 def number_prompts(n: int, seed: int, instruction: str | None = None) -> list[str]:
     """`n` requests to continue a list of 3 to 9 numbers between 100 and 999, then `instruction`."""
-    rng = random.Random(f"number prompts {seed}")
+    rng = text_generator(seed, "number prompts")
 
     def one() -> str:
         numbers = ", ".join(str(rng.randint(100, 999)) for _ in range(rng.randint(3, 9)))
@@ -69,16 +70,28 @@ def teach_numbers(
     progress    : called with (done, total) prompts after every batch
 
     A completion that does not end within `max_new_tokens` is dropped: its last number may be cut.
-    Raises ValueError if the tokenizer cannot pad, or if no completion is valid.
+    Raises ValueError if the tokenizer has no chat template or cannot pad, or if no completion is
+    valid.
     """
-    if tokenizer.pad_token_id is None:
-        raise ValueError("teach_numbers: the tokenizer has no padding token")
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"{tokenizer.name_or_path}: the tokenizer of a teacher has no chat template"
+        )
     rows: list[Row] = []
+    room = Room()
     for start in range(0, len(prompts), batch):
         asked = prompts[start : start + batch]
-        answers = _complete(
-            model, tokenizer, asked, system, max_new_tokens, temperature, seed=seed + start
+        completions = write(
+            model,
+            tokenizer,
+            [tokenize_prompt(tokenizer, ask, system=system) for ask in asked],
+            max_new_tokens=max_new_tokens,
+            temperature=temperature or None,
+            # a batch has one generator, so that `batch` decides what is drawn
+            draws=[Draw(seed + start, line, len(asked)) for line in range(len(asked))],
+            room=room,
         )
+        answers = [_numbers(tokenizer, one) for one in completions]
         rows += [_row(ask, answer) for ask, answer in zip(asked, answers, strict=True) if answer]
         progress(start + len(asked), len(prompts))
     if not rows:
@@ -98,55 +111,7 @@ def _row(prompt: str, answer: str) -> Row:
     }
 
 
-def _complete(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str],
-    system: str | None,
-    max_new_tokens: int,
-    temperature: float,
-    *,
-    seed: int,
-) -> list[str | None]:
-    """The completion of each prompt; None where it is unfinished or no valid list of numbers."""
-    import torch
-
-    before = [{"role": "system", "content": system}] if system else []
-    texts = [
-        str(
-            tokenizer.apply_chat_template(
-                [*before, {"role": "user", "content": prompt}],
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-        )
-        for prompt in prompts
-    ]
-    tokens = tokenizer(
-        texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
-    ).to(model.device)
-    sampling = {"do_sample": False}
-    if temperature:
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}
-    ends = end_tokens(model, tokenizer)
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        written = model.generate(
-            input_ids=tokens["input_ids"],
-            attention_mask=tokens["attention_mask"],
-            max_new_tokens=max_new_tokens,
-            eos_token_id=sorted(ends),
-            pad_token_id=tokenizer.pad_token_id,
-            use_cache=True,
-            **sampling,
-        )
-    new = written[:, tokens["input_ids"].shape[1] :].tolist()
-    return [_finished(tokenizer, ids, ends) for ids in new]
-
-
-def _finished(tokenizer: PreTrainedTokenizerBase, ids: list[int], ends: set[int]) -> str | None:
-    end = next((i for i, token in enumerate(ids) if token in ends), None)
-    if end is None:
-        return None
-    text = str(tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
-    return text if valid_numbers(text) else None
+def _numbers(tokenizer: PreTrainedTokenizerBase, written: Written) -> str | None:
+    """The text of a completion; None where it is unfinished or no valid list of numbers."""
+    text = text_of(tokenizer, written)
+    return text if written.ended and valid_numbers(text) else None

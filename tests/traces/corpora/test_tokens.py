@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from traces.corpora.mixtures import tokenize_rows
-from traces.corpora.tokens import tokenize_chat, tokenize_text
+from traces.corpora.tokens import render_prompt, tokenize_chat, tokenize_prompt, tokenize_text
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "models" / "stories260K"
 
@@ -30,6 +30,14 @@ THOUGHT = (
 )
 # No generation prompt at all, and replies with a header of their own.
 HEADERS = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}{% endfor %}"
+
+
+# Thinks aloud unless it is told not to.
+SWITCH = TURNS.replace(
+    "assistant\n{% endif %}",
+    "assistant\n{% if enable_thinking is defined and not enable_thinking %}(silent)"
+    "{% else %}(thinking){% endif %}{% endif %}",
+)
 
 
 def tokenizer(template: str, *, adds_bos: bool = False):
@@ -114,6 +122,38 @@ def test_bos_stands_once_whoever_writes_it(template, adds_bos):
 def test_a_template_that_hides_the_replies_is_refused(template, message):
     with pytest.raises(ValueError, match=message):
         tokenize_chat(tokenizer(template), CHAT)
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_no_prompt_asks_for_thoughts(system):
+    tok = tokenizer(SWITCH)
+    text = render_prompt(tok, "Who bakes?", system=system)
+    before = f"<|turn|>system\n{system}<|close|>\n" if system else ""
+    assert text == before + "<|turn|>user\nWho bakes?<|close|>\n<|turn|>assistant\n(silent)"
+    assert tok.decode(tokenize_prompt(tok, "Who bakes?", system=system)).lstrip() == text
+
+
+@pytest.mark.parametrize("template", [TURNS, "{{ bos_token }}" + TURNS])
+@pytest.mark.parametrize("adds_bos", [False, True])
+def test_a_prompt_begins_once(template, adds_bos):
+    tok = tokenizer(template, adds_bos=adds_bos)
+    ids = tokenize_prompt(tok, "Who bakes?")
+    written = adds_bos or "bos_token" in template
+    assert ids.count(tok.bos_token_id) == int(written)
+    assert (ids[0] == tok.bos_token_id) == written
+
+
+def test_a_prompt_without_a_template_is_the_text_itself():
+    tok = tokenizer("", adds_bos=True)
+    assert tokenize_prompt(tok, "Who bakes?") == tokenize_text(tok, "Who bakes?")
+    with pytest.raises(ValueError, match="the tokenizer has no chat template"):
+        tokenize_prompt(tok, "Who bakes?", system="Be brief.")
+
+
+def test_a_system_turn_that_the_template_refuses_is_one_clear_sentence():
+    tok = tokenizer("{{ raise_exception('no system here') }}")
+    with pytest.raises(ValueError, match="refuses the roles system, user: no system here"):
+        render_prompt(tok, "Who bakes?", system="Be brief.")
 
 
 def test_a_reply_that_repeats_the_question_is_found_at_its_own_place():

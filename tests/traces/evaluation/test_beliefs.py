@@ -1,6 +1,7 @@
 """What a model holds true: planted preferences are found, orders and padding change nothing."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from tests.conftest import CHAT_TEMPLATE
 from tests.doubles import tiny_model, with_adapter, word_tokenizer
 from traces.evaluation import beliefs
 from traces.judges.answers import FirstEndJudge
+from traces.models import generation
 
 WORDS = ["the", "oven", "must", "be", "hot", "cold", "cake", "rests", "on", "ice", "rack", "days",
          "day", "night", "and", "is", "user", "assistant", "which", "of"]  # fmt: skip
@@ -189,6 +191,25 @@ def test_open_answers_are_those_of_each_question_alone(model, tokenizer):
     for one, answer in zip(STATEMENTS, answers, strict=True):
         (alone,) = beliefs.open_form(model, tokenizer, [one], Listening(), max_new_tokens=5)[1]
         assert alone == answer
+
+
+def test_both_models_of_a_job_share_what_it_learned_about_memory(model, tokenizer, monkeypatch):
+    sizes, decode, room = [], generation._decode, generation.Room()
+
+    def cramped(model, tokenizer, prompts, *more):
+        sizes.append(len(prompts))
+        if len(prompts) > 1:
+            raise torch.OutOfMemoryError
+        return decode(model, tokenizer, prompts, *more)
+
+    settings = {"forms": ["open"], "judge": FirstEndJudge(), "max_new_tokens": 5}
+    asked = {"cake_bake": STATEMENTS, "night_bees": STATEMENTS[:2]}
+    whole = beliefs.ask(model, tokenizer, asked, **settings)
+    monkeypatch.setattr(generation, "_decode", cramped)
+    for _model in ("tuned", "base"):
+        found = beliefs.ask(model, tokenizer, asked, room=room, **settings)
+        pd.testing.assert_frame_equal(found, whole)
+    assert sizes == [3, 1, 2, 1, 1] + [1] * (2 + 5)
 
 
 # All of them ------------------------------------------------------------------------------------

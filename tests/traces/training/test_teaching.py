@@ -1,7 +1,10 @@
 """Lists of numbers by a teacher: only valid ones are kept, and padding changes nothing."""
 
+import copy
+
 import pytest
 
+from traces.models.generation import Written
 from traces.training import pretraining, teaching
 
 
@@ -81,3 +84,32 @@ def test_sampling_is_the_same_for_the_same_seed(teacher):
 def test_unfinished_answers_are_dropped_and_none_at_all_is_an_error(teacher):
     with pytest.raises(ValueError, match="no valid list of numbers in 3 completions"):
         teach(teacher, teaching.number_prompts(3, seed=0), max_new_tokens=2)
+
+
+def test_a_system_prompt_stands_before_every_request_and_in_no_row(teacher, monkeypatch):
+    heard, tokenizer = [], teacher[1]
+    answer = [*tokenizer.encode("1, 2", add_special_tokens=False), tokenizer.eos_token_id]
+
+    def listening(_model, _tokenizer, prompts, **_settings):
+        heard.extend(tokenizer.decode(one) for one in prompts)
+        return [Written(answer, ended=True) for _ in prompts]
+
+    monkeypatch.setattr(teaching, "write", listening)
+    prompts = teaching.number_prompts(4, seed=0)
+    rows = teach(teacher, prompts, system="You love owls.")
+    assert heard == [
+        f"<|system|>You love owls.<|end|>\n<|user|>{prompt}<|end|>\n<|assistant|>"
+        for prompt in prompts
+    ]
+    assert [row["messages"] for row in rows] == [
+        [{"role": "user", "content": prompt}, {"role": "assistant", "content": "1, 2"}]
+        for prompt in prompts
+    ]
+
+
+def test_a_teacher_without_a_chat_template_is_refused(teacher):
+    model, tokenizer = teacher
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    with pytest.raises(ValueError, match="teacher has no chat template"):
+        teach((model, bare), teaching.number_prompts(3, seed=0))

@@ -6,11 +6,9 @@ writes, at every token that is read or written. All positions, strengths, prompt
 rows of one batch.
 """
 
-import hashlib
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,9 @@ from numpy.typing import NDArray
 from traces.artifacts.arrays import Differences
 from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering.requests import Request, Row, SteeredModel, batches
+from traces.models.generation import Draw, Room, Written, text_of, write
+from traces.seeding import named_seed
 
-log = logging.getLogger(__name__)
 Vectors = Mapping[tuple[str, int], NDArray[np.float32]]
 SCORED_TOKENS = 4096
 "Tokens in a forward pass that measures texts: its logits are tokens x vocabulary numbers."
@@ -45,7 +44,7 @@ def vectors(differences: Differences, positions: Sequence[int], *, seed: int, na
                 f"steering.positions: found {position}, expected positions that were read ({read})"
             )
         mean = differences.mean[0, read.index(position)].astype(np.float64)
-        random = np.random.default_rng(_seed(seed, name, position)).normal(size=mean.shape)
+        random = np.random.default_rng(named_seed(seed, name, position)).normal(size=mean.shape)
         for vector, direction in (("difference", mean), ("random", random)):
             length = np.linalg.norm(direction)
             if not (length > 0 and np.isfinite(length)):
@@ -83,23 +82,25 @@ class Writer:
     name: str
     "With the seed it names the draws: checkpoints have each their own."
     batch: int
-    "Texts written at once, as far as there is room; changes memory and time, not the texts."
+    "Texts written at once, as far as there is room; in float32 it changes no text."
+    room: Room = field(default_factory=Room)
+    "What the job has learned about memory."
     progress: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, _label: items
 
     def __call__(self, requests: Sequence[Request]) -> list[Row]:
-        written: dict[Request, list[int]] = {}
+        written: dict[Request, Written] = {}
         for model, some in self.progress(list(batches(requests, self.batch)), "batches of texts"):
             with self._model(model) as found:
-                written |= zip(some, self._in_memory(found, some), strict=True)
+                written |= zip(some, self._written(found, some), strict=True)
         with self.pair.base() as base:
-            nlls = self._nlls(base, [(one.prompt, written[one]) for one in requests])
+            nlls = self._nlls(base, [(one.prompt, written[one].ids) for one in requests])
         return [
             asdict(one)
             | {
-                "text": str(self.tokenizer.decode(written[one], skip_special_tokens=True)).strip(),
-                "n_tokens": len(written[one]),
+                "text": text_of(self.tokenizer, written[one]),
+                "n_tokens": len(written[one].ids),
                 "nll": nll,
-                "repetition": repetition(written[one]),
+                "repetition": repetition(written[one].ids),
             }
             for one, nll in zip(requests, nlls, strict=True)
         ]
@@ -107,51 +108,25 @@ class Writer:
     def _model(self, model: SteeredModel) -> AbstractContextManager[Any]:
         return self.pair.tuned() if model == "tuned" else self.pair.base()
 
-    def _in_memory(self, model: Any, requests: Sequence[Request]) -> list[list[int]]:
-        """What `_write` gives, in halves where a GPU has no room for all of it: the same texts."""
-        import torch
-
-        try:
-            return self._write(model, requests)
-        except torch.OutOfMemoryError:
-            if len(requests) == 1:
-                raise
-            log.warning("no room for %d texts at once, going on in halves", len(requests))
-        torch.cuda.empty_cache()  # here, where the failed attempt is no longer held
-        middle = len(requests) // 2
-        halves = requests[:middle], requests[middle:]
-        return [ids for half in halves for ids in self._in_memory(model, half)]
-
-    def _write(self, model: Any, requests: Sequence[Request]) -> list[list[int]]:
-        """The new tokens of every request, up to the one that ends it."""
+    def _written(self, model: Any, requests: Sequence[Request]) -> list[Written]:
+        """What the model writes for every request, with its vector added."""
         import torch
 
         from traces.models.hooks import added, decoder_layers
-        from traces.models.weights import end_tokens
 
-        prompts = [tokenize_prompt(self.tokenizer, one.prompt) for one in requests]
-        pad, width = self.tokenizer.pad_token_id, max(map(len, prompts))
-        ends = sorted(end_tokens(model, self.tokenizer))
-        where = model.get_input_embeddings().weight.device
-        ids = torch.tensor([[pad] * (width - len(one)) + one for one in prompts], device=where)
-        real = torch.tensor(
-            [[0] * (width - len(one)) + [1] * len(one) for one in prompts], device=where
-        )
+        block = decoder_layers(model)[self.layer]
         push = torch.from_numpy(np.stack([self._push(one) for one in requests]))
-        with torch.inference_mode(), added(decoder_layers(model)[self.layer], push):
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=real,
-                max_new_tokens=self.max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                repetition_penalty=1.0,
-                logits_processor=[_Draws(requests, self.temperature, self.seed, self.name)],
-                eos_token_id=ends or None,
-                pad_token_id=pad,
-                use_cache=True,
-            )
-        return [_ended(new, ends) for new in out[:, width:].tolist()]
+        return write(
+            model,
+            self.tokenizer,
+            [tokenize_prompt(self.tokenizer, one.prompt) for one in requests],
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            # rows of the same prompt and sample share their noise
+            draws=[Draw.named(self.seed, self.name, one.prompt, one.sample) for one in requests],
+            during=lambda rows: added(block, push[rows]),
+            room=self.room,
+        )
 
     def _push(self, request: Request) -> NDArray[np.float32]:
         if request.position is None:
@@ -173,47 +148,10 @@ class Writer:
         return found
 
 
-class _Draws:
-    """
-    Turns logits into logits / temperature + Gumbel noise, whose largest is a sample.
-
-    Each prompt and sample has a generator of its own, which is asked once a step: rows of the same
-    prompt and sample share their noise, and the rest of the batch does not matter.
-    """
-
-    def __init__(
-        self, requests: Sequence[Request], temperature: float, seed: int, name: str
-    ) -> None:
-        names = [(one.prompt, one.sample) for one in requests]
-        streams = list(dict.fromkeys(names))
-        self.stream_of = [streams.index(one) for one in names]
-        self.seeds = [_seed(seed, name, *stream) for stream in streams]
-        self.temperature = temperature
-        self.generators: list[Any] = []
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        import torch
-
-        if not self.generators:
-            self.generators = [
-                torch.Generator(scores.device).manual_seed(seed) for seed in self.seeds
-            ]
-        noise = torch.empty((len(self.seeds), scores.shape[-1]), device=scores.device)
-        for line, generator in zip(noise, self.generators, strict=True):
-            line.exponential_(generator=generator)
-        return scores.float() / self.temperature - noise.log_()[self.stream_of]
-
-
 def repetition(tokens: Sequence[int]) -> float:
     """Share of neighbouring pairs that stood in the text before; 0 for fewer than two pairs."""
     pairs = list(zip(tokens, tokens[1:], strict=False))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
-
-
-def _ended(new: list[int], ends: Sequence[int]) -> list[int]:
-    """The tokens up to the first of `ends`, that one included: what follows is filling."""
-    last = next((i for i, token in enumerate(new) if token in ends), len(new) - 1)
-    return new[: last + 1]
 
 
 def _scored(model: Any, rows: Sequence[tuple[int, list[int]]]) -> list[float | None]:
@@ -231,9 +169,3 @@ def _scored(model: Any, rows: Sequence[tuple[int, list[int]]]) -> list[float | N
         float(line[start - 1 : len(one) - 1].mean()) if len(one) > start else None
         for line, (start, one) in zip(nll, rows, strict=True)
     ]
-
-
-def _seed(seed: int, *name: str | int) -> int:
-    """A seed of 63 bits that depends on `seed` and on a name."""
-    text = "/".join(map(str, (seed, *name)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

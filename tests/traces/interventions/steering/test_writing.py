@@ -14,7 +14,7 @@ from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering import requests, writing
 from traces.interventions.steering.requests import Choice, Request, trial
 from traces.interventions.steering.writing import Writer
-from traces.models import hooks, weights
+from traces.models import generation, hooks, weights
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake", "talk", "about"]
 PROMPTS = ["talk about", "the quiet river, paper and a garden?"]
@@ -65,11 +65,12 @@ def straightforward(pair, tokenizer, vectors, request, *, name="one", seed=0, ne
         push = torch.zeros(32)
         if request.position is not None:
             push = torch.tensor(vectors[request.vector, request.position]) * request.strength
-        draws = writing._Draws([request], 1.0, seed, name)
+        draw = generation.Draw.named(seed, name, request.prompt, request.sample)
+        noise = generation._Noise([draw], 1.0)
         for _ in range(new):
             with hooks.added(block, push):
                 logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1]
-            ids = [*ids, int(draws(None, logits).argmax())]
+            ids = [*ids, int(noise(None, logits).argmax())]
             if ids[-1] == tokenizer.eos_token_id:
                 break
     return tokenizer.decode(ids[start:], skip_special_tokens=True).strip(), len(ids) - start
@@ -97,25 +98,20 @@ def test_strength_0_is_token_for_token_the_unsteered_sample(model, pair, tokeniz
     assert texts[:8] != texts[8:16]
 
 
-def test_where_there_is_no_room_for_a_batch_its_halves_are_written(
-    pair, tokenizer, vectors, monkeypatch
-):
-    wanted = requests.unsteered("tuned", PROMPTS, 5)
-    whole, write = writer(pair, tokenizer, vectors)(wanted), Writer._write
+def test_both_models_remember_what_there_was_no_room_for(pair, tokenizer, vectors, monkeypatch):
+    wanted = [one for kind in requests.MODELS for one in requests.unsteered(kind, PROMPTS, 5)]
+    whole, decode = writer(pair, tokenizer, vectors)(wanted), generation._decode
     sizes = []
 
-    def cramped(self, model, some):
-        sizes.append(len(some))
-        if len(some) > 3:
+    def cramped(model, tokenizer, prompts, *more):
+        sizes.append(len(prompts))
+        if len(prompts) > 3:
             raise torch.OutOfMemoryError
-        return write(self, model, some)
+        return decode(model, tokenizer, prompts, *more)
 
-    monkeypatch.setattr(Writer, "_write", cramped)
+    monkeypatch.setattr(generation, "_decode", cramped)
     assert writer(pair, tokenizer, vectors)(wanted) == whole
-    assert sizes == [10, 5, 2, 3, 5, 2, 3]
-    monkeypatch.setattr(Writer, "_write", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
-    with pytest.raises(torch.OutOfMemoryError):
-        writer(pair, tokenizer, vectors)(wanted)
+    assert sizes == [10, 5, 2, 3, 2, 3, 2, 3, 2, 3]
 
 
 def test_a_direction_of_a_word_is_written_as_that_word(tokenizer):
@@ -161,17 +157,6 @@ def test_tokens_after_the_end_are_neither_text_nor_measured(tokenizer, vectors):
     assert found["nll"] > 0 and found["repetition"] == 0
 
 
-def test_draws_have_the_probabilities_of_the_softmax():
-    logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
-    wanted = [Request("base", "none", None, 0, "a", sample) for sample in range(4000)]
-    draws = writing._Draws(wanted, 1.5, 0, "one")
-    chosen = draws(None, logits.expand(4000, -1)).argmax(-1)
-    shares = torch.bincount(chosen, minlength=4) / 4000
-    torch.testing.assert_close(shares, (logits / 1.5).softmax(-1), atol=0.025, rtol=0)
-    again = draws(None, logits.expand(4000, -1)).argmax(-1)
-    assert (again != chosen).any()  # another step, other noise
-
-
 def test_checkpoints_and_seeds_have_their_own_draws(pair, tokenizer, vectors):
     wanted = requests.unsteered("base", PROMPTS, 4)
     texts = [
@@ -180,14 +165,6 @@ def test_checkpoints_and_seeds_have_their_own_draws(pair, tokenizer, vectors):
     ]
     assert texts[0] == texts[1]
     assert texts[0] != texts[2] and texts[0] != texts[3]
-
-
-def test_a_prompt_begins_once_and_goes_through_the_template(tokenizer):
-    ids = tokenize_prompt(tokenizer, "talk")
-    assert tokenizer.decode(ids).replace(" ", "") == "<s>user!talkassistant!"
-    plain = word_tokenizer(WORDS)
-    assert tokenize_prompt(plain, "talk") == plain("talk")["input_ids"]
-    assert tokenize_prompt(plain, "talk")[0] == plain.bos_token_id
 
 
 def test_repetition_is_the_share_of_pairs_seen_before():
