@@ -21,8 +21,8 @@ HISTORY = {"CHANGELOG.md", "log.md"}
 "Documents that name what is gone, too."
 LONGEST_SENTENCE = 40
 FOLDERS = [path.name for path in ROOT.iterdir() if path.is_dir()]
-TO_COME = {"docs/workflow.svg"}
-"What another part of the workflow writes; empty when it is there."
+TO_COME = {"docs/workflow.svg", "results/index.html"}
+"What documents name before it is there; empty when all is."
 MINE = ("my_", "ship_gardens", "NAME", "site.yaml", "partitions.yaml")
 "Files that a document asks its reader to write, or places for a name."
 
@@ -129,6 +129,42 @@ def test_every_command_of_make_is_one_of_the_makefile(file):
 def test_every_module_that_is_imported_in_a_document_exists(file):
     named = re.findall(r"\b(?:from|import) (traces(?:\.\w+)*)", file.read_text(encoding="utf-8"))
     paths = [ROOT.joinpath(*name.split(".")) for name in named]
+    assert not [one for one in paths if not one.is_dir() and not one.with_suffix(".py").is_file()]
+
+
+def test_every_result_that_is_named_is_made_by_a_rule():
+    rules = "".join(file.read_text(encoding="utf-8") for file in ROOT.glob("rules/*.smk"))
+    made = {path for path in re.findall(r'"<results>/([^"]+)"', rules)}
+    made |= {"tables/bench.parquet", "rehearsal_hub"}  # of tools/
+    studies = "|".join(file.stem for file in ROOT.glob("config/*.yaml"))
+    for file in [file for file in DOCUMENTS if file.name not in HISTORY]:
+        text = file.read_text(encoding="utf-8")
+        for path in re.findall(r"(?<![\w./])results/[\w./{},*-]*\w", text):
+            below = re.sub(rf"^results/(?:(?:{studies})(?=/|$)/?)?", "", path)
+            assert path in TO_COME or any(alike(below, one) for one in made), f"{file}: {path}"
+
+
+def alike(path: str, pattern: str) -> bool:
+    """Whether an output's pattern has this path, lies below it or is a folder above it."""
+    steps = [re.sub(r"\\\{\w+\\\}", ".+", re.escape(step)) for step in pattern.split("/")]
+    pairs = zip(path.split("/") if path else [], steps, strict=False)
+    return all("*" in ours or re.fullmatch(theirs, ours) for ours, theirs in pairs)
+
+
+def test_a_path_is_compared_with_an_outputs_pattern():
+    pattern = "lenses/{model}/{checkpoint}/logit_lens.parquet"
+    assert alike("lenses/mini/base", pattern) and alike(
+        "lenses/mini/base/logit_lens.parquet", pattern
+    )
+    assert not alike("lenses/mini/base/patchscope.parquet", pattern) and not alike("lens", pattern)
+
+
+def test_the_changelog_says_where_every_module_moved():
+    moved = (ROOT / "CHANGELOG.md").read_text("utf-8").split("### Moved")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `\w+` \| (.+) \|$", moved, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+    paths = [ROOT.joinpath("traces", *name.split(".")) for name in named]
+    assert len(rows) > 30
     assert not [one for one in paths if not one.is_dir() and not one.with_suffix(".py").is_file()]
 
 
