@@ -1,6 +1,9 @@
 """Documents: short sentences, links and names that exist, code that runs."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -239,6 +242,20 @@ def study(tmp_path, monkeypatch) -> Path:
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_the_readmes_example_is_a_study_that_runs(checkout):
+    text = checkout.file("README.md").read_text(encoding="utf-8").split("## Bring your own")[1]
+    (example,) = re.findall(r"^```\n(mkdir -p my_data\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    *writing, run = example.strip().splitlines()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    script = "\n".join(["set -e", *writing])
+    subprocess.run(
+        ["bash", "-c", script], cwd=checkout.folder, env=os.environ | {"PATH": path}, check=True
+    )
+    jobs = checkout.dry_run(*run.split()[1:])
+    assert {"train_organism", "organism_card", "report"} <= {job.rule for job in jobs}
+    assert any("results/cards/mini/ship_gardens.html" in job.outputs for job in jobs)
 
 
 def run_blocks(document: str) -> dict:
