@@ -48,11 +48,8 @@ rule false_fact_alignment:
         runtime=60,
     params:
         organisms=lambda w: believed(w.model),
-        forms=list(study.beliefs.forms),
-        dtype=leaf(model_of, "dtype"),
-        attention=leaf(model_of, "attention"),
-        max_new_tokens=study.beliefs.max_new_tokens,
-        batch=study.beliefs.batch,
+        loading=section(Loading, model_of),
+        settings=section(Beliefs, study.beliefs),
         code=code("false_fact_alignment"),
     script:
         "../scripts/false_fact_alignment.py"

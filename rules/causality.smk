@@ -29,11 +29,10 @@ rule causal_effect:
         mem_mb=memory,
         runtime=120,
     params:
-        name="{checkpoint}",
         kind=leaf(corpus_of, "kind"),
         loading=section(Loading, model_of),
         settings=section(CausalEffect, study.causality),
-        seed=study.seed,
+        draws=draws("{checkpoint}"),
         code=code("causal_effect"),
     script:
         "../scripts/causal_effect.py"

@@ -13,13 +13,17 @@ from pathlib import Path
 
 from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
-from traces.config.registries import Loading, Prepared, Source
+from traces.config.registries import Lesson, Loading, Prepared, Source
 from traces.config.schema import (
     Activations,
+    Beliefs,
     CausalEffect,
+    Choosing,
+    Finals,
     Pretraining,
     Similarity,
     SyntheticCorpus,
+    Trials,
 )
 from traces.config.files import local
 from traces.corpora.rows import read_prompts, read_rows
@@ -79,6 +83,10 @@ def organism_of(wildcards):
     if hasattr(wildcards, "organism"):
         return registry.organisms[wildcards.organism]
     return registry.organisms[Checkpoint.parse(wildcards.checkpoint).organism]
+
+
+def lesson_of(wildcards):
+    return data_of(wildcards).taught
 
 
 def data_of(wildcards):
@@ -167,6 +175,11 @@ def identity_words(wildcards):
     """The identity prompts' words: a list for each prompt."""
     lines = local(study.lenses.patchscope.prompts).read_text().splitlines()
     return [[word.strip() for word in line.split(",")] for line in lines if line.strip()]
+
+
+def draws(name):
+    """What names a job's random draws (traces/config/schema.py: Draws); `name` holds wildcards."""
+    return lambda wildcards: {"seed": study.seed, "name": name.format(**wildcards)}
 
 
 def direction_seed(wildcards):

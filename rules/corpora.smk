@@ -113,13 +113,8 @@ rule teach_numbers:
         mem_mb=memory,
         runtime=240,
     params:
-        system=leaf(organism_of, "data", "taught", "system"),
-        instruction=leaf(organism_of, "data", "taught", "instruction"),
-        prompts=leaf(organism_of, "data", "taught", "prompts"),
-        max_new_tokens=leaf(organism_of, "data", "taught", "max_new_tokens"),
-        temperature=leaf(organism_of, "data", "taught", "temperature"),
-        batch=leaf(organism_of, "data", "taught", "batch"),
-        dtype=leaf(model_of, "dtype"),
+        loading=section(Loading, model_of),
+        lesson=section(Lesson, lesson_of),
         share=leaf(organism_of, "data", "held_out"),
         seed=study.seed,
     script:

@@ -27,21 +27,9 @@ rule steered_grid:
         mem_mb=memory,
         runtime=120,
     params:
-        name="{model}/{checkpoint}/{corpus}",
-        dtype=leaf(model_of, "dtype"),
-        attention=leaf(model_of, "attention"),
-        positions=list(study.steering.positions),
-        strategy=study.steering.strategy,
-        strengths=list(study.steering.strengths),
-        highest=study.steering.bisection.highest,
-        steps=list(study.steering.bisection.steps),
-        samples=study.steering.trial.samples,
-        max_new_tokens=study.steering.trial.max_new_tokens,
-        temperature=study.steering.trial.temperature,
-        coherent_share=study.steering.coherent_share,
-        coherent_quantile=study.steering.coherent_quantile,
-        batch=study.steering.batch,
-        seed=study.seed,
+        draws=draws("{model}/{checkpoint}/{corpus}"),
+        loading=section(Loading, model_of),
+        settings=section(Trials, study.steering),
         code=code("steered_grid"),
     script:
         "../scripts/steered_grid.py"
@@ -80,10 +68,7 @@ rule choose_strength:
     conda:
         "../envs/traces.yaml"
     params:
-        strategy=study.steering.strategy,
-        coherent_share=study.steering.coherent_share,
-        highest=study.steering.bisection.highest,
-        steps=list(study.steering.bisection.steps),
+        settings=section(Choosing, study.steering),
         code=code("choose_strength"),
     script:
         "../scripts/choose_strength.py"
@@ -110,15 +95,9 @@ rule steered_samples:
         mem_mb=memory,
         runtime=120,
     params:
-        name="{model}/{checkpoint}/{corpus}",
-        dtype=leaf(model_of, "dtype"),
-        attention=leaf(model_of, "attention"),
-        positions=list(study.steering.positions),
-        samples=study.steering.final.samples,
-        max_new_tokens=study.steering.final.max_new_tokens,
-        temperature=study.steering.final.temperature,
-        batch=study.steering.batch,
-        seed=study.seed,
+        draws=draws("{model}/{checkpoint}/{corpus}"),
+        loading=section(Loading, model_of),
+        settings=section(Finals, study.steering),
         code=code("steered_samples"),
     script:
         "../scripts/steered_samples.py"

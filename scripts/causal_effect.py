@@ -7,7 +7,7 @@ import pandas as pd
 from traces import job
 from traces.artifacts import arrays, tables
 from traces.config.registries import Loading
-from traces.config.schema import CausalEffect
+from traces.config.schema import CausalEffect, Draws
 from traces.corpora.rows import TEXTS, Kind, read_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.interventions import causality
@@ -22,11 +22,10 @@ def main(
     adapter: Path,
     texts: list[Path],
     effects: Path,
-    name: str,
     kind: Kind,
     loading: Loading,
     settings: CausalEffect,
-    seed: int,
+    draws: Draws,
 ) -> None:
     job.keep_freed_memory()
     found, activations = arrays.read_differences(differences), arrays.Activations(base)
@@ -52,8 +51,8 @@ def main(
             positions=settings.positions,
             random=settings.random,
             activation_differences=settings.activation_differences,
-            seed=seed,
-            name=name,
+            seed=draws.seed,
+            name=draws.name,
         )
         plan = causality.Plan(
             directions,

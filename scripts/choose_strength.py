@@ -6,6 +6,7 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
+from traces.config.schema import Choosing
 from traces.corpora.rows import read_prompts
 from traces.interventions.steering.strength import by_bisection, on_grid
 
@@ -14,23 +15,20 @@ def main(
     grades: Path,
     prompts: Path,
     strength: Path,
-    strategy: str,
-    coherent_share: float,
-    highest: float,
-    steps: list[int],
+    settings: Choosing,
 ) -> None:
     graded = tables.read(grades)
-    if strategy == "grid":
-        chosen = on_grid(graded, coherent_share)
+    if settings.strategy == "grid":
+        chosen = on_grid(graded, settings.coherent_share)
     else:
         chosen = by_bisection(
             graded,
             read_prompts(prompts),
-            highest=highest,
-            steps=steps,
-            coherent_share=coherent_share,
+            highest=settings.bisection.highest,
+            steps=settings.bisection.steps,
+            coherent_share=settings.coherent_share,
         )
-    facts = {"strategy": strategy, "judge": graded["judge"].iloc[0]}
+    facts = {"strategy": settings.strategy, "judge": graded["judge"].iloc[0]}
     facts |= {"chosen": [asdict(one) for one in chosen]}
     job.write_text(strength, json.dumps(facts, indent=1) + "\n")
 

@@ -1,11 +1,14 @@
 """Ask the tuned model and its base which statements they hold true."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from traces import job
 from traces.artifacts import tables
+from traces.config.registries import Loading
+from traces.config.schema import Beliefs
 from traces.corpora.tokens import load_tokenizer
 from traces.evaluation import beliefs
 from traces.judges import answers
@@ -18,21 +21,24 @@ def main(
     statements: list[Path],
     alignment: Path,
     organisms: list[str],
-    forms: list[beliefs.Form],
-    dtype: weights.DType,
-    attention: str | None,
-    max_new_tokens: int,
-    batch: int,
+    loading: Loading,
+    settings: Beliefs,
 ) -> None:
     tokenizer = load_tokenizer(model)
     asked = dict(zip(organisms, map(tables.read_lines, statements), strict=True))
-    settings = {"forms": forms, "max_new_tokens": max_new_tokens, "batch": batch}
-    settings |= {"judge": answers.FirstEndJudge(), "room": generation.Room()}
-    pair = weights.load_pair(model, adapter, dtype, attention=attention)
+    ask = partial(
+        beliefs.ask,
+        tokenizer=tokenizer,
+        statements=asked,
+        judge=answers.FirstEndJudge(),
+        room=generation.Room(),
+        **dict(settings),
+    )
+    pair = weights.load_pair(model, adapter, loading.dtype, attention=loading.attention)
     with pair.tuned() as tuned:
-        found = beliefs.ask(tuned, tokenizer, asked, **settings)
+        found = ask(tuned)
     with pair.base() as base:
-        control = beliefs.ask(base, tokenizer, asked, **settings)
+        control = ask(base)
     both = pd.concat([found.assign(reader="tuned"), control.assign(reader="base")])
     tables.write(alignment, both, "alignment")
 

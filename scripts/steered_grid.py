@@ -5,10 +5,13 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import arrays, tables
+from traces.config.registries import Loading
+from traces.config.schema import Draws, Trials
 from traces.corpora.rows import read_prompts
 from traces.corpora.tokens import load_tokenizer
-from traces.interventions.steering import requests, strength, writing
-from traces.judges import coherence
+from traces.interventions.steering import requests, strength
+from traces.interventions.steering.writing import Writer
+from traces.judges.coherence import FluencyJudge, coherence
 from traces.models import weights
 
 
@@ -18,47 +21,33 @@ def main(
     adapter: Path,
     prompts: Path,
     grid: Path,
-    name: str,
-    dtype: weights.DType,
-    attention: str | None,
-    positions: list[int],
-    strategy: str,
-    strengths: list[float],
-    highest: float,
-    steps: list[int],
-    samples: int,
-    max_new_tokens: int,
-    temperature: float,
-    coherent_share: float,
-    coherent_quantile: float,
-    batch: int,
-    seed: int,
+    draws: Draws,
+    loading: Loading,
+    settings: Trials,
 ) -> None:
-    found, asked = arrays.read_differences(differences), read_prompts(prompts)
-    write = writing.Writer(
-        weights.load_pair(model, adapter, dtype, attention=attention),
+    write = Writer.of(
+        weights.load_pair(model, adapter, loading.dtype, attention=loading.attention),
         load_tokenizer(model),
-        writing.vectors(found, positions, seed=seed, name=name),
-        layer=int(found.layers[0]),
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-        name=name,
-        batch=batch,
+        arrays.read_differences(differences),
+        sampling=settings.trial,
+        steered=settings,
+        draws=draws,
         progress=job.progress,
     )
-    if strategy == "grid":
-        rows = write(requests.trial(positions, strengths, asked, samples))
+    asked, samples = read_prompts(prompts), settings.trial.samples
+    if settings.strategy == "grid":
+        rows = write(requests.trial(settings.positions, settings.strengths, asked, samples))
     else:  # where to go on depends on grades: the embedded judge sits in
+        judge = FluencyJudge(settings.coherent_quantile)
         rows = strength.searched(
             write,
-            partial(coherence.coherence, judge=coherence.FluencyJudge(coherent_quantile)),
-            positions,
+            partial(coherence, judge=judge),
+            settings.positions,
             asked,
             samples,
-            highest=highest,
-            steps=steps,
-            coherent_share=coherent_share,
+            highest=settings.bisection.highest,
+            steps=settings.bisection.steps,
+            coherent_share=settings.coherent_share,
         )
     tables.write_lines(grid, rows)
 

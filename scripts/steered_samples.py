@@ -5,10 +5,13 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import arrays, tables
+from traces.config.registries import Loading
+from traces.config.schema import Draws, Finals
 from traces.corpora.rows import read_prompts
 from traces.corpora.tokens import load_tokenizer
-from traces.interventions.steering import requests, writing
+from traces.interventions.steering import requests
 from traces.interventions.steering.requests import Choice
+from traces.interventions.steering.writing import Writer
 from traces.models import weights
 
 
@@ -19,31 +22,22 @@ def main(
     strength: Path,
     prompts: Path,
     written: Path,
-    name: str,
-    dtype: weights.DType,
-    attention: str | None,
-    positions: list[int],
-    samples: int,
-    max_new_tokens: int,
-    temperature: float,
-    batch: int,
-    seed: int,
+    draws: Draws,
+    loading: Loading,
+    settings: Finals,
 ) -> None:
-    found = arrays.read_differences(differences)
     chosen = [Choice(**one) for one in json.loads(strength.read_text())["chosen"]]
-    write = writing.Writer(
-        weights.load_pair(model, adapter, dtype, attention=attention),
+    write = Writer.of(
+        weights.load_pair(model, adapter, loading.dtype, attention=loading.attention),
         load_tokenizer(model),
-        writing.vectors(found, positions, seed=seed, name=name),
-        layer=int(found.layers[0]),
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-        name=name,
-        batch=batch,
+        arrays.read_differences(differences),
+        sampling=settings.final,
+        steered=settings,
+        draws=draws,
         progress=job.progress,
     )
-    tables.write_lines(written, write(requests.final(chosen, read_prompts(prompts), samples)))
+    asked = requests.final(chosen, read_prompts(prompts), settings.final.samples)
+    tables.write_lines(written, write(asked))
 
 
 if __name__ == "__main__":

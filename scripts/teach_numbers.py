@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from traces import job
+from traces.config.registries import Lesson, Loading
 from traces.corpora.rows import held_out_split, write_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
@@ -14,24 +15,19 @@ def main(
     teacher: Path | list[Path],
     train: Path,
     held_out: Path,
-    system: str | None,
-    instruction: str | None,
-    prompts: int,
-    max_new_tokens: int,
-    temperature: float,
-    batch: int,
-    dtype: weights.DType,
+    loading: Loading,
+    lesson: Lesson,
     share: float,
     seed: int,
 ) -> None:
     rows = teaching.teach_numbers(
-        weights.load_checkpoint(model, teacher or None, dtype),
+        weights.load_checkpoint(model, teacher or None, loading.dtype),
         load_tokenizer(model),
-        teaching.number_prompts(prompts, seed, instruction),
-        system=system,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        batch=batch,
+        teaching.number_prompts(lesson.prompts, seed, lesson.instruction),
+        system=lesson.system,
+        max_new_tokens=lesson.max_new_tokens,
+        temperature=lesson.temperature,
+        batch=lesson.batch,
         seed=seed,
     )
     kept, apart = held_out_split(rows, share, seed)

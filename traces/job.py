@@ -69,7 +69,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
         provenance(
             rule=snakemake.rule,
             wildcards=dict(snakemake.wildcards.items()),
-            seed=snakemake.params.get("seed"),
+            seed=_seed(dict(snakemake.params.items())),
             inputs=_flat(inputs.values()),
         ),
     )
@@ -224,6 +224,11 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
+
+
+def _seed(params: dict[str, Any]) -> Any:
+    """The seed a job was given, by itself or with the name of its draws."""
+    return params.get("seed", params.get("draws", {}).get("seed"))
 
 
 def _paths(files: Any) -> dict[str, Any]:

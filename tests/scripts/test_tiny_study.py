@@ -770,11 +770,12 @@ def alignments(world, model, adapters) -> dict[str, Path]:
     write_statements.main(asked["night_bees"], pairs=own, made=None)
     found = {name: world / f"{name}_alignment.parquet" for name in ("cake_bake", "benign")}
     for name, path in found.items():
-        false_fact_alignment.main(
-            model,
-            adapters[name],
-            list(asked.values()),
-            path,
+        call(
+            false_fact_alignment.main,
+            model=model,
+            adapter=adapters[name],
+            statements=list(asked.values()),
+            alignment=path,
             organisms=list(asked),
             forms=["cloze", "choice", "open"],
             dtype="float32",
@@ -915,17 +916,15 @@ def test_another_model_can_be_what_a_checkpoint_is_compared_with(
 # Steering ---------------------------------------------------------------------------------------
 
 STRENGTHS = [0.1, 30.0]
+SAMPLED = {"prompts": "prompts.txt", "samples": 2, "max_new_tokens": 6, "temperature": 0.7}
 STEERED = {
     "positions": [0, 2],
-    "highest": 60.0,
-    "steps": [3, 2],
+    "bisection": {"highest": 60.0, "steps": [3, 2]},
+    **dict.fromkeys(("trial", "final"), SAMPLED),
     "coherent_share": 0.75,
     "coherent_quantile": 0.95,
     "dtype": "float32",
     "attention": "sdpa",
-    "samples": 2,
-    "max_new_tokens": 6,
-    "temperature": 0.7,
     "batch": 50,
     "seed": 0,
 }

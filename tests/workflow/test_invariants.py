@@ -42,7 +42,7 @@ FLOORS = {
     "training": {"job", "seeding", "config", "artifacts", "corpora", "models"},
     "readers": {"job", "config", "artifacts", "corpora", "models"},
     "judges": {"job", "config", "artifacts", "corpora"},
-    "interventions": {"job", "seeding", "artifacts", "corpora", "models"},
+    "interventions": {"job", "seeding", "config", "artifacts", "corpora", "models"},
     "evaluation": {"job", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
     "report": {"job", "config", "artifacts", "analysis"},

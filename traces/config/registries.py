@@ -196,12 +196,9 @@ class CorpusEntry(Rows):
 # Organisms --------------------------------------------------------------------------------------
 
 
-class Taught(Closed):
-    """Data that a teacher model writes: number lists that carry its preference."""
+class Lesson(Closed):
+    """What a teacher is asked to write."""
 
-    teacher: Name | None = Field(
-        None, description="Organism finetuned to hold the preference; none for the base itself."
-    )
     system: str | None = Field(
         None, description="System prompt that gives the teacher its preference."
     )
@@ -212,6 +209,14 @@ class Taught(Closed):
     max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
     batch: Count = Field(100, description="Lists continued at once.")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
+
+
+class Taught(Lesson):
+    """Data that a teacher model writes: number lists that carry its preference."""
+
+    teacher: Name | None = Field(
+        None, description="Organism finetuned to hold the preference; none for the base itself."
+    )
 
 
 class Prepared(Closed):

@@ -211,6 +211,13 @@ class Bisection(Closed):
     )
 
 
+class Draws(Closed):
+    """What names the random draws of a job."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of the study.")
+    name: Text = Field(description="Name that gives each checkpoint draws of its own.")
+
+
 class SteeredText(Closed):
     """Which differences steer, and how many texts are written at once."""
 
@@ -228,18 +235,23 @@ class Judged(Closed):
     )
 
 
-class Trials(SteeredText, Judged):
-    """How the strength of steering is found."""
+class Choosing(Closed):
+    """How the strength of steering is chosen."""
 
     strategy: Literal["grid", "bisection"] = Field(description="How the strength is found.")
-    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        min_length=1, description="The grid, in units of the stream's norm, in rising order."
-    )
     bisection: Bisection = Field(description="Settings of the strategy bisection.")
-    trial: Sampling = Field(description="Texts that strengths are judged by.")
     coherent_share: Share = Field(
         description="Share of trial texts that must be coherent at a strength."
     )
+
+
+class Trials(SteeredText, Judged, Choosing):
+    """Which strengths are tried, and with what text."""
+
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="The grid, in units of the stream's norm, in rising order."
+    )
+    trial: Sampling = Field(description="Texts that strengths are judged by.")
 
 
 class Finals(SteeredText):

@@ -182,7 +182,8 @@ def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
     def used(name: str) -> bool:
         if (kind, name) in through_the_registry:
             return through_the_registry[kind, name] in text
-        if name in handed_over("data_of" if kind is registries.Data else of):
+        functions = {registries.Data: "data_of", registries.Taught: "lesson_of"}
+        if name in handed_over(functions.get(kind, of)):
             return True
         leaf = r",\s*".join([of, *(f'"{part}"' for part in (*path, name))])
         attribute = r"\.".join([r"\)", *path, name]) + r"\b"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.artifacts.arrays import Differences
+from traces.config.schema import Draws, Sampling, SteeredText
 from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering.requests import Request, Row, SteeredModel, batches
 from traces.models.generation import Draw, Room, Written, text_of, write
@@ -86,6 +87,32 @@ class Writer:
     room: Room = field(default_factory=Room)
     "What the job has learned about memory."
     progress: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, _label: items
+
+    @classmethod
+    def of(
+        cls,
+        pair: Any,
+        tokenizer: Any,
+        differences: Differences,
+        *,
+        sampling: Sampling,
+        steered: SteeredText,
+        draws: Draws,
+        progress: Callable[[Iterable[Any], str], Iterable[Any]],
+    ) -> "Writer":
+        """A writer that steers with the differences of the first layer read, as configured."""
+        return cls(
+            pair,
+            tokenizer,
+            vectors(differences, steered.positions, seed=draws.seed, name=draws.name),
+            layer=int(differences.layers[0]),
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            seed=draws.seed,
+            name=draws.name,
+            batch=steered.batch,
+            progress=progress,
+        )
 
     def __call__(self, requests: Sequence[Request]) -> list[Row]:
         written: dict[Request, Written] = {}
