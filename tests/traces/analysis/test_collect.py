@@ -315,7 +315,7 @@ def test_a_text_with_layers_of_its_own_leaves_those_of_the_headline_alone():
 def test_tables_figures_and_cards_do_not_load_torch(tmp_path):
     program = (
         "import sys, runpy, pathlib\n"
-        "import traces.tables, traces.figures.style, traces.cards, traces.statistics\n"
+        "import traces.analysis.readability, traces.report.figures.style, traces.report.cards\n"
         "names = [p for p in pathlib.Path('scripts').glob('*.py')"
         " if p.stem.endswith(('_table', '_figure', '_card'))]\n"
         "assert len(names) >= 8, names\n"
