@@ -197,6 +197,15 @@ def test_only_the_positions_asked_for_are_averaged():
     assert own["relevance"].to_numpy() == pytest.approx([0.61, 0.61])
 
 
+def test_places_hold_the_difference_on_its_own_words_at_scale_1_and_no_mean():
+    found = readability.place_table(relevance(seeds=(1,), organisms=("cake_bake",)))
+
+    by_place = found.set_index(["lens", "position"])["relevance"]
+    assert len(by_place) == 6
+    for lens in ("logit_lens", "patchscope"):
+        assert by_place[lens].to_dict() == pytest.approx({0: 0.59, 1: 0.6, 2: 0.61})
+
+
 def test_the_tuned_head_is_the_headline_where_the_logit_lens_has_two():
     table = relevance(seeds=(1,))
     base = table[table["lens"] == "logit_lens"].assign(head="base", relevance=1.0)
