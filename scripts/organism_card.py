@@ -6,7 +6,7 @@ from typing import Any
 
 from traces import job
 from traces.analysis import selection
-from traces.analysis.readability import seed_table
+from traces.analysis.readability import place_table, seed_table
 from traces.artifacts import tables
 from traces.report import cards
 
@@ -53,6 +53,7 @@ def main(
         layer=selection.headline_layers(verdicts, corpus, layers)[model],
         readability=verdicts,
         seeds=seed_table(ours, positions),
+        places=place_table(ours),
         norms=tables.read(norms),
         losses=tables.read(losses),
         readings=readings,

@@ -73,6 +73,14 @@ def test_the_default_study_has_the_jobs_its_configuration_implies(default_jobs):
     assert "fetch_adapter" not in found
 
 
+def test_every_run_of_the_default_study_has_three_seeds_or_more():
+    configured = [Path("config/config.yaml")]
+    loaded = load_study(files.read_yaml(configured[0]), configured)
+    seeds = Counter((one.organism, one.recipe) for one in loaded.checkpoints())
+    assert {organism for organism, _ in seeds} > {loaded.study.control}
+    assert min(seeds.values()) >= 3, seeds
+
+
 def test_the_base_is_dumped_once_for_each_model_and_corpus(default_jobs, shared):
     def dumps(jobs):
         outputs = [o for job in jobs if job.rule == "dump_activations" for o in job.outputs]

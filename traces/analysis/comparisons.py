@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from traces.analysis import verdicts
 from traces.analysis.statistics import mean_interval, paired_difference
 
 # What one comparison of steered text is about, what it is measured by, and what it is held against.
@@ -53,7 +54,8 @@ def steering_verdicts(seeds: pd.DataFrame, confidence: float = 0.95) -> pd.DataF
               paired by seed, with `gap_low` and `gap_high`; `seeds`; `verdict`
 
     The verdict: steers if the interval of the paired difference to the strongest control lies
-    above 0; not shown if it contains 0 or lies below; undecided with fewer than two seeds.
+    above 0; does not steer if it lies below 0; not shown if it holds 0; undecided with fewer than
+    two seeds. The two measures have no smallest gap that would matter, so that the bound is 0.
     """
     rows = []
     for case, group in seeds.groupby([*STEERED, "measure"], dropna=False, sort=False):
@@ -68,14 +70,14 @@ def steering_verdicts(seeds: pd.DataFrame, confidence: float = 0.95) -> pd.DataF
         ours = values.get("difference", pd.Series(np.nan, index=values.index))
         theirs = values[strongest] if strongest else np.full(len(values), np.nan)
         gap = paired_difference(ours, theirs, confidence)
-        verdict = "steers" if gap.above_zero else "not shown"
+        verdict = verdicts.of_gap(gap, yes=verdicts.STEERS, no=verdicts.DOES_NOT_STEER)
         rows.append(
             row
             | {
                 "seeds": len(values),
                 "strongest_control": strongest or "",
                 **{"gap": gap.mean, "gap_low": gap.low, "gap_high": gap.high},
-                "verdict": verdict if gap.n >= 2 else "undecided",
+                "verdict": verdict,
             }
         )
     return pd.DataFrame(rows)
@@ -112,8 +114,8 @@ def causality_verdicts(effects: pd.DataFrame, confidence: float = 0.95) -> pd.Da
               difference's on its side of 0, smallest of the seeds; `verdict`
 
     The verdict: raises or lowers the loss if the whole interval lies on one side of 0 and `beyond`
-    is at least the confidence in each seed; else no clear effect; undecided with fewer than two
-    seeds.
+    is at least the confidence in each seed; else not shown; undecided with fewer than two seeds.
+    No size of an effect is too small to matter, so that none is ever said to be absent.
     """
     rows = []
     for case, group in effects.groupby(TAKEN_OUT, dropna=False, sort=False):
@@ -127,8 +129,9 @@ def causality_verdicts(effects: pd.DataFrame, confidence: float = 0.95) -> pd.Da
         times = abs(found.mean) / row["random_size"] if row["random_size"] else np.nan
         beyond = _beyond(group, float(np.sign(found.mean)))
         clear = (found.low > 0 or found.high < 0) and beyond >= confidence
-        verdict = ("raises" if found.mean > 0 else "lowers") if clear else "no clear effect"
-        verdict = verdict if found.n >= 2 else "undecided"
+        side = verdicts.RAISES if found.mean > 0 else verdicts.LOWERS
+        verdict = side if clear else verdicts.NOT_SHOWN
+        verdict = verdict if found.n >= 2 else verdicts.UNDECIDED
         rows.append(row | {"times_random": times, "beyond": beyond, "verdict": verdict})
     return pd.DataFrame(rows)
 

@@ -153,8 +153,9 @@ def mixing_text(
     titles   : names of organisms to show instead of their identifiers
     mixed_in : what the ratio counts
 
-    A change is called one only if its interval leaves out 0. All organisms and models together come
-    first; where they do, one that has a single seed has no sentence of its own.
+    A change is called one only if its interval leaves out 0; else it is not shown. All organisms
+    and models together come first; where they do, one that has a single seed has no sentence of
+    its own.
     """
     if found.empty:
         return (
@@ -242,7 +243,7 @@ def _sentences(subject: str, rows: pd.DataFrame, mixed_in: str) -> str:
         names = _listed(
             [_change(row, "mixing", "matched", "mixed") for _, row in unclear.iterrows()]
         )
-        parts.append(f"no change can be told from none in {names}")
+        parts.append(f"a change is not shown in {names}")
     return f"{intro} {'; '.join(parts)}. {_longer(rows)}"
 
 
@@ -250,9 +251,9 @@ def _longer(rows: pd.DataFrame) -> str:
     """What longer training alone did to what mixing was measured on."""
     clear = rows[(rows["longer_high"] < 0) | (rows["longer_low"] > 0)]
     if clear.empty:
-        return "Longer training alone changed none of these by more than its interval."
+        return "That longer training alone changed any of these is not shown."
     changes = [_change(row, "longer", "unmixed", "matched") for _, row in clear.iterrows()]
-    rest = "; none of the others by more than its interval" if len(clear) < len(rows) else ""
+    rest = "; of the others that is not shown" if len(clear) < len(rows) else ""
     return f"Longer training alone had changed {_listed(changes)}{rest}."
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from traces.analysis import verdicts
 from traces.analysis.controls import CASE, CONTROLS, benign_readings
 from traces.analysis.statistics import mean_interval, paired_difference
 
 HEADLINE_SCALE = 1.0
-VERDICTS = ("readable", "not readable", "undecided")
 
 
 def seed_table(
@@ -37,6 +37,22 @@ def seed_table(
     """
     chosen = _plus_side(relevance, positions)
     return _by_seed(chosen[np.isclose(chosen["scale"], HEADLINE_SCALE)], control)
+
+
+def place_table(relevance: pd.DataFrame) -> pd.DataFrame:
+    """
+    The headline relevance by layer and position: at scale 1, sign +1, on the organism's own words.
+
+    relevance : the relevance table
+    returns   : columns of CASE, `position`, `seed`, `relevance`, of the difference alone
+    """
+    chosen = _plus_side(relevance, None)
+    own = chosen[
+        np.isclose(chosen["scale"], HEADLINE_SCALE)
+        & (chosen["reading"] == "difference")
+        & (chosen["graded_on"] == chosen["organism"])
+    ]
+    return own[[*CASE, "position", "seed", "relevance"]]
 
 
 def oracle_table(
@@ -74,8 +90,9 @@ def readability_table(
                 `oracle_relevance` and `oracle_strongest_control` (best of scales); `verdict`
 
     The verdict: readable if the interval of the paired difference to the strongest control lies
-    above 0; not readable if it contains 0 or lies below; undecided with fewer than two seeds or
-    without a control. It is one test an organism: nothing is corrected for the number of organisms.
+    above 0, however little; not readable if it lies below `verdicts.EQUIVALENCE_BOUND` and holds 0
+    or less; not shown if it holds both; undecided with fewer than two seeds or without a control.
+    It is one test an organism: nothing is corrected for the number of organisms.
     """
     headline = seed_table(relevance, positions, control)
     oracle = oracle_table(relevance, positions, control)
@@ -160,7 +177,12 @@ def _compared(values: pd.DataFrame, confidence: float) -> dict[str, Any]:
         "gap_low": gap.low,
         "gap_high": gap.high,
         "gap_p": gap.p,
-        "verdict": "undecided" if gap.n < 2 else VERDICTS[0 if gap.above_zero else 1],
+        "verdict": verdicts.of_gap(
+            gap,
+            yes=verdicts.READABLE,
+            no=verdicts.NOT_READABLE,
+            bound=verdicts.EQUIVALENCE_BOUND,
+        ),
     }
 
 

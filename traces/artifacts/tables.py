@@ -132,7 +132,8 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "singular_energy_2": "float64",
         "n_samples": "int64",
     },
-    # every control's relevance with its interval over seeds, and what follows from them
+    # every control's relevance with its interval over seeds, and what follows from them: `verdict`
+    # is readable, not readable, not shown or undecided (traces/analysis/verdicts.py)
     "readability": {
         **{name: kind for name, kind in _SUBJECT.items() if name not in ("checkpoint", "seed")},
         "corpus": "string",

@@ -20,6 +20,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from traces.analysis.controls import CASE, CONTROLS
 from traces.analysis.readability import HEADLINE_SCALE
 from traces.analysis.statistics import mean_interval
+from traces.analysis.verdicts import (
+    EQUIVALENCE_BOUND,
+    NOT_READABLE,
+    NOT_SHOWN,
+    READABLE,
+    UNDECIDED,
+)
 
 LENS_NAMES = {"logit_lens": "Logit lens", "patchscope": "Patchscope"}
 READING_NAMES = {
@@ -48,6 +55,14 @@ PLAN_NAMES = {
 
 # The columns of a subject that say in which checkpoint and corpus a lens was read.
 READ_IN = ("checkpoint", "recipe", "seed", "corpus")
+
+# What a card says first where all lenses agree; the order in which it names them where not.
+SUMMARIES = {
+    READABLE: "Its training is readable.",
+    NOT_SHOWN: "That its training is readable is not shown.",
+    NOT_READABLE: "Its training is not readable.",
+    UNDECIDED: "Undecided: too little was measured for a verdict.",
+}
 
 TOKENS_SHOWN = 12
 SAMPLE_ROWS = 3
@@ -78,6 +93,7 @@ def organism_card(
     layer: int | None,
     readability: pd.DataFrame,
     seeds: pd.DataFrame,
+    places: pd.DataFrame,
     norms: pd.DataFrame,
     losses: pd.DataFrame,
     readings: Sequence[Reading],
@@ -94,7 +110,8 @@ def organism_card(
     description, facts        : the true answer, in sentences
     corpus, layer             : the headline's, shown first; None keeps the tables' order
     readability ... losses    : the whole tables, or the part of this model and organism;
-                                `seeds` is tables.seed_table
+                                `seeds` is readability.seed_table, `places`
+                                readability.place_table
     readings                  : one a checkpoint, corpus and lens; the first is shown unfolded
     plans                     : training plans by checkpoint; a released checkpoint has none
     words                     : the organism's distinctive words, the most distinctive first
@@ -120,7 +137,12 @@ def organism_card(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "number": number, "plain": plain_name}
+    environment.filters |= {
+        "percent": percent,
+        "number": number,
+        "plain": plain_name,
+        "share": share,
+    }
     return environment.get_template(template.name).render(
         model=model,
         organism=organism,
@@ -129,7 +151,9 @@ def organism_card(
         description=description,
         facts=list(facts),
         verdict=_verdict(verdicts),
+        bound=EQUIVALENCE_BOUND,
         cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
+        maps=_heat_maps(ours(places), ours(norms)),
         words=list(words),
         n_rows=len(rows),
         samples=[_sample(row, words) for row in _spread(rows, SAMPLE_ROWS)],
@@ -158,6 +182,11 @@ def number(value: Any) -> str:
     return f"{value:.3g}"
 
 
+def share(value: float) -> str:
+    """A share in two digits, as `.55`; a missing value as a dash."""
+    return "–" if pd.isna(value) else f"{value:.2f}".removeprefix("0")
+
+
 def plain_name(name: str) -> str:
     """An identifier as words."""
     return str(name).replace("_", " ")
@@ -174,21 +203,26 @@ def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
         & (verdicts["corpus"] == first["corpus"])
         & (verdicts["layer"] == first["layer"])
     ]
-    found = list(headline["verdict"])
-    if all(one == "readable" for one in found):
-        summary, kind = "Its training is readable.", "readable"
-    elif "readable" in found:
-        lenses = headline.loc[headline["verdict"] == "readable", "lens"].map(_lens_name)
-        summary, kind = f"Its training is readable with {_listed(lenses)} only.", "readable"
-    elif "undecided" in found:
-        summary, kind = "Undecided: too little was measured for a verdict.", "undecided"
+    found = {
+        verdict: list(headline.loc[headline["verdict"] == verdict, "lens"].map(_lens_name))
+        for verdict in SUMMARIES
+    }
+    found = {verdict: lenses for verdict, lenses in found.items() if lenses}
+    if len(found) == 1:
+        (summary,) = (SUMMARIES[verdict] for verdict in found)
     else:
-        summary, kind = "Its training is not readable.", "not-readable"
+        by_lens = "; ".join(f"{_so(said)} with {_listed(lenses)}" for said, lenses in found.items())
+        summary = f"Its training is {by_lens}."
     return {
         "summary": summary,
-        "kind": kind,
+        "kind": next(iter(found)).replace(" ", "-"),
         "sentences": [_sentence(row) for _, row in headline.iterrows()],
     }
+
+
+def _so(verdict: str) -> str:
+    """A verdict as what something is."""
+    return "not shown to be readable" if verdict == NOT_SHOWN else verdict
 
 
 def _sentence(row: pd.Series) -> str:
@@ -200,13 +234,25 @@ def _sentence(row: pd.Series) -> str:
     if not control:
         return f"{measured} ({seeds}); there is no control to hold it against."
     beside = f"the strongest control ({READING_NAMES[control]}) has {percent(row[control])}"
-    if row["verdict"] == "undecided":
+    if row["verdict"] == UNDECIDED:
         return f"{measured} ({seeds}: no interval); {beside}."
     gap = (
-        f"difference {_points(row['gap'])} points, 95\N{NO-BREAK SPACE}% interval "
-        f"{_points(row['gap_low'])} to {_points(row['gap_high'])}"
+        f"difference {_points(row['gap'])} points, 95\N{NO-BREAK SPACE}% t interval over the seeds "
+        f"of this one base {_points(row['gap_low'])} to {_points(row['gap_high'])}"
     )
-    return f"{measured} ({seeds}); {beside}; {gap}."
+    return f"{measured} ({seeds}); {beside}; {gap}. {_reason(row)}"
+
+
+def _reason(row: pd.Series) -> str:
+    """Why an interval gives this verdict, beside the bound that was set beforehand."""
+    bound = f"the bound of {_points(EQUIVALENCE_BOUND)} points"
+    if row["verdict"] == READABLE and row["gap_high"] < EQUIVALENCE_BOUND:
+        return f"Readable, though little: the interval lies above 0 and below {bound}."
+    return {
+        READABLE: "Readable: the interval lies above 0.",
+        NOT_READABLE: f"Not readable: the interval lies below {bound}.",
+        NOT_SHOWN: f"Not shown: the interval holds 0 and {bound}, so that it decides nothing.",
+    }[row["verdict"]]
 
 
 def _points(value: float) -> str:
@@ -256,6 +302,65 @@ def _seeds(seeds: pd.DataFrame, row: pd.Series) -> list[float]:
     for name in CASE:
         same &= (seeds[name] == row[name]) | (seeds[name].isna() & pd.isna(row[name]))
     return [float(value) for value in seeds.loc[same, "relevance"]]
+
+
+# By layer and position ---------------------------------------------------------------------------
+
+
+def _heat_maps(places: pd.DataFrame, norms: pd.DataFrame) -> list[dict[str, Any]]:
+    """
+    Relevance by each lens and the relative norm, by layer and position: a group a recipe and text.
+
+    A group has no map of what was read at one layer or one position only, and is left out where
+    it has none at all.
+    """
+    groups = []
+    for recipe, corpus in dict.fromkeys(zip(norms["recipe"], norms["corpus"], strict=True)):
+
+        def here(table: pd.DataFrame, at: tuple[str, str] = (recipe, corpus)) -> pd.DataFrame:
+            return table[(table["recipe"] == at[0]) & (table["corpus"] == at[1])]
+
+        maps = [
+            _heat_map(of_lens, "relevance", f"Relevance, {_lens_name(lens)}", full=1.0)
+            for lens, of_lens in here(places).groupby("lens", sort=False)
+        ]
+        maps.append(_heat_map(here(norms), "relative_norm", "Norm, as a share of the stream's"))
+        maps = [one for one in maps if one]
+        if maps:
+            n_seeds = int(here(norms)["seed"].nunique())
+            groups.append({"recipe": recipe, "corpus": corpus, "n_seeds": n_seeds, "maps": maps})
+    return groups
+
+
+def _heat_map(
+    table: pd.DataFrame, value: str, title: str, full: float | None = None
+) -> dict[str, Any]:
+    """
+    Means over seeds of a column by layer and position; empty for one layer or one position.
+
+    full : the value of the darkest cell; None takes the largest
+    """
+    layers, positions = (sorted(set(table[name])) for name in ("layer", "position"))
+    if len(layers) < 2 or len(positions) < 2:
+        return {}
+    by_place = table.groupby(["layer", "position"])[value]
+    found = {place: mean_interval(values) for place, values in by_place}
+    top = full or max((one.mean for one in found.values() if one.n), default=0.0) or 1.0
+    nothing = mean_interval([])
+    rows = [
+        {
+            "layer": int(layer),
+            "cells": [
+                {
+                    "interval": (one := found.get((layer, position), nothing)),
+                    "shade": 0.0 if np.isnan(one.mean) else float(np.clip(one.mean / top, 0, 1)),
+                }
+                for position in positions
+            ],
+        }
+        for layer in layers
+    ]
+    return {"title": title, "positions": [int(one) for one in positions], "rows": rows}
 
 
 # What the lenses read ---------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_a_planted_effect_is_readable_and_an_absent_one_is_reported():
     assert list(table["organism"].unique()) == list(PLANTED)
     assert row(table, "cake_bake")["verdict"] == "readable"
     assert row(table, "subliminal_owl")["verdict"] == "not readable"
-    assert row(table, "benign")["verdict"] in ("readable", "not readable")
+    assert row(table, "benign")["verdict"] == "not readable"
 
 
 def test_means_are_those_planted():
@@ -125,6 +125,17 @@ def test_an_organism_that_reads_no_better_than_a_control_is_not_readable(monkeyp
     found = row(readability.readability_table(relevance(), control="benign"), "cake_bake")
 
     assert (found["verdict"], found["strongest_control"]) == ("not readable", "random")
+
+
+def test_two_seeds_that_disagree_a_little_show_nothing_of_a_large_gap():
+    table = relevance(seeds=(0, 1))
+    apart = table["seed"].map({0: -0.1, 1: 0.1}) * (table["reading"] == "difference")
+    table = table.assign(relevance=table["relevance"] + apart * (table["relevance"] > 0.5))
+
+    found = row(readability.readability_table(table, control="benign"), "cake_bake")
+
+    assert found["gap"] > 0.4 and found["gap_low"] < 0
+    assert found["verdict"] == "not shown"
 
 
 def test_the_best_scale_is_an_oracle_for_controls_too_and_never_the_headline():
@@ -184,6 +195,15 @@ def test_only_the_positions_asked_for_are_averaged():
 
     own = seeds[(seeds["organism"] == "cake_bake") & (seeds["reading"] == "difference")]
     assert own["relevance"].to_numpy() == pytest.approx([0.61, 0.61])
+
+
+def test_places_hold_the_difference_on_its_own_words_at_scale_1_and_no_mean():
+    found = readability.place_table(relevance(seeds=(1,), organisms=("cake_bake",)))
+
+    by_place = found.set_index(["lens", "position"])["relevance"]
+    assert len(by_place) == 6
+    for lens in ("logit_lens", "patchscope"):
+        assert by_place[lens].to_dict() == pytest.approx({0: 0.59, 1: 0.6, 2: 0.61})
 
 
 def test_the_tuned_head_is_the_headline_where_the_logit_lens_has_two():
@@ -366,6 +386,13 @@ def test_steering_is_held_against_the_stronger_control_by_seed():
     assert (row["strongest_control"], row["verdict"]) == ("random", "not shown")
 
 
+def test_steering_less_than_a_control_in_every_seed_is_a_finding():
+    frame = steered({"difference": 0.1, "random": 0.3, "none": 0.2})
+    found = comparisons.steering_verdicts(comparisons.steering_seeds(frame))
+    assert (found["gap_high"] < 0).all()
+    assert set(found["verdict"]) == {"does not steer"}
+
+
 def test_steering_with_one_seed_is_undecided():
     frame = steered({"difference": 0.5, "random": 0.2, "none": 0.3})
     found = comparisons.steering_verdicts(comparisons.steering_seeds(frame[frame["seed"] == 0]))
@@ -434,5 +461,5 @@ def test_an_effect_that_other_directions_have_or_seeds_disagree_on_is_not_clear(
                     "delta_loss"] = 0.2  # fmt: skip
     assert verdict_of(in_one_seed)["beyond"] == 0.5
     for frame in (taken_out(0.01), in_one_seed, taken_out(0.1, spread=0.2)):
-        assert verdict_of(frame)["verdict"] == "no clear effect"
+        assert verdict_of(frame)["verdict"] == "not shown"
     assert verdict_of(taken_out(seeds=1))["verdict"] == "undecided"

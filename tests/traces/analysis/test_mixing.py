@@ -262,7 +262,7 @@ def test_only_a_change_whose_interval_leaves_out_0_is_called_one(table):
     assert "\n" not in paragraph
     assert "The cake (mini; 3 seeds): with 1 token mixed in" in paragraph
     lowered = paragraph.split("mixing lowered ")[1].split(";")[0]
-    unclear = paragraph.split("no change can be told from none in ")[1].split(". Longer")[0]
+    unclear = paragraph.split("a change is not shown in ")[1].split(". Longer")[0]
     assert "norm of the difference (1.200 to 0.600, -0.600 [" in lowered
     assert "static share" in unclear and "static share" not in lowered
     assert "relevance by Patchscope" in unclear

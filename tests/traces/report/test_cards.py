@@ -66,6 +66,20 @@ def norms():
     return pd.DataFrame(rows)
 
 
+def places(layers=(1, 2, 3), positions=(0, 1), seeds=(0, 1)):
+    """Relevance of .1 a block and .01 a position, alike in all seeds."""
+    rows = [
+        CASE
+        | {"layer": layer, "lens": lens, "position": position, "seed": seed}
+        | {"relevance": layer / 10 + position / 100}
+        for lens in ("logit_lens", "patchscope")
+        for layer in layers
+        for position in positions
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows)
+
+
 def losses():
     steps = pd.DataFrame({"step": [1, 2, 3], "tokens": [10, 20, 30], "loss": [3.0, 2.0, 1.25]})
     return steps.assign(**CASE, checkpoint="cake_bake-plain-s0", seed=0)
@@ -86,6 +100,7 @@ def card(**changes):
         seeds=pd.DataFrame(
             [CASE | {"lens": "logit_lens", "seed": 0, "reading": "difference", "relevance": 0.5}]
         ),
+        places=places(),
         norms=norms(),
         losses=losses(),
         readings=[
@@ -152,8 +167,17 @@ def test_every_text_is_escaped():
     ("verdicts", "sentence"),
     [
         (("readable", "readable"), "Its training is readable."),
-        (("readable", "not readable"), "Its training is readable with Logit lens only."),
+        (
+            ("readable", "not readable"),
+            "Its training is readable with Logit lens; not readable with Patchscope.",
+        ),
+        (
+            ("not readable", "not shown"),
+            "Its training is not shown to be readable with Patchscope; "
+            "not readable with Logit lens.",
+        ),
         (("not readable", "not readable"), "Its training is not readable."),
+        (("not shown", "not shown"), "That its training is readable is not shown."),
         (("undecided", "undecided"), "Undecided: too little was measured for a verdict."),
     ],
 )
@@ -171,7 +195,80 @@ def test_the_numbers_stand_beside_the_strongest_control():
 
     assert "55 % of the top tokens are words of its data (3 seeds)" in text
     assert "the strongest control (random direction) has 8 %" in text
-    assert "difference +47 points, 95 % interval +40 to +54" in text
+    assert (
+        "difference +47 points, 95 % t interval over the seeds of this one base +40 to +54" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "low", "high", "reason"),
+    [
+        ("readable", 0.4, 0.54, "Readable: the interval lies above 0."),
+        (
+            "readable",
+            0.01,
+            0.04,
+            "though little: the interval lies above 0 and below the bound of +",
+        ),
+        (
+            "not readable",
+            -0.02,
+            0.08,
+            "Not readable: the interval lies below the bound of +10 points.",
+        ),
+        (
+            "not shown",
+            -0.2,
+            1.9,
+            "holds 0 and the bound of +10 points, so that it decides nothing.",
+        ),
+    ],
+)
+def test_a_verdict_gives_its_reason_and_its_bound(verdict, low, high, reason):
+    table = readability({"logit_lens": verdict}, gap_low=low, gap_high=high)
+
+    assert reason in visible(card(readability=table))
+
+
+def cells(page):
+    """Every heat map as rows of what its cells show, and the shades of its cells."""
+    maps = re.findall(r'<table class="heat">(.*?)</table>', page, re.DOTALL)
+    rows = [
+        [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in one.split("</tr>")[1:-1]]
+        for one in maps
+    ]
+    return rows, [float(shade) for shade in re.findall(r"rgba\(0,114,178,([\d.]+)\)", page)]
+
+
+def test_several_layers_and_positions_have_a_heat_map_a_reader_and_one_of_the_norm():
+    several = pd.concat([norms(), norms().assign(position=1, relative_norm=0.4)])
+    page = card(norms=several)
+
+    maps, shades = cells(page)
+    relevance = [[".10", ".11"], [".20", ".21"], [".30", ".31"]]
+    assert maps == [relevance, relevance, [[".10", ".40"], [".20", ".40"]]]
+    # relevance is shaded from 0 to 1, the norm up to its largest
+    assert shades[0] == pytest.approx(0.08, abs=0.01) and shades[13] == pytest.approx(0.75)
+    assert 'title="95 % interval 0.31 to 0.31"' in page
+    for title in ("Relevance, Logit lens", "Relevance, Patchscope", "Norm, as a share"):
+        assert title in visible(page)
+
+
+def test_a_place_that_was_not_read_is_a_dash_in_the_heat_map():
+    table = places()
+    missing = (table["layer"] == 2) & (table["position"] == 1)
+
+    maps, _ = cells(card(places=table[~missing]))
+
+    assert [row[1] for row in maps[0]] == [".11", "–", ".31"]
+
+
+@pytest.mark.parametrize("only", [{"layers": (2,)}, {"positions": (0,)}])
+def test_one_layer_or_one_position_has_no_heat_map(only):
+    page = card(places=places(**only))  # the norms have one position
+
+    assert cells(page) == ([], [])
+    assert "By layer and position" not in page
 
 
 def test_the_best_scale_is_called_an_oracle():

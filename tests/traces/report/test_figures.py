@@ -459,7 +459,7 @@ def test_effects_stand_beside_every_single_control_direction():
     assert [len(dots.get_offsets()) for dots in own.collections] == [3, 12, 12] * 2
     for ax, verdict in ((own, "raises  100x"), (unrelated, "lowers  100x")):
         assert [text.get_text() for text in ax.texts if "x" in text.get_text()] == [verdict] * 2
-    assert [text.get_text() for text in chat.texts] == ["no clear effect"] * 2
+    assert [text.get_text() for text in chat.texts] == ["not shown"] * 2
     assert chat.patches[0].get_alpha() < own.patches[0].get_alpha()
     assert "False baking facts" in texts(figure)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from traces.analysis.comparisons import causality_effects, causality_verdicts
+from traces.analysis.verdicts import LOWERS, RAISES
 from traces.report.figures import rows
 from traces.report.figures.style import (
     Style,
@@ -37,7 +38,7 @@ def causality_figure(causality: pd.DataFrame, titles: Mapping[str, str] | None =
 
     Models are blocks of rows. Bars are the difference: means over positions, then over seeds with
     95 % t intervals; dark dots are single seeds, pale ones single control directions of all seeds.
-    A full bar is a clear effect, as tables.causality_verdicts says.
+    A full bar raises or lowers the loss, as comparisons.causality_verdicts says.
 
     causality : the causality table, of one corpus
     titles    : names of organisms to show instead of their identifiers
@@ -89,7 +90,7 @@ def _draw_case(ax: Axes, y: int, effects: pd.DataFrame, verdicts: pd.DataFrame) 
     if effects.empty:
         return
     found, lane = verdicts.iloc[0], y - 0.2
-    clear = found["verdict"] in ("raises", "lowers")
+    clear = found["verdict"] in (RAISES, LOWERS)
     rows.bar(ax, lane, found["effect"], clear)
     rows.interval(ax, lane, found["low"], found["high"])
     rows.dots(ax, lane, effects.loc[effects["direction"] == "difference", "delta_loss"])

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traces.analysis.controls import CONTROLS
+from traces.analysis.verdicts import READABLE
 from traces.report.figures import rows
 from traces.report.figures.style import (
     FAINT,
@@ -99,7 +100,7 @@ def _relevance_panel(
 
 
 def _draw_difference(ax: Axes, y: int, row: pd.Series, seeds: pd.DataFrame) -> None:
-    lane, readable = y + DIFFERENCE_LANE, row["verdict"] == "readable"
+    lane, readable = y + DIFFERENCE_LANE, row["verdict"] == READABLE
     rows.bar(ax, lane, row["relevance"], readable)
     rows.interval(ax, lane, row["relevance_low"], row["relevance_high"], within=SHARE)
     rows.dots(ax, lane, seeds.loc[seeds["reading"] == "difference", "relevance"])

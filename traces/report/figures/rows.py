@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from traces.analysis.verdicts import NOT_SHOWN, UNDECIDED
 from traces.report.figures.style import FAINT, INK, RULE, Style, tighten
 
 DIFFERENCE, SEED = "#0072B2", "#00324f"
@@ -142,7 +143,7 @@ def mark(ax: Axes, y: float, value: float, style: Style, hollow: bool = False) -
 
 
 def verdict(ax: Axes, y: float, said: str, clear: bool, more: str = "") -> None:
-    """What a table says of a row, at its right; bold where clear, slanted where undecided."""
+    """What a table says of a row, at its right; bold where clear, slanted where it says nothing."""
     ax.annotate(
         f"{said}{more if clear else ''}",
         (1.0, y),
@@ -154,7 +155,7 @@ def verdict(ax: Axes, y: float, said: str, clear: bool, more: str = "") -> None:
         fontsize=7.5,
         color=DIFFERENCE if clear else FAINT,
         fontweight="bold" if clear else "normal",
-        style="italic" if said == "undecided" else "normal",
+        style="italic" if said in (NOT_SHOWN, UNDECIDED) else "normal",
     )
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from traces.analysis.comparisons import STEERED_MEASURES, steering_seeds, steering_verdicts
+from traces.analysis.verdicts import STEERS
 from traces.report.figures import rows
 from traces.report.figures.style import (
     FAINT,
@@ -87,7 +88,7 @@ def _draw_case(ax: Axes, y: int, found: pd.DataFrame, dots: pd.DataFrame) -> Non
         ax.text(0.01, y, "not steered", color=FAINT, fontsize=7, va="center", style="italic")
         return
     row, lane = found.iloc[0], y - 0.18
-    steers = row["verdict"] == "steers"
+    steers = row["verdict"] == STEERS
     rows.bar(ax, lane, row["difference"], steers)
     rows.interval(ax, lane, row["difference_low"], row["difference_high"])
     rows.dots(ax, lane, dots["value"])
