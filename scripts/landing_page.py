@@ -62,7 +62,7 @@ def main(
         subjects=subjects,
         readability=shown,
         findings=found,
-        pictures=index.main_pictures(figures),
+        pictures=index.main_pictures(figures, page),
         cards={(one.parent.name, one.stem): index.address(one, page) for one in cards},
         links=index.links(page, report, study, made, figures, Path(logs), Path(benchmarks)),
         provenance=job.read_provenance(paths["readability"]),

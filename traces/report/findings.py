@@ -22,7 +22,7 @@ CONTROL_NAMES = {
     "base_mean": "the base's mean activation",
     "tuned_mean": "the finetuned model's mean activation",
     "other_words": "other organisms' words",
-    "unsteered": "the same model unsteered",
+    "unsteered": "no steering",
     "activation_difference": "a difference of two activations",
     "base": "the base",
     "other_facts": "organisms of other facts",
@@ -92,8 +92,8 @@ CLAIMS = {
     "steering": Claim(
         "steering_margin",
         PLAIN,
-        "Steered text is closer to the organism's data than to unrelated text by {value} of "
-        "cosine, against {other} for {control}",
+        "Text of the steered finetuned model is closer to its data than to unrelated text by "
+        "{value} of cosine, against {other} for {control}",
         "steers",
     ),
     "causality": Claim(

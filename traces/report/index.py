@@ -68,13 +68,21 @@ class Study:
     titles: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file, and where it lies as seen from the page."""
+
+    data: bytes
+    address: str
+
+
 def index_page(
     *,
     study: Study,
     subjects: pd.DataFrame,
     readability: pd.DataFrame,
     findings: Mapping[str, Finding],
-    pictures: Mapping[str, bytes],
+    pictures: Mapping[str, Picture],
     cards: Mapping[tuple[str, str], str],
     links: Mapping[str, Mapping[str, str]],
     provenance: Mapping[str, Any],
@@ -87,7 +95,7 @@ def index_page(
     subjects    : columns model, checkpoint, organism, seed: all that was measured
     readability : the rows of the table below, of one corpus and of one layer a model
     findings    : by the name of their picture; those of PICTURES
-    pictures    : PNG files by name; the first SHOWN with a finding are shown
+    pictures    : by name; the first SHOWN with a finding are shown
     cards       : relative address by model and organism
     links       : relative address by label, by heading; an empty address is not linked
     provenance  : of the tables
@@ -111,7 +119,8 @@ def index_page(
                 "title": PICTURES[name][0],
                 "alt": PICTURES[name][1],
                 "finding": findings[name],
-                "data": base64.b64encode(pictures[name]).decode("ascii"),
+                "data": base64.b64encode(pictures[name].data).decode("ascii"),
+                "address": pictures[name].address,
             }
             for name in shown
         ],
@@ -123,11 +132,13 @@ def index_page(
     )
 
 
-def main_pictures(figures: Sequence[Path]) -> dict[str, bytes]:
+def main_pictures(figures: Sequence[Path], page: Path) -> dict[str, Picture]:
     """The PNG files by name, without those of ablations, which lie in a folder of their own."""
     home = figures[0].parent
     return {
-        one.stem: one.read_bytes() for one in figures if one.parent == home and one.suffix == ".png"
+        one.stem: Picture(one.read_bytes(), address(one, page))
+        for one in figures
+        if one.parent == home and one.suffix == ".png"
     }
 
 
@@ -143,11 +154,12 @@ def links(
     """Relative addresses by label, by heading: what `index_page` ends with."""
 
     def named(files: Sequence[Path], suffixes: Sequence[str]) -> dict[str, str]:
-        """Files by their name, and by its ending too where two would be called the same."""
+        """Files by their name, with folder and ending where two would be called the same."""
         chosen = [file for file in files if file.suffix in suffixes]
         names = [file.stem for file in chosen]
         labels = [
-            plain_name(file.stem if names.count(file.stem) == 1 else file.name) for file in chosen
+            file.stem if names.count(file.stem) == 1 else f"{file.parent.name}/{file.name}"
+            for file in chosen
         ]
         return {label: address(file, page) for label, file in zip(labels, chosen, strict=True)}
 
@@ -161,7 +173,7 @@ def links(
         "The study": {label: address(file, page) for label, file in everything.items()},
         "Tables (Parquet)": named(tables, [".parquet"]),
         "Figures (PDF)": named(figures, [".pdf"]),
-        "What mixing did, in words": named(figures, [".md", ".html"]),
+        "Mixing in words": named(figures, [".md", ".html"]),
     }
 
 
@@ -202,7 +214,7 @@ def _status(subjects: pd.DataFrame, study: Study) -> list[tuple[str, str]]:
         (_counted(len(organisms), "organism"), benign),
         (_counted(len(checkpoints), "finetuned checkpoint"), ""),
         (_counted(len(seeds), "seed"), ", ".join(map(str, seeds))),
-        ("read on", f"{plain_name(study.corpus)} text" if study.corpus else "all texts"),
+        ("Text read", plain_name(study.corpus or "all")),
     ]
 
 
