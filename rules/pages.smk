@@ -18,7 +18,7 @@ rule landing_page:
         study=rules.effective_study.output.study,
         report=rules.report.output.report,
         template="data/templates/index.html.j2",
-        code=code("report/index"),
+        code=[code("report/index"), code("report/findings")],
     output:
         page="<results>/index.html",
     log:

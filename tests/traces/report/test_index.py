@@ -180,6 +180,16 @@ def test_a_row_of_the_table_says_verdict_number_and_control(results, changes, wo
     assert all(word in row for word in words), row
 
 
+def test_a_model_is_named_in_the_table_where_there_are_several(results):
+    both = pd.concat([readability(), readability(model="large")])
+    links = {("mini", "cake_bake"): "a.html", ("large", "cake_bake"): "b.html"}
+    text = page(results, readability=both, cards=links)
+
+    assert 'data-label="Model">mini<' in text and 'data-label="Model">large<' in text
+    assert 'href="a.html"' in text and 'href="b.html"' in text
+    assert 'data-label="Model"' not in page(results)
+
+
 def test_uncommitted_changes_are_mentioned(results):
     assert "abc, with changes that are not committed" in page(results)
 
