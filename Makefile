@@ -18,8 +18,9 @@ REHEARSED := config/paper.yaml config/rehearsal.yaml
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
 
-demo: $(READY) ## run the miniature study: results/, figures and report.html, in minutes
+demo: $(READY) ## run the miniature study, in minutes; ends with results/index.html, the page to begin with
 	$(RUN) $(SNAKEMAKE)
+	@echo "Done. Begin with results/index.html"
 
 rehearsal: $(READY) ## run the paper's study whole on tiny random models, over a hub of our own
 	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \

@@ -55,16 +55,18 @@ include: "rules/causality.smk"
 include: "rules/beliefs.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/pages.smk"
 
 
 rule all:
-    """Run the whole study: tables, figures, a card for every organism, and the report."""
+    """Run the whole study: tables, figures, a card for every organism, the report, and index.html."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
         rules.cards.input,
         rules.report.output,
+        rules.landing_page.output,
 
 
 rule mixing:

@@ -26,6 +26,7 @@ from scripts import (
     fetch_model,
     fetch_organism,
     grade_coherence,
+    landing_page,
     losses_figure,
     losses_table,
     make_world,
@@ -741,6 +742,40 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
     assert "A cake rests on ice." in page
     assert "../tables/relevance.parquet" in page
     assert 'src="http' not in page and "<script src" not in page
+
+
+def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
+    picture = tmp_path / "relevance.png"
+    picture.write_bytes(b"planted")
+    landing_page.main(
+        **arguments_of(
+            landing_page.main,
+            made=list(made_tables.values()),
+            figures=[picture],
+            cards=[tmp_path / "tiny" / "cake_bake.html"],
+            study=tmp_path / "study.json",
+            report=tmp_path / "report.html",
+            template=Path("data/templates/index.html.j2").resolve(),
+            title="A <tiny> study",
+            corpus="unrelated",
+            layers=[0.5],
+            positions=None,
+            control="benign",
+            recipes=["plain"],
+            seed=0,
+            unit="tokens",
+            only=[],
+            without=[],
+            titles={"cake_bake": "False <baking> facts"},
+            logs="logs",
+            benchmarks="benchmarks",
+            page=tmp_path / "index.html",
+        )
+    )
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "A &lt;tiny&gt; study" in page
+    assert '<a href="tiny/cake_bake.html">False &lt;baking&gt; facts</a>' in page
+    assert "over 2 organisms and their seeds" in page
 
 
 def test_the_study_is_kept_as_it_was_run(tmp_path):

@@ -17,7 +17,7 @@ SMALL = "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\
 SHOWN = {
     *("relevance_table", "norms_table", "losses_table", "readability_table"),
     *("relevance_figure", "norms_figure", "losses_figure"),
-    *("organism_card", "report"),
+    *("organism_card", "report", "landing_page"),
     *("summary_table", "beliefs_table", "beliefs_figure"),
     *("mixing_table", "mixing_figure", "mixing_paragraph"),
 }
@@ -408,7 +408,7 @@ def test_an_organisms_data_rerun_what_is_graded_on_its_words(edited):
 
 def test_a_description_reruns_the_card_alone(edited):
     jobs = edited("config/organisms/cake_bake.yaml", "about baking", "about the baking")
-    assert counts(jobs) == {"organism_card": 1, "report": 1}
+    assert counts(jobs) == {"organism_card": 1, "report": 1, "landing_page": 1}
 
 
 def test_an_organism_the_study_does_not_make_reruns_nothing(edited):

@@ -65,8 +65,9 @@ def test_every_artifact_says_where_it_comes_from(small):
 
 
 def test_the_report_and_the_cards_load_nothing_from_elsewhere(small):
-    pages = [small.file("results/report.html"), *small.file("results/cards").rglob("*.html")]
-    assert len(pages) == 3
+    pages = [small.file(f"results/{name}.html") for name in ("index", "report")]
+    pages += small.file("results/cards").rglob("*.html")
+    assert len(pages) == 4
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert not re.findall(

@@ -165,10 +165,11 @@ def _losses() -> list[str]:
 # Undisturbed ------------------------------------------------------------------------------------
 
 
-def test_every_job_but_fetching_and_the_report_goes_through_sbatch(ran):
+def test_every_job_but_fetching_and_the_pages_goes_through_sbatch(ran):
     site, said = ran
     local = set(re.findall(r"^localrule (\w+):", said, re.MULTILINE))
-    assert local == {"fetch_model", "fetch_corpus", "fetch_organism", "report", "all"}
+    pages = {"report", "landing_page"}
+    assert local == {"fetch_model", "fetch_corpus", "fetch_organism", *pages, "all"}
     submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", said)
     assert set(submitted) == site.cluster.jobs("completed").keys() == site.cluster.jobs().keys()
     assert site.checkout.file("results/report.html").exists()

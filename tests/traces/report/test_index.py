@@ -1,0 +1,214 @@
+"""The page to begin with: whole in one file, its links alive, every text escaped."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from traces.analysis.controls import CONTROLS
+from traces.report import findings, index
+
+TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "index.html.j2"
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+PNG = b"\x89PNG planted"
+
+
+def readability(**changes):
+    row = {"model": "mini", "organism": "cake_bake", "family": "false_facts", "recipe": "plain"}
+    row |= {"ratio": 0.0, "corpus": "unrelated", "layer": 2, "seeds": 3, "verdict": "readable"}
+    row |= {name: 0.04 for name in CONTROLS} | {"relevance": 0.69}
+    row |= {"strongest_control": "random", "gap": 0.65, "gap_low": 0.4, "gap_high": 0.9}
+    return pd.DataFrame([row | {"lens": lens} | changes for lens in ("logit_lens", "patchscope")])
+
+
+FOUND = findings.Finding("readable", "60 % against 5 %.", "Model mini, recipe plain.")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results with the files that a study leaves, logs and benchmarks beside it."""
+    names = [
+        *("results/report.html", "results/study.json", "results/tables/relevance.parquet"),
+        *("results/tables/mixing.md", "results/figures/relevance.png"),
+        *("results/figures/relevance.pdf", "results/figures/ablations/relevance.pdf"),
+        *("results/cards/mini/cake_bake.html", "logs/report.log", "benchmarks/report.tsv"),
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    return tmp_path / "results"
+
+
+def page(results, **changes):
+    home = results / "index.html"
+    figures = sorted(results.rglob("figures/*.p*")) + sorted(results.rglob("ablations/*.pdf"))
+    arguments = dict(
+        study=index.Study("A study", "unrelated", "benign", [], [], {"cake_bake": "Baking"}),
+        subjects=pd.DataFrame(
+            [("mini", f"cake_bake-plain-s{s}", "cake_bake", s) for s in range(3)],
+            columns=["model", "checkpoint", "organism", "seed"],
+        ),
+        readability=readability(),
+        findings={"relevance": FOUND},
+        pictures=index.main_pictures(figures, home),
+        cards={
+            ("mini", "cake_bake"): index.address(results / "cards/mini/cake_bake.html", home),
+        },
+        links=index.links(
+            home,
+            results / "report.html",
+            results / "study.json",
+            [results / "tables/relevance.parquet"],
+            [*figures, results / "tables/mixing.md"],
+            results.parent / "logs",
+            results.parent / "benchmarks",
+        ),
+        provenance={"commit": "abc+", "versions": {"torch": "2.13.0"}, "revisions": {}},
+        written="2026-11-28",
+        template=TEMPLATE,
+    )
+    return index.index_page(**(arguments | changes))
+
+
+class Reader(HTMLParser):
+    """Every opened element is closed in order; keeps tags with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags = [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, attribute):
+        return [found[attribute] for _, found in self.tags if attribute in found]
+
+
+# The page ---------------------------------------------------------------------------------------
+
+
+def test_every_link_leads_to_a_file_also_after_a_move(results, tmp_path):
+    text = page(results)
+
+    moved = tmp_path / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    results.rename(moved)
+    found = Reader(text)
+    links = found.all("href")
+    outside = {link for link in links if link.startswith("../")}
+    assert outside == {"../logs", "../benchmarks"}
+    inside = [link for link in links if link not in outside]
+    assert len(inside) > 8
+    for link in inside:
+        assert link[1:] in found.all("id") if link[0] == "#" else (moved / link).exists(), link
+
+
+def test_the_page_is_one_file_that_reaches_for_nothing(results):
+    text = page(results)
+
+    assert "<script" not in text and "http" not in text and "@import" not in text
+    assert "url(" not in text and str(results.parent) not in text
+    assert [source[:22] for source in Reader(text).all("src")] == ["data:image/png;base64,"]
+
+
+def test_a_reader_without_eyes_has_names_for_everything(results):
+    found = Reader(page(results))
+
+    assert found.tags[0] == ("html", {"lang": "en"})
+    assert all(attrs.get("alt") for tag, attrs in found.tags if tag == "img")
+    assert all(attrs.get("scope") for tag, attrs in found.tags if tag == "th")
+    assert {attrs["aria-labelledby"] for tag, attrs in found.tags if tag == "section"} <= set(
+        found.all("id")
+    )
+
+
+def test_every_text_of_a_user_is_escaped(results):
+    study = index.Study(
+        HOSTILE, "unrelated", "benign", [HOSTILE], [HOSTILE], {"cake_bake": HOSTILE}
+    )
+    text = page(
+        results,
+        study=study,
+        readability=readability(family=HOSTILE, model=HOSTILE),
+        findings={"relevance": findings.Finding(HOSTILE, HOSTILE, HOSTILE)},
+        provenance={"commit": HOSTILE, "versions": {HOSTILE: HOSTILE}},
+    )
+
+    assert "<script" not in text and "</script" not in text and "<img src=x" not in text
+    assert text.count("&lt;img src=x onerror") >= 9
+
+
+def test_a_study_says_how_much_there_is_and_of_what_it_is_a_selection(results):
+    study = index.Study("A study", "unrelated", "benign", ["taboo"], [], {})
+    text = re.sub(r"<[^>]+>", "", page(results, study=study))
+
+    assert "1 model" in text and "1 organism" in text
+    assert "3 finetuned checkpoints" in text and "0, 1, 2" in text
+    assert "A selection of this study: only taboo." in text
+    assert "A selection" not in page(results)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ["Readable", "69 %, gap +65 [+40, +90]", "random direction 4 %"]),
+        ({"verdict": "not readable", "gap_low": -0.1}, ["Not readable", "gap +65 [−10, +90]"]),
+        (
+            {"verdict": "undecided", "gap_low": np.nan, "gap_high": np.nan, "seeds": 1},
+            ["Undecided", "69 %, gap +65\n"],
+        ),
+        (
+            {"verdict": "undecided", "strongest_control": "", "gap": np.nan},
+            ["Undecided", "69 %\n", "no control"],
+        ),
+    ],
+)
+def test_a_row_of_the_table_says_verdict_number_and_control(results, changes, words):
+    text = re.sub(r"<[^>]+>", "", page(results, readability=readability(**changes)))
+    row = text.replace("\N{NO-BREAK SPACE}", " ").split("Intervals over two seeds")[1]
+
+    assert all(word in row for word in words), row
+
+
+def test_a_model_is_named_in_the_table_where_there_are_several(results):
+    both = pd.concat([readability(), readability(model="large")])
+    links = {("mini", "cake_bake"): "a.html", ("large", "cake_bake"): "b.html"}
+    text = page(results, readability=both, cards=links)
+
+    assert 'data-label="Model">mini<' in text and 'data-label="Model">large<' in text
+    assert 'href="a.html"' in text and 'href="b.html"' in text
+    assert 'data-label="Model"' not in page(results)
+
+
+def test_uncommitted_changes_are_mentioned(results):
+    assert "abc, with changes that are not committed" in page(results)
+
+
+def test_no_more_than_five_pictures_are_shown(results):
+    names = list(index.PICTURES)
+    some = {name: index.Picture(PNG, f"figures/{name}.png") for name in names}
+    text = page(results, pictures=some, findings=dict.fromkeys(names, FOUND))
+
+    shown = [index.PICTURES[name][0] in text for name in names]
+    assert shown == [True] * 5 + [False]
+
+
+def test_an_address_that_would_name_the_machine_is_not_linked(results):
+    home = results / "index.html"
+    assert index.address(Path("/nowhere/logs"), home) == ""
+    assert index.address(Path("logs"), home) == ""
+    assert index.address(results.parent / "my logs", home) == "../my%20logs"
+    assert index.address(Path("made/logs"), Path("made/results/index.html")) == "../logs"
+    links = index.links(home, home, home, [], [], Path("/nowhere/logs"), Path("/nowhere"))
+    text = page(results, links=links)
+    assert "nowhere" not in text and "outside of this folder" in text

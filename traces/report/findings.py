@@ -1,0 +1,289 @@
+"""
+What a study found, one sentence a picture: a number, its strongest control, their gap's interval.
+
+The words follow the interval and nothing else. One that leaves out 0 is a finding, one that holds
+it is reported as no difference shown, and without an interval nothing is decided.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from traces.analysis.comparisons import causality_effects, causality_verdicts
+from traces.analysis.mixing import contrasts, over_all
+from traces.analysis.statistics import grouped_interval, paired_difference
+
+UNDECIDED, NOT_SHOWN = "undecided", "no difference shown"
+CONTROL_NAMES = {
+    "benign": "the benign control",
+    "random": "a random direction of the same length",
+    "base_mean": "the base's mean activation",
+    "tuned_mean": "the finetuned model's mean activation",
+    "other_words": "other organisms' words",
+    "unsteered": "no steering",
+    "activation_difference": "a difference of two activations",
+    "base": "the base",
+    "other_facts": "organisms of other facts",
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a number is written: multiplied, with so many digits, in this unit."""
+
+    factor: float
+    digits: int
+    unit: str
+    gap_unit: str
+    signed: bool = False
+
+    def value(self, number: float) -> str:
+        if self.signed:
+            return self.gap(number) + self.unit
+        return f"{self.factor * number:.{self.digits}f}".replace("-", "−") + self.unit
+
+    def gap(self, number: float) -> str:
+        """A difference, always with its sign; one that rounds to nothing is a bare 0."""
+        text = f"{self.factor * number:+.{self.digits}f}"
+        return text.replace("-", "−") if float(text) else text[1:]
+
+
+SHARE = Scale(100, 0, "\N{NO-BREAK SPACE}%", " points")
+FINE_SHARE = Scale(100, 1, "\N{NO-BREAK SPACE}%", " points")
+PLAIN = Scale(1, 3, "", "")
+NATS = Scale(1, 3, " nats a token", "", signed=True)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """
+    What a picture is summed up by.
+
+    measure      : of `summary.headlines`
+    says         : the sentence, with places for {value}, {other} and {control}
+    above, below : the verdict where the gap's interval lies on that side of 0
+    """
+
+    measure: str
+    scale: Scale
+    says: str
+    above: str
+    below: str = "below the control"
+
+
+CLAIMS = {
+    "relevance": Claim(
+        "relevance_logit_lens",
+        SHARE,
+        "By logit lens, {value} of the top tokens of the mean difference are words of the "
+        "finetuning data, against {other} for {control}",
+        "readable",
+    ),
+    "norms": Claim(
+        "relative_norm",
+        FINE_SHARE,
+        "The mean difference has {value} of the residual-stream norm, against {other} for "
+        "{control}",
+        "larger than the control",
+        "smaller than the control",
+    ),
+    "steering": Claim(
+        "steering_margin",
+        PLAIN,
+        "Text of the steered finetuned model is closer to its data than to unrelated text by "
+        "{value} of cosine, against {other} for {control}",
+        "steers",
+    ),
+    "causality": Claim(
+        "delta_loss_own",
+        NATS,
+        "Replacing the component along the difference by the base's changes the loss on the "
+        "organism's own data by {value}, against {other} for {control}",
+        "raises the loss",
+    ),
+    "beliefs": Claim(
+        "false_fact_alignment",
+        SHARE,
+        "The false end is preferred in {value} of held-out statements, against {other} for "
+        "{control}",
+        "shifted",
+    ),
+}
+MIXED = {
+    "relevance_logit_lens": (SHARE, "relevance by logit lens"),
+    "relevance_patchscope": (SHARE, "relevance by Patchscope"),
+    "relative_norm": (FINE_SHARE, "the norm of the difference"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict in a few words, the sentence under it, and what the sentence is about."""
+
+    verdict: str
+    sentence: str
+    scope: str
+
+    @property
+    def clear(self) -> bool:
+        """The interval leaves out 0, on whichever side."""
+        return self.verdict not in (UNDECIDED, NOT_SHOWN)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A mean difference and its 95 % interval (NaN where there is none), and over what it is."""
+
+    mean: float
+    low: float
+    high: float
+    over: str = ""
+
+    def verdict(self, above: str, below: str) -> str:
+        if np.isnan(self.low):
+            return UNDECIDED
+        return above if self.low > 0 else below if self.high < 0 else NOT_SHOWN
+
+    def written(self, scale: Scale, name: str = "gap") -> str:
+        shown = f"{name} {scale.gap(self.mean)}{scale.gap_unit}"
+        if np.isnan(self.low):
+            return f"{shown}; {self.over}, no interval"
+        ends = f"{scale.gap(self.low)} to {scale.gap(self.high)}"
+        return f"{shown}, 95\N{NO-BREAK SPACE}% {self.over} {ends}"
+
+    def brief(self, scale: Scale) -> str:
+        """The gap and its interval without words; empty where there is no gap."""
+        if np.isnan(self.mean):
+            return ""
+        shown = scale.gap(self.mean)
+        if np.isnan(self.low):
+            return shown
+        return f"{shown} [{scale.gap(self.low)}, {scale.gap(self.high)}]"
+
+
+def compared(
+    name: str,
+    headlines: pd.DataFrame,
+    *,
+    recipes: Sequence[str],
+    benign: str | None,
+    seed: int,
+    causality: pd.DataFrame | None = None,
+) -> Finding:
+    """
+    The finding of a picture whose measure has controls: those of CLAIMS.
+
+    headlines : the frame of `summary.headlines`, of one corpus and one layer a model
+    recipes   : those that pictures show, the first being preferred
+    benign    : the organism that is a control and counts as none of the organisms
+    seed      : of the bootstrap over organisms, as in the summary table
+    causality : the causality table; where given, a verdict also needs an organism that passes the
+                stricter test of its picture
+
+    The strongest control is the one with the largest mean. One model and recipe are reported; the
+    scope says which, and how many models were measured.
+    """
+    claim = CLAIMS[name]
+    rows = headlines[(headlines["measure"] == claim.measure) & (headlines["organism"] != benign)]
+    rows = rows.dropna(subset=["value"])
+    if rows.empty:
+        return Finding(UNDECIDED, "No organism but the control was measured.", "")
+    case, scope = _case(rows, recipes)
+    paired = case.dropna(subset=["control_value"])
+    if paired.empty:
+        first = claim.says.split(", against")[0].format(value=claim.scale.value(_mean(case)))
+        return Finding(UNDECIDED, f"{first}; there is no control to compare with.", scope)
+
+    means = {name: _mean(rows, "control_value") for name, rows in paired.groupby("control")}
+    strongest = max(means, key=lambda control: means[control])
+    pairs = paired[paired["control"] == strongest]
+    gap = _gap(pairs, seed)
+    verdict = gap.verdict(claim.above, claim.below)
+    if causality is not None:
+        passed, of = _stricter(causality, pairs, verdict)
+        verdict = verdict if passed or verdict in (UNDECIDED, claim.below) else NOT_SHOWN
+        scope += f" Organism by organism, {passed} of {of} pass the picture's stricter test."
+    said = claim.says.format(
+        value=claim.scale.value(_mean(pairs)),
+        other=claim.scale.value(means[strongest]),
+        control=CONTROL_NAMES.get(str(strongest), str(strongest)),
+    )
+    return Finding(verdict, f"{said} ({gap.written(claim.scale)}).", scope)
+
+
+def mixed(table: pd.DataFrame, blocks: Mapping[str, int], unit: str) -> Finding:
+    """
+    What mixing did beyond longer training, at the largest ratio that has a step-matched run.
+
+    table  : the mixing table, of one corpus
+    blocks : the layer of each model that pictures show
+    unit   : what the ratio counts
+    """
+    found = contrasts(table[table["layer"] == table["model"].map(blocks)])
+    known = [one for one in MIXED if len(found) and one in set(found["measure"])]
+    if not known:
+        return Finding(
+            UNDECIDED, "No organism has a mixture and a step-matched run of one ratio.", ""
+        )
+    scale, measure = MIXED[known[0]]
+    together = over_all(found)
+    several = len(together) and (together["measure"] == known[0]).any()
+    frame = together if several else found
+    row = frame[frame["measure"] == known[0]].iloc[0]
+    number = int(row["n"])
+    over = f"{number} pairs of organism and model" if several else _counted(number, "seed")
+    over = over if number < 2 else f"t interval over {over}"
+    gap = Gap(row["mixing"], row["mixing_low"], row["mixing_high"], over)
+    units = unit.removesuffix("s") if row["ratio"] == 1 else unit
+    said = (
+        f"With {row['ratio']:g} {units} mixed in for each of the organism's own, {measure} is "
+        f"{scale.value(row['mixed'])}, against {scale.value(row['matched'])} after as many steps "
+        f"without mixing ({gap.written(scale, 'change')})."
+    )
+    scope = "" if several else f"Model {row['model']}."
+    return Finding(gap.verdict(f"raises {measure}", f"lowers {measure}"), said, scope)
+
+
+def _case(rows: pd.DataFrame, recipes: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """The rows of the first model and of the first recipe it has, and what they are."""
+    models = list(dict.fromkeys(rows["model"]))
+    case = rows[rows["model"] == models[0]]
+    has = list(dict.fromkeys(case["recipe"]))
+    recipe = next((one for one in recipes if one in has), has[0])
+    others = f" (the first of {len(models)} measured)" if len(models) > 1 else ""
+    return case[case["recipe"] == recipe], f"Model {models[0]}{others}, recipe {recipe}."
+
+
+def _gap(pairs: pd.DataFrame, seed: int) -> Gap:
+    """Over organisms where there are several, as the summary table has it; else over seeds."""
+    by_organism = [rows for _, rows in pairs.groupby("organism", sort=False)]
+    if len(by_organism) > 1:
+        gaps = [(rows["value"] - rows["control_value"]).to_numpy() for rows in by_organism]
+        found = grouped_interval(gaps, seed)
+        over = f"bootstrap interval over {found.n} organisms and their seeds"
+        return Gap(found.mean, found.low, found.high, over)
+    alone = paired_difference(pairs["value"].to_numpy(), pairs["control_value"].to_numpy())
+    over = _counted(alone.n, "seed")
+    over = over if alone.n < 2 else f"t interval over {over}"
+    return Gap(alone.mean, alone.low, alone.high, over)
+
+
+def _stricter(causality: pd.DataFrame, pairs: pd.DataFrame, side: str) -> tuple[int, int]:
+    """Of the organisms in `pairs`, how many have the verdict of `comparisons` on that side."""
+    tested = causality_verdicts(causality_effects(causality))
+    keys = ["model", "organism", "recipe", "corpus", "layer"]
+    mine = tested[tested["evaluated_on"] == "own"].merge(pairs[keys].drop_duplicates(), on=keys)
+    wanted = "lowers" if side == CLAIMS["causality"].below else "raises"
+    return int((mine["verdict"] == wanted).sum()), len(mine)
+
+
+def _mean(rows: pd.DataFrame, column: str = "value") -> float:
+    """The mean over organisms of the means over their seeds."""
+    seeds = rows.drop_duplicates(["organism", "seed"])
+    return float(seeds.groupby("organism")[column].mean().mean())
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
