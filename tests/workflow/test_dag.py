@@ -255,7 +255,7 @@ def test_another_title_of_an_ablation_redraws_it_alone(checkout):
     checkout.pretend_complete(*small)
     override(checkout, "small.yaml", SMALL + asked.replace("Depth", "How deep"))
     found = counts(checkout.dry_run(*small))
-    assert found == {"ablation_figure": 1, "effective_study": 1, "report": 1}
+    assert found == {"ablation_figure": 1, "effective_study": 1, "report": 1, "landing_page": 1}
 
 
 def _all_of_config(checkout) -> str:
