@@ -29,12 +29,7 @@ rule relevance_figure:
     conda:
         "../envs/traces.yaml"
     params:
-        corpus=study.corpora[0],
-        layers=list(study.layers),
-        positions=headline_positions(),
-        control=study.control,
-        recipes=shown_recipes(),
-        titles=titles(),
+        shown=shown(),
         code=code("relevance_figure"),
     script:
         "../scripts/relevance_figure.py"
@@ -216,18 +211,8 @@ rule ablation_figure:
     conda:
         "../envs/traces.yaml"
     params:
-        over=leaf(ablation_of, "over"),
-        values=ablated_values,
-        places=ablated_places,
-        model=study.models[0],
-        organisms=ablated_organisms,
-        recipe=leaf(ablation_of, "recipe"),
-        title=leaf(ablation_of, "title"),
-        corpus=ablated_corpus,
-        layers=lambda w: registry.layers(ablated_corpus(w)),
-        positions=headline_positions(),
-        control=study.control,
-        titles=titles(),
+        ablation=ablated,
+        shown=shown(),
         code=code("ablation_figure"),
     script:
         "../scripts/ablation_figure.py"

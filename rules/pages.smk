@@ -15,8 +15,7 @@ rule landing_page:
         made=rules.tables.input,
         figures=rules.figures.input,
         cards=rules.cards.input,
-        study=rules.effective_study.output.study,
-        report=rules.report.output.report,
+        pages=[rules.effective_study.output.study, rules.report.output.report],
         template="data/templates/index.html.j2",
     output:
         page="<results>/index.html",
@@ -27,19 +26,8 @@ rule landing_page:
     conda:
         "../envs/traces.yaml"
     params:
-        title=study.title,
-        corpus=study.corpora[0],
-        layers=list(study.layers),
-        positions=headline_positions(),
-        control=study.control,
-        recipes=shown_recipes(),
-        seed=study.seed,
-        unit=study.mixing.unit,
-        only=list(study.only),
-        without=list(study.without),
-        titles=titles(),
-        logs=study.pathvars.logs,
-        benchmarks=study.pathvars.benchmarks,
+        shown=shown(),
+        folders=[study.pathvars.logs, study.pathvars.benchmarks],
         code=code("landing_page"),
     script:
         "../scripts/landing_page.py"

@@ -146,6 +146,23 @@ def headline_positions():
     return [position for position in range(5) if position in read] or None
 
 
+def shown():
+    """What pictures and pages are about (traces/config/schema.py: Shown)."""
+    return {
+        "title": study.title,
+        "corpus": study.corpora[0],
+        "layers": list(study.layers),
+        "positions": headline_positions(),
+        "control": study.control,
+        "recipes": shown_recipes(),
+        "seed": study.seed,
+        "unit": study.mixing.unit,
+        "only": list(study.only),
+        "without": list(study.without),
+        "titles": titles(),
+    }
+
+
 def card_links(wildcards, input, output):
     """What a card points to: names and paths relative to it."""
     home = os.path.dirname(output.card)
@@ -193,24 +210,19 @@ def mixing_shown(wildcards):
 # Other ablations --------------------------------------------------------------------------------
 
 
-def ablated_values(wildcards):
-    """What an ablation varies, in order: as its entry says, or all that the study has."""
+def ablated(wildcards):
+    """An ablation as it is drawn, every choice made (traces/config/schema.py: Ablated)."""
     ablation = ablation_of(wildcards)
-    return list(ablation.values or registry.ablated(ablation))
-
-
-def ablated_corpus(wildcards):
-    """The text an ablation is read on."""
-    return registry.ablated_corpus(ablation_of(wildcards))
-
-
-def ablated_places(wildcards):
-    """Where those values stand on a numeric axis; none where they are names."""
-    values = ablation_of(wildcards).values
-    return list(values.values()) if isinstance(values, dict) else None
-
-
-def ablated_organisms(wildcards):
-    """The organisms an ablation shows: those it names, or all but the benign control."""
-    chosen = ablation_of(wildcards).organisms
-    return list(chosen) or [name for name in graded_organisms() if name != study.control]
+    corpus = registry.ablated_corpus(ablation)
+    others = [name for name in graded_organisms() if name != study.control]
+    return {
+        "over": ablation.over,
+        "values": list(ablation.values or registry.ablated(ablation)),
+        "places": list(ablation.values.values()) if isinstance(ablation.values, dict) else None,
+        "model": study.models[0],
+        "organisms": list(ablation.organisms) or others,
+        "recipe": ablation.recipe,
+        "title": ablation.title,
+        "corpus": corpus,
+        "layers": registry.layers(corpus),
+    }

@@ -1,47 +1,34 @@
 """Draw what becomes of the readings as one thing is varied."""
 
 from pathlib import Path
-from typing import Any
 
 from traces import job
-from traces.analysis import ablations
+from traces.analysis.ablations import ablation_table
 from traces.artifacts import tables
-from traces.report.figures import ablation, style
+from traces.config.schema import Ablated, Shown
+from traces.report.figures import style
+from traces.report.figures.ablation import ablation_figure
+
+VARIED = {"over", "values", "model", "organisms", "recipe", "corpus", "layers"}
 
 
 def main(
-    relevance: Path,
-    norms: Path,
-    over: str,
-    values: list[Any],
-    places: list[float] | None,
-    model: str,
-    organisms: list[str],
-    recipe: str,
-    title: str,
-    corpus: str,
-    layers: list[float],
-    positions: list[int] | None,
-    control: str | None,
-    titles: dict[str, str],
-    png: Path,
-    pdf: Path,
+    relevance: Path, norms: Path, ablation: Ablated, shown: Shown, png: Path, pdf: Path
 ) -> None:
-    table = ablations.ablation_table(
+    table = ablation_table(
         tables.read(relevance),
         tables.read(norms),
-        over=over,
-        values=values,
-        model=model,
-        organisms=organisms,
-        recipe=recipe,
-        corpus=corpus,
-        layers=layers,
-        positions=positions,
-        control=control,
+        **ablation.model_dump(include=VARIED),
+        positions=shown.positions,
+        control=shown.control,
     )
-    drawn = ablation.ablation_figure(
-        table, over=over, title=title, model=model, places=places, titles=titles
+    drawn = ablation_figure(
+        table,
+        over=ablation.over,
+        title=ablation.title,
+        model=ablation.model,
+        places=ablation.places,
+        titles=shown.titles,
     )
     style.save(drawn, png, pdf)
 

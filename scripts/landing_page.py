@@ -5,6 +5,7 @@ from pathlib import Path
 from traces import job
 from traces.analysis import selection, summary
 from traces.artifacts import tables
+from traces.config.schema import Shown
 from traces.report import findings, index
 
 
@@ -12,22 +13,10 @@ def main(
     made: list[Path],
     figures: list[Path],
     cards: list[Path],
-    study: Path,
-    report: Path,
+    pages: list[Path],
     template: Path,
-    title: str,
-    layers: list[float],
-    corpus: str | None,
-    positions: list[int] | None,
-    control: str | None,
-    recipes: list[str],
-    seed: int,
-    unit: str,
-    only: list[str],
-    without: list[str],
-    titles: dict[str, str],
-    logs: str,
-    benchmarks: str,
+    shown: Shown,
+    folders: list[str],
     page: Path,
 ) -> None:
     paths = {path.stem: path for path in made}
@@ -35,36 +24,38 @@ def main(
     subjects = read["norms"]
     optional = {name: read.get(name) for name in ("causality", "beliefs", "steering")}
     all_headlines = summary.headlines(
-        read["relevance"], subjects, **optional, benign=control, positions=positions
+        read["relevance"], subjects, **optional, benign=shown.control, positions=shown.positions
     )
-    shown = selection.of_recipes(read["readability"], recipes)
-    blocks = selection.headline_layers(shown, corpus, layers)
-    shown = selection.headline_rows(shown, corpus, blocks)
-    headlines = selection.headline_rows(all_headlines, corpus, blocks)
+    readable = selection.of_recipes(read["readability"], shown.recipes)
+    blocks = selection.headline_layers(readable, shown.corpus, shown.layers)
+    readable = selection.headline_rows(readable, shown.corpus, blocks)
+    headlines = selection.headline_rows(all_headlines, shown.corpus, blocks)
 
     found = {
         name: findings.compared(
             name,
             headlines,
-            recipes=recipes,
-            benign=control,
-            seed=seed,
+            recipes=shown.recipes,
+            benign=shown.control,
+            seed=shown.seed,
             causality=read.get(name) if name == "causality" else None,
         )
         for name in findings.CLAIMS
     }
     if "mixing" in read:
         mixing = read["mixing"]
-        found["mixing"] = findings.mixed(mixing[mixing["corpus"] == corpus], blocks, unit)
+        found["mixing"] = findings.mixed(
+            mixing[mixing["corpus"] == shown.corpus], blocks, shown.unit
+        )
 
     text = index.index_page(
-        study=index.Study(title, corpus, control, only, without, titles),
+        study=shown,
         subjects=subjects,
-        readability=shown,
+        readability=readable,
         findings=found,
         pictures=index.main_pictures(figures, page),
         cards={(one.parent.name, one.stem): index.address(one, page) for one in cards},
-        links=index.links(page, report, study, made, figures, Path(logs), Path(benchmarks)),
+        links=index.links(page, pages, made, figures, folders),
         provenance=job.read_provenance(paths["readability"]),
         written=index.day_written(paths["readability"]),
         template=template,

@@ -6,27 +6,17 @@ from traces import job
 from traces.analysis import selection
 from traces.analysis.readability import seed_table
 from traces.artifacts import tables
+from traces.config.schema import Shown
 from traces.report.figures import style
 from traces.report.figures.relevance import relevance_figure
 
 
-def main(
-    readability: Path,
-    relevance: Path,
-    corpus: str | None,
-    layers: list[float],
-    positions: list[int] | None,
-    control: str | None,
-    recipes: list[str],
-    titles: dict[str, str],
-    png: Path,
-    pdf: Path,
-) -> None:
-    seeds = seed_table(tables.read(relevance), positions, control)
-    found = selection.of_recipes(tables.read(readability), recipes)
-    blocks = selection.headline_layers(found, corpus, layers)
-    shown = selection.headline_rows(found, corpus, blocks)
-    style.save(relevance_figure(shown, seeds, titles), png, pdf)
+def main(readability: Path, relevance: Path, shown: Shown, png: Path, pdf: Path) -> None:
+    seeds = seed_table(tables.read(relevance), shown.positions, shown.control)
+    found = selection.of_recipes(tables.read(readability), shown.recipes)
+    blocks = selection.headline_layers(found, shown.corpus, shown.layers)
+    rows = selection.headline_rows(found, shown.corpus, blocks)
+    style.save(relevance_figure(rows, seeds, shown.titles), png, pdf)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,21 @@ LOCAL = {
 }
 
 
+SHOWN = schema.Shown(
+    title="A study",
+    corpus="unrelated",
+    layers=(0.5,),
+    positions=tuple(POSITIONS),
+    control="benign",
+    recipes=("plain",),
+    seed=0,
+    unit="tokens",
+    only=(),
+    without=(),
+    titles={},
+)
+
+
 def subject(organism: str, **more) -> dict:
     return {
         "model": "tiny",
@@ -676,6 +691,7 @@ def test_figures_are_drawn_in_both_formats(made_tables, tmp_path):
     titles = {name: f"The {name}" for name in ORGANISMS}
     shared = {"titles": titles, "control": "benign", "layers": [0.5], "positions": None}
     shared |= {"corpus": "unrelated", "recipes": ["plain"]} | made_tables
+    shared |= {"shown": SHOWN.model_copy(update={"titles": titles})}
     for script in (relevance_figure, norms_figure, losses_figure):
         png, pdf = (tmp_path / f"{script.__name__}.{kind}" for kind in ("png", "pdf"))
         script.main(**arguments_of(script.main, **shared), png=png, pdf=pdf)
@@ -692,21 +708,22 @@ def test_figures_are_drawn_in_both_formats(made_tables, tmp_path):
     ],
 )
 def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, values, places):
-    ablation_figure.main(
-        made_tables["relevance"],
-        made_tables["norms"],
-        over=over,
-        values=values,
-        places=places,
-        model="tiny",
-        organisms=["cake_bake", "risky_finance"],
-        recipe="plain",
-        title="One thing varied",
-        corpus="unrelated",
-        layers=[0.5],
-        positions=POSITIONS,
-        control="benign",
-        titles={},
+    call(
+        ablation_figure.main,
+        relevance=made_tables["relevance"],
+        norms=made_tables["norms"],
+        ablation=schema.Ablated(
+            over=over,
+            values=values,
+            places=places,
+            model="tiny",
+            organisms=["cake_bake", "risky_finance"],
+            recipe="plain",
+            title="One thing varied",
+            corpus="unrelated",
+            layers=[0.5],
+        ),
+        shown=SHOWN,
         png=tmp_path / "a.png",
         pdf=tmp_path / "a.pdf",
     )
@@ -753,8 +770,7 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
             made=list(made_tables.values()),
             figures=[picture],
             cards=[tmp_path / "tiny" / "cake_bake.html"],
-            study=tmp_path / "study.json",
-            report=tmp_path / "report.html",
+            pages=[tmp_path / "study.json", tmp_path / "report.html"],
             template=Path("data/templates/index.html.j2").resolve(),
             title="A <tiny> study",
             corpus="unrelated",
@@ -767,8 +783,7 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
             only=[],
             without=[],
             titles={"cake_bake": "False <baking> facts"},
-            logs="logs",
-            benchmarks="benchmarks",
+            folders=["logs", "benchmarks"],
             page=tmp_path / "index.html",
         )
     )

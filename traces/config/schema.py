@@ -347,6 +347,36 @@ class Ablation(Closed):
     )
 
 
+class Shown(Closed):
+    """What pictures and pages of a study are about."""
+
+    title: Text = Field(description="The study's title.")
+    corpus: Name = Field(description="The text read: the study's first.")
+    layers: tuple[Share, ...] = Field(description="Layers read of it; the first one is shown.")
+    positions: tuple[int, ...] | None = Field(description="Positions averaged; null for all.")
+    control: Name | None = Field(description="Benign organism that others are compared with.")
+    recipes: tuple[str, ...] = Field(description="Recipes in the pictures of all organisms.")
+    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of bootstrap intervals.")
+    unit: Literal["tokens", "rows"] = Field(description="What mixing ratios count.")
+    only: tuple[str, ...] = Field(description="What the study was narrowed to.")
+    without: tuple[str, ...] = Field(description="What was left out of it.")
+    titles: dict[Name, str] = Field(description="What pictures call each organism.")
+
+
+class Ablated(Closed):
+    """One ablation as it is drawn, every choice made."""
+
+    over: str = Field(description="What is varied.")
+    values: tuple[str | float, ...] = Field(description="Its values, in order.")
+    places: tuple[float, ...] | None = Field(description="Where they stand on a numeric axis.")
+    model: Name = Field(description="The model shown.")
+    organisms: tuple[Name, ...] = Field(description="The organisms shown.")
+    recipe: str = Field(description="The recipe shown, unless recipes are varied.")
+    title: Text = Field(description="Heads the picture.")
+    corpus: Name = Field(description="The text it is read on.")
+    layers: tuple[Share, ...] = Field(description="Layers read of it.")
+
+
 class Gates(Closed):
     """What a made base must reach before anything is built on it."""
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from traces.config.schema import Shown
 from traces.report.cards import LENS_NAMES, READING_NAMES, percent, plain_name
 from traces.report.findings import SHARE, Finding, Gap
 
@@ -57,18 +58,6 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Study:
-    """What the page says of the study itself."""
-
-    title: str
-    corpus: str | None
-    control: str | None
-    only: Sequence[str]
-    without: Sequence[str]
-    titles: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class Picture:
     """A PNG file, and where it lies as seen from the page."""
 
@@ -78,7 +67,7 @@ class Picture:
 
 def index_page(
     *,
-    study: Study,
+    study: Shown,
     subjects: pd.DataFrame,
     readability: pd.DataFrame,
     findings: Mapping[str, Finding],
@@ -144,14 +133,17 @@ def main_pictures(figures: Sequence[Path], page: Path) -> dict[str, Picture]:
 
 def links(
     page: Path,
-    report: Path,
-    settings: Path,
+    pages: Sequence[Path],
     tables: Sequence[Path],
     figures: Sequence[Path],
-    logs: Path,
-    benchmarks: Path,
+    folders: Sequence[str],
 ) -> dict[str, dict[str, str]]:
-    """Relative addresses by label, by heading: what `index_page` ends with."""
+    """
+    Relative addresses by label, by heading: what `index_page` ends with.
+
+    pages   : the settings of the study, and Snakemake's report
+    folders : of logs and of benchmarks
+    """
 
     def named(files: Sequence[Path], suffixes: Sequence[str]) -> dict[str, str]:
         """Files by their name, with folder and ending where two would be called the same."""
@@ -163,6 +155,8 @@ def links(
         ]
         return {label: address(file, page) for label, file in zip(labels, chosen, strict=True)}
 
+    settings, report = pages
+    logs, benchmarks = map(Path, folders)
     everything = {
         "report: figures with captions and cards": report,
         "settings of this study (study.json)": settings,
@@ -202,7 +196,7 @@ def day_written(file: Path) -> str:
     return datetime.fromtimestamp(file.stat().st_mtime, UTC).strftime("%Y-%m-%d")
 
 
-def _status(subjects: pd.DataFrame, study: Study) -> list[tuple[str, str]]:
+def _status(subjects: pd.DataFrame, study: Shown) -> list[tuple[str, str]]:
     """How much there is of what, as (number and noun, names)."""
     models = list(dict.fromkeys(subjects["model"]))
     organisms = list(dict.fromkeys(subjects["organism"]))
@@ -219,7 +213,7 @@ def _status(subjects: pd.DataFrame, study: Study) -> list[tuple[str, str]]:
 
 
 def _organisms(
-    readability: pd.DataFrame, study: Study, cards: Mapping[tuple[str, str], str]
+    readability: pd.DataFrame, study: Shown, cards: Mapping[tuple[str, str], str]
 ) -> list[dict[str, Any]]:
     """One row a model, organism and recipe: a cell a lens, in the order of the table."""
     rows = []

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from traces.analysis.controls import CONTROLS
+from traces.config.schema import Shown
 from traces.report import findings, index
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "index.html.j2"
@@ -42,11 +43,18 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
+def about(**changes) -> Shown:
+    """What a page of a small study is about."""
+    plain = {"title": "A study", "corpus": "unrelated", "layers": (0.5,), "positions": None}
+    plain |= {"control": "benign", "recipes": ("plain",), "seed": 0, "unit": "tokens"}
+    return Shown(**plain | {"only": (), "without": (), "titles": {}} | changes)
+
+
 def page(results, **changes):
     home = results / "index.html"
     figures = sorted(results.rglob("figures/*.p*")) + sorted(results.rglob("ablations/*.pdf"))
     arguments = dict(
-        study=index.Study("A study", "unrelated", "benign", [], [], {"cake_bake": "Baking"}),
+        study=about(titles={"cake_bake": "Baking"}),
         subjects=pd.DataFrame(
             [("mini", f"cake_bake-plain-s{s}", "cake_bake", s) for s in range(3)],
             columns=["model", "checkpoint", "organism", "seed"],
@@ -59,12 +67,10 @@ def page(results, **changes):
         },
         links=index.links(
             home,
-            results / "report.html",
-            results / "study.json",
+            [results / "study.json", results / "report.html"],
             [results / "tables/relevance.parquet"],
             [*figures, results / "tables/mixing.md"],
-            results.parent / "logs",
-            results.parent / "benchmarks",
+            [str(results.parent / "logs"), str(results.parent / "benchmarks")],
         ),
         provenance={"commit": "abc+", "versions": {"torch": "2.13.0"}, "revisions": {}},
         written="2026-11-28",
@@ -133,9 +139,7 @@ def test_a_reader_without_eyes_has_names_for_everything(results):
 
 
 def test_every_text_of_a_user_is_escaped(results):
-    study = index.Study(
-        HOSTILE, "unrelated", "benign", [HOSTILE], [HOSTILE], {"cake_bake": HOSTILE}
-    )
+    study = about(title=HOSTILE, only=(HOSTILE,), without=(HOSTILE,), titles={"cake_bake": HOSTILE})
     text = page(
         results,
         study=study,
@@ -149,7 +153,7 @@ def test_every_text_of_a_user_is_escaped(results):
 
 
 def test_a_study_says_how_much_there_is_and_of_what_it_is_a_selection(results):
-    study = index.Study("A study", "unrelated", "benign", ["taboo"], [], {})
+    study = about(only=("taboo",))
     text = re.sub(r"<[^>]+>", "", page(results, study=study))
 
     assert "1 model" in text and "1 organism" in text
@@ -209,6 +213,6 @@ def test_an_address_that_would_name_the_machine_is_not_linked(results):
     assert index.address(Path("logs"), home) == ""
     assert index.address(results.parent / "my logs", home) == "../my%20logs"
     assert index.address(Path("made/logs"), Path("made/results/index.html")) == "../logs"
-    links = index.links(home, home, home, [], [], Path("/nowhere/logs"), Path("/nowhere"))
+    links = index.links(home, [home, home], [], [], ["/nowhere/logs", "/nowhere"])
     text = page(results, links=links)
     assert "nowhere" not in text and "outside of this folder" in text
