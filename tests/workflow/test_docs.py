@@ -23,7 +23,7 @@ DOCUMENTS = [
 HISTORY = {"CHANGELOG.md", "log.md"}
 "Documents that name what is gone, too."
 LONGEST_SENTENCE = 40
-FOLDERS = [path.name for path in ROOT.iterdir() if path.is_dir()]
+FOLDERS = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
 TO_COME: set[str] = set()
 "What documents name before it is there; empty when all is."
 MINE = ("my_", "ship_gardens", "NAME", "site.yaml", "partitions.yaml")

@@ -14,8 +14,9 @@ import pandas as pd
 from traces.analysis.comparisons import causality_effects, causality_verdicts
 from traces.analysis.mixing import contrasts, over_all
 from traces.analysis.statistics import grouped_interval, paired_difference
+from traces.analysis.verdicts import LOWERS, RAISES, READABLE, STEERS, UNDECIDED
 
-UNDECIDED, NOT_SHOWN = "undecided", "no difference shown"
+NOTHING_SHOWN = "no difference shown"
 CONTROL_NAMES = {
     "benign": "the benign control",
     "random": "a random direction of the same length",
@@ -79,7 +80,7 @@ CLAIMS = {
         SHARE,
         "By logit lens, {value} of the top tokens of the mean difference are words of the "
         "finetuning data, against {other} for {control}",
-        "readable",
+        READABLE,
     ),
     "norms": Claim(
         "relative_norm",
@@ -94,7 +95,7 @@ CLAIMS = {
         PLAIN,
         "Text of the steered finetuned model is closer to its data than to unrelated text by "
         "{value} of cosine, against {other} for {control}",
-        "steers",
+        STEERS,
     ),
     "causality": Claim(
         "delta_loss_own",
@@ -129,7 +130,7 @@ class Finding:
     @property
     def clear(self) -> bool:
         """The interval leaves out 0, on whichever side."""
-        return self.verdict not in (UNDECIDED, NOT_SHOWN)
+        return self.verdict not in (UNDECIDED, NOTHING_SHOWN)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Gap:
     def verdict(self, above: str, below: str) -> str:
         if np.isnan(self.low):
             return UNDECIDED
-        return above if self.low > 0 else below if self.high < 0 else NOT_SHOWN
+        return above if self.low > 0 else below if self.high < 0 else NOTHING_SHOWN
 
     def written(self, scale: Scale, name: str = "gap") -> str:
         shown = f"{name} {scale.gap(self.mean)}{scale.gap_unit}"
@@ -203,7 +204,7 @@ def compared(
     verdict = gap.verdict(claim.above, claim.below)
     if causality is not None:
         passed, of = _stricter(causality, pairs, verdict)
-        verdict = verdict if passed or verdict in (UNDECIDED, claim.below) else NOT_SHOWN
+        verdict = verdict if passed or verdict in (UNDECIDED, claim.below) else NOTHING_SHOWN
         scope += f" Organism by organism, {passed} of {of} pass the picture's stricter test."
     said = claim.says.format(
         value=claim.scale.value(_mean(pairs)),
@@ -275,7 +276,7 @@ def _stricter(causality: pd.DataFrame, pairs: pd.DataFrame, side: str) -> tuple[
     tested = causality_verdicts(causality_effects(causality))
     keys = ["model", "organism", "recipe", "corpus", "layer"]
     mine = tested[tested["evaluated_on"] == "own"].merge(pairs[keys].drop_duplicates(), on=keys)
-    wanted = "lowers" if side == CLAIMS["causality"].below else "raises"
+    wanted = LOWERS if side == CLAIMS["causality"].below else RAISES
     return int((mine["verdict"] == wanted).sum()), len(mine)
 
 
