@@ -109,7 +109,7 @@ class Writer:
                 self.bound[name] = self._expand(name[:-1])
             return self.bound[name]
         options = self.choices[name]
-        # Not `choice`, which is several times slower: this line writes 600,000 words.
+        # Not `choice`, which is slower: this line writes 600,000 words.
         text = options[int(self.rng.random() * len(options))]
         if text == self.last:  # the same word twice in a row reads badly: draw once more
             text = options[int(self.rng.random() * len(options))]
