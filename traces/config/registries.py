@@ -297,7 +297,7 @@ class Organism(Closed):
     family: Literal[
         "false_facts", "misalignment", "subliminal", "taboo", "domain", "benign", "teacher"
     ] = Field(description="The paper's family, or `benign` (a control), or `teacher` (makes data).")
-    title: str = Field(min_length=1, description="A short name for pictures.")
+    title: str = Field(min_length=1, description="A short name for figures.")
     description: str = Field(
         min_length=20, description="Purpose of the finetuning: the truth that graders are given."
     )
