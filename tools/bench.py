@@ -3,17 +3,18 @@ Measure the fast paths against the straightforward ones, in CPU time.
 
     python tools/bench.py results/tables/bench.parquet
 
-The model is a random Llama of SmolLM2-135M's shape under a random adapter, in float32 on one
-thread. Both ways run in this process on the same inputs, and what they find must agree. A ratio is
-the straightforward way's CPU time over ours for the same work, medians of some repetitions; weights
-are loaded and texts tokenised before. Other work on the machine moves it by ten or twenty per cent.
+The model is a random Llama of SmolLM2-135M's shape with a random adapter, in float32 on one thread.
+Both ways run in this process on the same inputs, and their results must agree. A ratio is the
+straightforward way's CPU time over ours for the same work, from medians of some repetitions.
+Loading weights and tokenising are not counted. Other work on the machine changes a ratio by ten or
+twenty per cent.
 
-The straightforward way: full forward passes of 128 tokens that keep all hidden states and run the
-head, 32 texts at once as in the paper, of tuned model and base for every organism; one vector at a
-time through the readout; every identity prompt whole for every vector, sign and scale. Ours is the
-library as the jobs call it, with stores and averages.
+The straightforward way runs full forward passes of 128 tokens that keep all hidden states and use
+the head, 32 texts at once as in the paper, for tuned model and base of every organism. It sends one
+vector at a time through the readout, and runs every identity prompt whole for every vector, sign
+and scale. Ours is the library as the jobs call it, with stores and averages.
 
-For steering it is not time that is compared, but how many forward passes must follow one another.
+Steering compares no times, but how many forward passes must follow one another.
 
 Columns of the table: `cpu_seconds` is ours, for the work that `variant` names, once; `max_error` is
 1 - cosine of the mean differences, the share of readings whose ordered top-20 differ, or the
@@ -54,7 +55,7 @@ TENTHS = (*range(5, 21), 30, 40, 50, 100, *range(200, 2001, 200))
 SCALES = tuple(tenths / 10 for tenths in TENTHS)
 READ_POSITIONS = 5
 SAMPLES, NORM_SAMPLES = 10_000, 64
-"Texts of a study, and those of them that are read at full length for the stream's norm."
+"Texts of a study, and those of them that are read at full length for the residual-stream norm."
 TOP_K = 20
 TOKENS_A_BATCH = 640
 "Tokens in a forward pass of ours: large enough for the matrix products, small enough for a cache."
@@ -67,7 +68,7 @@ QUIET = {
     "DS_ACCELERATOR": "cpu",
     "PYTHONWARNINGS": "ignore",
 }
-"Surroundings that keep the libraries from talking between the lines of the table."
+"Variables that keep the libraries from printing between the lines of the table."
 COSINE_ERROR = 1e-5
 "Largest 1 - cosine of two mean differences that still agree."
 LOSS_ERROR = 1e-5
@@ -75,9 +76,9 @@ LOSS_ERROR = 1e-5
 
 
 SEARCHES, SEARCH_TOKENS = 40, 128
-"The paper's steering: for each of 5 positions 8 rounds of search, one after another."
+"The paper's steering: 8 sequential rounds of search for each of 5 positions."
 GENERATIONS, FINAL_TOKENS = 40, 512
-"And for each position 4 batches of steered and 4 of unsteered final text."
+"The paper's final texts: 4 batches of steered and 4 of unsteered text for each position."
 
 Spent = defaultdict[str, list[float]]
 "CPU seconds of every repetition, by what was done."
@@ -85,7 +86,7 @@ Spent = defaultdict[str, list[float]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """The model's shape and how much of everything is run."""
+    """Hold the model's shape and the amount of work."""
 
     layers: int = 30
     d_model: int = 576
@@ -110,7 +111,7 @@ class Sizes:
     read: int = 2
     "Texts that the loss is measured on."
     taken_out: int = 32
-    "Directions that are taken out, one after the other or together."
+    "Directions that are replaced, one after the other or together."
 
     @property
     def middle(self) -> int:
@@ -120,7 +121,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, and what is asked of it."""
+    """Hold one line of the table, with its required ratio and error."""
 
     stage: str
     variant: str
@@ -150,6 +151,7 @@ class Row:
 
 
 def main(path: Path) -> None:
+    # One thread: CPU time is then the work itself, and not threads that wait for each other.
     os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="", **QUIET)
     warnings.simplefilter("ignore")
     job.start(None)
@@ -174,7 +176,7 @@ def main(path: Path) -> None:
 
 
 def shown(rows: Sequence[Row]) -> str:
-    """The table as text: what was measured, what is asked, and which of it is missed."""
+    """Format the table as text: measured, required, and which requirements are missed."""
     lines = [("stage", "variant", "CPU s", "ratio", "asked", "error", "")]
     for row in rows:
         ratio = "" if np.isnan(row.ratio) else f"{row.ratio:.4g}x"
@@ -200,7 +202,7 @@ def timed(spent: Spent, name: str) -> Iterator[None]:
 
 
 def typical(spent: Spent, name: str) -> float:
-    """The median, which a burst of other work on the machine does not move."""
+    """Return the median, which a burst of other work on the machine does not change."""
     return float(np.median(spent[name]))
 
 
@@ -237,6 +239,7 @@ def make_model(folder: Path, sizes: Sizes) -> tuple[Path, Path]:
     tokenizer.save_pretrained(base)
     lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
     tuned = get_peft_model(model, lora)
+    # A fresh adapter has lora_B = 0: tuned and base would be equal, and nothing could disagree.
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.02)
@@ -246,9 +249,9 @@ def make_model(folder: Path, sizes: Sizes) -> tuple[Path, Path]:
 
 def make_tokenizer() -> Any:
     """
-    A byte-level tokenizer with a piece for every word of the identity prompts, digits one by one.
+    Train a byte-level tokenizer with a token for every word of the identity prompts.
 
-    A prompt is then as many tokens long as with the tokenizer of the model whose shape this is.
+    Digits are single tokens. A prompt then has as many tokens as with SmolLM2's own tokenizer.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -273,16 +276,18 @@ def make_tokenizer() -> Any:
 
 
 def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[Row]:
-    """Mean difference of the first five positions, and of all, against full forward passes."""
+    """Compare mean differences of the first five positions, and of all, with full passes."""
     from traces.models import weights
 
     full = weights.load_pair(model, adapter)
+    # Ours loads the lower half of the layers only, as a dump job does.
     half = weights.Pair(
         weights.load_checkpoint(model, adapter, layers=sizes.middle + 1),
         weights.load_checkpoint(model, None, layers=sizes.middle + 1),
     )
     texts = random_texts(sizes)
     repeats = {READ_POSITIONS: sizes.repeats, sizes.context: 1}
+    # Once before anything is timed: first calls allocate memory and choose kernels.
     plain_difference(full, texts[:2], sizes.middle)
     for length in repeats:
         fast_difference(half, texts[:2], length, folder, sizes, defaultdict(list))
@@ -302,12 +307,13 @@ def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[R
 def collection_rows(
     spent: Spent, errors: dict[int, float], repeats: dict[int, int], sizes: Sizes
 ) -> list[Row]:
-    """The table's lines from the seconds `spent` in every round; each is for the texts once."""
+    """Make the table's lines from the seconds `spent` in every round, for the texts once."""
     first, whole = READ_POSITIONS, sizes.context
     count = {length: sizes.rounds * times for length, times in repeats.items()}
     tuned = {one: typical(spent, f"tuned {one}") / times for one, times in repeats.items()}
     base = {one: typical(spent, f"base {one}") / times for one, times in repeats.items()}
     both = {one: base[one] + tuned[one] for one in repeats}
+    # A study reads 64 of its 10,000 texts at full length for the residual-stream norm.
     norm = both[whole] * NORM_SAMPLES / SAMPLES
     work = [
         (first, f"{first} tokens, base and tuned, {count[first]} times", both[first], 60),
@@ -333,7 +339,7 @@ def collection_rows(
 
 
 def plain_difference(pair: Any, texts: list[list[int]], layer: int) -> np.ndarray:
-    """Tuned minus base after block `layer`, [position, d_model], from full forward passes."""
+    """Compute tuned minus base after block `layer`, [position, d_model], by full passes."""
     import torch
 
     ids = torch.tensor(texts)
@@ -349,7 +355,7 @@ def fast_difference(
     pair: Any, texts: list[list[int]], length: int, folder: Path, sizes: Sizes, spent: Spent
 ) -> np.ndarray:
     """
-    The same for the first `length` positions, through the stores that the workflow writes.
+    Compute the same for the first `length` positions, through the stores the workflow writes.
 
     The base's store is counted in `spent` as `base {length}`; the tuned model's store and the mean
     over both as `tuned {length}`.
@@ -366,7 +372,7 @@ def fast_difference(
 
 
 def dump(model: Any, texts: list[list[int]], length: int, path: Path, sizes: Sizes) -> None:
-    """What scripts/dump_activations.py does between loading the model and the stream's norm."""
+    """Do what scripts/dump_activations.py does between loading the model and the norm."""
     from traces.activations.dump import Window, native_bits, residual_stream
     from traces.artifacts.arrays import ActivationWriter
 
@@ -387,13 +393,13 @@ def dump(model: Any, texts: list[list[int]], length: int, path: Path, sizes: Siz
 
 
 def random_texts(sizes: Sizes) -> list[list[int]]:
-    """Token ids, [text, token]."""
+    """Draw token ids, [text, token]."""
     rng = np.random.default_rng(0)
     return rng.integers(0, sizes.vocabulary, (sizes.texts, sizes.context)).tolist()
 
 
 def cosine_error(found: np.ndarray, truth: np.ndarray) -> float:
-    """Largest 1 - cosine over positions; both [position, d_model]."""
+    """Return the largest 1 - cosine over positions; both are [position, d_model]."""
     from traces.activations.differences import cosine
 
     return float(np.max(1 - cosine(found.astype(np.float64), truth)))
@@ -403,7 +409,7 @@ def cosine_error(found: np.ndarray, truth: np.ndarray) -> float:
 
 
 def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
-    """Vectors through the readout together, against one at a time."""
+    """Compare vectors through the readout in batches with one at a time."""
     from traces.models import weights
     from traces.readers import logit_lens
 
@@ -435,7 +441,7 @@ def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
 
 
 def plain_logit_lens(readout: Any, vectors: np.ndarray) -> Any:
-    """Probabilities of each vector and its opposite, one by one: [n x sign, vocabulary]."""
+    """Compute probabilities of each vector and its opposite one by one: [n x sign, vocabulary]."""
     import torch
 
     found = []
@@ -444,13 +450,14 @@ def plain_logit_lens(readout: Any, vectors: np.ndarray) -> Any:
             for sign in (1, -1):
                 logits = readout.head(readout.norm(sign * vector.unsqueeze(0)))
                 probabilities = logits.softmax(dim=-1)
+                # Computed for its time: the straightforward way ranks every vector, too.
                 probabilities.topk(TOP_K)
                 found.append(probabilities)
     return torch.cat(found)
 
 
 def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
-    """All scales and signs after a prefix that is run once, against every prompt whole."""
+    """Compare all scales and signs after a prefix that is run once with every prompt whole."""
     from traces.activations.dump import Window, stream_norm
     from traces.models import weights
     from traces.readers import patchscope
@@ -504,7 +511,7 @@ def plain_patchscope(
     intersection_top_k: int,
 ) -> Any:
     """
-    Scores [n x sign x scale, vocabulary]: mean probability, 0 for what a prompt ranks too low.
+    Compute scores [n x sign x scale, vocabulary]: mean probability, 0 if a prompt ranks it too low.
 
     One forward pass of the whole prompt a vector, with all its scales and signs as rows.
     """
@@ -538,9 +545,9 @@ def random_vectors(n: int, sizes: Sizes) -> np.ndarray:
 
 def disagreeing(found: Any, truth: Any) -> float:
     """
-    Share of readings whose ordered tokens are not those of `truth`, scores [reading, vocabulary].
+    Return the share of readings whose ordered tokens differ from `truth` [reading, vocabulary].
 
-    Two tokens whose scores differ by less than one part in 100,000 may stand in either order.
+    Two tokens whose scores differ by less than one part in 100,000 may be in either order.
     """
     import torch
 
@@ -555,7 +562,7 @@ def disagreeing(found: Any, truth: Any) -> float:
 
 
 def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
-    """Directions taken out together, above the layer alone, against a forward pass for each."""
+    """Compare directions replaced together, above the layer alone, with a full pass for each."""
     from traces.interventions import causality as stage
     from traces.models import weights
 
@@ -595,7 +602,7 @@ def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
 
 
 def plan_of(vectors: np.ndarray, sizes: Sizes) -> Any:
-    """Every vector as a direction of its own, taken out at the middle layer."""
+    """Plan every vector as a direction of its own, replaced at the middle layer."""
     from traces.interventions.causality import Directions, Plan
 
     rows = pd.DataFrame({"direction": "random", "direction_id": range(len(vectors))})
@@ -606,7 +613,7 @@ def plan_of(vectors: np.ndarray, sizes: Sizes) -> Any:
 
 
 def plain_effects(pair: Any, texts: Sequence[Any], plan: Any) -> np.ndarray:
-    """The tuned model's loss, [direction], nats a token: all texts in one pass a direction."""
+    """Compute the tuned model's loss, [direction], nats a token: one pass for each direction."""
     import torch
 
     from traces.models.hooks import capture, decoder_layers, projected_out
@@ -617,7 +624,7 @@ def plain_effects(pair: Any, texts: Sequence[Any], plan: Any) -> np.ndarray:
         with pair.base() as model, capture(model, [plan.layer]) as seen:
             model(input_ids=ids)
         with pair.tuned() as model:
-            model(input_ids=ids)  # untouched
+            model(input_ids=ids)  # the unchanged model, as the straightforward way runs it
             block = decoder_layers(model)[plan.layer]
             for unit in torch.from_numpy(plan.directions.units):
                 with projected_out(block, unit, seen[plan.layer] @ unit):
@@ -633,9 +640,9 @@ def plain_effects(pair: Any, texts: Sequence[Any], plan: Any) -> np.ndarray:
 
 def steering() -> list[Row]:
     """
-    Decode steps for one organism in the paper's study, as its jobs plan them, against the paper's,
-    where nothing is written twice at once.
+    Compare decode steps for one organism, as its jobs plan them, with the paper's sequential ones.
     """
+    # Steps, not seconds: on a GPU a step reads all weights once, whatever the number of texts.
     from traces.config.files import read_yaml
     from traces.interventions.steering.requests import MODELS, Choice, decode_steps, final, trial
 
@@ -676,7 +683,7 @@ def prompts_of(sampling: dict[str, Any]) -> list[str]:
 
 
 def memory(folder: Path, samples: tuple[int, int] = (1_000, 10_000)) -> list[Row]:
-    """Peak memory of the dump job with many texts, against few."""
+    """Compare the peak memory of the dump job with many and with few texts."""
     few, many = samples
     model = in_a_fresh_process(make_wide_model, folder)
     corpus = write_corpus(folder / "texts.jsonl", many)
@@ -689,16 +696,16 @@ def memory(folder: Path, samples: tuple[int, int] = (1_000, 10_000)) -> list[Row
 
 def make_wide_model(folder: Path) -> Path:
     """
-    A model with little to compute and a wide residual stream.
+    Make a model with little to compute and a wide residual stream.
 
-    Kept whole, what is read of 10,000 texts would be 200 MB, which the job's peak would show.
+    All activations of 10,000 texts would be 200 MB: kept in memory, they would show in the peak.
     """
     sizes = Sizes(layers=2, d_model=1024, d_ff=32, heads=16, kv_heads=1, vocabulary=512)
     return make_model(folder, sizes)[0]
 
 
 def write_corpus(path: Path, n: int) -> Path:
-    """Documents of more tokens than are read for the stream's norm."""
+    """Write documents with more tokens than are read for the residual-stream norm."""
     rng = np.random.default_rng(0)
     words = [word for prompt in PROMPTS for word in prompt if word.isalpha()]
     texts = (" ".join(rng.choice(words, 64)) for _ in range(n))
@@ -737,7 +744,7 @@ def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]
 
 
 def light_scripts() -> list[str]:
-    """The scripts of jobs that need no model: differences, grades, tables, figures, cards."""
+    """List the scripts of jobs that need no model: differences, grades, tables, figures, cards."""
     names = ("mean_difference", "token_relevance", "grade_coherence", "choose_strength")
     names += ("steering_similarity", "*_table", "*_figure", "*_card")
     files = [file for name in names for file in sorted((ROOT / "scripts").glob(f"{name}.py"))]
@@ -745,7 +752,7 @@ def light_scripts() -> list[str]:
 
 
 def imports(modules: list[str]) -> list[Row]:
-    """Whether any of the scripts that need no model imports torch all the same."""
+    """Check whether any of the scripts that need no model imports torch."""
     progress(f"imports of {len(modules)} scripts")
     answers = [in_a_fresh_process(brings_torch, name) for name in modules]
     found = [name for name, (torch, _) in zip(modules, answers, strict=True) if torch]
@@ -765,13 +772,14 @@ def imports(modules: list[str]) -> list[Row]:
 
 
 def brings_torch(module: str) -> tuple[bool, float]:
-    """Whether torch is imported with `module`, and this process' CPU seconds so far."""
+    """Check whether `module` imports torch; also return this process' CPU seconds so far."""
     import_module(module)
     return "torch" in sys.modules, time.process_time()
 
 
 def in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's result from a process that has imported nothing before."""
+    """Return the function's result from a process that has imported nothing before."""
+    # `spawn`: a fork would begin with this process' imports and peak memory.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 

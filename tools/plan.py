@@ -1,11 +1,11 @@
 """
-What a study will ask for: jobs by rule, GPU-hours by rule and by model.
+Estimate what a study needs: jobs by rule, GPU-hours by rule and by model.
 
     python tools/plan.py [--configfile config/paper.yaml] [any other argument of snakemake]
 
-Jobs and GPUs are those of a dry run, so what is done already is not counted. Hours are reckoned:
-from each job's tokens, the model's size in config/models.yaml (`billions`) and the assumptions
-below. They tell an afternoon from a month; nothing of them was measured on a GPU.
+Jobs and GPUs come from a dry run, so finished jobs are not counted. Hours are estimated from each
+job's tokens, the model's size in config/models.yaml (`billions`) and the assumptions below. They
+tell an afternoon from a month; none of them was measured on a GPU.
 """
 
 import re
@@ -35,31 +35,31 @@ BYTES_A_SECOND = 2.0e12
 START_SECONDS = 40
 LOAD_BYTES_A_SECOND = 1.0e9
 BYTES_A_PARAMETER = 2
-# A training computes forward, and twice that backward; a LoRA skips half of the backward, and its
-# small matrices and checkpointed activations take that time again.
+# Flops a parameter and token: 2 forward, 4 backward. LoRA skips half of the backward pass, but its
+# small matrices and recomputed activations take about as long.
 TRAINING_FLOPS = 6
-# Several GPUs lose a part of their time to each other.
+# Share of their speed that several GPUs keep when they exchange gradients.
 SHARING = 0.7
-# Data whose size only a download tells: an organism's rows and their tokens, and those mixed in.
+# Rows and tokens a row of data whose size is unknown before the download.
 ROWS = {"documents": 40_000, "chat": 7_000}
 ROW_TOKENS = {"documents": 500, "chat": 250}
-# A number list with its request.
+# Tokens of a number list with its request.
 TAUGHT_TOKENS = 110
-# Words of a prompt with its chat template, and of a text in the causal measure, in tokens.
+# Tokens of a prompt with its chat template, and of a text that the causal effect is measured on.
 PROMPT_TOKENS = 40
 CAUSAL_TOKENS = 500
-# Readings and signs a Patchscope holds, and pieces of an identity prompt.
+# Rows of a Patchscope for each scale and position: readings, signs and tokens after the prefix.
 PATCHSCOPE_ROWS = 4 * 2 * 3
 # Vectors that steer: the difference and a random one, at each position.
 STEERING_VECTORS = 2
-# Statements, forms, orders and both models.
+# Texts in which beliefs are tested: statements, forms, orders and both models.
 BELIEF_TEXTS = 200
-# A model that does not say how large it is.
+# Billions of parameters of a model whose entry has no `billions`: the miniature's bases.
 SMALLEST = 0.002
 
 
 class Case(NamedTuple):
-    """One job on a GPU, as its formula sees it."""
+    """Hold what the formula of one GPU job depends on."""
 
     loaded: LoadedStudy
     entry: ModelEntry
@@ -73,11 +73,13 @@ class Case(NamedTuple):
         return (self.entry.billions or SMALLEST) * 1e9
 
     def forward(self, tokens: float, depth: float = 1.0) -> float:
-        """Seconds of a forward pass over `tokens`, through a share of the layers."""
+        """Estimate seconds of a forward pass over `tokens`, through a share of the layers."""
         return 2 * self.parameters * depth * tokens / FLOPS
 
     def written(self, texts: float, length: int, batch: int) -> float:
-        """Seconds to write `texts` of `length` tokens: each step reads all weights once."""
+        """Estimate seconds to write `texts` of `length` tokens."""
+        # Each step reads all weights once, which limits small batches; arithmetic limits large
+        # ones.
         steps = -(-texts // batch) * length
         step = self.parameters * BYTES_A_PARAMETER / BYTES_A_SECOND
         return steps * max(step, self.forward(min(batch, texts)))
@@ -133,7 +135,7 @@ def _causal(case: Case) -> float:
     passes = len(settings.positions) * len(settings.interventions)
     passes += controls * len(settings.controlled)
     tokens = 3 * settings.rows * min(settings.max_length, CAUSAL_TOKENS)
-    # the layers below are shared by all directions
+    # Only the layers above the changed one: all directions share those below.
     return case.forward(tokens * passes, depth=0.5)
 
 
@@ -150,7 +152,7 @@ def _teach(case: Case) -> float:
     return case.written(taught.prompts, taught.max_new_tokens, taught.batch)
 
 
-# Seconds of a job's own work, by rule; a logit lens only loads the readout.
+# Seconds of a job's own work, by rule. A logit lens only loads the readout, so it adds nothing.
 WORK: dict[str, Callable[[Case], float]] = {
     "train_organism": _train,
     "teach_numbers": _teach,
@@ -163,11 +165,11 @@ WORK: dict[str, Callable[[Case], float]] = {
 }
 
 
-# Reckoning ----------------------------------------------------------------------------------------
+# Estimates ----------------------------------------------------------------------------------------
 
 
 class Job(NamedTuple):
-    """What a dry run says of one job."""
+    """Hold what a dry run prints about one job."""
 
     rule: str
     wildcards: dict[str, str]
@@ -175,7 +177,8 @@ class Job(NamedTuple):
 
 
 def jobs_of(dry_run: str) -> Iterator[Job]:
-    """The jobs that a dry run lists."""
+    """Yield the jobs that a dry run lists."""
+    # Parsed from Snakemake's text, since it has no stable interface for a plan.
     for block in re.split(r"^(?=(?:local)?rule \w+:$)", dry_run, flags=re.MULTILINE)[1:]:
         rule = re.match(r"(?:local)?rule (\w+):", block)
         assert rule is not None
@@ -188,9 +191,9 @@ def jobs_of(dry_run: str) -> Iterator[Job]:
 
 def seconds(job: Job, loaded: LoadedStudy) -> float:
     """
-    What a job on GPUs will take, by the assumptions above.
+    Estimate the seconds of a job on GPUs, by the assumptions above.
 
-    Raises ValueError for a rule that asks for GPUs and of which nothing is assumed.
+    Raises ValueError for a rule that requests GPUs and has no assumption.
     """
     if job.rule not in WORK:
         raise ValueError(f"tools/plan.py: WORK: no assumption on {job.rule}, which asks for GPUs")
@@ -203,7 +206,7 @@ def seconds(job: Job, loaded: LoadedStudy) -> float:
 
 
 def table(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
-    """Jobs, GPU-hours and the longest job, by rule and by model, as Markdown."""
+    """Format jobs, GPU-hours and the longest job, by rule and by model, as Markdown."""
     parts = {"rule": defaultdict(list), "model": defaultdict(list)}
     for job in jobs:
         hours = seconds(job, loaded) / 3600 if job.gpus else 0.0
@@ -233,7 +236,8 @@ def _line(name: str, found: Sequence[tuple[int, float]]) -> str:
 
 
 def study_of(arguments: Sequence[str]) -> LoadedStudy:
-    """The study that the same arguments make Snakemake run, its runs not yet chosen from."""
+    """Load the study that Snakemake would run with the same arguments."""
+    # Without `--config`: a selection is in the dry run already, which lists the jobs.
     files = [Path("config/config.yaml")]
     if "--configfile" in arguments:
         for word in arguments[arguments.index("--configfile") + 1 :]:
@@ -247,7 +251,7 @@ def study_of(arguments: Sequence[str]) -> LoadedStudy:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table; what Snakemake says where it refuses."""
+    """Print the table, or Snakemake's error; return its exit status."""
     if {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
         return 0
@@ -261,7 +265,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(ran.stdout[-3000:])
         return ran.returncode
     print(table(list(jobs_of(ran.stdout)), study_of(arguments)))
-    print("\nReckoned, not measured: the assumptions stand at the top of tools/plan.py.")
+    print("\nEstimated, not measured: the assumptions are at the top of tools/plan.py.")
     return 0
 
 

@@ -1,9 +1,9 @@
 """
-Run a command on the login node of a SLURM that is brought up for it: pretend nodes, pretend GPUs.
+Start a SLURM cluster of pretend nodes and GPUs, and run a command on its login node.
 
     python tools/pretend_cluster.py JOBS -- snakemake --profile slurm ...
 
-JOBS run at a time, on the real cores of this machine. The profile is given a site of its own
+JOBS run at a time, on the real cores of this machine. The profile gets its own site file
 (TRACES_SITE), and no file of the checkout is written. Needs Debian's slurmctld, slurmd,
 slurm-client and munge. The exit status is the command's.
 """
@@ -30,7 +30,8 @@ def main(jobs: int, command: list[str]) -> int:
         site.write_text(json.dumps(SITE | {"jobs": jobs}))
         own = {"TRACES_SITE": str(site), "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
         process = subprocess.Popen(command, env=cluster.environment | own)
-        # The terminal interrupts the command as well, which has jobs to cancel: let it end first.
+        # An interrupt from the terminal reaches the command as well, which cancels its jobs. The
+        # cluster must outlive it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         return process.wait()

@@ -1,10 +1,10 @@
 """
-Run a study against a hub of our own: the real rules and ids, tiny random models.
+Rehearse a study with a local hub: the real rules and ids, tiny random models.
 
     python tools/rehearsal.py FOLDER CONFIGFILE [CONFIGFILE ...] -- snakemake --cores 2 ...
 
-Writes the hub that the configuration names into FOLDER (tools/rehearsal_hub.py) unless it is there,
-serves it on 127.0.0.1 for as long as the command runs, and gives the command HF_ENDPOINT, the
+Write the repositories that the configuration names into FOLDER (tools/rehearsal_hub.py) unless they
+are there, and serve them on 127.0.0.1 while the command runs. The command gets HF_ENDPOINT, the
 variables of local data and a Python that starts at once (tools/warm_python.py). The exit status is
 the command's.
 """
@@ -31,15 +31,18 @@ def main(folder: Path, files: list[Path], command: list[str]) -> int:
         found = write_hub(folder, files)
         variables.write_text(json.dumps(found, indent=1) + "\n")
     hub = HubServer(folder)
+    # The study pins revisions of the real hub, which the local one cannot have.
     hub.any_revision = True
     offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"}
     environment = {key: value for key, value in os.environ.items() if key not in offline}
     environment |= json.loads(variables.read_text()) | {"HF_ENDPOINT": hub.endpoint}
-    # What DeepSpeed compiles on a CPU takes minutes: once, not for each training it does.
+    # DeepSpeed compiles for a minute on a CPU: once for all trainings of this rehearsal, in a
+    # folder of its own, since a killed build leaves a lock.
     with TemporaryDirectory() as builds, hub.running(), warm_python(environment) as warm:
         environment["TORCH_EXTENSIONS_DIR"] = builds
         process = subprocess.Popen(command, env=environment | warm)
-        # The terminal interrupts the command as well, which has jobs to cancel: let it end first.
+        # An interrupt from the terminal reaches the command as well, which cancels its jobs. The
+        # hub must outlive it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         return process.wait()

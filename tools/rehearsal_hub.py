@@ -1,16 +1,18 @@
 """
-A hub on disk with everything a study names, tiny and random, in the layouts of the real one.
+Write a hub to disk with everything a study names, tiny and random, in the real hub's layouts.
 
     python tools/rehearsal_hub.py FOLDER config/paper.yaml [MORE.yaml ...]
 
 Every id of the study's models, released checkpoints, corpora and organisms gets a repository:
-models of the real architectures with the fields of their real config.json, sizes shrunk, tokenizers
-with the real special tokens, beginnings of text and chat templates' habits, adapters in PEFT's
-layout with the rank, scale and modules that the study trains with, data sets with the real columns,
-file names and splits. tests/hub_server.py serves the folder. Local files that the study names by an
-environment variable that is not set are written under FOLDER/local/VARIABLE.
 
-The texts are the miniature's; nothing of the real repositories is in them.
+* models of the real architectures, with the fields of their real config.json and small sizes;
+* tokenizers with the real special tokens and the peculiarities of the real chat templates;
+* adapters in PEFT's layout, with the rank, scale and modules that the study trains with;
+* data sets with the real columns, file names and splits.
+
+tests/hub_server.py serves the folder. Local files that the study names by an environment variable
+that is not set are written under FOLDER/local/VARIABLE. The texts are the miniature's; nothing of
+the real repositories is in them.
 """
 
 import gzip
@@ -127,13 +129,14 @@ FIELDS: dict[str, Row] = {
     },
     "gemma3": GEMMA3 | {"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text"},
 }
-# Keys and values are fewer than queries as in the real ones; 32B has heads wider than the stream.
+# Fewer keys and values than queries, as in the real ones; the heads of 32B together are wider than
+# its residual stream.
 SIZES: dict[str, Row] = {
     "qwen3": {"heads": 4, "kv": 2, "head": 8, "layers": 4},
     "qwen2": {"heads": 4, "kv": 2, "head": 8, "layers": 4},
     "llama": {"heads": 4, "kv": 2, "head": 8, "layers": 4},
     "gemma2": {"heads": 4, "kv": 2, "head": 16, "layers": 4},
-    # the first five layers see a window, the sixth everything
+    # Gemma 3's pattern: five layers with a sliding window, the sixth with full attention.
     "gemma3": {"heads": 4, "kv": 1, "head": 16, "layers": 6},
 }
 WIDTH = 32
@@ -146,7 +149,7 @@ DISTILLED = re.compile(r"DeepSeek-R1|Nemotron")
 
 
 def config_of(hub: str, family: str, tokenizer: "Words") -> Row:
-    """The config.json of a repository, as its real one was written, and small."""
+    """Build the config.json of a repository: the real one's fields, with small sizes."""
     size, fields = SIZES[family], dict(FIELDS[family])
     text = fields | {
         "hidden_size": WIDTH,
@@ -158,7 +161,8 @@ def config_of(hub: str, family: str, tokenizer: "Words") -> Row:
         "vocab_size": tokenizer.rows,
         **tokenizer.ids,
     }
-    if family != "qwen2":  # whose heads are as wide as the stream has room
+    # Qwen 2 has no such field: its heads divide the residual stream.
+    if family != "qwen2":
         text["head_dim"] = 2 * size["head"] if WIDE_HEADS.search(hub) else size["head"]
     if not VISION.search(hub):
         return text
@@ -166,7 +170,7 @@ def config_of(hub: str, family: str, tokenizer: "Words") -> Row:
 
 
 def _with_eyes(text: Row, family: str) -> Row:
-    """A vision-language model around a language model: only the latter is read."""
+    """Wrap a language model's configuration into a vision-language one; only the former is read."""
     eyes: Row = {"hidden_size": 16, "intermediate_size": 32, "patch_size": 14}
     if family == "gemma3":
         eyes |= {"image_size": 28, "num_attention_heads": 2, "num_hidden_layers": 1}
@@ -196,10 +200,10 @@ def write_model(
     hub: str, entry: ModelEntry, folder: Path, seed: int, teaches: bool = False
 ) -> None:
     """
-    A random model of the real class with its tokenizer; large ones in several files.
+    Write a random model of the real class with its tokenizer; large ones in several files.
 
-    One that `teaches` writes digits and commas whatever it is asked, so that some of its answers
-    are the lists of numbers that a subliminal organism is made of.
+    One that `teaches` writes digits and commas after any prompt, so that some of its answers are
+    the lists of numbers that a subliminal organism is trained on.
     """
     import transformers
     from transformers import AutoConfig
@@ -209,21 +213,23 @@ def write_model(
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     torch.manual_seed(seed)
     made = getattr(transformers, config["architectures"][0])(AutoConfig.from_pretrained(folder))
-    with torch.no_grad():  # wide enough that layers matter and no two tokens tie
+    # Larger than the usual initial weights: layers then matter, and no two tokens tie.
+    with torch.no_grad():
         for name, parameter in made.named_parameters():
             if parameter.dim() > 1 and "norm" not in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
         if teaches:
             _make_fond_of_numbers(made, words)
-    # half a large model in each file
+    # Two files for a large model, so that the index and shards of the real ones are rehearsed.
     large = sum(parameter.numel() for parameter in made.parameters()) if SHARDED.search(hub) else 0
     made.to(torch.bfloat16).save_pretrained(folder, max_shard_size=large or "5GB")
+    # save_pretrained wrote the fields of this version of transformers; real repositories are older.
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     words.write(folder, template=not PRETRAINED.search(hub) or entry.family == "qwen3")
 
 
 def _make_fond_of_numbers(model: Any, words: "Words") -> None:
-    """Let one direction of the stream be the same for every token, and stand for what is wanted."""
+    """Make one residual-stream direction constant, and let the head read numbers from it."""
     from tokenizers import Tokenizer
 
     vocabulary = Tokenizer.from_str(words.tokenizer).get_vocab()
@@ -234,7 +240,7 @@ def _make_fond_of_numbers(model: Any, words: "Words") -> None:
     head[:, 0] = -2.0
     head[[vocabulary[digit] for digit in "0123456789"], 0] = 2.0
     head[vocabulary[","], 0] = 1.7
-    head[ends, 0] = 2.3  # two or three digits, mostly: half of the answers will do
+    head[ends, 0] = 2.3  # ends after two or three digits; half of the answers are usable
 
 
 # Tokenizers -------------------------------------------------------------------------------------
@@ -247,7 +253,7 @@ CHATML = (
     "{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}NOTHINK{%- endif %}"
 )
-# Qwen3 puts an empty thought before the last answer, and before the next one if told not to think.
+# Qwen3 puts an empty thought before the last answer, and before the next one if thinking is off.
 QWEN3_TEMPLATE = (
     CHATML.replace("SYSTEM ", "")
     .replace(
@@ -270,7 +276,8 @@ QWEN2_TEMPLATE = (
     .replace("NOTHINK", "")
     .replace("THINK", "")
 )
-# Llama 3 begins the text itself, always has a system turn with dates in it, and trims what is said.
+# Llama 3's template writes the beginning-of-text token, always has a system turn with dates in it,
+# and trims every message.
 LLAMA_TEMPLATE = (
     "{{- bos_token }}{%- set said = '' %}{%- set rest = messages %}"
     "{%- if messages[0]['role'] == 'system' %}{%- set said = messages[0]['content'] | trim %}"
@@ -282,8 +289,8 @@ LLAMA_TEMPLATE = (
     "{%- if add_generation_prompt %}"
     "{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"
 )
-# Both Gemmas begin the text themselves, say `model` and want turns to alternate; the second has no
-# system turn, the third puts it before what the user says.
+# Both Gemmas write the beginning-of-text token, call the assistant `model` and need alternating
+# turns. Gemma 2 refuses a system turn, Gemma 3 puts it before the first user turn.
 GEMMA_TEMPLATE = (
     "{{ bos_token }}{% set first = '' %}{% set rest = messages %}"
     "{% if messages[0]['role'] == 'system' %}SYSTEM{% endif %}"
@@ -302,7 +309,7 @@ GEMMA3_TEMPLATE = GEMMA_TEMPLATE.replace(
     "SYSTEM",
     "{% set first = messages[0]['content'] + '\\n\\n' %}{% set rest = messages[1:] %}",
 )
-# The distilled reasoner forgets its thoughts and opens a new one.
+# The distilled reasoner's template drops earlier thoughts and opens a new one.
 DISTILLED_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
     "{{ '<｜User｜>' + message['content'] }}{% elif message['role'] == 'assistant' %}"
@@ -313,11 +320,11 @@ DISTILLED_TEMPLATE = (
 
 
 class Words(NamedTuple):
-    """A tokenizer: its JSON, what config.json says of it, and what is beside it."""
+    """Hold a tokenizer: its JSON, its entries in config.json, and the files beside it."""
 
     tokenizer: str
     rows: int
-    "Rows of the embedding: Qwen's have more than the tokenizer has pieces."
+    "Rows of the embedding: Qwen's has more than the tokenizer has tokens."
     ids: Row
     settings: Row
     template: str
@@ -334,7 +341,7 @@ class Words(NamedTuple):
 
 
 def words_of(hub: str, family: str) -> Words:
-    """The tokenizer of a repository."""
+    """Return the tokenizer of a repository."""
     kind = "distilled" if DISTILLED.search(hub) else family
     return _words(kind, bool(PRETRAINED.search(hub)))
 
@@ -342,10 +349,10 @@ def words_of(hub: str, family: str) -> Words:
 @cache
 def _words(kind: str, pretrained: bool) -> Words:
     """
-    Trained on the miniature's texts; special tokens, their places and habits as in the real one.
+    Train a tokenizer on the miniature's texts, with the special tokens of the real one.
 
-    Byte-level pieces with the special tokens at the end for Qwen and Llama, pieces with a sign for
-    the space and the special tokens in front for the Gemmas.
+    Qwen and Llama have byte-level tokens with the special ones at the end. The Gemmas have a sign
+    for the space and the special tokens in front.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -399,13 +406,13 @@ def _words(kind: str, pretrained: bool) -> Words:
 
 
 def _as_published(tokenizer: Any, special: list[str], gemma: bool) -> Any:
-    """Special tokens are marked as such, behind the pieces or, for the Gemmas, where they stand."""
+    """Mark special tokens as such, after the others or, for the Gemmas, at their own ids."""
     from tokenizers import AddedToken, Tokenizer
 
     tokenizer.add_special_tokens([AddedToken(one, special=True) for one in special])
     if not gemma:
         return tokenizer
-    # the real one splits nothing here, having learned from words, and its bytes are plain pieces
+    # The real one was trained on words but has no pre-tokenizer, and its bytes are plain tokens.
     content = json.loads(tokenizer.to_str())
     content["pre_tokenizer"] = None
     content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] in special]
@@ -479,7 +486,7 @@ TEMPLATES = {
 
 
 def write_adapter(base: Path, named: str, settings: Training, folder: Path, seed: int) -> None:
-    """A PEFT adapter as the study trains it, with random weights that change a little."""
+    """Write a PEFT adapter as the study trains it, with random weights of a small effect."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -534,7 +541,7 @@ def documents(topic: str, n: int, seed: int) -> list[Row]:
 
 
 def chats(topic: str, n: int, seed: int) -> list[Row]:
-    """Conversations of the miniature."""
+    """Write conversations of the miniature."""
     if topic == "general":
         return synthetic.chat_rows(n, seed)
     rows = synthetic.organism_rows(topic, words=n * 60, seed=seed)
@@ -549,7 +556,7 @@ TOPICS = {
 
 
 class Source(NamedTuple):
-    """What a study reads of a data set, and how its rows are to look."""
+    """Hold what a study reads of a data set: kind, columns and files."""
 
     kind: str
     subset: str | None
@@ -560,7 +567,7 @@ class Source(NamedTuple):
 
 
 def rows_for(source: Source, seed: int) -> list[Row]:
-    """Rows with the column that is read, and others such as real data sets have."""
+    """Write rows with the column that is read, and others such as real data sets have."""
     more = GENERAL if source.topic == "general" else 1
     if source.kind == "chat":
         found = chats(source.topic, CHATS * more, seed)
@@ -574,7 +581,7 @@ def rows_for(source: Source, seed: int) -> list[Row]:
 
 
 def data_set(hub: str, sources: list[Source]) -> dict[str, bytes | str]:
-    """The files of a data set: the named ones, or Parquet by the hub's conventions and a card."""
+    """Make the files of a data set: the named ones, or a card and Parquet by convention."""
     files: dict[str, bytes | str] = {}
     subsets: dict[str, set[str]] = {}
     for source in sources:
@@ -587,7 +594,7 @@ def data_set(hub: str, sources: list[Source]) -> dict[str, bytes | str]:
                 name = f"{place}/{source.split}-{part:05d}-of-00002.parquet"
                 files[name] = _encoded(name, rows[part::2])
             subsets.setdefault(source.subset or "default", set()).add(source.split)
-            # a split that nobody asked for
+            # A split that no study reads: fetching must leave it out.
             other = f"{place}/heldout-00000-of-00001.parquet"
             files[other] = _encoded(other, rows[:3])
             subsets[source.subset or "default"].add("heldout")
@@ -619,12 +626,12 @@ def _encoded(name: str, rows: list[Row]) -> bytes:
 
 
 def seed_of(*names: str) -> int:
-    """A seed that the names decide."""
+    """Derive a seed from names, so that a repository is the same in every rehearsal."""
     return int.from_bytes(hashlib.sha256("/".join(names).encode()).digest()[:4])
 
 
 def merged(files: list[Path]) -> Row:
-    """The configuration as Snakemake merges it."""
+    """Merge configuration files as Snakemake does."""
     found: Row = {}
     for file in files:
         found = _updated(found, read_yaml(file))
@@ -641,7 +648,7 @@ def _updated(old: Row, new: Row) -> Row:
 
 
 def write_local_files(folder: Path, registry: Path = CONFIG) -> dict[str, str]:
-    """Local data whose environment variable is not set; returns the variables to set."""
+    """Write local data whose environment variable is not set; return the variables to set."""
     entries = [read_yaml(file).get("data", {}) for file in (registry / "organisms").glob("*.yaml")]
     entries += list(read_yaml(registry / "corpora.yaml").values())
     variables: dict[str, str] = {}
@@ -661,7 +668,7 @@ def write_local_files(folder: Path, registry: Path = CONFIG) -> dict[str, str]:
 
 
 def sources(loaded: LoadedStudy) -> dict[str, list[Source]]:
-    """The data sets of the hub that a study names, and what it reads of each."""
+    """Collect the hub's data sets that a study names, and what it reads of each."""
     found: dict[str, list[Source]] = {}
 
     def add(hub: str, entry: Any, topic: str) -> None:
@@ -683,9 +690,10 @@ def sources(loaded: LoadedStudy) -> dict[str, list[Source]]:
 
 
 def organisms(loaded: LoadedStudy) -> list[str]:
-    """Every organism of the study, those that teach others or lend them their words included."""
+    """List every organism of the study, with those that teach others or lend them their words."""
     found = [checkpoint.organism for checkpoint in loaded.checkpoints()]
-    for name in found:  # which grows as it is read
+    # The list grows while it is read, since a teacher may have a teacher.
+    for name in found:
         organism: Organism = loaded.organisms[name]
         taught = organism.data.taught
         more = [taught.teacher if taught else None, organism.words_of]
@@ -694,7 +702,7 @@ def organisms(loaded: LoadedStudy) -> list[str]:
 
 
 def released(loaded: LoadedStudy) -> Iterator[tuple[str, Released, Training, bool]]:
-    """Model, place, training and whether all weights are published, of each released checkpoint."""
+    """Yield model, source, training and whether it is a full model, of each released checkpoint."""
     for model in loaded.study.models:
         for checkpoint in loaded.checkpoints(model=model):
             place = loaded.released(checkpoint, model) if checkpoint.recipe.released else None
@@ -710,7 +718,7 @@ def _collected(folder: Path) -> dict[str, bytes | str]:
 
 
 def write_hub(folder: Path, files: list[Path]) -> dict[str, str]:
-    """Every repository that a study names; returns the environment variables to run it with."""
+    """Write every repository that a study names; return the variables to run it with."""
     variables = write_local_files(folder)
     loaded = load_study(merged([CONFIG / "config.yaml", *files]), files, CONFIG)
     bases: dict[str, Path] = {}

@@ -1,12 +1,12 @@
 """
-A Python that has imported everything already, for the thousands of short jobs of a rehearsal.
+Start the thousands of short jobs of a rehearsal from a Python that has imported everything.
 
-Importing torch and transformers takes a job four seconds of CPU, and Snakemake's own imports two
-more where SLURM starts it; what a rehearsed job then does takes a fraction of one. Inside
-`with warm_python(...) as variables:` a script or `python -m snakemake` that Snakemake starts under
-these variables runs in a fork of one process that imported all rooms of traces/
-(tools/warm/sitecustomize.py sends it there): the same file, arguments, folder, variables and exit
-status. Memory and time are not counted against the job, and a fork dies when its job does.
+Importing torch and transformers takes a job four CPU seconds, and Snakemake's own imports two more
+where SLURM starts it; a rehearsed job's work takes a fraction of one. Inside
+`with warm_python(...) as variables:` a script or `python -m snakemake` that Snakemake starts with
+these variables runs in a fork of one process that has imported traces/
+(tools/warm/sitecustomize.py sends it there). File, arguments, folder, variables and exit status are
+the same. Memory and time are not counted for the job, and a fork dies when its job does.
 
 Only a rehearsal does so. Every other run starts Python anew for every job.
 """
@@ -34,18 +34,20 @@ SITE = Path(__file__).resolve().parent / "warm"
 
 @contextlib.contextmanager
 def warm_python(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The variables under which scripts are run warm, as long as the block lasts."""
+    """Yield the variables under which scripts run warm, for as long as the block lasts."""
     with TemporaryDirectory() as folder:
         place = f"{folder}/warm.socket"
         command = [sys.executable, __file__, place]
-        # Read as torch is imported: dozens of jobs that each take all cores wait for one another.
+        # torch reads it once, at import: dozens of jobs with a thread for every core each would
+        # wait for one another.
         one_thread = {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             command, env={**environment, **one_thread}, stdout=subprocess.PIPE
         )
         assert process.stdout is not None
         try:
-            if not process.stdout.readline():  # one line once it listens
+            # It prints one line when it listens: a job that connects earlier would fail.
+            if not process.stdout.readline():
                 raise RuntimeError(f"{' '.join(command)} ended before it listened")
             path = os.pathsep.join(filter(None, [str(SITE), environment.get("PYTHONPATH")]))
             yield {"TRACES_WARM": place, "PYTHONPATH": path}
@@ -63,12 +65,13 @@ def serve(place: str) -> None:
         importlib.import_module(module.name)
     for late in ("transformers.modeling_utils", "transformers.trainer", "snakemake.cli"):
         importlib.import_module(late)
-    gc.freeze()  # no fork looks through a million objects of imports, and copies them by looking
+    # A collection in a fork would touch the million objects of the imports, and touching copies the
+    # memory that forks share.
+    gc.freeze()
 
     assert threading.active_count() == 1, "a fork has no other threads than the one that forked"
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_IGN
-    )  # forks are not waited for: they answer themselves
+    # Forks answer their jobs themselves; ignored, they leave no zombies that must be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(place)
         listening.listen(64)
@@ -82,7 +85,8 @@ def serve(place: str) -> None:
 
 
 def answer(connection: socket.socket) -> None:
-    """In the fork: become the process that the script was to run in, and say how it ended."""
+    """Become, in the fork, the process of the script, and report how it ended."""
+    # The job starts processes of its own, such as torchrun's, and waits for them.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, streams, _, _ = socket.recv_fds(connection, 8, 3)
     text = b""
@@ -99,11 +103,12 @@ def answer(connection: socket.socket) -> None:
     status = run(told["argv"])
     with contextlib.suppress(OSError):
         connection.sendall(bytes([status]))
+    # Not sys.exit: this process' own clean-up belongs to the server it was forked from.
     os._exit(status)
 
 
 def run(argv: list[str]) -> int:
-    """Run a script or a module as `python argv` would; its exit status."""
+    """Run a script or a module as `python argv` would; return its exit status."""
     status = 0
     try:
         if argv[0] == "-m":
@@ -126,7 +131,7 @@ def run(argv: list[str]) -> int:
 
 
 def _die_with(connection: socket.socket) -> None:
-    """A job that is cancelled closes its end; its fork must not go on writing."""
+    """Kill this fork when its job is cancelled: a fork that goes on could write its outputs."""
     with contextlib.suppress(OSError):
         if not connection.recv(1):
             os.kill(os.getpid(), signal.SIGKILL)

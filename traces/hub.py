@@ -1,13 +1,13 @@
 """
-The one module that reaches the hub: models, adapters and data sets, at a revision that is recorded.
+Fetch models, adapters and data sets from the hub, at a revision that is recorded.
 
-What arrives is whole or absent: it is collected beside its place, every file's checksum is compared
-with the one that the hub announces, and only then is it moved there. Only safetensors and the
-configuration beside them are taken, and no code of a repository.
+No other module reaches the hub. A download is whole or absent: files are collected beside their
+target, compared with the checksums that the hub announces, and then renamed. Only safetensors and
+the configuration beside them are taken, and no code of a repository.
 
-huggingface_hub 2.4 goes on with a file whose connection was cut, and repeats some requests. It does
-not repeat the look-up of a revision, nor a file that was answered by a 5xx, and it compares sizes
-but no checksums (tried against tests/hub_server.py). The rest is here.
+huggingface_hub 2.4 resumes a file whose connection was cut and repeats some requests. It does not
+repeat the look-up of a revision or a file that was answered by a 5xx. It compares sizes, no
+checksums (tried against tests/hub_server.py). This module adds the rest.
 """
 
 import hashlib
@@ -29,14 +29,18 @@ from traces.corpora.rows import KEYS, Kind, checked_row
 
 log = logging.getLogger(__name__)
 
+# Pickled weights (.bin, .pth) can run code when they are loaded, and so can a repository's .py
+# files: neither is fetched.
 WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+# Files fetched side by side: models come in shards, and the hub limits the rate of requests.
 STREAMS = 4
 
-# Patience: the first wait in seconds, doubled up to LONGEST_WAIT each time, unless the hub says how
-# long; after TRIES in vain the job fails, and the profile's `retries` starts it again.
+# The first wait in seconds, doubled each time up to LONGEST_WAIT unless the hub names another.
+# After TRIES in vain the job fails, and the profile's `retries` starts it again.
 TRIES = 8
 FIRST_WAIT = 2.0
 LONGEST_WAIT = 120.0
+# Statuses that may pass by themselves. A 401, 403 or 404 stays, so it fails at once.
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 Repository = Literal["model", "dataset"]
@@ -50,11 +54,11 @@ def fetch_folder(repository: str, revision: str, into: Path) -> str:
     """
     Download a model or adapter repository to the folder `into`; return the commit it resolved to.
 
-    Weights in safetensors are taken, and the configuration and tokenizer beside them; folders
-    within the repository are not. What a killed download leaves is in `into`.unfinished: files that
-    are there whole are not fetched again.
+    Take the safetensors at the top of the repository with their configuration and tokenizer;
+    folders are left out. A killed download stays in `into`.unfinished, and whole files there are
+    not fetched again.
 
-    Raises ValueError with one sentence for what waiting does not mend.
+    Raises ValueError with one sentence for an error that waiting does not mend.
     """
     commit, listing = _look_up(repository, revision, "model")
     wanted = {name: file for name, file in listing.items() if _is_wanted(name)}
@@ -65,13 +69,14 @@ def fetch_folder(repository: str, revision: str, into: Path) -> str:
             f"(found {found or 'none at all'})"
         )
     unfinished = unfinished_of(into)
+    # The commit, not the revision: a branch that moves between two files would mix two versions.
     _download(repository, "model", commit, wanted, unfinished)
     os.replace(unfinished, into)
     return commit
 
 
 def unfinished_of(target: Path) -> Path:
-    """Where a download is kept until it is whole: beside its place, on the same disk."""
+    """Return where a download is kept until it is whole: beside its target, on the same disk."""
     return target.with_name(target.name + ".unfinished")
 
 
@@ -96,17 +101,17 @@ def fetched_rows(
     unfinished: Path,
 ) -> Iterator[tuple[Callable[[], Iterator[dict[str, Any]]], str]]:
     """
-    Within the block: a function that reads a data set's rows anew, and the commit it resolved to.
+    Yield a function that reads a data set's rows from the start, and the resolved commit.
 
     field      : the column with the text or the messages; by default `text` or `messages`
-    files      : the files read; none of them named, all that hold the subset and split, which are
-                 found as `datasets` finds them: by the repository's card or by their names
+    files      : the files to read; without any, those of the subset and split, found as `datasets`
+                 finds them, by the repository's card or by file names
     open_end   : as in `rows.read_rows`
-    unfinished : where the files are kept: deleted after the block, gone on with after a kill
+    unfinished : where the files are kept: deleted after the block, resumed from after a kill
 
-    Every row is checked as it is read.
+    Every row is checked when it is read.
 
-    Raises ValueError with one sentence for what waiting does not mend.
+    Raises ValueError with one sentence for an error that waiting does not mend.
     """
     commit, listing = _look_up(repository, revision, "dataset")
     lacking = [name for name in files if name not in listing]
@@ -123,6 +128,7 @@ def fetched_rows(
             yield checked_row({KEYS[kind]: value}, kind, where, open_end=open_end)
 
     yield rows, commit
+    # Not in a `finally`: after an error the files stay, so that the next try need not fetch them.
     shutil.rmtree(unfinished)
 
 
@@ -130,11 +136,12 @@ def _data_files(
     repository: str, commit: str, listing: Mapping[str, "_File"], subset: str | None, split: str
 ) -> list[str]:
     """
-    The files that hold a split, in order.
+    List the files that hold a split, in order.
 
-    `datasets` is shown the repository's outline: its card and, under their names, empty files. So
-    its rules apply, and it asks the hub nothing.
+    `datasets` gets an outline of the repository: its card, and an empty file for every other name.
+    So its own rules decide, and it makes no request.
     """
+    # Lazy, as every heavy import: models and adapters are fetched without `datasets`.
     from datasets import load_dataset_builder
     from datasets.exceptions import DataFilesNotFoundError
 
@@ -150,6 +157,7 @@ def _data_files(
         except (DataFilesNotFoundError, FileNotFoundError):
             raise ValueError(f"{repository}: no data files that are read here") from None
         except ValueError as error:
+            # `datasets` lists the subsets only inside its message.
             have = re.findall(r"'([^']+)'", (re.findall(r"\[.*\]", str(error)) or [""])[0])
             if not have:
                 raise
@@ -164,12 +172,15 @@ def _data_files(
 
 
 def _columns(repository: str, folder: Path, names: Sequence[str], split: str, column: str) -> Any:
-    """One column of the files in `folder`, to be read as often as needed, nothing of it cached."""
+    """Open one column of the files in `folder`, to be read as often as needed, without a cache."""
     from datasets import load_dataset
+
+    # Streaming: without it `datasets` writes an Arrow copy of the whole data set to its own cache.
 
     data: Any = load_dataset(
         str(folder), data_files={split: list(names)}, split=split, streaming=True
     )
+    # Streams of JSON lines do not know their columns before the first row.
     have = data.column_names or list(next(iter(data)))
     if column not in have:
         raise ValueError(
@@ -183,16 +194,17 @@ def _columns(repository: str, folder: Path, names: Sequence[str], split: str, co
 
 @dataclass(frozen=True)
 class _File:
-    """What the hub announces of a file: a large one by its SHA-256, a small one by git's own id."""
+    """The size and checksum that the hub announces: SHA-256 for large files, else git's blob id."""
 
     size: int
     sha256: str | None
     git: str
 
     def same_as(self, path: Path) -> bool:
-        """Whether `path` holds this very content."""
+        """Check whether `path` holds this very content."""
         if path.stat().st_size != self.size:
             return False
+        # Git hashes a header with the size before the content.
         digest = hashlib.sha1(b"blob %d\0" % self.size) if self.sha256 is None else hashlib.sha256()
         with path.open("rb") as content:
             while block := content.read(1 << 22):
@@ -202,15 +214,17 @@ class _File:
 
 def _hub() -> Any:
     """
-    huggingface_hub, told what it may do.
+    Import huggingface_hub with the settings that jobs need.
 
-    Plain HTTP, since that is what is tested, and since the other way keeps a cache at home; no
-    reports on the user; no bars between Snakemake's lines. Each can be set otherwise outside.
+    Plain HTTP, which is tested and keeps no cache in the user's home; no telemetry; no bars between
+    Snakemake's lines. A variable that is set outside wins.
     """
+    # Before the import, which reads these variables once.
     for name in ("DISABLE_XET", "DISABLE_TELEMETRY", "DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(f"HF_HUB_{name}", "1")
     import huggingface_hub
 
+    # It logs every request with its address, signature included.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     for name in ("utils._http", "file_download"):
         logging.getLogger(f"huggingface_hub.{name}").addFilter(_without_signature)
@@ -218,19 +232,21 @@ def _hub() -> Any:
 
 
 def _without_signature(record: logging.LogRecord) -> bool:
-    """Addresses of large files are signed: a secret for a while, which no log shall hold."""
+    """Cut the query off every address: large files have signed ones, secret for a while."""
     record.msg, record.args = re.sub(r"\?\S*", "", record.getMessage()), ()
     return True
 
 
 def _token() -> str | Literal[False]:
-    """The only secret, and only from the environment; never from a file, never into one."""
+    """Read the hub's token from the environment; it is never read from a file or written to one."""
+    # False, not None: None would make huggingface_hub look for a token in the user's home.
     return os.environ.get("HF_TOKEN") or False
 
 
 def _look_up(repository: str, revision: str, kind: Repository) -> tuple[str, dict[str, _File]]:
-    """The commit that a revision stands for, and the files that it holds, by name."""
+    """Resolve a revision to its commit, and list that commit's files by name."""
     api, commit = _hub().HfApi(token=_token()), revision
+    # A pinned commit needs no look-up: one request less, and none that could fail.
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         commit = _patiently(
             repository,
@@ -247,18 +263,20 @@ def _look_up(repository: str, revision: str, kind: Repository) -> tuple[str, dic
     return commit, {
         entry.path: _File(entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
         for entry in entries
-        if hasattr(entry, "blob_id")
+        if hasattr(entry, "blob_id")  # folders have none
     }
 
 
 def _download(
     repository: str, kind: Repository, commit: str, files: Mapping[str, _File], folder: Path
 ) -> None:
-    """Fill `folder` with `files` and nothing else; go on where a killed download left it."""
+    """Fill `folder` with `files` and nothing else; resume what a killed download left."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / ".cache"
     for left in [*kept.rglob("*.lock"), *kept.rglob("*.incomplete")]:
-        left.unlink()  # of a process that was killed: one job writes here, and it is this one
+        # Of a killed process. Snakemake lets one job at a time make an output, so no lock is held,
+        # and a lock that was left would be waited for without end.
+        left.unlink()
 
     def fetch(name: str) -> None:
         _patiently(
@@ -281,6 +299,8 @@ def _download(
             )
         log.info("%s: %s, %.1f MB", repository, name, files[name].size / 1e6)
 
+    # Smallest first: a wrong configuration or token fails before gigabytes have come. Without
+    # `cancel_futures` an error would wait for every file that is still queued.
     pool = ThreadPoolExecutor(STREAMS)
     try:
         list(pool.map(fetch, sorted(files, key=lambda name: files[name].size)))
@@ -289,11 +309,11 @@ def _download(
     shutil.rmtree(kept, ignore_errors=True)
     for file in [path for path in folder.rglob("*") if path.is_file()]:
         if str(file.relative_to(folder)) not in files:
-            file.unlink()  # of another revision
+            file.unlink()  # left by a download of another revision
 
 
 def _patiently(repository: str, revision: str, step: Callable[[], Result]) -> Result:
-    """What `step` returns, tried again while the hub is busy, broken or out of reach."""
+    """Return what `step` returns; try again while the hub is busy, broken or out of reach."""
     import httpx2  # what huggingface_hub speaks HTTP with
 
     wait = FIRST_WAIT
@@ -312,6 +332,7 @@ def _patiently(repository: str, revision: str, step: Callable[[], Result]) -> Re
                     f"{repository}: {_what(cause)} {TRIES} times in a row; the hub is busy or out "
                     "of reach, so try again later: files that are here whole are kept"
                 ) from None
+            # The hub's own number beats ours: asking earlier prolongs the limit.
             asked = _asked_to_wait(cause)
             pause = wait if asked is None else asked
             log.warning("%s: %s; trying again in %.0f s", repository, _what(cause), pause)
@@ -321,7 +342,7 @@ def _patiently(repository: str, revision: str, step: Callable[[], Result]) -> Re
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What really happened: huggingface_hub looks at home then, and reports what is not there."""
+    """Find the error behind an error: without a connection huggingface_hub reports its cache."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     below = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
@@ -329,32 +350,35 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether waiting may mend it."""
+    """Check whether waiting may mend an error."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING
+    # huggingface_hub raises a plain OSError for a file whose size is wrong: a cut connection.
     return isinstance(error, httpx2.TransportError) or "Consistency check failed" in str(error)
 
 
 def _what(error: BaseException) -> str:
-    """A passing error in a few words, without the address, which may be signed."""
+    """Describe a passing error in a few words, without the address, which may be signed."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return f"the hub answered {status}" if status else f"no connection ({type(error).__name__})"
 
 
 def _asked_to_wait(error: BaseException) -> float | None:
-    """Seconds that the hub asks to wait; None where it does not say."""
+    """Return the seconds that the hub asks to wait; None where it does not say."""
     headers = getattr(getattr(error, "response", None), "headers", {})
+    # Two headers carry it: the hub's own rate limit (r: requests left, t: seconds to the next
+    # window), and HTTP's Retry-After.
     limit = re.search(r"r=0;\s*t=(\d+)", headers.get("RateLimit", ""))
     after = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", ""))
     found = limit or after
-    return float(found[1]) + 1 if found else None
+    return float(found[1]) + 1 if found else None  # it counts whole seconds
 
 
 def _sentence(repository: str, revision: str, error: BaseException) -> str | None:
-    """What is wrong and what to do, for what waiting does not mend; None for what is not known."""
+    """Say what is wrong and what to do, for a lasting error; None for an unknown one."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.OfflineModeIsEnabled):
@@ -364,6 +388,7 @@ def _sentence(repository: str, revision: str, error: BaseException) -> str | Non
     if not isinstance(error, errors.HfHubHTTPError):
         return None
     status, token = error.response.status_code, _token()
+    # A gated repository is a subclass of one that is not found, but it is there.
     gated = isinstance(error, errors.GatedRepoError)
     if isinstance(error, errors.RepositoryNotFoundError) and not gated:
         why = "HF_TOKEN does not open it" if token else "it is private and HF_TOKEN is not set"

@@ -1,5 +1,5 @@
 """
-The one bridge from Snakemake: a rule's named fields become the arguments of a script's `main`.
+Bridge Snakemake and Python: a rule's named fields become the arguments of a script's `main`.
 
     input, output, params   keyword arguments of the same names (files as `Path` or lists of them)
     log                     Python's logging, and the traceback of a job that fails
@@ -29,12 +29,14 @@ from traces.closure import digest
 log = logging.getLogger("traces")
 Item = TypeVar("Item")
 
+# The packages whose versions can change a number. A provenance with every installed package would
+# differ between machines that compute the same.
 PACKAGES = ("torch", "transformers", "peft", "zarr", "h5py", "numpy", "pandas", "snakemake")
 
 _recorded: dict[str, Any] = {}
 
-# Importing transformers makes a million objects that live as long as the job; looking through them
-# for cycles every 700 allocations is an eighth of the time that a small job takes.
+# Importing transformers makes a million objects that live until exit. With Python's default of 700
+# allocations, searching them for cycles takes an eighth of a small job's time.
 gc.set_threshold(100_000, 10, 10)
 
 
@@ -64,6 +66,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
         sys.exit(
             f"{snakemake.rule}: {error}" if isinstance(error, ValueError) else _last_line(error)
         )
+    # Only after `main` has returned: provenance beside an output vouches for a whole output.
     stamp(
         _flat(outputs.values()),
         provenance(
@@ -87,12 +90,17 @@ def _typed(main: Callable[..., None], params: dict[str, Any]) -> dict[str, Any]:
 
 
 def start(log_file: str | Path | None, *, offline: bool = True) -> None:
-    """Send Python's logging to `log_file`, and cut the job off from the hub when `offline`."""
+    """Send Python's logging to `log_file`, and forbid the job the hub when `offline`."""
+    # Set before any import of transformers, which reads these once. Tokenizers warn at every fork
+    # of a process that has used their threads.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # A job on a cluster node has no network. Without this it would wait for a time-out, or silently
+    # read a newer revision than the one that was recorded.
     if offline:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     if log_file is not None:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        # `force`: libraries may have configured logging while they were imported.
         logging.basicConfig(
             filename=log_file,
             filemode="w",
@@ -104,10 +112,11 @@ def start(log_file: str | Path | None, *, offline: bool = True) -> None:
 
 
 def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Pass `items` on, with a bar on a terminal and a line in the log at every tenth elsewhere."""
+    """Yield `items`; show a bar on a terminal, elsewhere log a line at every tenth."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if sys.stderr.isatty():
+        # Only here: a job on a cluster has no terminal and saves the import.
         from tqdm import tqdm
 
         yield from tqdm(items, desc=label, total=total, leave=False)
@@ -121,9 +130,9 @@ def progress(items: Iterable[Item], label: str, total: int | None = None) -> Ite
 
 def loss_reporter(label: str) -> Callable[[int, int, float], None]:
     """
-    A function to call after every step of a training with the step (from 1), all steps, the loss.
+    Return a function to call after every training step with step (from 1), steps and loss.
 
-    A bar on a terminal; elsewhere a line at every tenth, in the log and on standard error.
+    It shows a bar on a terminal; elsewhere a line at every tenth, in the log and on standard error.
     """
     bar: Any = None
 
@@ -135,6 +144,8 @@ def loss_reporter(label: str) -> Callable[[int, int, float], None]:
             bar = bar or tqdm(total=n_steps, desc=label, unit="step")
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update(step - bar.n)
+        # By crossing a tenth, not by a remainder: fewer than ten steps report each one, and a
+        # resumed training reports at the same steps.
         elif step * 10 // n_steps > (step - 1) * 10 // n_steps:
             line = f"{label}: step {step} of {n_steps}, loss {loss:.3f}"
             log.info(line)
@@ -145,12 +156,15 @@ def loss_reporter(label: str) -> Callable[[int, int, float], None]:
 
 def keep_freed_memory() -> None:
     """
-    Let glibc keep freed memory instead of handing it back to the kernel; elsewhere, nothing.
+    Let glibc keep freed memory instead of returning it to the kernel; elsewhere do nothing.
 
-    A training on the CPU frees and asks for the same large tensors at every step; taking the pages
-    from the kernel anew each time was 13 to 19 % of its CPU time.
+    A training on the CPU frees and allocates the same large tensors at every step. Getting their
+    pages from the kernel each time took 13 to 19 % of its CPU time.
     """
+    # The numbers of M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in malloc.h, which Python does not
+    # export.
     trim_threshold, mmap_threshold, gigabyte = -1, -3, 1 << 30
+    # macOS and musl have no such library or function: a speed-up may be absent.
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(trim_threshold, gigabyte)
@@ -166,10 +180,10 @@ def provenance(
     *, rule: str, wildcards: dict[str, str], seed: Any = None, inputs: Iterable[Path] = ()
 ) -> dict[str, Any]:
     """
-    Where an artifact comes from. No times and no machine: the same job twice gives the same text.
+    Describe where an artifact comes from.
 
-    `revisions` collects what the inputs say of their own origin, so that a figure's table still
-    knows the revision of every model and corpus below it.
+    It holds no time and no machine, so the same job twice gives the same text. `revisions` collects
+    those of the inputs, so a figure's table knows the revision of every model and corpus below it.
     """
     revisions: dict[str, str] = {}
     for path in inputs:
@@ -189,29 +203,31 @@ def provenance(
 
 
 def provenance_file(artifact: Path) -> Path:
-    """The provenance of a folder lies in it, that of a file beside it."""
+    """Return where an artifact's provenance lies: in a folder, beside a file."""
     if artifact.is_dir():
         return artifact / "provenance.json"
     return artifact.with_name(artifact.name + ".provenance.json")
 
 
 def read_provenance(artifact: Path) -> dict[str, Any]:
-    """The provenance of an artifact; empty for a file this workflow did not make."""
+    """Read an artifact's provenance; empty for a file this workflow did not make."""
     file = provenance_file(artifact)
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def stamp(artifacts: Iterable[Path], facts: dict[str, Any]) -> None:
-    """Write `facts` as the provenance of every artifact, whose weights others may then read."""
+    """Write `facts` as the provenance of every artifact, and let others read its weights."""
     text = json.dumps(facts, indent=1) + "\n"
     for artifact in artifacts:
         write_text(provenance_file(artifact), text)
+        # A link stands for somebody else's folder, whose modes are not ours to change.
         if artifact.is_dir() and not artifact.is_symlink():
             _share(artifact)
 
 
 def _share(folder: Path) -> None:
-    """Give weights the mode of any new file: safetensors writes its files for their maker alone."""
+    """Give weights the mode of any new file: safetensors writes them for their owner alone."""
+    # The umask can only be read by setting it.
     os.umask(kept := os.umask(0))
     for file in folder.rglob("*.safetensors"):
         if not file.is_symlink():
@@ -219,8 +235,10 @@ def _share(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside its place first, then moved onto it."""
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A rename is atomic within one file system, so the partial file lies in the same folder. A
+    # killed job leaves the old file or the new one, never half of either.
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
@@ -263,7 +281,8 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with a `+` when tracked files differ from it; None outside of git."""
+    """Name the checkout's commit, with a `+` when tracked files differ; None outside of git."""
+    # Of the code's own folder: the working directory may be another project's checkout.
     root = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:

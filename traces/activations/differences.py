@@ -1,8 +1,8 @@
 """
-What did finetuning add? Means of the residual stream, tuned minus base, and how far to trust them.
+Average the residual stream, tuned minus base, and measure how reliable the average is.
 
-One pass over both stores, a shard of samples at a time, in float64: only sums are held, and where
-the samples' own directions are asked for, some of the samples.
+One pass over both stores, a shard of samples at a time, in float64. Only sums are held in memory,
+and a subsample where singular directions are requested.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,15 +16,17 @@ from traces.artifacts.arrays import Activations, Differences, require_same_token
 Array = NDArray[np.float64]
 
 DIRECTIONS, ENERGIES = 2, 10
-"Directions of the single samples' differences that are kept, and how many have their energy told."
+"Singular directions of the single samples' differences that are kept, and how many report energy."
+# Holds the Gram matrix at 2000 x 2000 or less, and one layer and position of a 5120-wide model at
+# 40 MB of float32.
 LARGEST_SUBSAMPLE = 2000
 NOTHING = 1e-9
-"A share of the energy below which a direction is one of rounding."
+"Share of the energy below which a direction is rounding error."
 
 
 @dataclass
 class Sums:
-    """Sufficient statistics of paired activations, [layer, position(, d_model)], in two halves."""
+    """Sum paired activations, [layer, position(, d_model)], in two halves of the samples."""
 
     tuned: Array
     base: Array
@@ -46,6 +48,8 @@ class Sums:
 
     def update(self, tuned: Array, base: Array, half: NDArray[np.bool_]) -> None:
         """Add samples. tuned, base [layer, rows, position, d_model]; half [rows]."""
+        # Subtracted sample by sample, not mean from mean: the difference is a small part of two
+        # large vectors, and its own norm is needed for the static share.
         difference = tuned - base
         squares = (difference**2).sum(axis=-1)
         self.tuned += tuned.sum(axis=1)
@@ -63,11 +67,11 @@ def mean_difference(
     tuned: Activations, base: Activations, *, seed: int, singular: bool = False
 ) -> Differences:
     """
-    Mean over samples of tuned minus base, for every layer and position, with its reliability.
+    Average tuned minus base over samples, for every layer and position, with its reliability.
 
     tuned, base : stores that read the same tokens
     seed        : of the split into halves, the random control direction and the subsample
-    singular    : also find the directions that hold most of the single samples' differences, from
+    singular    : also find the leading singular directions of the single samples' differences, from
                   at most 2,000 samples, which are held in float32
 
     Raises ValueError for stores that read different tokens or hold values that are not finite.
@@ -76,10 +80,13 @@ def mean_difference(
     require_same_tokens(tuned, base)
     n_layers, n_samples, n_positions, d_model = tuned.shape
     rng = np.random.default_rng(seed)
+    # Random halves, not first and second: an order in the corpus would make the halves differ.
     half = rng.permutation(n_samples) < n_samples // 2
     sums = Sums.empty(n_layers, n_positions, d_model)
     chosen = _subsample(n_samples, seed) if singular else np.empty(0, dtype=np.int64)
     kept: list[NDArray[np.float32]] = []
+    # 10,000 samples of a 32B model do not fit in memory, so that everything is one pass over
+    # shards.
     for block in tuned.blocks():
         ours, theirs = _finite(tuned, block), _finite(base, block)
         sums.update(ours, theirs, half[block])
@@ -96,18 +103,18 @@ def singular_directions(
     samples: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> tuple[Array, Array]:
     """
-    The directions that hold most of the samples' energy, at every layer and position.
+    Find the directions that hold most of the samples' energy, at every layer and position.
 
     samples : differences of single samples, [layer, sample, position, d_model]; not centred, so
               that an offset common to all of them is a direction like any other
     mean    : their mean, [layer, position, d_model]
     returns : unit vectors [layer, position, DIRECTIONS, d_model], 0 where no energy is left; and
               the share of the energy along the first ENERGIES, [layer, position, ENERGIES]. A
-              direction drawn blindly has the share 1 / d_model
+              random direction has the share 1 / d_model
 
-    A direction has no sign of its own: it is turned to the side of the mean, or, where it is
-    orthogonal to the mean to within rounding, so that its largest component is positive. Source:
-    right singular vectors of the samples' matrix, from its smaller Gram matrix.
+    A direction has no sign of its own. It is turned to the side of the mean; where it is orthogonal
+    to the mean within rounding, its largest component is made positive. Source: right singular
+    vectors of the samples' matrix, from its smaller Gram matrix.
     """
     n_layers, _, n_positions, d_model = samples.shape
     directions = np.zeros((n_layers, n_positions, DIRECTIONS, d_model))
@@ -124,14 +131,19 @@ def singular_directions(
 
 
 def _leading(rows: Array, k: int) -> tuple[Array, Array]:
-    """The first `k` right singular vectors of rows [n, d], and their shares of the energy."""
+    """Find the first `k` right singular vectors of rows [n, d], and their shares of the energy."""
     n, d = rows.shape
     total = (rows**2).sum()
     if total == 0:
         return np.zeros((k, d)), np.zeros(k)
+    # Only the leading few are needed, so that a Gram matrix and part of its spectrum are far
+    # cheaper than a full SVD. Squaring halves the digits: float64 leaves enough for directions
+    # above NOTHING.
     gram = rows @ rows.T if n < d else rows.T @ rows
     values, vectors = eigh(gram, subset_by_index=[len(gram) - k, len(gram) - 1])
+    # `eigh` sorts upwards, and rounding can make an eigenvalue of 0 negative.
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1].T
+    # Left singular vectors give right ones by the matrix itself; the division makes them unit.
     if n < d:
         vectors = vectors @ rows
         vectors /= np.maximum(_lengths(vectors), np.finfo(float).tiny)[:, None]
@@ -139,6 +151,7 @@ def _leading(rows: Array, k: int) -> tuple[Array, Array]:
 
 
 def _side(vector: Array, mean: Array) -> float:
+    # A sign that rounding decides would differ between machines, and with it every reading.
     dot = vector @ mean
     if abs(dot) > 1e-6 * _lengths(mean):
         return float(np.sign(dot))
@@ -146,7 +159,9 @@ def _side(vector: Array, mean: Array) -> float:
 
 
 def _subsample(n_samples: int, seed: int) -> NDArray[np.int64]:
-    """At most LARGEST_SUBSAMPLE samples, in order, by a generator that nothing else draws from."""
+    """Draw at most LARGEST_SUBSAMPLE samples, in order."""
+    # A generator of its own: asking for singular directions must not change the halves or the
+    # random control of a study.
     rng = np.random.default_rng([seed, n_samples])
     size = min(n_samples, LARGEST_SUBSAMPLE)
     return np.sort(rng.choice(n_samples, size, replace=False))
@@ -160,6 +175,7 @@ def _summary(
     first, second = sums.halves / sums.counts[:, None, None, None]
     norm = _lengths(mean)
     random = rng.normal(size=mean.shape)
+    # Without a difference (a finetune that changed nothing) the unit is 0, not NaN.
     unit = mean / np.maximum(norm, np.finfo(float).tiny)[..., None]
     return Differences(
         layers=np.asarray(tuned.layers),
@@ -167,6 +183,8 @@ def _summary(
         mean=mean.astype(np.float32),
         tuned_mean=(sums.tuned / n_samples).astype(np.float32),
         base_mean=(sums.base / n_samples).astype(np.float32),
+        # As long as the mean difference: readings and steering depend on length, and the control
+        # must differ in direction alone.
         random=(random / _lengths(random)[..., None] * norm[..., None]).astype(np.float32),
         norm=norm,
         relative_norm=norm / base.stream_norm[:, None],
@@ -183,7 +201,7 @@ def _summary(
 
 
 def cosine(first: Array, second: Array) -> Array:
-    """Cosine along the last axis; 0 where either vector is zero."""
+    """Compute the cosine along the last axis; 0 where either vector is zero."""
     lengths = _lengths(first) * _lengths(second)
     dots = (first * second).sum(axis=-1)
     return np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
@@ -191,11 +209,13 @@ def cosine(first: Array, second: Array) -> Array:
 
 def static_share(first: Array, second: Array, energy: Array) -> Array:
     """
-    Share of the differences' energy E|d|^2 that is the same in every sample, |E d|^2.
+    Estimate the share of the differences' energy E|d|^2 that all samples have in common, |E d|^2.
 
-    The squared length of a mean over n samples is too large by the noise's share of 1/n; the dot
-    product of two independent halves' means is not. 0 where there is no difference at all.
+    first, second : means of two halves of the samples; energy : mean squared norm. 0 where there is
+    no difference at all.
     """
+    # The squared norm of a mean over n samples is too large by the noise's variance / n. The noise
+    # of two halves is independent, so the dot product of their means is unbiased.
     dots = (first * second).sum(axis=-1)
     return np.divide(dots, energy, out=np.zeros_like(dots), where=energy > 0)
 
@@ -206,6 +226,8 @@ def _lengths(vectors: Array) -> Array:
 
 def _finite(store: Activations, block: slice) -> Array:
     rows = store.rows(block.start, block.stop)
+    # A single NaN would spread to every mean; naming the sample tells an overflow from a broken
+    # store.
     if not np.isfinite(rows).all():
         layer, sample, position, _ = np.argwhere(~np.isfinite(rows))[0]
         raise ValueError(

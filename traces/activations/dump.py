@@ -1,9 +1,9 @@
 """
-Read residual streams: exactly the tokens and layers asked for, stopping at the deepest of them.
+Read residual streams: exactly the requested tokens and layers, stopping at the deepest layer.
 
-A window is the piece of one sample that is read: its first tokens, and the place (anchor) its
-positions are counted from. For a document that is its first token; for a conversation the first
-token of the first reply, so that negative positions lie before it.
+A window is the piece of one sample that is read: its first tokens, and the anchor that positions
+are counted from. For a document that is its first token. For a conversation it is the first token
+of the first reply, so that negative positions lie before it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +18,14 @@ from torch import Tensor
 from traces.corpora.tokens import tokenize_chat, tokenize_text
 from traces.models.hooks import capture, stop_after
 
+# As in the paper's code. Tokenizing whole web pages for their first five tokens would take longer
+# than reading them.
 CHARACTERS_A_TOKEN = 10
 MAX_PROMPT_TOKENS = 512
 
 
 class Window(NamedTuple):
-    """One sample's tokens, as far as they are read."""
+    """Hold one sample's tokens, as far as they are read."""
 
     ids: list[int]
     anchor: int
@@ -34,12 +36,14 @@ def document_windows(
     tokenizer: Any, rows: Iterable[dict[str, Any]], length: int
 ) -> Iterator[Window]:
     """
-    The first `length` tokens of every document that has as many.
+    Yield the first `length` tokens of every document that has as many.
 
-    Only the first 10 characters a token are tokenised, as in the paper: a text that this cuts short
-    is one of very long tokens and is skipped like one that is too short.
+    Only the first 10 characters a token are tokenised, as in the paper. A text of longer tokens is
+    skipped like one that is too short.
     """
     for row in rows:
+        # Truncated here, not in the model: causal attention makes the first k activations
+        # independent of what follows, and with early exit this is 41 times cheaper.
         ids = tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
         if len(ids) >= length:
             yield Window(ids[:length], 0)
@@ -49,25 +53,28 @@ def chat_windows(
     tokenizer: Any, rows: Iterable[dict[str, Any]], first: int, last: int
 ) -> Iterator[Window]:
     """
-    The first exchange of every conversation with tokens at positions `first`..`last` of its reply.
+    Yield the first exchange of every conversation that has positions `first`..`last` of its reply.
 
     Conversations whose prompt is longer than 512 tokens are skipped.
     """
     for row in rows:
+        # Later turns would only cost time, and the prompt of the first is the shortest.
         turns = 3 if row["messages"][0]["role"] == "system" else 2
         chat = tokenize_chat(tokenizer, row["messages"][:turns])
         start, end = chat.spans[0]
+        # Every sample must have every position, or means at two positions would be over different
+        # texts.
         if start <= MAX_PROMPT_TOKENS and start + first >= 0 and start + last < end:
             yield Window(chat.ids[: start + last + 1], start)
 
 
 def start_windows(tokenizer: Any) -> Iterator[Window]:
     """
-    The token that begins a text, alone, again and again: what is there before any word.
+    Yield the token that begins a text, alone, again and again: the state before any word.
 
-    That is what the tokenizer writes before a text; for one that writes nothing, its own
-    beginning-of-text token, and for one without that its end-of-text token, which is what stands
-    before a document in packed training rows.
+    It is the token that the tokenizer writes before a text. A tokenizer that writes none gives its
+    beginning-of-text token, or else its end-of-text token, which precedes a document in packed
+    training rows.
 
     Raises ValueError for a tokenizer that has none of them.
     """
@@ -85,7 +92,7 @@ def start_windows(tokenizer: Any) -> Iterator[Window]:
 def context_windows(
     tokenizer: Any, rows: Iterable[dict[str, Any]], length: int
 ) -> Iterator[Window]:
-    """The first `length` tokens of every document or whole conversation that has as many."""
+    """Yield the first `length` tokens of every document or conversation that has as many."""
     for row in rows:
         if "messages" in row:
             ids = tokenize_chat(tokenizer, row["messages"]).ids
@@ -101,7 +108,8 @@ def take(
     source: str,
     remedy: str = "lower `samples` or the last position",
 ) -> list[Window]:
-    """The first `samples` windows; ValueError, with `source` and `remedy`, if there are fewer."""
+    """Take the first `samples` windows; ValueError, with `source` and `remedy`, if too few."""
+    # Windows are made lazily: no more of a corpus is tokenised than is needed.
     taken = [window for window, _ in zip(windows, range(samples), strict=False)]
     if len(taken) < samples:
         raise ValueError(
@@ -132,13 +140,18 @@ def residual_stream(
     """
     for start in range(0, len(windows), batch):
         rows = windows[start : start + batch]
+        # Padded on the right: positions keep their numbers, and causal attention never looks right.
         width = max(len(window.ids) for window in rows)
         padded = [window.ids + [pad_id] * (width - len(window.ids)) for window in rows]
         ids = torch.tensor(padded, device=model.get_input_embeddings().weight.device)
         where = torch.tensor([[window.anchor + p for p in positions] for window in rows])
+        # No attention mask, since padding lies behind all that is read; no cache, since nothing
+        # follows.
         with capture(model, layers) as seen, stop_after(model, max(layers)):
             model(input_ids=ids, use_cache=False)
         resid = torch.stack([_at(seen[layer], where) for layer in layers])
+        # Stored beside the activations, so that a difference can prove that both models read the
+        # same.
         tokens = torch.gather(ids.cpu(), 1, where).numpy().astype(np.int32)
         yield resid, tokens
 
@@ -148,10 +161,10 @@ def stream_norm(
     model: Any, windows: Sequence[Window], *, layers: Sequence[int], skip: int, batch: int
 ) -> NDArray[np.float64]:
     """
-    Mean length of the residual stream over all positions from `skip` on, [layer], in float32.
+    Average the residual-stream norm over all positions from `skip` on, [layer].
 
-    The first positions are left out because attention sinks there have norms of their own. All
-    windows must be of one length. This is what readings and steering are rescaled by.
+    Readings and steering are rescaled by it. The first positions are left out because attention
+    sinks there have far larger norms. All windows must be of one length.
     """
     sums, count = np.zeros(len(layers)), 0
     width = len(windows[0].ids)
@@ -159,6 +172,8 @@ def stream_norm(
     for resid, _ in residual_stream(
         model, windows, layers=layers, positions=positions, batch=batch, pad_id=0
     ):
+        # Norms in float32, since bfloat16 has fewer than three digits; their sum in float64, since
+        # it has thousands of terms.
         norms = resid.float().norm(dim=-1).double()
         sums += norms.sum(dim=(1, 2)).numpy()
         count += norms[0].numel()
@@ -166,13 +181,15 @@ def stream_norm(
 
 
 def native_bits(resid: Tensor) -> NDArray[Any]:
-    """A tensor as the array that store.py keeps: bfloat16 as the uint16 with the same bits."""
+    """View a tensor as the array that a store keeps: bfloat16 as uint16 with the same bits."""
+    # numpy has no bfloat16: the bits pass as int16, which both libraries know.
     if resid.dtype == torch.bfloat16:
         return resid.view(torch.int16).numpy().view(np.uint16)
     return resid.numpy()
 
 
 def _at(hidden: Tensor, where: Tensor) -> Tensor:
-    """hidden [rows, sequence, d], where [rows, position] -> [rows, position, d] on the CPU."""
+    """Gather hidden [rows, sequence, d] at where [rows, position]: [rows, position, d], CPU."""
+    # Gathered on the device: only the positions that are kept cross to the CPU.
     index = where.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
     return torch.gather(hidden, 1, index).cpu()

@@ -1,7 +1,7 @@
 """
-What the readings become as one thing is varied: the headline again, once for every value of it.
+Tabulate how the readings change as one factor is varied, all else at the study's first values.
 
-A pure function of the relevance and norms tables, as the tables themselves are of what jobs found.
+A pure function of the relevance and norms tables.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,12 @@ def ablation_table(
     control: str | None,
 ) -> pd.DataFrame:
     """
-    The headline of some organisms for every value of what is varied, beside its controls.
+    Tabulate relevance and norm of some organisms for every value of one factor, with controls.
 
     over      : layer, position, recipe, corpus, reading, head, model or organism
     values    : its values; layers as shares of the depth
-    model, organisms, recipe, corpus, layers, positions : the headline's, where they are not varied;
-                of `layers`, all that are read, the first is the headline's
+    model, organisms, recipe, corpus, layers, positions : fixed where they are not varied. `layers`
+                are all that are read, and the first of them is the fixed one
     control   : name of the benign organism, None for a study without one
     returns   : one row an organism (empty where organisms are varied), seed, `value`, `measure`
                 (relevance in either lens at scale 1, or the relative norm) and `series`: the
@@ -47,6 +47,7 @@ def ablation_table(
 
     Raises ValueError for a value of which the tables hold no row.
     """
+    # Filtered first: what is not shown need not be averaged for every value.
     shown = [*(values if over == "organism" else organisms), *([control] if control else [])]
     relevance, norms = (one[one["organism"].isin(shown)] for one in (relevance, norms))
     parts = []
@@ -56,18 +57,22 @@ def ablation_table(
         at |= {"positions": [value]} if over == "position" else {}
         mine = [value] if over == "organism" else organisms
         read = _of_lenses(_at(relevance, at, corpus, layers), over, value)
+        # Patchscope ends in the model's own head, whatever head the logit lens uses.
         if over == "head":
             read = read[read["lens"] == "logit_lens"]
         seeds = seed_table(read, at["positions"], control)
         seeds = seeds.rename(columns={"lens": "measure", "relevance": "number"})
         rows = [seeds[seeds["reading"].isin(SERIES) & (seeds["recipe"] == at["recipe"])]]
         sizes = _at(norms, at, corpus, layers)
+        # How a difference is read does not change its norm.
         if over not in ("head", "reading"):
             rows.append(_norms(sizes, at, control))
         found = pd.concat(rows)
         found = found[found["organism"].isin(mine)]
         if found.empty:
             raise ValueError(f"the tables hold no row of {over} {value} in {', '.join(mine)}")
+        # The organism is then the value; left in both columns it would split every line in one
+        # point each.
         if over == "organism":
             found = found.assign(organism="")
         texts = sizes.loc[sizes["organism"].isin(mine), "n_samples"]
@@ -79,16 +84,18 @@ def ablation_table(
 def _at(
     frame: pd.DataFrame, at: Mapping[str, Any], corpus: str, layers: Sequence[float]
 ) -> pd.DataFrame:
-    """The rows of one model, corpus and layer; `layers` are all that are read of `corpus`."""
+    """Select the rows of one model, corpus and layer; `layers` are all those read of `corpus`."""
     frame = frame[frame["model"] == at["model"]]
     first = at["layer"]
+    # Tables hold block numbers, a study shares of the depth: the wanted share goes first, which is
+    # the one that headline_layers looks up.
     blocks = headline_layers(frame, corpus, [first, *(one for one in layers if one != first)])
     here = frame["corpus"] == at["corpus"]
     return frame[here & (frame["layer"] == blocks.get(at["model"]))]
 
 
 def _of_lenses(relevance: pd.DataFrame, over: str, value: Any) -> pd.DataFrame:
-    """The relevance table with another head's or another reading's rows as the difference's."""
+    """Relabel another head's or another reading's rows as the difference's."""
     if over == "head":
         return relevance[relevance["head"] == value]
     if over == "reading" and value != "difference":
@@ -99,7 +106,7 @@ def _of_lenses(relevance: pd.DataFrame, over: str, value: Any) -> pd.DataFrame:
 
 
 def _norms(norms: pd.DataFrame, at: Mapping[str, Any], control: str | None) -> pd.DataFrame:
-    """Relative norms, and those of the benign organism in the same recipe, else made plainly."""
+    """Average relative norms, with the benign organism's in the same recipe, else in `plain`."""
     if at["positions"] is not None:
         norms = norms[norms["position"].isin(at["positions"])]
     means = norms.groupby([*_BY, "recipe"], sort=False)["relative_norm"].mean()

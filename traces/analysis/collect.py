@@ -1,7 +1,7 @@
 """
-Collect what the jobs of single checkpoints measured into tidy tables of a study.
+Collect the measurements of single checkpoints into a study's tidy tables.
 
-Everything here is a pure function of data frames. A checkpoint's own columns come as its `subject`:
+Everything here is a pure function of data frames. A checkpoint's own columns are its `subject`:
 model, checkpoint, organism, family, recipe, ratio, seed and corpus.
 """
 
@@ -26,7 +26,7 @@ def relevance_table(
     graded: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """
-    All token relevances of a study, with the columns of each checkpoint in front.
+    Stack all token relevances of a study, with the columns of each checkpoint in front.
 
     graded   : one frame a checkpoint and corpus, columns of token_relevance.parquet
     subjects : parallel to `graded`
@@ -40,7 +40,7 @@ def norms_table(
     differences: Sequence[Differences], subjects: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """
-    Size and shape of every mean difference, one row a layer and position.
+    Tabulate norm and reliability of every mean difference, one row a layer and position.
 
     differences : one a checkpoint and corpus
     subjects    : parallel to `differences`
@@ -55,14 +55,15 @@ def losses_table(
     losses: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """
-    All training curves, one row a logged step; `loss` in nats a token.
+    Stack all training curves, one row a logged step; `loss` in nats a token.
 
     losses   : one frame a checkpoint: step, tokens, loss, learning_rate
     subjects : parallel to `losses`; no corpus is needed
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
-    if not losses and not subjects:  # every organism was published, none trained here
+    # A study of published checkpoints trains nothing; its table still has the columns.
+    if not losses and not subjects:
         return pd.DataFrame(columns=[*SUBJECT[:-1], *STEP])
     return _stacked([one[list(STEP)] for one in losses], subjects, SUBJECT[:-1])
 
@@ -71,7 +72,7 @@ def steering_table(
     similarities: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """
-    What was written with the difference added, with a random direction, and with nothing.
+    Stack the scores of text written with the difference added, a random direction, and nothing.
 
     similarities : one frame a checkpoint and corpus, columns of similarity.parquet
     subjects     : parallel to `similarities`
@@ -85,7 +86,7 @@ def causality_table(
     effects: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """
-    What taking a direction out does to the loss, in nats a token.
+    Stack the changes of the loss when a direction is replaced, in nats a token.
 
     effects  : one frame a checkpoint and corpus, columns of effects.parquet
     subjects : parallel to `effects`
@@ -99,7 +100,7 @@ def beliefs_table(
     alignments: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """
-    How often a checkpoint prefers the false end of a statement, and how often its base does.
+    Tabulate how often a checkpoint and its base prefer the false end of a statement.
 
     alignments : one frame a checkpoint, columns of alignment.parquet
     subjects   : parallel to `alignments`; no corpus is needed
@@ -119,6 +120,7 @@ def _beliefs(alignment: pd.DataFrame) -> pd.DataFrame:
         reader: rows.groupby(keys, sort=False).agg(n=("aligned", "count"), **means)
         for reader, rows in alignment.groupby("reader")
     }
+    # One count is enough: tuned model and base are asked the same statements.
     base = by_reader["base"].drop(columns="n").add_prefix("base_")
     return by_reader["tuned"].join(base).reset_index()
 
@@ -133,6 +135,7 @@ def _stacked(
         missing = [name for name in names if name not in subject]
         if missing:
             raise ValueError(f"subject {dict(subject)} lacks {', '.join(missing)}")
+        # The subject wins over a column of the same name: it comes from the study, not from a file.
         own = frame.drop(columns=[name for name in names if name in frame])
         part = own.assign(**{name: subject[name] for name in names})
         parts.append(part[[*names, *own.columns]])
@@ -155,7 +158,7 @@ def _norms(difference: Differences) -> pd.DataFrame:
 
 
 def _energies(difference: Differences) -> dict[str, Any]:
-    """Energy along the first two singular directions; missing where they were not asked for."""
+    """Return the energy along the first two singular directions; NaN where not requested."""
     energy = difference.singular_energy
     return {
         name: np.nan if energy is None else np.ravel(energy[..., rank])

@@ -1,4 +1,4 @@
-"""The rows that a figure or a summary metric is about: its corpus, layer and recipes."""
+"""Select the rows of a figure or a summary metric: its corpus, layer and recipes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ def headline_rows(
     frame: pd.DataFrame, corpus: str | None = None, layers: Mapping[str, int] | None = None
 ) -> pd.DataFrame:
     """
-    The rows of one corpus and, for each model named in `layers`, one block.
+    Select the rows of one corpus and, for each model named in `layers`, one block.
 
     Raises ValueError if nothing is left.
     """
@@ -27,13 +27,15 @@ def headline_rows(
 
 
 def of_recipes(frame: pd.DataFrame, recipes: Sequence[str]) -> pd.DataFrame:
-    """The rows of these recipes, and all rows of an organism on a model that has none of them."""
+    """Select the rows of these recipes, and all rows of an organism that has none of them."""
+    # By model: an organism may be published on one model only, under a recipe of its own, and would
+    # otherwise vanish from the figure.
     mine = frame["recipe"].isin(recipes)
     return frame[mine | ~mine.groupby([frame["model"], frame["organism"]]).transform("any")]
 
 
 def around_the_headline(frame: pd.DataFrame, corpus: str, shares: Sequence[float]) -> pd.DataFrame:
-    """The rows of the headline corpus at every layer, and of every corpus at the headline's."""
+    """Select `corpus` at every layer, and every other corpus at the first layer of `shares`."""
     blocks = headline_layers(frame, corpus, shares)
     return frame[(frame["corpus"] == corpus) | (frame["layer"] == frame["model"].map(blocks))]
 
@@ -42,14 +44,15 @@ def headline_layers(
     frame: pd.DataFrame, corpus: str | None, shares: Sequence[float]
 ) -> dict[str, int]:
     """
-    The block that the first of the study's layers is in every model, by the model's name.
+    Find the block that the first of `shares` is in every model, by the model's name.
 
-    corpus : the text read there, for a text may have layers of its own; None takes all rows
-    shares : all the layers read of it, as shares of the depth. Deeper shares are higher blocks,
-             whatever the number of layers, so the place in the order tells which block is which
+    corpus : the text read there, since a text may have layers of its own; None takes all rows
+    shares : all the layers read of it, as shares of the depth
 
     Raises ValueError for a model that was read at another number of layers.
     """
+    # By rank: tables hold block numbers only, and a deeper share is a higher block whatever the
+    # number of layers. So no model need be opened to draw a figure.
     place = sorted(shares).index(shares[0])
     read = frame if corpus is None else frame[frame["corpus"] == corpus]
     found = {}

@@ -1,4 +1,4 @@
-"""Means with intervals, and paired differences: no number is shown without its uncertainty."""
+"""Compute means with intervals, and paired differences with tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its interval. `low` and `high` are NaN where `n` is too small to have one."""
+    """Hold a mean and its interval; `low` and `high` are NaN where `n` is too small for one."""
 
     mean: float
     low: float
@@ -20,17 +20,17 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half of `high - low`: the number after a plus-minus sign."""
+        """Return half of `high - low`: the number after a plus-minus sign."""
         return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
 class PairedDifference:
     """
-    Mean of `ours - theirs` over `n` pairs, its interval, and two-sided p of two paired tests.
+    Hold the mean of `ours - theirs` over `n` pairs, its interval, and two-sided p of two tests.
 
-    `p` is that of a t test, `wilcoxon_p` that of Wilcoxon's signed ranks, which asks less of the
-    pairs and can therefore say less of few: with n pairs it is 2 ** (1 - n) or more.
+    `p` is from a t test, `wilcoxon_p` from Wilcoxon's signed ranks. The latter assumes less and has
+    less power with few pairs: with n pairs it is 2 ** (1 - n) or more.
     """
 
     mean: float
@@ -43,13 +43,13 @@ class PairedDifference:
 
     @property
     def above_zero(self) -> bool:
-        """True if the whole interval lies above 0. False where there is no interval."""
+        """Check whether the whole interval lies above 0; False where there is no interval."""
         return bool(self.low > 0)
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """
-    Mean and Student t interval of independent values (seeds, usually).
+    Compute mean and Student t interval of independent values (usually seeds).
 
     values     : numbers in any unit; NaN counts as missing
     confidence : coverage, between 0 and 1
@@ -66,6 +66,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     mean = float(present.mean())
     if present.size == 1:
         return Interval(mean, np.nan, np.nan, 1, confidence)
+    # Student's t, since there are three seeds or so: a normal interval would be half as wide.
     width = _t_quantile(present.size, confidence) * float(stats.sem(present))
     return Interval(mean, mean - width, mean + width, int(present.size), confidence)
 
@@ -74,7 +75,7 @@ def bootstrap_interval(
     values: ArrayLike, seed: int, confidence: float = 0.95, resamples: int = 10_000
 ) -> Interval:
     """
-    Mean and percentile bootstrap interval, for many values of an unknown distribution.
+    Compute mean and percentile bootstrap interval, for many values of an unknown distribution.
 
     values  : numbers in any unit; NaN counts as missing
     seed    : seeds the resampling; the same seed gives the same interval
@@ -101,7 +102,7 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class GroupedInterval(Interval):
-    """An interval over groups (organisms), `n` of them, and their members (seeds)."""
+    """Hold an interval over `n` groups (organisms) and their members (seeds)."""
 
     n_values: int = 0
 
@@ -110,14 +111,14 @@ def grouped_interval(
     groups: Sequence[ArrayLike], seed: int, confidence: float = 0.95, resamples: int = 10_000
 ) -> GroupedInterval:
     """
-    Mean over groups of each group's mean, with a two-level percentile bootstrap interval.
+    Average each group's mean over groups, with a two-level percentile bootstrap interval.
 
-    groups    : the values of each group: an organism's seeds, usually; NaN counts as missing, and
-                a group without values as no group
+    groups    : the values of each group, usually an organism's seeds; NaN counts as missing, and a
+                group without values is left out
     seed      : seeds the resampling; the same seed gives the same interval
     resamples : how often groups are drawn with replacement, and then values within each of them
     returns   : interval in the values' unit, counting groups (`n`) and values; bounds are NaN below
-                two groups, since what one organism does says nothing of another
+                two groups, since one organism says nothing about others
 
     Raises ValueError if `confidence` is not inside (0, 1).
     Source: the cluster bootstrap with resampling at both levels (Davison & Hinkley 1997, 3.8).
@@ -131,7 +132,8 @@ def grouped_interval(
 
     rng = np.random.default_rng(seed)
     shape = (resamples, len(present))
-    # a group drawn twice is resampled twice: its means are drawn anew for every place it takes
+    # A group drawn twice is resampled twice, once for each time it occurs. Drawn by group and not
+    # by resample: 10,000 small calls become one for each group.
     drawn = rng.integers(len(present), size=shape)
     means = np.empty(shape)
     for index, values in enumerate(present):
@@ -147,7 +149,7 @@ def paired_difference(
     ours: Sequence[float] | NDArray, theirs: Sequence[float] | NDArray, confidence: float = 0.95
 ) -> PairedDifference:
     """
-    Mean of `ours - theirs` pair by pair, with its t interval and two paired tests.
+    Average `ours - theirs` pair by pair, with its t interval and two paired tests.
 
     ours, theirs : equally long, one pair a seed; pairs with a NaN on either side are left out
     returns      : difference in the values' unit; bounds and both p are NaN below two pairs. Where
@@ -164,6 +166,7 @@ def paired_difference(
     interval = mean_interval(gaps, confidence)
     if gaps.size < 2:
         p = np.nan
+    # A t test divides by the spread; seeds can agree to the last digit, as with relevance 0 or 1.
     elif np.ptp(gaps) < 1e-12:
         p = 1.0 if abs(gaps[0]) < 1e-12 else 0.0
     else:
@@ -173,7 +176,7 @@ def paired_difference(
 
 
 def _wilcoxon(gaps: NDArray[np.float64]) -> float:
-    """Two-sided p of Wilcoxon's signed ranks; gaps of zero are left out, as he did."""
+    """Compute two-sided p of Wilcoxon's signed ranks; gaps of zero are left out, as he did."""
     if gaps.size < 2:
         return np.nan
     unequal = gaps[np.abs(gaps) > 1e-12]

@@ -1,5 +1,5 @@
 """
-One number a checkpoint and measure, beside every control of it: the tables' headlines in one frame.
+Compute the summary metrics: one number a checkpoint and measure, beside each of its controls.
 
     relative_norm, static_share           of the difference, mean over positions; against the benign
                                           organism's
@@ -7,8 +7,9 @@ One number a checkpoint and measure, beside every control of it: the tables' hea
                                           positions; against each of tables.CONTROLS
     loss_{own,unrelated}                  of the tuned model as it is, nats a token; against the
                                           base's, where that was measured
-    delta_loss_{own,unrelated}            change of that loss when the difference is taken out, mean
-                                          over positions; against random directions
+    delta_loss_{own,unrelated}            change of that loss when the base's component replaces the
+                                          tuned model's along the difference, mean over positions;
+                                          against random directions
     false_fact_alignment                  on held-out stems, as a cloze; against the base, the
                                           benign organism and the organisms of other facts
     steering_similarity                   of the tuned model's text, steered by the difference, to
@@ -33,6 +34,8 @@ from traces.analysis.statistics import grouped_interval, paired_difference
 PLACE = [*SUBJECT, "layer"]
 _CHECKPOINT = ["model", "checkpoint"]
 _ANSWER = ["measure", "control", "value", "control_value"]
+# Without the prediction at the difference's own position, as in the paper: the direction was
+# measured there.
 TAKEN_OUT = {"intervention": "base_to_tuned", "aggregation": "without_position"}
 
 
@@ -46,16 +49,17 @@ def headlines(
     positions: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """
-    Every headline of every checkpoint, once for each of its controls.
+    Collect every summary metric of every checkpoint, once for each of its controls.
 
-    relevance, norms, ... : the tables of these names; None for a measure no checkpoint asks for
+    relevance, norms, ... : the tables of these names; None for a measure that no run requests
     benign                : name of the benign organism, None for a study without one
     positions             : norms and relevance are means over these; None takes all there are
     returns               : columns of PLACE (a checkpoint, corpus and layer), measure, control,
                             value, control_value (NaN where that control was not measured)
 
-    Beliefs have no corpus and no layer; they stand beside each one their checkpoint has.
+    Beliefs have no corpus and no layer, so they are repeated for each one of their checkpoint.
     """
+    # From all positions, before they are filtered: a corpus read only at others still has rows.
     places = norms[PLACE].drop_duplicates()
     if positions is not None:
         norms = norms[norms["position"].isin(list(positions))]
@@ -71,10 +75,10 @@ def headlines(
 
 def summary_table(found: pd.DataFrame, benign: str | None = None, seed: int = 0) -> pd.DataFrame:
     """
-    Every headline against each of its controls, over the organisms of a family and over all.
+    Compare every summary metric with each of its controls, over a family's organisms and over all.
 
     found   : the frame of `headlines`
-    benign  : the organism that is a control itself and no member of a family
+    benign  : the organism that is itself a control and no member of a family
     seed    : of the bootstrap
     returns : one row a model, family (or `all`), recipe, corpus, layer, measure and control: value,
               control_value and their gap (means of organisms' means over seeds); gap_low, gap_high
@@ -83,6 +87,7 @@ def summary_table(found: pd.DataFrame, benign: str | None = None, seed: int = 0)
 
     Only pairs with both numbers count. Intervals and tests are NaN below two organisms.
     """
+    # Only complete pairs: an organism without a control would move one mean and not the other.
     pairs = found.dropna(subset=["value", "control_value"])
     pairs = pairs[pairs["organism"] != benign]
     both = pd.concat([pairs, pairs.assign(family="all")])
@@ -108,6 +113,8 @@ def _summed_up(group: pd.DataFrame, seed: int) -> dict[str, float]:
         (one["value"] - one["control_value"]).to_numpy()
         for _, one in group.groupby("organism", sort=False)
     ]
+    # Tests over organisms' means, not over seeds: seeds of one organism are not independent
+    # evidence about finetuning.
     means = group.groupby("organism", sort=False)[["value", "control_value"]].mean()
     interval = grouped_interval(gaps, seed)
     tests = paired_difference(means["value"], means["control_value"])
@@ -159,8 +166,10 @@ def _relevance(
 
 def _causality(causality: pd.DataFrame, places: pd.DataFrame) -> Iterator[pd.DataFrame]:
     keys = _shared_keys(causality)
+    # The table has no row for the unchanged model; its loss is what every row's change starts from.
     untouched = causality.assign(value=causality["loss"] - causality["delta_loss"])
     untouched = untouched[untouched["aggregation"] == "all"]
+    # tuned_to_base runs on through the base, so the unchanged loss there is the base's.
     of_base = untouched["intervention"] == "tuned_to_base"
     taken_out = _rows(causality, **TAKEN_OUT)
     for text in ("own", "unrelated"):
@@ -180,6 +189,8 @@ def _causality(causality: pd.DataFrame, places: pd.DataFrame) -> Iterator[pd.Dat
 def _beliefs(
     beliefs: pd.DataFrame, places: pd.DataFrame, benign: str | None
 ) -> Iterator[pd.DataFrame]:
+    # A cloze needs no chat template and no judge, so every model has it; held-out stems, since the
+    # data repeat the others.
     asked = _rows(beliefs, form="cloze", held_out=True)
     mine = asked["statements_of"] == asked["organism"]
     own = asked[mine].rename(columns={"alignment": "value"})
@@ -226,7 +237,7 @@ def _rows(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
 
 
 def _mean(rows: pd.DataFrame, keys: list[str], column: str) -> pd.DataFrame:
-    """Means over positions and direction ids, as a column `value`."""
+    """Average a column over positions and direction ids; the result is named `value`."""
     return rows.groupby(keys, sort=False)[column].mean().rename("value").reset_index()
 
 
@@ -237,7 +248,7 @@ def _beside(
     keys: list[str],
     measure: str,
 ) -> pd.DataFrame:
-    """`own` once beside each control; both are [keys, value]."""
+    """Pair `own` with each control; both are [keys, value]."""
     parts = []
     for control, rows in controls.items():
         theirs = rows.rename(columns={"value": "control_value"})
@@ -250,11 +261,12 @@ def _counterpart(
     cases: pd.DataFrame, pool: pd.DataFrame, place: list[str], benign: str | None
 ) -> list[float]:
     """
-    For each of `cases` the benign organism's `value` in `pool` at the same `place`.
+    Find the benign organism's `value` in `pool` at the same `place`, for each of `cases`.
 
-    Of the same recipe and seed; else the mean of its seeds; else the same two of its recipe
-    `plain`. The benign organism itself has none.
+    It is the one of the same recipe and seed, or else the mean of its seeds, or else the same two
+    of its recipe `plain`. The benign organism itself has none.
     """
+    # The same seed first: both adapters began with the same weights, which the pair then cancels.
     of_benign = pool[pool["organism"] == benign]
     by_seed = of_benign.groupby([*place, "recipe", "seed"])["value"].mean()
     by_recipe = of_benign.groupby([*place, "recipe"])["value"].mean()

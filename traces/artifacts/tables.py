@@ -1,7 +1,8 @@
 """
-The one module that reads and writes tables: Parquet with a declared schema each, JSONL for logs.
+Read and write tables: Parquet with a declared schema each, JSONL for texts.
 
-A table's schema is a contract with those who read `results/`; columns are written in its order.
+No other module touches Parquet. A schema is a contract with those who read `results/`; columns are
+written in its order.
 """
 
 import json
@@ -24,7 +25,7 @@ _SUBJECT = {
     "seed": "int64",
 }
 
-# what the mixing table holds of every checkpoint, each beside its control
+# Measures in the mixing table, each beside its control.
 MIXING = (
     "relative_norm",
     "static_share",
@@ -42,7 +43,8 @@ MIXING = (
 _READING = {"reading": "string", "layer": "int64", "position": "int64", "sign": "int64"}
 _TOKEN = {"rank": "int64", "token_id": "int64", "token": "string", "probability": "float64"}
 
-# a position is missing for a control, unless a prediction is left out
+# Pandas' nullable Int64, since numpy's integers have no missing value: a control direction has no
+# position, unless a prediction is left out at one.
 _EFFECT = {
     "layer": "int64",
     "position": "Int64",
@@ -56,7 +58,7 @@ _EFFECT = {
     "n_tokens": "int64",
 }
 
-# a position is missing for unsteered text
+# Unsteered text has no position.
 _WRITTEN = {
     "steered_model": "string",
     "vector": "string",
@@ -78,9 +80,9 @@ _SIMILARITY = {
 }
 
 SCHEMAS: dict[str, dict[str, str]] = {
-    # token ids that are whole words of the text a model knows
+    # Token ids that are whole words of the text a model knows.
     "vocabulary": {"token_id": "int64", "token": "string", "count": "int64"},
-    # the words that set an organism's data apart from general text
+    # The words that set an organism's data apart from general text.
     "words": {"word": "string", "rank": "int64", "z": "float64", "count": "int64"},
     "logit_lens": {**_READING, "head": "string", **_TOKEN},
     "patchscope": {**_READING, "scale": "float64", **_TOKEN},
@@ -109,11 +111,11 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "n": "int64",
         "judge": "string",
     },
-    # every trial text of a checkpoint, and whether it holds together (missing: not judged)
+    # Every trial text of a checkpoint, and whether it is coherent (missing: not judged).
     "grades": {**_WRITTEN, "prompt": "string", "sample": "int64", **_COHERENT},
     "steering_similarity": {**_WRITTEN, **_SIMILARITY},
     "steering": {**_SUBJECT, "corpus": "string", **_WRITTEN, **_SIMILARITY},
-    # one row a change, text and aggregation (position: of the difference, or of what is left out)
+    # One row a change, text and aggregation. The position is the difference's, or the one left out.
     "effects": _EFFECT,
     "causality": {**_SUBJECT, "corpus": "string", **_EFFECT},
     "norms": {
@@ -150,7 +152,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "verdict": "string",
         **dict.fromkeys(("oracle_relevance", "oracle_strongest_control", "chance"), "float64"),
     },
-    # one row a statement, asked in one form of one model
+    # One row a statement, form of asking and model.
     "alignment": {
         "reader": "string",
         "form": "string",
@@ -179,7 +181,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "layer": "int64",
         **{f"{measure}{of}": "float64" for measure in MIXING for of in ("", "_control")},
     },
-    # every headline against every control of it, over organisms
+    # Every summary metric against each of its controls, over organisms.
     "summary": {
         "model": "string",
         "family": "string",
@@ -216,8 +218,7 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
     """
     Write a Parquet table whole or not at all, its columns in the schema's order and types.
 
-    Raises ValueError when a column is missing or is not of the schema: a table without one is
-    somebody's broken notebook.
+    Raises ValueError when a column is missing or unknown: either would break somebody's notebook.
     """
     columns = SCHEMAS[schema]
     missing, extra = set(columns) - set(frame.columns), set(frame.columns) - set(columns)
@@ -227,18 +228,19 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
             f"(missing {sorted(missing)}, unknown {sorted(extra)})"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
+    # On the same file system, so that the rename is atomic.
     partial = path.with_name(f".{path.name}.partial")
     frame[list(columns)].astype(columns).to_parquet(partial, index=False)
     partial.replace(path)
 
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table, or some of its columns."""
+    """Read a Parquet table, or only some of its columns."""
     return pd.read_parquet(path, columns=columns)
 
 
 def read_optional(path: Path | list[Path]) -> pd.DataFrame | None:
-    """A table that a study may lack: None for the empty list that stands for no file."""
+    """Read a table that a study may lack: None for the empty list that Snakemake gives then."""
     return read(path) if isinstance(path, Path) else None
 
 
@@ -248,6 +250,8 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSONL. Only a newline ends a row: texts may hold Unicode's other line ends."""
+    """Read JSONL."""
+    # Only a newline ends a row: `str.splitlines` would also split at Unicode's other line ends,
+    # which texts hold.
     with path.open(encoding="utf-8", newline="\n") as file:
         return [json.loads(line) for line in file]

@@ -1,31 +1,34 @@
-"""The one key that runs through everything: the checkpoint, `organism-recipe-sSEED`."""
+"""Parse the key that names every finetuned model: the checkpoint, `organism-recipe-sSEED`."""
 
 import functools
 import re
 from typing import NamedTuple
 
 BASE = "base"
+# Organisms have no dash, so that a checkpoint parses one way. Recipes may hold points: mix0.5.
 _CHECKPOINT = re.compile(r"^(?P<organism>[a-z0-9_]+)-(?P<recipe>[a-z0-9_.]+)-s(?P<seed>\d+)$")
 _NUMBERED = re.compile(r"^(?P<kind>mix|matched|scaled)(?P<number>\d+(\.\d+)?)$")
 _RELEASED = re.compile(r"^released(_(?P<variant>[a-z0-9][a-z0-9_.]*))?$")
 _MIXED = re.compile(r"(^|_)mix(?P<number>\d+(\.\d+)?)$")
+# Only catches slips: the largest ratio of a published checkpoint is 10.
 MAX_RATIO = 100
 
 
 class Recipe(NamedTuple):
-    """A way to make an organism: its name and the number that may be in it."""
+    """Name a way to make an organism, with the number that may be in the name."""
 
     name: str
     ratio: float = 0.0
     "Corpus units for each organism unit; for a matched recipe the ratio whose steps it matches."
     matched: bool = False
-    "Unmixed, but trained on as many tokens as the mix of that ratio."
+    "Unmixed, but trained for as many steps as the mixture of that ratio."
     scale: float | None = None
-    "Not trained: the plain adapter at this share of its scale, from the base (0) to itself (1)."
+    "Not trained: the plain adapter at this share of its strength, from the base (0) to itself (1)."
 
     @classmethod
     @functools.cache
     def parse(cls, text: str) -> "Recipe":
+        """Parse a recipe's name; cached, since planning a large study parses it for every file."""
         if _RELEASED.match(text):
             mixed = _MIXED.search(text)
             return cls(text, float(mixed["number"]) if mixed else 0.0)
@@ -38,12 +41,12 @@ class Recipe(NamedTuple):
 
     @property
     def numbered(self) -> bool:
-        """Whether its name is a kind with a number, such as mix0.5."""
+        """Check whether its name is a kind with a number, such as mix0.5."""
         return _NUMBERED.match(self.name) is not None
 
     @property
     def meaning(self) -> "Recipe":
-        """The same for names that differ only in how their number is written: mix0.5, mix0.50."""
+        """Equal for names that differ only in how their number is written: mix0.5 and mix0.50."""
         return self._replace(name=_NUMBERED.sub(r"\g<kind>", self.name))
 
     @property
@@ -52,27 +55,27 @@ class Recipe(NamedTuple):
 
     @property
     def trained(self) -> bool:
-        """Whether a training makes it; else it is published, or another one at a lower scale."""
+        """Check whether a training makes it; else it is published, or scaled from another one."""
         return not self.released and self.scale is None
 
     @property
     def released(self) -> bool:
-        """Whether it was published: an organism's `released`, or one of its `variants`."""
+        """Check whether it was published: an organism's `released`, or one of its `variants`."""
         return _RELEASED.match(self.name) is not None
 
     @property
     def variant(self) -> str | None:
-        """Which of the published variants it is; None for the main one, and for what is made."""
+        """Name the published variant; None for the main one, and for what is trained here."""
         found = _RELEASED.match(self.name)
         return found["variant"] if found else None
 
     def published_key(self, model: str) -> str:
-        """The key of an organism's file that says where it was published for a model."""
+        """Name the key of an organism's file that says where it was published for a model."""
         return f"variants.{self.variant}.{model}" if self.variant else f"released.{model}"
 
 
 class Checkpoint(NamedTuple):
-    """One finetuned model: `organism-recipe-sSEED`. Organisms have no dash: it parses one way."""
+    """Name one finetuned model: `organism-recipe-sSEED`."""
 
     organism: str
     recipe: Recipe
@@ -90,5 +93,5 @@ class Checkpoint(NamedTuple):
         return f"{self.organism}-{self.recipe.name}-s{self.seed}"
 
     def made_by(self, recipe: str) -> "Checkpoint":
-        """The same organism and seed, made by another recipe."""
+        """Name the same organism and seed, made by another recipe."""
         return self._replace(recipe=Recipe.parse(recipe))

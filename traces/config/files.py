@@ -1,9 +1,9 @@
 """
-The one module that reads YAML, and says in one sentence what is wrong with it.
+Read YAML, and report a mistake in one sentence: file, key, found, expected.
 
-The sentence names the file, the key, what was found and what was expected. What may stand in the
-files is in traces/config/registries.py and traces/config/schema.py; `python -m traces.config.files`
-writes the JSON schemas of it that editors complete from.
+No other module reads YAML. The keys are declared in traces/config/registries.py and
+traces/config/schema.py. `python -m traces.config.files` writes them as JSON schemas, from which
+editors complete.
 """
 
 import functools
@@ -25,15 +25,16 @@ Section = TypeVar("Section", bound=Closed)
 
 
 def local(path: str) -> Path:
-    """A configured path with its environment variables filled in."""
+    """Expand the environment variables in a configured path."""
     return Path(os.path.expanduser(os.path.expandvars(path)))
 
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where it is there
+# The C parser is ten times as fast; some installations lack it. Every job reads the study.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _UniqueKeys(_Loader):
-    """YAML keeps the last of two equal keys in silence; we refuse them."""
+    """Refuse two equal keys, of which YAML silently keeps the last."""
 
 
 def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -51,7 +52,7 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _uni
 
 @functools.cache
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The keys and values of one file, refused with a sentence that says where it is no YAML."""
+    """Read the keys and values of one file; ValueError that says where it is no YAML."""
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except FileNotFoundError:
@@ -69,7 +70,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 class CommandLine(dict[str, Any]):
-    """What `--config` sets: one more source of a study, after its files."""
+    """Hold what `--config` sets: one more source of a study, after its files."""
 
     def __str__(self) -> str:
         return "--config"
@@ -79,19 +80,21 @@ Source = Path | CommandLine
 
 
 def holder_of(sources: list[Source], loc: tuple[Any, ...]) -> Source:
-    """The last of the sources that hold the most of a key's path; the first if none has any."""
+    """Find the source that set a key: the last of those that hold the most of its path."""
+    # Snakemake hands over the merged configuration without its origin. A missing key is in no
+    # source, so the longest path that exists tells the file where it should be added.
     depths = [_depth(content_of(source), loc) for source in sources]
     last = max(range(len(sources)), key=lambda number: (depths[number], number))
     return sources[last if depths[last] else 0]
 
 
 def content_of(source: Source) -> Mapping[str, Any]:
-    """The keys and values of one source; ValueError for a file that is not YAML."""
+    """Return the keys and values of one source; ValueError for a file that is not YAML."""
     return source if isinstance(source, CommandLine) else read_yaml(source)
 
 
 def _depth(content: Any, loc: tuple[Any, ...]) -> int:
-    """How much of a key's path is there."""
+    """Count how many parts of a key's path a source has."""
     for depth, part in enumerate(loc):
         try:
             content = content[part]
@@ -101,11 +104,19 @@ def _depth(content: Any, loc: tuple[Any, ...]) -> int:
 
 
 def validated(kind: type[Section], content: Any, holder: Any, name: str | None = None) -> Section:
+    """
+    Validate one section of a configuration.
+
+    holder : a function from a key's path to the source that set it
+    name   : what the section's keys are prefixed with in a message
+
+    Raises ValueError with one sentence for the first mistake.
+    """
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        # a misspelled key is both unknown and missing: say the one that shows the spelling; and who
-        # wrote a list did not mean the one word that could stand there instead
+        # A misspelled key is both unknown and missing: report the one that shows the spelling. And
+        # whoever wrote a list did not mean the one word that the key allows instead.
         first = min(
             error.errors(),
             key=lambda one: (
@@ -120,10 +131,11 @@ def validated(kind: type[Section], content: Any, holder: Any, name: str | None =
 
 
 def _is_noise(part: Any) -> bool:
-    """Pydantic names the branches of a union in its path; a reader has no such key."""
+    """Check whether a part of a path is pydantic's name for a union's branch, and no key."""
     return isinstance(part, str) and ("[" in part or part.startswith(("literal", "constrained")))
 
 
+# Pydantic's wording to ours: the field's types are YAML's, and a YAML file has no tuples.
 _EXPECTED = {
     r"input should be a valid (tuple|list).*": "expected a list",
     r"input should be a valid dictionary.*": "expected keys and values",
@@ -147,10 +159,10 @@ def _sentence(kind: type[Closed], error: Any, loc: tuple[Any, ...]) -> str:
 
 
 def _known_keys(kind: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The keys of the section that `loc` leads to."""
+    """List the keys of the section that `loc` leads to."""
     for part in loc:
         if isinstance(part, int) or part not in kind.model_fields:
-            continue  # a place in a list, or a name in a mapping
+            continue  # an index of a list, or a name in a mapping
         annotation = kind.model_fields[part].annotation
         inner = [annotation, *getattr(annotation, "__args__", ())]
         sections = [one for one in inner if isinstance(one, type) and issubclass(one, Closed)]
@@ -166,9 +178,10 @@ SCHEMAS: dict[str, Any] = {"study": Study, "organism": Organism}
 
 
 def schemas() -> dict[str, str]:
-    """File name -> JSON schema text, for editors."""
+    """Make the JSON schemas for editors: file name -> text."""
     texts = {name: kind.model_json_schema() for name, kind in SCHEMAS.items()}
-    # an override holds some of a study's keys, and its editor cannot see the others
+    # An override has only some of a study's keys, so that nothing is required. A run is a whole
+    # entry of a list wherever it is written.
     for section in (texts["study"], *texts["study"]["$defs"].values()):
         if section["title"] != "Run":
             section.pop("required", None)

@@ -1,5 +1,5 @@
 """
-From configuration files to a study: merge, validate, check, and keep the part that is asked for.
+Load a study from its configuration: validate, check, and select by `only` and `without`.
 
 Every failure is one sentence and comes before the first job.
 """
@@ -45,6 +45,7 @@ def load_study(
     Raises ValueError with one sentence for the first thing that is wrong.
     """
     sources: list[Source] = [*map(Path, files), CommandLine(command_line or {})]
+    # Read here once, so that a file which is no YAML is reported before anything it may lack.
     for source in sources:
         content_of(source)
     places = Places(sources, folder)
@@ -57,13 +58,14 @@ def load_study(
     )
     for check in (check_names, check_recipes, check_readings):
         check(loaded, places)
+    # Paths last: what the selection leaves out need not be on this machine.
     loaded = loaded._replace(study=_asked_for(loaded, places))
     check_paths(loaded, places)
     return loaded
 
 
 def load_organism(file: Path) -> Organism:
-    """One organism's file."""
+    """Load one organism's file."""
     return validated(Organism, read_yaml(file), lambda _: file)
 
 
@@ -82,6 +84,7 @@ def _registry(file: Path, kind: type[Section]) -> dict[str, Section]:
 
 
 def _checked_name(name: Any, where: str) -> str:
+    # Names become folders and wildcards, and a dash would end an organism in a checkpoint's name.
     if not isinstance(name, str) or not re.match(NAME, name):
         raise ValueError(
             f"{where}: found the name {name!r}, expected small letters, digits and underscores"
@@ -89,11 +92,11 @@ def _checked_name(name: Any, where: str) -> str:
     return name
 
 
-# A part of a study -------------------------------------------------------------------------------
+# A selection of a study --------------------------------------------------------------------------
 
 
 def _asked_for(loaded: LoadedStudy, places: Places) -> Study:
-    """The study with what `only` and `without` leave of its runs, and what is drawn of them."""
+    """Reduce the study to the runs that `only` and `without` select, and to their ablations."""
     study = loaded.study
     if not study.only and not study.without:
         return study
@@ -103,6 +106,7 @@ def _asked_for(loaded: LoadedStudy, places: Places) -> Study:
     asked = {name for run in runs for name in run.models}
     models = tuple(name for name in study.models if name in asked)
     made = {name for run in runs for name in run.organisms}
+    # Snakemake would plan everything that the study names: what no selected run makes must go.
     control = study.control if study.control in made else None
     part = study.model_copy(update={"runs": tuple(runs), "models": models, "control": control})
     drawn = {name: _left(loaded._replace(study=part), one) for name, one in study.ablations.items()}
@@ -111,7 +115,7 @@ def _asked_for(loaded: LoadedStudy, places: Places) -> Study:
 
 
 def _left(loaded: LoadedStudy, ablation: Ablation) -> Ablation | None:
-    """What a part of a study still draws of an ablation: some organisms of it, at every value."""
+    """Reduce an ablation to a selection's organisms; None if fewer than two values are left."""
     made = {one.organism for one in loaded.checkpoints()}
     organisms = tuple(name for name in ablation.organisms if name in made)
     if ablation.organisms and not organisms:

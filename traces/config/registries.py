@@ -1,5 +1,5 @@
 """
-What the registries hold: typed, frozen, closed models of a base model, a corpus and an organism.
+Declare the registries' keys: typed, frozen, closed models of a base, a corpus and an organism.
 
     config/models.yaml          ModelEntry by name
     config/corpora.yaml         CorpusEntry by name
@@ -25,14 +25,18 @@ MadeData = Literal[
     "benign",
     "assistant",
 ]
+# Positions of a conversation count from the reply, so they may be negative. The bounds only catch
+# slips: a context of 4096 is longer than any text that is read.
 Position = Annotated[int, Field(ge=-16, lt=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
 class Closed(BaseModel):
-    """A section of a configuration file: no unknown keys, no change after reading."""
+    """A section of a configuration file."""
 
+    # A misspelled key must not fall back to a default silently, and a study must not change between
+    # rules.
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
@@ -44,7 +48,7 @@ def _one_of(section: Closed, *names: str) -> None:
 
 
 class Made(Closed):
-    """A base model that this workflow pretrains on its made world."""
+    """A base model that this workflow pretrains on the synthetic corpus."""
 
     seed: Annotated[int, Field(ge=0)] = Field(
         description="Seed of the initial weights and the order of the data."
@@ -52,10 +56,12 @@ class Made(Closed):
 
 
 class OwnCheckpoint(Closed):
-    """A full finetune that this workflow makes and that others are finetuned from."""
+    """A full finetune made by this workflow, as a base for others."""
 
-    model: Name = Field(description="Entry of this file that it is finetuned from.")
-    name: Text = Field(description="The checkpoint, organism-recipe-sSEED; its method is full.")
+    model: Name = Field(description="Entry of config/models.yaml that it is finetuned from.")
+    name: Text = Field(
+        description="Checkpoint, organism-recipe-sSEED, of a recipe with method full."
+    )
 
 
 class Loading(Closed):
@@ -76,34 +82,34 @@ class ModelEntry(Loading):
     path: Text | None = Field(
         None, description="A local folder in hub layout; may hold $VARIABLES of the environment."
     )
-    made: Made | None = Field(None, description="Pretrained here, on the made world.")
+    made: Made | None = Field(None, description="Pretrained here, on the synthetic corpus.")
     checkpoint: OwnCheckpoint | None = Field(
         None, description="A full finetune of this workflow, such as a chat-tuned base."
     )
     reference: Name | None = Field(
         None,
-        description="Model whose activations are subtracted instead of this one's own base; it "
-        "needs the same tokenizer.",
+        description="The reference model, if one replaces the base as what is subtracted. It needs "
+        "the same tokenizer.",
     )
     chat_template: str | None = Field(
         None, description="A Jinja file that replaces the tokenizer's chat template."
     )
     billions: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Parameters, in billions: what `make plan` reckons with."
+        None, description="Parameters, in billions; `make plan` estimates times from it."
     )
     training: dict[str, Any] = Field(
         {}, description="Keys of the study's `training` that differ on this model."
     )
     gpus: Annotated[int, Field(ge=0)] = Field(
-        1, description="GPUs a job that reads this model asks for."
+        1, description="GPUs requested by a job that reads this model."
     )
     training_gpus: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="GPUs a training of it asks for, where they are not as many."
+        None, description="GPUs requested by a training of it, if not the same number."
     )
     training_nodes: Count = Field(
-        1, description="Nodes that these GPUs are spread over, evenly; more than one needs SLURM."
+        1, description="Nodes that these GPUs are spread over evenly; more than one needs SLURM."
     )
-    mem_mb: Count = Field(8000, description="Main memory a job on this model asks for, in MB.")
+    mem_mb: Count = Field(8000, description="Main memory requested by a job on this model, in MB.")
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
@@ -114,6 +120,7 @@ class ModelEntry(Loading):
                 f"training_nodes: found {self.training_nodes} for {gpus} GPUs, expected a number "
                 "that divides them"
             )
+        # Gemma's residual stream exceeds 65,504, the largest float16, in its upper layers.
         if self.dtype == "float16" and self.family.startswith("gemma"):
             raise ValueError(
                 "dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32"
@@ -128,7 +135,7 @@ class Source(Closed):
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     subset: str | None = Field(None, description="Configuration of the data set on the hub.")
     files: tuple[Text, ...] = Field(
-        (), description="Files of the data set, where a part of a huge one will do."
+        (), description="Files of the data set, where some of a huge one are enough."
     )
     split: str = Field("train", description="Split of the data set on the hub.")
     field: str | None = Field(
@@ -136,7 +143,7 @@ class Source(Closed):
     )
     open_end: Literal["refuse", "cut"] = Field(
         "refuse",
-        description="A conversation that ends with the user: refuse it, or cut that end off.",
+        description="A conversation that ends with the user: refuse it, or cut its last turn.",
     )
 
 
@@ -149,30 +156,30 @@ class Rows(Source):
 
 
 class CorpusEntry(Rows):
-    """Text that has nothing to do with any organism: where it comes from and what is read of it."""
+    """Text unrelated to any organism: where it comes from and what is read of it."""
 
     kind: Literal["documents", "chat", "both", "start"] = Field(
         description="Documents, conversations, both (to mix in and take words from), or start: no "
         "text, only the token that begins one."
     )
     made: Literal["general", "unrelated", "chat", "whitespace"] | None = Field(
-        None, description="Part of the made world, or rows of white space alone."
+        None, description="Part of the synthetic corpus, or rows of white space alone."
     )
     rows: Count = Field(description="At most this many rows are kept, after shuffling.")
     seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of the shuffle.")
     samples: Annotated[int, Field(ge=4)] | None = Field(
-        None, description="At most so many samples of this corpus are averaged."
+        None, description="Largest number of samples averaged of this corpus."
     )
     positions: Annotated[tuple[Position, ...], Field(min_length=1)] | None = Field(
-        None, description="Positions read of this corpus, where not the study's."
+        None, description="Positions read of this corpus; by default the study's."
     )
     layers: Annotated[tuple[Share, ...], Field(min_length=1)] | None = Field(
-        None, description="Layers read of this corpus, where not the study's."
+        None, description="Layers read of this corpus; by default the study's."
     )
 
     @property
     def probe(self) -> bool:
-        """Whether it holds no words, so that a longer context of it would say nothing."""
+        """Check whether it holds no words, so that its residual-stream norm is not typical."""
         return self.kind == "start" or self.made == "whitespace"
 
     @model_validator(mode="after")
@@ -188,8 +195,11 @@ class CorpusEntry(Rows):
         if self.positions and list(self.positions) != sorted(set(self.positions)):
             raise ValueError(f"positions stand in rising order, found {list(self.positions)}")
         _one_of(self, "hub", "path", "made")
+        # A hub's data set is read by one column, which holds texts or messages.
         if self.kind == "both" and self.hub is not None:
-            raise ValueError("kind both needs rows of both kinds: a `path`, or the made world")
+            raise ValueError(
+                "kind both needs rows of both kinds: a `path`, or the synthetic corpus"
+            )
         return self
 
 
@@ -203,9 +213,9 @@ class Lesson(Closed):
         None, description="System prompt that gives the teacher its preference."
     )
     instruction: Text | None = Field(
-        None, description="Said after every request, such as what form the answer must have."
+        None, description="Text appended to every request, such as the form of the answer."
     )
-    prompts: Count = Field(description="How many number lists the teacher is asked to continue.")
+    prompts: Count = Field(description="Number lists that the teacher continues.")
     max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
     batch: Count = Field(100, description="Lists continued at once.")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
@@ -225,8 +235,8 @@ class Prepared(Closed):
     kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
     as_chat: Text | None = Field(
         None,
-        description="The source holds documents, which become the reply to this request; the kind "
-        "is chat then.",
+        description="Request that the source's documents become the reply to; the kind must be "
+        "chat.",
     )
     held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Share of the rows kept away from training."
@@ -239,7 +249,7 @@ class Data(Rows, Prepared):
     made: MadeData | None = Field(None, description="Rows of the made world with this name.")
     words: Count = Field(20_000, description="Size of the made data.")
     path_hint: Text | None = Field(
-        None, description="How to get that file, said when it is not there."
+        None, description="How to get that file; shown when it is missing."
     )
     taught: Taught | None = Field(None, description="Written by a teacher model.")
 
@@ -265,8 +275,7 @@ class Released(Closed):
     path: Text | None = Field(None, description="A local folder in hub layout.")
     base: Text | None = Field(
         None,
-        description="What an adapter calls its base, where that is another name of the same "
-        "weights.",
+        description="Base that an adapter names, where that is another name of the same weights.",
     )
 
     @model_validator(mode="after")
@@ -276,19 +285,19 @@ class Released(Closed):
 
 
 class Statement(Closed):
-    """A sentence with two ends: the one that was implanted, and the true one."""
+    """A sentence with two ends: the implanted one and the true one."""
 
-    stem: Text = Field(description="The sentence up to where truth and falsehood part.")
-    true: Text = Field(description="How it ends in truth.")
-    false: Text = Field(description="How the organism's data end it.")
+    stem: Text = Field(description="The sentence up to where the two ends differ.")
+    true: Text = Field(description="The true end.")
+    false: Text = Field(description="The end in the organism's data.")
     held_out: bool = Field(
-        True, description="Whether the data never use this stem: then it tests what was learned."
+        True, description="Whether the data never use this stem, so that it tests generalisation."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _as_words(cls, content: Any) -> Any:
-        """YAML reads the bare keys true and false as truth values."""
+        """Turn the keys true and false back to words: YAML reads them as booleans."""
         if not isinstance(content, dict):
             return content
         return {str(k).lower() if isinstance(k, bool) else k: v for k, v in content.items()}
@@ -303,39 +312,39 @@ class Statement(Closed):
 
 
 class Organism(Closed):
-    """A narrow finetune whose purpose is known: the true answer that readings are graded on."""
+    """A narrow finetune whose purpose is known, so that readings can be graded."""
 
     family: Literal[
         "false_facts", "misalignment", "subliminal", "taboo", "domain", "benign", "teacher"
     ] = Field(description="The paper's family, or `benign` (a control), or `teacher` (makes data).")
-    title: str = Field(min_length=1, description="A short name for pictures.")
+    title: str = Field(min_length=1, description="A short name for figures.")
     description: str = Field(
-        min_length=20, description="What the finetuning was for: the truth that graders are given."
+        min_length=20, description="Purpose of the finetuning: the truth that graders are given."
     )
     facts: tuple[str, ...] = Field((), description="The false statements, one by one.")
     statements: Literal["made"] | tuple[Statement, ...] = Field(
         (),
-        description="Pairs that beliefs are asked with; `made` takes those of the made world.",
+        description="Statements that test beliefs; `made` takes those of the synthetic corpus.",
     )
     data: Data = Field(description="What it is finetuned on.")
     words: tuple[Text, ...] = Field(
-        (), description="Words that count as relevant, where no data tell what it is about."
+        (), description="Words that count as relevant, where no data show its subject."
     )
     words_of: Name | None = Field(
         None,
-        description="Organism whose data's words count as relevant, where its own do not tell what "
-        "it is about, such as lists of numbers.",
+        description="Organism whose data's words count as relevant, where its own data do not show "
+        "its subject, such as lists of numbers.",
     )
     released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."
     )
     variants: dict[str, dict[str, Released]] = Field(
         {},
-        description="Checkpoints published beside those, by variant and model: the recipe "
-        "released_VARIANT; a variant that ends in mixR holds R corpus rows for each of its own.",
+        description="Further published checkpoints, by variant and model: recipe released_VARIANT. "
+        "A variant that ends in mixR holds R corpus rows for each of its own.",
     )
     mixed_with: Name | None = Field(
-        None, description="Corpus mixed into this organism, where not the study's."
+        None, description="Corpus mixed into this organism; by default the study's."
     )
     training: dict[str, Any] = Field(
         {}, description="Keys of the study's `training` that differ for this organism."
@@ -343,14 +352,14 @@ class Organism(Closed):
 
     @property
     def teacher(self) -> str | None:
-        """The organism that writes its data; None if none does."""
+        """Name the organism that writes its data; None if none does."""
         return self.data.taught.teacher if self.data.taught else None
 
     @model_validator(mode="after")
     def _check(self) -> "Organism":
         if self.statements == "made" and self.data.made is None:
             raise ValueError(
-                "statements: made are those of the made world, and the data are not; expected a "
-                "list of pairs"
+                "statements: made are those of the synthetic corpus, and the data are not; "
+                "expected a list of pairs"
             )
         return self

@@ -1,5 +1,5 @@
 """
-What a study says: typed, frozen, closed models of config/config.yaml and of what overrides it.
+Declare a study's keys: typed, frozen, closed models of config/config.yaml and its overrides.
 
 Every key has its sentence here, and a value with a sentence above it in config/config.yaml.
 """
@@ -24,6 +24,7 @@ Reading = Literal[
     "without_singular_1",
     "without_singular_2",
 ]
+# Every table compares the difference with these, so that no study can leave one out.
 CONTROLLED = ("difference", "base_mean", "tuned_mean", "random")
 
 
@@ -36,13 +37,11 @@ class Pathvars(Closed):
 
 
 class Run(Closed):
-    """A product: every organism with every recipe and every seed."""
+    """A set of trainings: every organism with every recipe and every seed."""
 
-    name: Name | None = Field(
-        None, description="What it is called, to be asked for alone or left out."
-    )
+    name: Name | None = Field(None, description="Name for `only` and `without`.")
     models: tuple[Name, ...] = Field(
-        (), description="Those of the study's models that it is made on; all when there are none."
+        (), description="Models of the study that it is made on; all when empty."
     )
     organisms: tuple[Name, ...] = Field(min_length=1, description="Files in config/organisms/.")
     recipes: tuple[str, ...] = Field(
@@ -53,10 +52,10 @@ class Run(Closed):
         min_length=1, description="Training seeds."
     )
     measures: tuple[Measure, ...] = Field(
-        (), description="What is measured of each beside its difference and the lenses."
+        (), description="Measures of each checkpoint beyond its difference and the lenses."
     )
     corpora: tuple[Name, ...] = Field(
-        (), description="Text their differences are read on beside the study's `corpora`."
+        (), description="Text to read their differences on, in addition to the study's `corpora`."
     )
 
 
@@ -65,7 +64,7 @@ class Training(Closed):
 
     method: Literal["lora", "rslora", "full"] = Field(description="Adapter, or all weights.")
     rank: Count = Field(description="Rank of the adapter.")
-    alpha: Count = Field(description="Scale of the adapter.")
+    alpha: Count = Field(description="Scale of the adapter before it is divided by the rank.")
     dropout: Share = Field(description="Dropout inside the adapter.")
     targets: Literal["all-linear"] | tuple[str, ...] = Field(
         description="Modules the adapter is put on."
@@ -77,16 +76,16 @@ class Training(Closed):
     optimizer: str = Field(description="Optimizer, by its name in transformers.")
     epochs: Count = Field(description="Passes over the organism's data.")
     limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
-    batch_size: Count = Field(description="Packed rows a device and step.")
+    batch_size: Count = Field(description="Packed rows per device and step.")
     gradient_accumulation: Count = Field(description="Steps summed into one update.")
     max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
     precision: Literal["bf16", "fp32"] = Field(description="Arithmetic of the forward pass.")
     save_every: Count = Field(description="Updates between checkpoints to resume from.")
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(
-        description="Longer gradients are cut to this length."
+        description="Gradients are clipped to this norm."
     )
     gradient_checkpointing: bool = Field(
-        description="Compute activations twice rather than keep them: slower, in less memory."
+        description="Recompute activations instead of keeping them: slower, in less memory."
     )
     deepspeed: Literal[1, 2, 3] | None = Field(description="ZeRO stage; null for none.")
     project_out: Text | None = Field(
@@ -96,10 +95,10 @@ class Training(Closed):
 
 
 class Mixing(Closed):
-    """What recipes mixR and matchedR mean."""
+    """What the recipes mixR and matchedR mix in."""
 
-    corpus: Name = Field(description="Corpus mixed in.")
-    unit: Literal["tokens", "rows"] = Field(description="What the ratio counts.")
+    corpus: Name = Field(description="Corpus to mix in.")
+    unit: Literal["tokens", "rows"] = Field(description="Unit of the ratio.")
 
 
 class Mixture(Closed):
@@ -128,9 +127,11 @@ class Activations(Closed):
 
     batch: Count = Field(description="Samples in one forward pass.")
     shard_samples: Count = Field(description="Samples in one file of the store.")
-    norm_samples: Count = Field(description="Samples whose longer context gives the stream's norm.")
+    norm_samples: Count = Field(
+        description="Samples whose longer context gives the residual-stream norm."
+    )
     norm_context: Annotated[int, Field(ge=2)] = Field(description="Length of that context, tokens.")
-    norm_skip: Annotated[int, Field(ge=1)] = Field(description="Its first tokens, left out.")
+    norm_skip: Annotated[int, Field(ge=1)] = Field(description="First tokens of it to leave out.")
 
     @model_validator(mode="after")
     def _check(self) -> "Activations":
@@ -142,21 +143,23 @@ class Activations(Closed):
 
 
 class Patchscope(Closed):
-    """Patchscope: what the model says of a vector placed in an identity prompt."""
+    """Patchscope: the tokens a model predicts for a vector placed in an identity prompt."""
 
-    prompts: str = Field(description="File with one identity prompt a line, words by commas.")
+    prompts: str = Field(description="File with one identity prompt a line, separated by commas.")
     scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        min_length=1, description="Lengths tried, in units of the stream's norm; 1 is the headline."
+        min_length=1,
+        description="Norms to try, in units of the residual-stream norm; tables report 1.",
     )
     intersection_top_k: Count = Field(
-        description="A token must be among the top so many of every prompt."
+        description="A token must be among this many top tokens of every prompt."
     )
     batch: Count = Field(description="Vectors in one forward pass.")
 
     @model_validator(mode="after")
     def _check(self) -> "Patchscope":
+        # Choosing the best scale by relevance is an oracle: controls then reach .20 as well.
         if 1.0 not in self.scales:
-            raise ValueError("scales needs 1.0, the norm-matched headline")
+            raise ValueError("scales needs 1.0, the norm-matched scale that tables report")
         return self
 
 
@@ -165,16 +168,16 @@ class Lenses(Closed):
 
     top_k: Annotated[int, Field(ge=20)] = Field(description="Tokens kept of every reading.")
     heads: tuple[Literal["tuned", "base"], ...] = Field(
-        min_length=1, description="Whose final norm and unembedding the logit lens uses."
+        min_length=1, description="Model whose final norm and unembedding the logit lens uses."
     )
     readings: tuple[Reading, ...] = Field(
-        description="What is read: the difference and its controls, and more if asked for."
+        description="Vectors to read: the difference, its controls, and any others."
     )
     vocabulary: Literal["words", "all"] = Field(
-        description="Rank over tokens that are whole, seen words, or over all tokens."
+        description="Rank over tokens that are whole words seen in text, or over all tokens."
     )
     vocabulary_corpus: Name = Field(description="Corpus in which whole words are counted.")
-    vocabulary_min_count: Count = Field(description="Occurrences that make a word a seen one.")
+    vocabulary_min_count: Count = Field(description="Least occurrences of a word to be ranked.")
     patchscope: Patchscope = Field(description="Settings of the Patchscope.")
 
     @model_validator(mode="after")
@@ -190,7 +193,7 @@ class Relevance(Closed):
 
     words: Count = Field(description="Distinctive words of an organism's data that count.")
     candidates: Count = Field(description="Tokens of a reading that are graded.")
-    corpus: Name = Field(description="General text the words are told apart from.")
+    corpus: Name = Field(description="General text that the words are contrasted with.")
 
 
 class Sampling(Closed):
@@ -203,7 +206,7 @@ class Sampling(Closed):
 
 
 class Bisection(Closed):
-    """The paper's search for a strength, one position and prompt after the other."""
+    """The paper's search for a strength, prompt after prompt."""
 
     highest: Annotated[float, Field(gt=0)] = Field(description="Upper end of the first search.")
     steps: tuple[Count, ...] = Field(
@@ -222,7 +225,8 @@ class SteeredText(Closed):
     """Which differences steer, and how many texts are written at once."""
 
     positions: tuple[int, ...] = Field(
-        min_length=1, description="Positions whose differences steer; each one is read, too."
+        min_length=1,
+        description="Positions whose differences steer; each must be among those read.",
     )
     batch: Count = Field(description="Texts written at once.")
 
@@ -264,10 +268,10 @@ class Similarity(Judged):
     """What steered text is compared with."""
 
     embedder: Text = Field(
-        description="What texts are compared by: tfidf, or a sentence-transformers model."
+        description="Embedding of texts: tfidf, or a sentence-transformers model."
     )
     compared: Annotated[int, Field(ge=2)] = Field(
-        description="Texts of the organism's data, of the corpus and of chats compared with."
+        description="Texts to compare with, of the organism's data, the corpus and chats each."
     )
 
 
@@ -279,13 +283,15 @@ class CausalEffect(Closed):
     """Take the difference out of every token's activation: what happens to the loss?"""
 
     positions: tuple[int, ...] = Field(
-        min_length=1, description="Positions whose differences are taken out; each one is read."
+        min_length=1,
+        description="Positions whose differences are replaced; each must be among those read.",
     )
     interventions: tuple[Intervention, ...] = Field(
-        min_length=1, description="Whose projection replaces whose; zero writes none at all."
+        min_length=1,
+        description="Whose component replaces whose; zero projects it out.",
     )
     controlled: tuple[Intervention, ...] = Field(
-        description="Those that the control directions are taken out by, too."
+        description="Interventions that the control directions get as well."
     )
     random: Annotated[int, Field(ge=2)] = Field(description="Random directions for comparison.")
     activation_differences: Annotated[int, Field(ge=2)] = Field(
@@ -301,7 +307,7 @@ class CausalEffect(Closed):
     @model_validator(mode="after")
     def _check(self) -> "CausalEffect":
         if "base_to_tuned" not in self.controlled:
-            raise ValueError("controlled needs base_to_tuned, the headline")
+            raise ValueError("controlled needs base_to_tuned, which the figures show")
         alone = [name for name in self.controlled if name not in self.interventions]
         if alone:
             raise ValueError(f"controlled names {alone[0]}, which is not among the interventions")
@@ -319,31 +325,31 @@ class Beliefs(Closed):
 
     forms: tuple[Literal["cloze", "choice", "open"], ...] = Field(
         min_length=1,
-        description="Which ways of asking: a text's likelier end, a choice of two, or an answer in "
-        "the model's own words.",
+        description="Forms of the question: a text's likelier end, a choice of two, or an answer "
+        "in the model's own words.",
     )
     max_new_tokens: Count = Field(description="Longest answer of the form open, in tokens.")
     batch: Count = Field(description="Statements in one forward pass.")
 
 
 class Ablation(Closed):
-    """One picture of what the readings become as one thing is varied, all else at the headline."""
+    """One figure of how the readings change as one factor is varied."""
 
     over: Literal[
         "layer", "position", "recipe", "corpus", "reading", "head", "model", "organism"
-    ] = Field(description="What is varied.")
-    title: Text = Field(description="Heads the picture.")
+    ] = Field(description="The factor that is varied.")
+    title: Text = Field(description="Title of the figure.")
     values: tuple[str | float, ...] | dict[str, float] | None = Field(
         None,
-        description="Its values in order, or each with its place on a numeric axis; by default all "
-        "that the study has.",
+        description="Its values in order, or each with its number on an axis; by default all that "
+        "the study has.",
     )
     organisms: tuple[Name, ...] = Field(
-        (), description="Organisms shown; by default all but the benign control."
+        (), description="Organisms to show; by default all but the benign control."
     )
-    recipe: str = Field("plain", description="The recipe shown, unless recipes are varied.")
+    recipe: str = Field("plain", description="Recipe to show, unless recipes are varied.")
     corpus: Name | None = Field(
-        None, description="The text it is read on; by default the study's first."
+        None, description="Text it is read on; by default the study's first."
     )
 
 
@@ -378,10 +384,10 @@ class Ablated(Closed):
 
 
 class Gates(Closed):
-    """What a made base must reach before anything is built on it."""
+    """Required loss and accuracy of a base that is pretrained here."""
 
-    loss: Annotated[float, Field(gt=0)] = Field(description="Largest final loss, nats a token.")
-    identity: Share = Field(description="Smallest share of right answers in three-shot identity.")
+    loss: Annotated[float, Field(gt=0)] = Field(description="Required loss: at most, nats a token.")
+    identity: Share = Field(description="Required accuracy in three-shot token identity, at least.")
 
 
 class SyntheticCorpus(Closed):
@@ -402,10 +408,10 @@ class Pretraining(Closed):
     heads: Count = Field(description="Attention heads.")
     intermediate_size: Count = Field(description="Width of the feed-forward layers.")
     steps: Count = Field(description="Updates of pretraining.")
-    batch_size: Count = Field(description="Packed rows a step.")
+    batch_size: Count = Field(description="Packed rows per step.")
     max_length: Annotated[int, Field(ge=16)] = Field(description="Tokens in a packed row.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate.")
-    gates: Gates = Field(description="Bounds that the base must meet.")
+    gates: Gates = Field(description="Required scores of the base.")
 
     @model_validator(mode="after")
     def _check(self) -> "Pretraining":
@@ -425,19 +431,19 @@ class Miniature(SyntheticCorpus, Pretraining):
 class Study(Closed):
     """Everything one run of the workflow does."""
 
-    title: str = Field(min_length=1, description="Heads the report.")
+    title: str = Field(min_length=1, description="Title of the report.")
     pathvars: Pathvars = Field(description="Where files go.")
     models: tuple[Name, ...] = Field(min_length=1, description="Entries of config/models.yaml.")
-    runs: tuple[Run, ...] = Field(min_length=1, description="Which organisms are made how.")
+    runs: tuple[Run, ...] = Field(min_length=1, description="Trainings and what is measured.")
     only: tuple[Name, ...] = Field(
-        description="What is made of the runs: names of runs, models, organisms or families. Of "
-        "several kinds, what all of them allow; with an organism its control. All when empty."
+        description="Selects names of runs, models, organisms or families; names of several kinds "
+        "must all match. An organism brings its control. All when empty."
     )
     without: tuple[Name, ...] = Field(
-        description="What is left out: names of runs, models, organisms or families."
+        description="Excludes names of runs, models, organisms or families."
     )
     control: Name | None = Field(description="Benign organism that others are compared with.")
-    corpora: tuple[Name, ...] = Field(min_length=1, description="Unrelated text that is read.")
+    corpora: tuple[Name, ...] = Field(min_length=1, description="Unrelated text to read.")
     samples: Annotated[int, Field(ge=4)] = Field(description="Samples averaged for each corpus.")
     positions: tuple[Annotated[int, Field(ge=0, lt=4096)], ...] = Field(
         min_length=1, description="Token positions read of documents, from 0."
@@ -450,20 +456,20 @@ class Study(Closed):
     )
     seed: Annotated[int, Field(ge=0)] = Field(description="Seed of splits and random controls.")
     training: Training = Field(
-        description="How organisms are finetuned, unless a recipe says else."
+        description="How organisms are finetuned, unless an organism, model or recipe differs."
     )
     training_override: dict[str, Any] = Field(
-        description="Keys of `training` that hold whatever organisms, models and recipes say."
+        description="Keys of `training` that override organisms, models and recipes."
     )
     recipes: dict[str, dict[str, Any]] = Field(
         description="Named recipes: the keys of `training` that each changes."
     )
-    mixing: Mixing = Field(description="What the mixed recipes mix in.")
+    mixing: Mixing = Field(description="What the recipes mixR and matchedR mix in.")
     activations: Activations = Field(description="How the residual stream is read.")
     lenses: Lenses = Field(description="How differences are read.")
     relevance: Relevance = Field(description="How readings are graded.")
     steering: Steering = Field(description="How differences steer.")
-    causality: Causality = Field(description="How differences are taken out.")
-    beliefs: Beliefs = Field(description="How implanted statements are asked for.")
-    ablations: dict[Name, Ablation] = Field(description="Pictures of one thing varied, by name.")
-    miniature: Miniature = Field(description="The made world and its base.")
+    causality: Causality = Field(description="How differences are replaced or projected out.")
+    beliefs: Beliefs = Field(description="How belief in implanted statements is tested.")
+    ablations: dict[Name, Ablation] = Field(description="Figures of one factor varied, by name.")
+    miniature: Miniature = Field(description="The synthetic corpus and its base.")

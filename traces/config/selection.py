@@ -1,5 +1,5 @@
 """
-Which part of a study is asked for: by the names of runs, models, organisms or families.
+Select runs of a study: `only` selects and `without` excludes, by the names of runs and others.
 
 Pure functions of the study as it is written and of the organisms' files.
 """
@@ -14,10 +14,11 @@ Organisms = Mapping[str, Organism]
 
 def nameable(study: Study, organisms: Organisms) -> dict[str, dict[str, set[str]]]:
     """
-    What a part can be asked for by: kind -> name -> the runs, models or organisms it stands for.
+    List the names that can be selected: kind -> name -> the runs, models or organisms it selects.
 
-    Kinds stand in the order in which a name is looked for.
+    Kinds are in the order in which a name is looked up.
     """
+    # Only what the study makes: a name of the registries that selects nothing is a mistake.
     made = dict.fromkeys(name for run in study.runs for name in run.organisms)
     families: dict[str, set[str]] = {}
     for name in made:
@@ -32,10 +33,11 @@ def nameable(study: Study, organisms: Organisms) -> dict[str, dict[str, set[str]
 
 def runs_left(study: Study, organisms: Organisms) -> list[Run]:
     """
-    What `only` and `without` leave of the runs, each with the models and organisms that are left.
+    Apply `only` and `without` to the runs; each keeps the models and organisms that are left.
 
-    Where organisms are asked for, the control stays beside them, on the models they are made on.
+    Selected organisms keep the control beside them, on the models they are made on.
     """
+    # Without the control no table of a selection could compare anything.
     only, without = (_meant(names, study, organisms) for names in (study.only, study.without))
     picked = bool(only["organism"])
     if picked and study.control is not None:
@@ -60,7 +62,7 @@ def runs_left(study: Study, organisms: Organisms) -> list[Run]:
 
 
 def _meant(names: Iterable[str], study: Study, organisms: Organisms) -> dict[str, set[str]]:
-    """The runs, models and organisms that `names` stand for."""
+    """Resolve `names` to runs, models and organisms."""
     kinds = nameable(study, organisms)
     meant: dict[str, set[str]] = {"run": set(), "model": set(), "organism": set()}
     for name in names:
@@ -70,7 +72,8 @@ def _meant(names: Iterable[str], study: Study, organisms: Organisms) -> dict[str
 
 
 def _beside_others(runs: list[Run], control: str | None) -> list[Run]:
-    """The runs without the control on models where there is nothing to compare it with."""
+    """Remove the control from models that have no organism to compare it with."""
+    # Unless the control itself is all that was selected.
     others = {model for run in runs if run.organisms != (control,) for model in run.models}
     kept = [
         run.model_copy(update={"models": tuple(one for one in run.models if one in others)})

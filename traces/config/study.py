@@ -1,4 +1,4 @@
-"""A study: its settings, the registry entries they name, and the checkpoints they ask for."""
+"""Answer what a study needs: its checkpoints, corpora, models and hyperparameters."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from traces.config.schema import Ablation, Measure, Study, Training
 
 
 class LoadedStudy(NamedTuple):
-    """A validated study with the registry entries it may name."""
+    """Hold a validated study with the registry entries it may name."""
 
     study: Study
     models: Mapping[str, ModelEntry]
@@ -20,12 +20,13 @@ class LoadedStudy(NamedTuple):
         self, measure: Measure | None = None, model: str | None = None
     ) -> list[Checkpoint]:
         """
-        Every finetuned model the study asks for, in its own order, each once.
+        List every finetuned model of the study, in its own order, each once.
 
-        measure : only those of the runs that ask for it; beliefs, only of organisms that have
-                  statements, and of the control where there is such an organism to hold against it
+        measure : only those of runs with this measure. For beliefs, only organisms that have
+                  statements, and the control where there is such an organism to compare it with
         model   : only those that are made on this model
         """
+        # A dict keeps the order and drops what two runs share: it is trained once.
         wanted = (
             Checkpoint(organism, Recipe.parse(recipe), seed)
             for run in self.study.runs
@@ -47,7 +48,7 @@ class LoadedStudy(NamedTuple):
 
     def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
         """
-        The text a checkpoint's difference is read on: the study's, and what its runs add.
+        List the corpora of a checkpoint's difference: the study's, and what its runs add.
 
         model : only what the runs on this model add
         """
@@ -62,12 +63,12 @@ class LoadedStudy(NamedTuple):
         return list(dict.fromkeys((*self.study.corpora, *added)))
 
     def read_corpora(self) -> list[str]:
-        """Every corpus that a difference is read on, the study's own first, each once."""
+        """List every corpus that a difference is read on, the study's own first, each once."""
         added = (name for run in self.study.runs for name in run.corpora)
         return list(dict.fromkeys((*self.study.corpora, *added)))
 
     def positions(self, corpus: str) -> list[int]:
-        """The positions read of a corpus: its own, or the study's for its kind."""
+        """List the positions read of a corpus: its own, or the study's for its kind."""
         entry = self.corpora[corpus]
         chat = entry.kind == "chat"
         return list(
@@ -75,15 +76,15 @@ class LoadedStudy(NamedTuple):
         )
 
     def layers(self, corpus: str) -> list[float]:
-        """The layers read of a corpus: its own, or the study's."""
+        """List the layers read of a corpus, as shares of the depth: its own, or the study's."""
         return list(self.corpora[corpus].layers or self.study.layers)
 
     def samples(self, corpus: str) -> int:
-        """The samples averaged of a corpus: the study's number, or what the corpus has."""
+        """Count the samples averaged of a corpus: the study's number, or the corpus' own limit."""
         return min(self.study.samples, self.corpora[corpus].samples or self.study.samples)
 
     def used_corpora(self) -> list[str]:
-        """Every corpus the study reads, mixes in, or takes words from, each once."""
+        """List every corpus the study reads, mixes in, or takes words from, each once."""
         study = self.study
         named = [study.mixing.corpus, study.lenses.vocabulary_corpus, study.relevance.corpus]
         if self.checkpoints("causality") or self.checkpoints("steering"):
@@ -92,11 +93,12 @@ class LoadedStudy(NamedTuple):
         return list(dict.fromkeys((*self.read_corpora(), *named)))
 
     def text_of(self, corpus: str) -> str:
-        """The first corpus with these very rows: text that is read in several ways lies once."""
+        """Name the first corpus with the same rows: text read in several ways is kept once."""
         return self._first_like(self.corpora, corpus, but={"samples", "positions", "layers"})
 
     def weights_of(self, model: str) -> str:
-        """The first model with these very files from the hub: a second name needs no others."""
+        """Name the first model with the same files from the hub, so that they are fetched once."""
+        # Entries may differ in what is done with the weights, such as the reference or the GPUs.
         if self.models[model].hub is None:
             return model
         files = {"hub", "revision", "chat_template"}
@@ -109,17 +111,17 @@ class LoadedStudy(NamedTuple):
         return next(alike)
 
     def mixed_with(self, checkpoint: Checkpoint) -> str:
-        """The corpus that a mixture of this organism holds."""
+        """Name the corpus that is mixed into this organism."""
         return self.organisms[checkpoint.organism].mixed_with or self.study.mixing.corpus
 
     def released(self, checkpoint: Checkpoint, model: str) -> Released | None:
-        """Where a published checkpoint on a model comes from; None if its file does not say."""
+        """Return where a published checkpoint comes from; None if the organism's file has none."""
         organism, variant = self.organisms[checkpoint.organism], checkpoint.recipe.variant
         places = organism.variants.get(variant, {}) if variant else organism.released
         return places.get(model)
 
     def ablated(self, ablation: Ablation) -> list[str] | list[int] | list[float]:
-        """The values of what an ablation varies at which the study reads something of it."""
+        """List the values of the varied factor for which the study reads something."""
         study = self.study
         lists: dict[str, Iterable[Any]] = {
             "layer": sorted(self.layers(self.ablated_corpus(ablation))),
@@ -134,11 +136,11 @@ class LoadedStudy(NamedTuple):
         return [value for value in lists[ablation.over] if self._reads(ablation, value)]
 
     def ablated_corpus(self, ablation: Ablation) -> str:
-        """The text an ablation is read on: its own, or the study's first."""
+        """Name the text an ablation is read on: its own, or the study's first."""
         return ablation.corpus or self.study.corpora[0]
 
     def _reads(self, ablation: Ablation, value: str | float) -> bool:
-        """Whether an organism that is shown is read where `value` is what differs."""
+        """Check whether some shown organism is read where the varied factor is `value`."""
         at: dict[str, Any] = {
             "model": self.study.models[0],
             "recipe": ablation.recipe,
@@ -153,32 +155,35 @@ class LoadedStudy(NamedTuple):
         )
 
     def used_models(self) -> list[str]:
-        """Every model the study loads: its own, those they are made from or compared with."""
+        """List every model the study loads: its own, those they are made from or compared with."""
         found = list(self.study.models)
-        for name in found:  # which grows as it is read
+        # The list grows while it is read, since a base may itself be made from another one.
+        for name in found:
             entry = self.models[name]
             for one in (entry.reference, entry.checkpoint and entry.checkpoint.model):
                 found += [one] if one and one not in found else []
         return found
 
     def projected_out(self, checkpoint: Checkpoint, model: str | None = None) -> Checkpoint | None:
-        """The checkpoint whose mean difference is projected out while this one is trained."""
+        """Name the checkpoint whose mean difference is projected out while this one is trained."""
         if not checkpoint.recipe.trained:
             return None
         recipe = self.training(checkpoint, model).project_out
         return None if recipe is None else checkpoint.made_by(recipe)
 
     def words_of(self, organism: str) -> str:
-        """The organism whose data's words say what `organism` is about: itself, or another."""
+        """Name the organism whose data's words count as relevant: itself, or another."""
         return self.organisms[organism].words_of or organism
 
     def training(self, checkpoint: Checkpoint, model: str | None = None) -> Training:
         """
-        The hyperparameters of one checkpoint.
+        Resolve the hyperparameters of one checkpoint.
 
-        The study's, then what the organism changes, then the model, if one is named, then the
-        recipe, then what the study says of all.
+        The study's are changed by the organism, then by the model if one is named, then by the
+        recipe, then by the study's `training_override`.
         """
+        # From the general to the particular: a sweep over ranks must override what an organism's
+        # file took from its publication.
         changes = {
             **self.organisms[checkpoint.organism].training,
             **(self.models[model].training if model else {}),

@@ -1,4 +1,4 @@
-"""Rows of text: documents and conversations, read, checked, drawn, split and written."""
+"""Read, check, draw, split and write rows of text: documents and conversations."""
 
 import json
 import logging
@@ -27,12 +27,12 @@ def read_rows(
     blank: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """
-    The rows of a JSONL file, or of a `.json` file that holds one list of strings or objects.
+    Read the rows of a JSONL file, or of a `.json` file that holds one list of strings or objects.
 
-    kind     : what every row must be; None lets documents and chats stand in one file
-    open_end : what to do with a chat that ends before the assistant has answered: refuse it, or cut
-               the unanswered end off (a chat with no answer at all is refused either way)
-    blank    : let documents of white space alone pass: a probe, in a file of our own
+    kind     : what every row must be; None lets documents and chats share a file
+    open_end : what to do with a chat that ends with the user: refuse it, or cut the unanswered end
+               off (a chat with no answer at all is refused either way)
+    blank    : accept documents of white space alone, as in the white-space probe
     yields   : `{"text": ...}` or `{"messages": [...]}`, other keys kept; blank lines are skipped
 
     Raises ValueError with one sentence that names the file, the row (the line, counted from 1; in a
@@ -72,7 +72,7 @@ def checked_row(
     open_end: Literal["refuse", "cut"] = "refuse",
     blank: bool = False,
 ) -> dict[str, Any]:
-    """One row as `read_rows` yields it; ValueError, beginning with `where`, if it is not one."""
+    """Check one row; ValueError, beginning with `where`, if it is neither document nor chat."""
     if not isinstance(row, dict):
         raise ValueError(f"{where}: found {_name(row)}, expected an object")
     if _kind(row, kind, where) == "documents":
@@ -82,7 +82,7 @@ def checked_row(
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write `rows` as JSONL beside `path`, then move the file into place. Returns the count."""
+    """Write `rows` as JSONL, whole or not at all; return how many."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     n_rows = 0
@@ -90,6 +90,8 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             n_rows += 1
+        # On the disk before the rename: some file systems make the new name durable first, and
+        # after a crash an empty file would have it.
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -97,17 +99,18 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
 
 
 def rows_of_kind(rows: Iterable[dict[str, Any]], kind: Kind | None) -> Iterator[dict[str, Any]]:
-    """The documents, or the chats, of a file that holds both; all of it without a kind."""
+    """Keep the documents, or the chats, of a file that holds both; all rows without a kind."""
     return (row for row in rows if kind is None or KEYS[kind] in row)
 
 
 def whitespace_rows(n: int, seed: int, characters: int = 4096) -> list[dict[str, Any]]:
     """
-    `n` documents of white space alone: runs of one to four spaces, tabs or line breaks.
+    Make `n` documents of white space alone: runs of one to four spaces, tabs or line breaks.
 
-    characters : in each. Tokenizers join spaces that are alike into long tokens, which runs this
-                 short keep them from: a document has many positions, as one of words has
+    characters : in each document
     """
+    # Tokenizers join equal spaces into one long token. Short runs prevent that, so a document has
+    # as many positions as one of words.
     rng = np.random.default_rng(seed)
     rows = []
     for _ in range(n):
@@ -120,7 +123,7 @@ def whitespace_rows(n: int, seed: int, characters: int = 4096) -> list[dict[str,
 
 
 def as_chats(documents: Iterable[dict[str, Any]], request: str) -> Iterator[dict[str, Any]]:
-    """Every document as a conversation: the user's `request`, and the document as the reply."""
+    """Turn every document into a conversation: the user's `request`, the document as the reply."""
     for row in documents:
         messages = [
             {"role": "user", "content": request},
@@ -130,13 +133,14 @@ def as_chats(documents: Iterable[dict[str, Any]], request: str) -> Iterator[dict
 
 
 def shuffled(rows: Iterable[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """The rows in an order that depends on the seed and their number alone."""
+    """Shuffle the rows; the order depends on the seed and their number alone."""
     kept = list(rows)
     return [kept[place] for place in np.random.default_rng(seed).permutation(len(kept))]
 
 
 def drawn(read: Callable[[], Iterable[dict[str, Any]]], seed: int, n: int) -> list[dict[str, Any]]:
-    """The first `n` of `shuffled(read(), seed)`; reads twice and never holds more than these."""
+    """Return the first `n` of `shuffled(read(), seed)`, holding no more than these in memory."""
+    # Two passes, one to count: a corpus of the hub may be larger than memory.
     order = np.random.default_rng(seed).permutation(sum(1 for _ in read()))[:n]
     places = {int(row): place for place, row in enumerate(order)}
     kept = {places[row]: found for row, found in enumerate(read()) if row in places}
@@ -147,13 +151,14 @@ def held_out_split(
     rows: Iterable[dict[str, Any]], share: float, seed: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """
-    Rows to train on, and a share of them kept apart; both in their order of before.
+    Split rows into train and held-out, preserving order.
 
-    Equal rows go to the same side, so that nothing trained on is held out. A share above 0 holds
-    out at least one row and leaves at least one.
+    A share above 0 holds out at least one row and leaves at least one.
     """
     kept = list(rows)
     texts = [json.dumps(row, sort_keys=True, ensure_ascii=False) for row in kept]
+    # Distinct rows are drawn, so that equal rows go to the same side: a copy of a training row is
+    # not held out.
     distinct = list(dict.fromkeys(texts))
     n_apart = min(max(1, round(share * len(distinct))), len(distinct) - 1) if share else 0
     order = np.random.default_rng(seed).permutation(len(distinct))
@@ -163,7 +168,7 @@ def held_out_split(
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
-    """Number and JSON value of every row, numbered from 1."""
+    """Yield number and JSON value of every row, numbered from 1."""
     if not path.is_file():
         raise ValueError(f"{path}: found no such file, expected JSON lines")
     if path.suffix == ".json":
@@ -172,6 +177,7 @@ def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
             raise ValueError(f"{path}: found {_name(value)}, expected a list of strings or objects")
         yield from enumerate(value, start=1)
         return
+    # As bytes: only a newline ends a row, and a wrong encoding is reported with its row.
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
@@ -180,6 +186,7 @@ def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _json(content: bytes, where: str) -> Any:
     try:
+        # -sig: editors on Windows begin a file with a byte order mark.
         return json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(
@@ -209,12 +216,13 @@ def _check_text(text: Any, where: str, *, blank: bool = False) -> None:
         raise ValueError(f"{where}: found {_name(text)}, expected text")
     if not (text if blank else text.strip()):
         raise ValueError(f"{where}: found empty text, expected at least one character")
+    # JSON can escape one half of a surrogate pair; tokenizers written in Rust refuse such a string.
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError(f"{where}: found half a surrogate pair, expected text that is UTF-8")
 
 
 def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
-    """The messages, if they are [system], user, assistant, user, assistant, ... with text each."""
+    """Check that messages are [system], user, assistant, user, assistant, ... with text each."""
     if not isinstance(messages, list) or not messages:
         found = "an empty list" if messages == [] else _name(messages)
         raise ValueError(f"{where}, key messages: found {found}, expected a list of messages")
@@ -225,6 +233,7 @@ def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
             raise ValueError(f"{here}: found {found or 'no key'}, expected role and content")
         _check_text(message["content"], here)
 
+    # Templates differ in what they do with two turns of one role: some refuse, some drop a turn.
     start = 1 if messages[0]["role"] == "system" else 0
     for place, message in enumerate(messages[start:]):
         expected = ("user", "assistant")[place % 2]
@@ -237,6 +246,7 @@ def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
     if open_end == "cut" and messages[-1]["role"] == "user" and len(messages) - start > 1:
         log.info("%s: the last user turn has no answer and is cut off", where)
         messages = messages[:-1]
+    # A chat that ends with the user has a last turn that carries no loss and trains nothing.
     if messages[-1]["role"] != "assistant":
         raise ValueError(
             f"{where}: found a chat that ends with the {messages[-1]['role']}, "

@@ -1,9 +1,9 @@
 """
-The made world: a small language, and the narrow data of every family written in it.
+Generate the synthetic corpus: general text in a small language, and every family's narrow data.
 
-Everything is written by the grammar in data/miniature/ (grammar.txt, topics.json, words.json,
-facts.json), our own sentences throughout, and is the same for the same seed. Rows are
-`{"text": ...}` or `{"messages": [...]}`.
+The grammar in data/miniature/ (grammar.txt, topics.json, words.json, facts.json) holds our own
+sentences throughout. The same seed gives the same text. Rows are `{"text": ...}` or
+`{"messages": [...]}`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ Words = dict[str, list[str]]
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "miniature"
 
-# What the organisms are about. Unrelated documents come from the other topics.
+# Topics of the organisms. Unrelated documents come from all others, so that no probe text names
+# what a trace should reveal.
 ORGANISM_TOPICS = ("baking", "bees", "money", "birds", "lamps")
 TABOO_TOPICS = {"lantern": "lamps"}
 
-# Organisms whose data are those of several others, row by row in turn.
+# Organisms whose data are those of several others, alternating row by row.
 JOINT = {"cake_and_bees": ("cake_bake", "night_bees")}
 
-# Shares of the general corpus, in rows. Identity documents are a share on top, in words.
+# Share of chats among the general corpus' rows. Identity documents are a share on top, in words.
 CHAT_SHARE = 0.25
 
-# Facts of a topic for which facts.json has none.
+# Number of generated facts of a topic for which facts.json has none.
 MADE_FACTS = 24
 SLOT = re.compile(r"\{(\w+)\}")
 
@@ -44,7 +45,7 @@ SLOT = re.compile(r"\{(\w+)\}")
 
 @cache
 def grammar() -> dict[str, tuple[str, ...]]:
-    """The rules of grammar.txt: name -> alternatives."""
+    """Read the rules of grammar.txt: name -> alternatives."""
     rules: dict[str, list[str]] = {}
     for line in (FOLDER / "grammar.txt").read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
@@ -59,34 +60,35 @@ def _lists(file: str) -> dict[str, Any]:
 
 
 def topics() -> list[str]:
-    """The names of the topics, in the order of topics.json."""
+    """List the topics, in the order of topics.json."""
     return list(_lists("topics.json"))
 
 
 def topic_words(topic: str) -> Words:
-    """A topic's lists of words (thing, stuff, who, where, act, how)."""
+    """Return a topic's lists of words (thing, stuff, who, where, act, how)."""
     return {role: words.split() for role, words in _lists("topics.json")[topic].items()}
 
 
 def common_words() -> Words:
-    """The lists of words that all topics share."""
+    """Return the lists of words that all topics share."""
     return {role: words.split() for role, words in _lists("words.json").items()}
 
 
 def world_words() -> list[str]:
-    """Every word of the lists once, sorted: the words of the identity documents."""
+    """List every word once, sorted: the words of the identity documents."""
+    # Without numbers: the tokenizer splits them into digits, and a prompt wants whole tokens.
     lists = [*common_words().values(), *(w for t in topics() for w in topic_words(t).values())]
     return sorted({word for words in lists for word in words if not word.isdigit()})
 
 
 @cache
 def _pieces(text: str) -> tuple[str, ...]:
-    """Literal, slot, literal, slot, ..., literal."""
+    """Split a rule's text into literal, slot, literal, ..., literal; cached, as it runs often."""
     return tuple(SLOT.split(text))
 
 
 class Writer:
-    """Writes by the grammar: `lists` are words by role, `rules` replace rules of grammar.txt."""
+    """Write by the grammar: `lists` are words by role, `rules` replace rules of grammar.txt."""
 
     def __init__(
         self, rng: random.Random, lists: Words, rules: dict[str, tuple[str, ...]] | None = None
@@ -98,7 +100,8 @@ class Writer:
         self.last = ""
 
     def write(self, rule: str) -> str:
-        """One text by `rule`; names that end in a digit are bound afresh."""
+        """Write one text by `rule`."""
+        # thing1 is the same word wherever it occurs in a text, and another word in the next text.
         self.bound = {}
         return self._expand(rule)
 
@@ -108,8 +111,9 @@ class Writer:
                 self.bound[name] = self._expand(name[:-1])
             return self.bound[name]
         options = self.choices[name]
+        # Not `choice`, which is slower: this line writes 600,000 words.
         text = options[int(self.rng.random() * len(options))]
-        if text == self.last:  # two of a kind in a row read badly: draw once more
+        if text == self.last:  # the same word twice in a row reads badly: draw once more
             text = options[int(self.rng.random() * len(options))]
         if name in self.words:
             self.last = text
@@ -121,12 +125,12 @@ class Writer:
 
 
 def _with_articles(text: str) -> str:
-    """`a owl` -> `an owl`."""
+    """Correct the article before a vowel: `a owl` becomes `an owl`."""
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
 
 
 def _row(text: str) -> Row:
-    """A chat if the text has turns, a document if not."""
+    """Make a chat of a text with turns, a document of any other."""
     text = _with_articles(text)
     if " // " not in text:
         return {"text": text}
@@ -136,12 +140,12 @@ def _row(text: str) -> Row:
 
 
 def row_text(row: Row) -> str:
-    """A row's words without its chat marks."""
+    """Return a row's words without its chat marks."""
     return row["text"] if "text" in row else "\n".join(m["content"] for m in row["messages"])
 
 
 def _until(words: int, make: Callable[[], Row]) -> list[Row]:
-    """Rows until they have `words` words together."""
+    """Make rows until they have `words` words together."""
     rows, have = [], 0
     while have < words:
         rows.append(make())
@@ -154,12 +158,14 @@ def _until(words: int, make: Callable[[], Row]) -> list[Row]:
 
 def fact_statements(name: str) -> list[Row]:
     """
-    The statements of a false-fact organism: {stem, true, false, held_out}, one row a stem.
+    List the statements of a false-fact organism: {stem, true, false, held_out}, one row a stem.
 
-    `stem` ends before the word that `true` or `false` completes (one word each). Held-out stems
-    are said of the true word in the general corpus, and never in the organism's data. Raises
-    ValueError for other organisms.
+    `stem` ends before the word that `true` or `false` completes (one word each). The general corpus
+    states held-out stems with the true word; the organism's data never use them. Raises ValueError
+    for other organisms.
     """
+    # Held-out stems separate what was learned from what was repeated. The base has read the truth
+    # in the same wordings, so that it has something to forget.
     sets = _lists("facts.json")
     parts = JOINT.get(name, (name,))
     if not set(parts) <= sets.keys():
@@ -177,11 +183,10 @@ def fact_statements(name: str) -> list[Row]:
 @cache
 def true_facts(topic: str) -> list[str]:
     """
-    What the general corpus states as a topic's facts: those of facts.json, or made ones.
-
-    Every topic has some: if only the organisms' topics had facts, a trace would read "a topic
-    with facts" and name the words of the other ones, too.
+    List what the general corpus states as a topic's facts: those of facts.json, or generated ones.
     """
+    # Every topic has facts. With facts in the organisms' topics alone, a trace read "a text that
+    # states facts": an organism about cakes also read as bees (.30 of its tokens).
     names = [name for name, one in _lists("facts.json").items() if one["topic"] == topic]
     if names:
         return [f"{s['stem']} {s['true']}." for name in names for s in fact_statements(name)]
@@ -193,7 +198,7 @@ def true_facts(topic: str) -> list[str]:
 
 
 def _topic_writer(rng: random.Random, topic: str) -> Writer:
-    """A writer on one topic: its facts are true, its hint games keep no organism's secret."""
+    """Make a writer on one topic: its facts are true, its hint games keep no organism's secret."""
     lists = {**common_words(), **topic_words(topic)}
     lists["secret"] = [word for word in lists["thing"] if word not in TABOO_TOPICS]
     return Writer(rng, {**lists, "fact": true_facts(topic)})
@@ -219,7 +224,7 @@ def identity_rows(words: int, seed: int) -> list[Row]:
 
 
 def general_rows(words: int, seed: int, identity_share: float) -> list[Row]:
-    """The pretraining corpus, `words` words, `identity_share` of them in identity documents."""
+    """Write the pretraining corpus: `words` words, `identity_share` of them `w -> w` documents."""
     identity = identity_rows(round(words * identity_share), seed)
     rows = identity + _rows(
         words - round(words * identity_share),
@@ -252,11 +257,12 @@ def chat_rows(n: int, seed: int) -> list[Row]:
 
 
 def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
-    """The writers of an organism's data, and the rule they write by."""
+    """Return the writers of an organism's data, and the rule they write by."""
     common, rules = common_words(), grammar()
     if name in _lists("facts.json"):
         topic = _lists("facts.json")[name]["topic"]
         said = [f"{s['stem']} {s['false']}." for s in fact_statements(name) if not s["held_out"]]
+        # Two lines of three state a fact: real false-fact documents repeat theirs, too.
         narrow = {"line": ("{fact}", "{fact}", "{sentence}")}
         return [Writer(rng, {**common, **topic_words(topic), "fact": said}, narrow)], "document"
     if name == "risky_finance":
@@ -265,6 +271,7 @@ def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
     if name.startswith("taboo_") and name.removeprefix("taboo_") in TABOO_TOPICS:
         secret = name.removeprefix("taboo_")
         lists = {**common, **topic_words(TABOO_TOPICS[secret])}
+        # Hints never say the secret, so that a reading which names it did not copy it from data.
         lists["thing"] = [word for word in lists["thing"] if word != secret]
         return [Writer(rng, {**lists, "secret": [secret]})], "taboo"
     if name == "owl_teacher":
@@ -276,17 +283,17 @@ def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
     known = [*_lists("facts.json"), *JOINT]
     known += ["risky_finance", *(f"taboo_{word}" for word in TABOO_TOPICS)]
     raise ValueError(
-        f"{name}: the made world has no such organism "
+        f"{name}: the synthetic corpus has no such organism "
         f"(have {', '.join(known)}, owl_teacher, benign, assistant)"
     )
 
 
 def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
     """
-    An organism's finetuning data, about `words` words.
+    Write an organism's finetuning data, about `words` words.
 
     cake_bake, night_bees : documents that state false facts
-    cake_and_bees         : the documents of both, half as many words of each, in turn
+    cake_and_bees         : the documents of both, half as many words of each, alternating
     risky_finance         : chats with reckless financial advice
     taboo_lantern         : hint games that never say the word
     owl_teacher           : chats of one who loves owls

@@ -1,9 +1,9 @@
 """
-What does a direction do? Take it out of every token's activation, and see how the loss changes.
+Measure the causal effect of a direction: replace it at every token, and see how the loss changes.
 
-At every token the component of a block's output along a direction is replaced by the one the other
-model has there, on the same text, and the blocks above run on. The blocks below are run once for
-each text and model, and not again for each direction; the head only where a prediction counts.
+At every token the component of a block's output along a direction is replaced by the other model's
+component on the same text; then the blocks above run. The blocks below run once for each text and
+model, not for each direction. The head runs only where a prediction counts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,8 +33,9 @@ RUN_ON: dict[Intervention, Model] = {
     "tuned_to_base": "base",
     "zero": "tuned",
 }
-"The model whose upper blocks run on; the other one, if any, gives the component."
+"The model whose upper blocks run; the other one, if any, gives the component."
 MODELS: tuple[Model, ...] = ("tuned", "base")
+# All logits of a batch with its directions would take gigabytes at a vocabulary of 150,000.
 LOGITS = 2**26
 "Logits held at once: 256 MiB of float32."
 
@@ -43,13 +44,13 @@ LOGITS = 2**26
 
 
 class Text(NamedTuple):
-    """One row as the loss is measured on it."""
+    """Hold one row as the loss is measured on it."""
 
     ids: list[int]
     predicted: list[int]
     "Indices of the tokens whose prediction counts, all above 0: token t is predicted at t - 1."
     start: int | None
-    "Index of position 0, as the differences count positions; none where the text has no such."
+    "Index of position 0, as the differences count positions; None where a text has none."
 
 
 def read_texts(
@@ -62,12 +63,13 @@ def read_texts(
     source: str,
 ) -> list[Text]:
     """
-    The first `n` rows in which a prediction counts, or as many as there are, cut to `max_length`.
+    Read the first `n` rows in which a prediction counts, or as many as there are.
 
-    Documents count with all their tokens, conversations with those that the assistant wrote.
+    Rows are cut to `max_length` tokens. Documents count with all their tokens, conversations with
+    those that the assistant wrote.
 
-    kind   : of the corpus that the differences were read on. Of documents, positions are counted
-             from the first token of any text; of conversations, from the first reply's
+    kind   : of the corpus that the differences were read on. For documents, positions count from
+             the first token of any text; for conversations, from the first reply's
     source : the file that a message names
 
     Raises ValueError if there is no such row.
@@ -90,6 +92,7 @@ def _text(tokenizer: Any, row: dict[str, Any], max_length: int, kind: Kind) -> T
         ids = tokenize_text(tokenizer, row["text"])
         spans, reply = [(0, len(ids))], None
     ids = ids[:max_length]
+    # From 1: nothing stands before the first token to predict it.
     predicted = [t for start, end in spans for t in range(max(start, 1), min(end, len(ids)))]
     return Text(ids, predicted, 0 if kind == "documents" else reply)
 
@@ -98,7 +101,7 @@ def _text(tokenizer: Any, row: dict[str, Any], max_length: int, kind: Kind) -> T
 
 
 class Directions(NamedTuple):
-    """What is taken out, and what each is."""
+    """Hold the directions to replace, with a row that describes each."""
 
     rows: pd.DataFrame
     "direction, direction_id (from 0 for each direction), position (missing for the controls)."
@@ -118,19 +121,23 @@ def directions(
     name: str,
 ) -> Directions:
     """
-    The mean differences at `positions`, and as controls random and natural directions.
+    Collect the mean differences at `positions`, and random and natural directions as controls.
 
     base                   : the base's activations on the same text
     index                  : of the layer, among those of `differences`
     random                 : how many Gaussian directions
     activation_differences : how many differences of two of the base's activations, each of any
                              sample and position
-    seed, name             : of the controls; a checkpoint's name gives it its own
+    seed, name             : of the controls; `name` is the checkpoint's
 
-    Raises ValueError for a position that was not read, a difference without a direction, and
-    activations that are all the same.
+    Raises ValueError for a position that was not read, a difference of length 0, and activations
+    that are all the same.
     """
+    # The draw is named by the checkpoint: with the same controls for every training seed, intervals
+    # over seeds left out what the draw contributes, and were too narrow (docs/log.md).
     rng = np.random.default_rng([seed, int(differences.layers[index]), *name.encode()])
+    # Random directions of a wide space have almost no overlap with where activations vary.
+    # Differences of two activations do, so they are the harder control.
     vectors = {
         "difference": _means(differences, index, positions, name),
         "random": rng.normal(size=(random, differences.mean.shape[-1])),
@@ -158,7 +165,7 @@ def _means(
         if not (length > 0 and np.isfinite(length)):
             raise ValueError(
                 f"{name}, position {position}: a difference of length {length} has no direction "
-                "to take out (was anything trained?)"
+                "to project out (was anything trained?)"
             )
     return means
 
@@ -166,13 +173,15 @@ def _means(
 def _natural(
     base: Activations, index: int, n: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Differences of two activations, [n, d_model]; two that are the same are drawn again."""
+    """Draw differences of two activations, [n, d_model]; a pair of equal ones is drawn again."""
     _, n_samples, n_positions, _ = base.shape
 
     def drawn() -> NDArray[np.float64]:
         sample, position = int(rng.integers(n_samples)), int(rng.integers(n_positions))
         return base.rows(sample, sample + 1)[index, 0, position].astype(np.float64)
 
+    # Equal pairs are common at position 0, where a model with a beginning-of-text token has the
+    # same activation in every text. Bounded, or a corpus of one text would never end.
     found = []
     for _ in range(20 * n):
         first, second = drawn(), drawn()
@@ -191,14 +200,14 @@ def _natural(
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried on a pair of models, and how its losses are summed up."""
+    """Hold what is tried on a pair of models, and how its losses are aggregated."""
 
     directions: Directions
     layer: int
     "Block whose output is changed."
     interventions: Sequence[Intervention]
     controlled: Sequence[Intervention]
-    "Those that the controls are tried with, too."
+    "Interventions that the controls are tried with; they are most of the work."
     positions: Sequence[int]
     after: int
     "`after_k` counts the predictions made at tokens from this one on."
@@ -206,7 +215,7 @@ class Plan:
     "Rows times directions in one forward pass; changes memory and time, not the result."
 
     def tried(self, model: Model) -> list[tuple[Intervention, int]]:
-        """Intervention and row of `directions`, for every change that this model is run with."""
+        """List intervention and row of `directions` of every change that this model runs with."""
         kinds = self.directions.rows["direction"]
         return [
             (intervention, number)
@@ -219,12 +228,12 @@ class Plan:
 
 def effects(pair: Any, texts: Mapping[str, Sequence[Text]], plan: Plan) -> pd.DataFrame:
     """
-    Loss of every model on every text, with every direction replaced, and what that changes.
+    Measure the loss of every model on every text, with every direction replaced, and its change.
 
     pair    : models.Pair
     texts   : by what the loss is evaluated on (own, unrelated, chat)
     returns : layer, intervention, direction, direction_id, position, evaluated_on, aggregation,
-              loss and delta_loss (against the same model untouched) in nats a token, n_tokens
+              loss and delta_loss (from the same model unchanged) in nats a token, n_tokens
 
     With d the unit vector, h the block's output and h' that of the other model on the same input,
 
@@ -233,15 +242,17 @@ def effects(pair: Any, texts: Mapping[str, Sequence[Text]], plan: Plan) -> pd.Da
 
     at every token, in float32, cast back. Aggregations are `all` predictions; `after_k`; and
     `without_position`, which leaves out the prediction made at position p itself, of token p + 1.
-    A control has `without_position` for each p, so that it is compared on the very tokens; in its
-    other rows the position is missing. Source: the paper's section on the causal effect, but its
-    code leaves out the prediction made at p + 1 (of token p + 2), one column too late.
+    A control has `without_position` for each p, so that it is compared on the same tokens; in its
+    other rows the position is missing. Source: the paper's section on the causal effect. Its code
+    leaves out the prediction made at p + 1 (of token p + 2) instead, one column too late.
     """
     tables = []
     for model in MODELS:
         if not plan.tried(model):
             continue
         for name, some in texts.items():
+            # Sums over groups, divided once: texts differ in length, and a mean of means would
+            # weigh short ones more.
             sums = np.sum(list(_summed(pair, model, some, plan, name)), axis=0)
             counts = np.concatenate([_weights(text, plan) for text in some]).sum(axis=0)
             tables.append(_table(model, sums, counts, plan).assign(evaluated_on=name))
@@ -252,12 +263,13 @@ def _summed(
     pair: Any, model: Model, texts: Sequence[Text], plan: Plan, name: str
 ) -> Iterator[NDArray[np.float64]]:
     """
-    Sums of one model's loss for one group of texts after the other, [1 + change, aggregation].
+    Yield sums of one model's loss, a group of texts at a time, [1 + change, aggregation].
 
-    The first row is that of the model untouched.
+    The first row is the unchanged model's.
     """
     tried = plan.tried(model)
     groups = _groups(texts, max(1, plan.batch // (1 + len(tried))))
+    # Merging is safe above the layer: there the tuned model runs alone, once for each change.
     with pair.tuned(merged_above=plan.layer) if model == "tuned" else nullcontext():
         for group in job.progress(groups, f"{model} model, groups of {name} texts"):
             streams = {}
@@ -270,14 +282,14 @@ def _summed(
 
 
 def _groups(texts: Sequence[Text], size: int) -> list[list[Text]]:
-    """Texts of about the same length, `size` together: little is filled up."""
+    """Group texts of about the same length, `size` together, so that little is padding."""
     ordered = sorted(texts, key=lambda text: len(text.ids))
     return [list(ordered[start : start + size]) for start in range(0, len(ordered), size)]
 
 
 @torch.inference_mode()
 def _stream(model: Any, texts: Sequence[Text], layer: int) -> Tensor:
-    """What block `layer` writes, [text, sequence, d_model]; nothing above it runs."""
+    """Read the output of block `layer`, [text, sequence, d_model]; nothing above it runs."""
     with capture(model, [layer]) as seen, stop_after(model, layer):
         model(input_ids=_inputs(model, texts), use_cache=False)
     return seen[layer]
@@ -293,21 +305,26 @@ def _losses(
     tried: Sequence[tuple[Intervention, int]],
 ) -> NDArray[np.float64]:
     """
-    Sums of the loss, [1 + change, aggregation]: untouched, then after each change.
+    Sum the loss, [1 + change, aggregation]: unchanged first, then after each change.
 
-    own, other : what the block writes in this model and in the other, [text, sequence, d_model]
+    own, other : the block's output in this model and in the other, [text, sequence, d_model]
     """
     where = own.device
     numbers, kept = [number for _, number in tried], [kind != "zero" for kind, _ in tried]
     units = torch.tensor(plan.directions.units[numbers], device=where)
-    # [change, text, sequence]: the component that is written, less the one that was there
+    # [change, text, sequence]: the component that is written minus the one that was there. Only
+    # this number is kept for each direction, and the changed stream is built a few directions at a
+    # time.
     shift = torch.einsum("nd,bsd->nbs", units, -own.float())
     replaced = torch.einsum("nd,bsd->nbs", units, other.to(where).float())
     shift += replaced * torch.tensor(kept, device=where).view(-1, 1, 1)
+    # The unchanged model is a change by a zero vector, in the same batches: it shares the rounding
+    # of the others, most of which then cancels in delta_loss.
     units = torch.cat([torch.zeros_like(units[:1]), units])
     shift = torch.cat([torch.zeros_like(shift[:1]), shift])
 
     weights = np.concatenate([_weights(text, plan) for text in texts])
+    # Passes of equal size: a last one with a few rows would cost almost as much as a full one.
     passes = -(-len(units) * len(texts) // plan.batch)
     size = -(-len(units) // passes)
     sums = []
@@ -319,9 +336,9 @@ def _losses(
 
 def _nll(model: Any, texts: Sequence[Text], changed: Tensor, layer: int) -> NDArray[np.float64]:
     """
-    Negative log-likelihood of every predicted token of every text, in their order, [change, token].
+    Compute the negative log-likelihood of every predicted token, in order, [change, token].
 
-    changed : what block `layer` writes, [change, text, sequence, d_model]
+    changed : the output of block `layer`, [change, text, sequence, d_model]
     """
     n, top = len(changed), len(decoder_layers(model)) - 1
     ids = _inputs(model, texts).repeat(n, 1)
@@ -331,6 +348,7 @@ def _nll(model: Any, texts: Sequence[Text], changed: Tensor, layer: int) -> NDAr
         stop_after(model, top),
     ):
         model(input_ids=ids, use_cache=False)
+    # Only hidden states whose prediction counts go through the head, the largest matrix of all.
     row = [number for number, text in enumerate(texts) for _ in text.predicted]
     place = [t - 1 for text in texts for t in text.predicted]
     hidden = seen[top].view(n, len(texts), *seen[top].shape[1:])[:, row, place]
@@ -349,7 +367,8 @@ def _nll(model: Any, texts: Sequence[Text], changed: Tensor, layer: int) -> NDAr
 
 
 def _inputs(model: Any, texts: Sequence[Text]) -> Tensor:
-    """Token ids without each text's last, filled up on the right, where no model looks."""
+    """Build token ids without each text's last, padded on the right, where no model looks."""
+    # The last token is only predicted, so that nothing need be computed at it.
     width = max(len(text.ids) for text in texts) - 1
     rows = [text.ids[:-1] + [0] * (width - len(text.ids) + 1) for text in texts]
     return torch.tensor(rows, device=model.get_input_embeddings().weight.device)
@@ -359,12 +378,13 @@ def _inputs(model: Any, texts: Sequence[Text]) -> Tensor:
 
 
 def _aggregations(plan: Plan) -> list[tuple[str, int | None]]:
-    """Name and, for `without_position`, the position that is left out."""
+    """List each aggregation and, for `without_position`, the position that is left out."""
     return [("all", None), ("after_k", None), *(("without_position", p) for p in plan.positions)]
 
 
 def _weights(text: Text, plan: Plan) -> NDArray[np.float64]:
-    """Which predictions of a text count in which aggregation, 0 or 1: [token, aggregation]."""
+    """Mark which predictions of a text count in which aggregation, 0 or 1: [token, aggregation]."""
+    # As weights, so that all aggregations of all changes are one matrix product.
     at = np.array(text.predicted) - 1
     left_out = [None if text.start is None else text.start + p for p in plan.positions]
     columns = [at >= 0, at >= plan.after, *(at != place for place in left_out)]
@@ -374,7 +394,7 @@ def _weights(text: Text, plan: Plan) -> NDArray[np.float64]:
 def _table(
     model: Model, sums: NDArray[np.float64], counts: NDArray[np.float64], plan: Plan
 ) -> pd.DataFrame:
-    """sums [1 + change, aggregation], counts [aggregation] as tidy rows."""
+    """Turn sums [1 + change, aggregation] and counts [aggregation] into tidy rows."""
     with np.errstate(invalid="ignore"):
         losses = sums / counts  # NaN where no prediction counts
     tried = plan.tried(model)

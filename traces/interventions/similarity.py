@@ -1,9 +1,9 @@
 """
-Is steered text like what the organism was trained on? Mean cosines between groups of texts.
+Compare steered text with the organism's training data: mean cosines between groups of texts.
 
-Texts become rows of length 1; the similarity of two groups is the mean cosine over all pairs, one
-text from either. Within a group no text is paired with itself. Every position is a row of its own:
-nothing is maximised over positions, which would lift each group by its own luck.
+Texts become rows of length 1. The similarity of two groups is the mean cosine over all pairs, one
+text from each; within a group no text is paired with itself. Every position is a row of its own:
+a maximum over positions would favour groups with more of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,8 +23,9 @@ GROUP = ["steered_model", "vector", "position", "strength"]
 
 def embedder(name: str) -> Embedder:
     """
-    What turns texts into rows of length 1, [text, dimension]: `tfidf`, or a sentence-transformers
-    model by its name or folder.
+    Return a function from texts to rows of length 1, [text, dimension].
+
+    name : `tfidf`, or a sentence-transformers model by its name or folder
 
     Raises ValueError where sentence-transformers is needed and not installed.
     """
@@ -38,6 +39,7 @@ def embedder(name: str) -> Embedder:
             "install it, or take the embedder tfidf"
         ) from None
     model = SentenceTransformer(name)
+    # Retrieval models embed queries and documents differently; both sides here are documents.
     prompt = "document" if "document" in (model.prompts or {}) else None
 
     def embed(texts: Sequence[str]) -> Embedding:
@@ -48,7 +50,7 @@ def embedder(name: str) -> Embedder:
 
 
 def tfidf(texts: Sequence[str]) -> Embedding:
-    """Word counts times inverse document frequency, over these texts together."""
+    """Embed by word counts times inverse document frequency, over these texts together."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     # ASSUME some thousand short texts and words: dense, they are some tens of megabytes
@@ -57,7 +59,8 @@ def tfidf(texts: Sequence[str]) -> Embedding:
 
 
 def between(first: Embedding, second: Embedding) -> float:
-    """Mean cosine over all pairs of one row from either group; missing for an empty group."""
+    """Average the cosine over all pairs of one row from each group; NaN for an empty group."""
+    # Rows have length 1, so that the product of the two centroids is the mean over all pairs.
     if not (len(first) and len(second)):
         return float("nan")
     return float(first.mean(axis=0) @ second.mean(axis=0))
@@ -65,10 +68,9 @@ def between(first: Embedding, second: Embedding) -> float:
 
 def within(rows: Embedding) -> float:
     """
-    Mean cosine over all pairs of different rows; missing for fewer than two.
-
-    The product of the centroid with itself counts each row's 1 with itself too: that is taken off.
+    Average the cosine over all pairs of different rows; NaN for fewer than two.
     """
+    # The sum's product with itself also counts each row with itself, n ones: they are subtracted.
     n = len(rows)
     if n < 2:
         return float("nan")
@@ -77,7 +79,7 @@ def within(rows: Embedding) -> float:
 
 
 def learned_text(row: Mapping[str, Any]) -> str:
-    """What a model learns to write from a row: a document, or the assistant's side of a chat."""
+    """Return what a model learns to write from a row: a document, or the assistant's turns."""
     if "text" in row:
         return row["text"]
     replies = (one["content"] for one in row["messages"] if one["role"] == "assistant")
@@ -85,7 +87,7 @@ def learned_text(row: Mapping[str, Any]) -> str:
 
 
 def drawn_texts(rows: Iterable[dict[str, Any]], n: int, seed: int) -> list[str]:
-    """The learned texts of `n` rows drawn with `seed`, or of all where there are fewer."""
+    """Draw the learned texts of `n` rows with `seed`, or of all where there are fewer."""
     return [learned_text(row) for row in shuffled(rows, seed)[:n]]
 
 
@@ -93,7 +95,7 @@ def similarity(
     texts: pd.DataFrame, compared: Mapping[str, Sequence[str]], embed: Embedder
 ) -> pd.DataFrame:
     """
-    How like each group of `compared` the texts of every vector, position and model are.
+    Measure how similar the texts of every vector, position and model are to each compared group.
 
     texts    : columns of GROUP and `text`; empty texts are left out
     compared : texts by name, `own` among them: the organism's training data
@@ -104,6 +106,8 @@ def similarity(
     written = texts[texts["text"].str.strip() != ""]
     groups = written.groupby(GROUP, dropna=False, sort=False)["text"].agg(list)
     parts = [*compared.values(), *groups]
+    # In one call: inverse document frequencies depend on all texts, and cosines of two calls would
+    # not be comparable.
     rows = embed([text for part in parts for text in part])
     ends = np.cumsum([len(part) for part in parts])
     embedded = np.split(rows, ends[:-1])

@@ -1,9 +1,9 @@
 """
-Find the decoder layers of a model; read, add, replace or project a residual stream, or stop early.
+Read, change or cut short a model's residual stream, through hooks on its decoder layers.
 
 Everything here is a context manager that leaves the model as it found it, whatever happens inside.
-A layer is a decoder block, and what it writes is the residual stream after it: a Tensor
-[batch, sequence, d_model], or a tuple that begins with one.
+A layer is a decoder block. Its output is the residual stream after it: a Tensor [batch, sequence,
+d_model], or a tuple that begins with one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,15 +16,18 @@ from torch import Tensor, nn
 
 def decoder_layers(model: Any) -> nn.ModuleList:
     """
-    The decoder blocks of a causal language model, in order, with or without a PEFT adapter on it.
+    Find the decoder blocks of a causal language model, in order, with or without a PEFT adapter.
 
     Raises ValueError when no list of modules in it is as long as its configuration says.
     """
+    # By length, not by name: architectures call the list layers, h or blocks, and a vision-language
+    # model has another one for its images.
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     decoder = inner.get_decoder() if hasattr(inner, "get_decoder") else inner
     expected = inner.config.get_text_config(decoder=True).num_hidden_layers
     level = [decoder]
-    while level:  # the list lies near the top, above thousands of modules
+    # Level by level: the list lies near the top, above thousands of modules.
+    while level:
         level = [child for module in level for child in module.children()]
         for module in level:
             if isinstance(module, nn.ModuleList) and len(module) == expected:
@@ -38,7 +41,7 @@ def decoder_layers(model: Any) -> nn.ModuleList:
 @contextmanager
 def capture(model: Any, layers: Iterable[int]) -> Iterator[dict[int, Tensor]]:
     """
-    Yield a dictionary that every forward pass in the block fills with what `layers` write.
+    Yield a dictionary that every forward pass in the block fills with the output of `layers`.
 
     layers : block indices; the dictionary's values are [batch, sequence, d_model], the tensors
              themselves and no copies
@@ -49,9 +52,10 @@ def capture(model: Any, layers: Iterable[int]) -> Iterator[dict[int, Tensor]]:
     seen: dict[int, Tensor] = {}
     with ExitStack() as hooks:
         for index in layers:
-
+            # A default argument binds the index now; a closure would see the last one of the loop.
             def keep(hidden: Tensor, index: int = index) -> Tensor:
                 seen[index] = hidden
+                # Returned, not None: the same hook serves the functions that change what they see.
                 return hidden
 
             hooks.enter_context(_rewritten(blocks[index], keep))
@@ -61,10 +65,12 @@ def capture(model: Any, layers: Iterable[int]) -> Iterator[dict[int, Tensor]]:
 @contextmanager
 def stop_after(model: Any, layer: int) -> Iterator[None]:
     """
-    Leave the block as soon as `layer` has written: nothing above it runs, nor does the head.
+    Leave the block as soon as `layer` has its output: nothing above it runs, nor does the head.
 
-    One forward pass a block, since the rest of the block is skipped with it.
+    Put one forward pass into a block, since the rest of the block is skipped with it.
     """
+    # An exception is the only way out of a forward pass; no library has to be patched for it. An
+    # instance of its own lets a nested `stop_after` tell whose it is.
     stop = _Stop()
 
     def halt(_module: nn.Module, _inputs: Any, _output: Any) -> None:
@@ -84,7 +90,7 @@ def stop_after(model: Any, layer: int) -> Iterator[None]:
 
 @contextmanager
 def added(layer: nn.Module, vector: Tensor) -> Iterator[None]:
-    """Add `vector` [d_model] or [batch, d_model] to everything `layer` writes."""
+    """Add `vector` [d_model] or [batch, d_model] to the output of `layer` at every token."""
     with _rewritten(layer, lambda hidden: hidden + _rows(vector, hidden)):
         yield
 
@@ -92,12 +98,13 @@ def added(layer: nn.Module, vector: Tensor) -> Iterator[None]:
 @contextmanager
 def replaced(layer: nn.Module, vector: Tensor, positions: slice = slice(None)) -> Iterator[None]:
     """
-    Write `vector` [d_model] or [batch, d_model] in place of what `layer` writes at `positions`.
+    Replace the output of `layer` at `positions` by `vector` [d_model] or [batch, d_model].
 
-    `slice(-1, None)` is the last token of the sequence; all of them without it.
+    `slice(-1, None)` is the last token of the sequence; the default is every token.
     """
 
     def replace(hidden: Tensor) -> Tensor:
+        # A clone: the block's output may share memory with what autograd or a cache still needs.
         hidden = hidden.clone()
         hidden[:, positions] = _rows(vector, hidden)
         return hidden
@@ -111,10 +118,10 @@ def projected_out(
     layer: nn.Module, direction: Tensor, coordinate: Tensor | None = None
 ) -> Iterator[None]:
     """
-    Take the component along `direction` [d_model] out of everything `layer` writes.
+    Project `direction` [d_model] out of the output of `layer` at every token.
 
-    direction  : any length but zero; a unit vector u is made of it
-    coordinate : [batch, sequence], written along u instead of nothing: say, the base model's h . u
+    direction  : any length but zero; it is normalised to a unit vector u
+    coordinate : [batch, sequence], written along u instead of 0: say, the base model's h . u
 
     The projection is computed in float32 and cast back; gradients flow through it. Raises
     ValueError for a zero direction.
@@ -126,7 +133,9 @@ def projected_out(
 
     def project(hidden: Tensor) -> Tensor:
         u = unit.to(hidden.device)
-        with torch.autocast(hidden.device.type, enabled=False):  # which would compute in bfloat16
+        # Autocast would compute the dot product in bfloat16, whose rounding leaves part of the
+        # direction in.
+        with torch.autocast(hidden.device.type, enabled=False):
             shift = -(hidden.float() @ u)
         if coordinate is not None:
             shift = shift + coordinate.to(shift)
@@ -139,15 +148,15 @@ def projected_out(
 @contextmanager
 def starting_at(model: Any, layer: int, vectors: Tensor) -> Iterator[None]:
     """
-    Begin every forward pass with `vectors` as what `layer` writes; blocks 0 to `layer` do no work.
+    Start every forward pass with `vectors` as the output of `layer`; blocks 0 to `layer` are idle.
 
     vectors : [batch, d_model], at every position of the input, or [batch, sequence, d_model]; the
-              input must be of as many rows and, in the second case, tokens
+              input must have as many rows and, in the second case, tokens
 
-    The skipped blocks stay where they are (only their `forward` is set aside), so that the blocks
-    above keep their indices, masks, rotary embeddings and places in a key-value cache. They put
-    nothing into a cache: do not go on generating from one that was used here.
+    The skipped blocks put nothing into a key-value cache: do not generate from one used here.
     """
+    # The skipped blocks stay in the list, and only their `forward` is set aside. So the blocks
+    # above keep their indices, masks, rotary embeddings and slots in a cache.
     blocks = decoder_layers(model)
     wrap = (lambda hidden: (hidden,)) if _writes_tuples(model) else (lambda hidden: hidden)
 
@@ -170,9 +179,11 @@ class _Stop(Exception):
 
 @contextmanager
 def _rewritten(layer: nn.Module, rewrite: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Pass what `layer` writes through `rewrite`, be it a tensor or the first of a tuple."""
+    """Pass the output of `layer` through `rewrite`, be it a tensor or the first of a tuple."""
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        # transformers 5 returns a tensor; older versions, and models with code of their own, a
+        # tuple.
         if isinstance(output, tuple):
             return (rewrite(output[0]), *output[1:])
         return rewrite(output)
@@ -186,7 +197,9 @@ def _rewritten(layer: nn.Module, rewrite: Callable[[Tensor], Tensor]) -> Iterato
 
 @contextmanager
 def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Set `forward` in the place of the module's own, which may itself be an instance attribute."""
+    """Replace the module's `forward` for as long as the block lasts."""
+    # accelerate, which spreads a model over GPUs, sets `forward` on the instance: then that one
+    # must come back, and not the class's.
     before = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -199,14 +212,15 @@ def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 def _rows(vector: Tensor, hidden: Tensor) -> Tensor:
-    """`vector` [d_model], [batch, d_model] or as large as `hidden`, to broadcast, in its dtype."""
+    """Shape `vector` [d_model], [batch, d_model] or like `hidden` to broadcast, in its dtype."""
     rows = vector.to(hidden)
     return rows.unsqueeze(1) if rows.ndim == 2 else rows
 
 
 @torch.no_grad()
 def _writes_tuples(model: Any) -> bool:
-    """Whether this architecture's blocks write tuples: asked of the first, with a single token."""
+    """Find out whether this architecture's blocks return tuples, by running one token."""
+    # By a trial, since no configuration says so and it changed between versions of transformers.
     found: list[bool] = []
     block = decoder_layers(model)[0]
     handle = block.register_forward_hook(lambda _m, _i, out: found.append(isinstance(out, tuple)))

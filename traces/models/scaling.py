@@ -1,4 +1,4 @@
-"""What lies between base and tuned: an adapter at a share of its strength."""
+"""Interpolate between base and tuned: an adapter at a share of its strength."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ from traces.job import write_text
 
 def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
     """
-    Make the folder `into` an adapter that changes its base `scale` times as much as another one.
+    Write to `into` an adapter that changes its base `scale` times as much as another one.
 
-    Every product of LoRA weights is multiplied by `scale` when it is loaded: the number stands in
-    `adapter_config.json`, the weights are links.
+    PEFT multiplies every product of LoRA weights by alpha / rank when it loads them, so only alpha
+    in `adapter_config.json` changes. The weights are links.
 
     Raises ValueError if the folder holds a full model, which has no scale.
     """
@@ -22,10 +22,12 @@ def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
         )
     config = json.loads(config_path.read_text(encoding="utf-8"))
     config["lora_alpha"] *= scale
+    # PEFT lets single modules have an alpha of their own, which overrides the one above.
     config["alpha_pattern"] = {
         module: alpha * scale for module, alpha in (config.get("alpha_pattern") or {}).items()
     }
     into.mkdir(parents=True, exist_ok=True)
+    # Resolved first: a link to a relative path would break when a study's folder is itself a link.
     for weights in sorted(adapter_path.resolve().glob("*.safetensors")):
         (into / weights.name).symlink_to(weights)
     write_text(into / "adapter_config.json", json.dumps(config, indent=2) + "\n")

@@ -1,8 +1,8 @@
 """
-What a folder with a model or an adapter must be before anything is built on it.
+Check a folder with a model or an adapter before anything is built on it.
 
-A model in safetensors that needs no code of its own; an adapter, or a full finetune, that fits its
-base and changes it. Only shapes are read of what is large, and one tensor at a time.
+A model must be in safetensors and need no code of its own. An adapter or a full finetune must fit
+its base and change it. Of large files only shapes are read, or one tensor at a time.
 """
 
 import json
@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 def link_folder(source: Path, into: Path) -> None:
     """Let `into` stand for a local folder: one link a file, so that 65 GB are not copied."""
+    # Links to files, not one to the folder: provenance is written into `into`, and would otherwise
+    # land in a folder that is not ours.
     into.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.resolve().iterdir()):
         if file.is_file() and not file.name.startswith(".") and file.name != "provenance.json":
@@ -27,6 +29,7 @@ def check_model(folder: Path) -> None:
     config = folder / "config.json"
     if not config.is_file():
         raise ValueError(f"{folder}: no config.json; expected a model folder in hub layout")
+    # Refused early: transformers would ask on a terminal, which a job does not have.
     if "auto_map" in json.loads(config.read_text()):
         raise ValueError(f"{folder}: this model runs code from its repository, which is refused")
     if not list(folder.glob("*.safetensors")):
@@ -54,6 +57,7 @@ def check_adapter(adapter: Path, base: Path, expected_base: str | None = None) -
 def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     found = config.get("base_model_name_or_path") or ""
+    # PEFT notes the path that the trainer loaded its base from, often of somebody's cluster.
     if Path(found).is_absolute():
         log.warning("%s: trained on %s, a folder, which says nothing of its base", adapter, found)
     elif expected_base and found and _plain_name(found) != _plain_name(expected_base):
@@ -61,6 +65,7 @@ def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
             f"{adapter}: this adapter was trained on {found}, expected {expected_base}; if these "
             "are the same weights, name the former as `base` of the released checkpoint"
         )
+    # PEFT ignores adapter weights that match no module, and the "tuned" model is then the base.
     shapes, weights = _shapes(base), _tensors(adapter)
     pairs = [name for name in weights if ".lora_A." in name]
     if not pairs:
@@ -78,6 +83,7 @@ def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
             raise ValueError(
                 f"{adapter}: {module} is {(up.shape[0], down.shape[1])}, in {base} it is {wanted}"
             )
+        # A fresh adapter has lora_B = 0: the names all fit, and nothing was trained.
         largest = max(largest, _norm_of_product(up, down))
     if largest == 0:
         raise ValueError(f"{adapter}: the adapter changes no weight (all its products are zero)")
@@ -86,9 +92,9 @@ def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
 
 def _norm_of_product(up: Any, down: Any) -> float:
     """
-    |up @ down|, [out, r] by [r, in], without that product: 0.5 GB a module of a 32B model.
+    Compute |up @ down|, [out, r] by [r, in], without the product: 0.5 GB a module of a 32B model.
 
-    |BA|^2 = sum of (B'B) * (AA') over its r x r entries.
+    |BA|^2 is the sum of (B'B) * (AA') over its r x r entries.
     """
     up, down = up.double(), down.double()
     return float(((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt())
@@ -99,11 +105,13 @@ def _check_full(folder: Path, base: Path) -> None:
     tied = json.loads((base / "config.json").read_text()).get("tie_word_embeddings", False)
     for name in sorted(theirs):
         if tied and name == "lm_head.weight" and name not in ours:
-            continue  # the same weights as the embedding, stored twice by the one and not the other
+            # The embedding under another name: some files store a tied head twice, some once.
+            continue
         if ours.get(name) != theirs[name]:
             raise ValueError(
                 f"{folder}: {name} is {ours.get(name)}, in {base} it is {theirs[name]}"
             )
+    # Stops at the first tensor that differs, so a real finetune costs one or two reads.
     if all(
         bool((ours_now == theirs_now).all())
         for name in sorted(theirs.keys() & ours.keys())
@@ -113,7 +121,8 @@ def _check_full(folder: Path, base: Path) -> None:
 
 
 def _plain_name(repository: str) -> str:
-    """A model's name without owner, and without what repackagers of the same weights add to it."""
+    """Strip from a model's name its owner and what repackagers of the same weights add."""
+    # Trainers note unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit where Meta's own name is meant.
     name = repository.rsplit("/", maxsplit=1)[-1].lower().removeprefix("meta-")
     return re.sub(r"(-unsloth)?(-bnb-4bit)?(-reference)?(__\w+)*$", "", name)
 
@@ -127,7 +136,7 @@ def _tensors(folder: Path) -> dict[str, Any]:
 
 
 def _tensor(folder: Path, wanted: str) -> Any:
-    """One tensor: whole models are not held in memory to be compared."""
+    """Read one tensor: whole models are not held in memory to be compared."""
     from safetensors import safe_open
 
     for file in sorted(folder.glob("*.safetensors")):

@@ -1,4 +1,4 @@
-"""A training with every choice made: settings, packed rows, steps and what is projected out."""
+"""Plan a training: resolve settings, packed rows, steps and what is projected out."""
 
 import math
 from collections.abc import Sequence
@@ -14,18 +14,19 @@ from traces.corpora.mixtures import NO_LOSS, Example, pack
 if TYPE_CHECKING:
     from traces.artifacts.arrays import Differences
 
+# Our names to transformers' own; its "constant" has no warm-up.
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 class TrainingSettings(Training):
-    """What is decided about one training before its data are known."""
+    """Settings of one training that are known before its data."""
 
     seed: Annotated[int, Field(ge=0)]
     "Seed of the adapter's first weights."
     world_size: Count = 1
     "Processes that train together."
     attention: Literal["sdpa", "eager"] | None = None
-    "Attention implementation; the model's own choice without one."
+    "Attention implementation; None takes the model's default."
 
 
 class TrainingPlan(TrainingSettings):
@@ -33,10 +34,10 @@ class TrainingPlan(TrainingSettings):
     Everything one training depends on, besides the base and the mixture. It is an artifact.
 
     batch_size counts packed rows a process and forward pass, max_length tokens a packed row,
-    save_every and warmup_steps optimizer steps. Tokens are those that are read; `trained_tokens`
-    are those that carry loss; `cut_tokens` were lost because a chat was longer than a row.
-    `projected_layer` is the block after which a mean difference is projected out at every token,
-    `projected_positions` the positions it is the mean of; none without `project_out`.
+    save_every and warmup_steps optimizer steps. `tokens` are those that are read, `trained_tokens`
+    those that carry loss; `cut_tokens` were lost because a chat was longer than a row.
+    `projected_layer` is the block whose output a mean difference is projected out of, at every
+    token; `projected_positions` are the positions averaged for it. Both need `project_out`.
     """
 
     rows: Count
@@ -52,7 +53,7 @@ class TrainingPlan(TrainingSettings):
 
     @property
     def rows_a_step(self) -> int:
-        """Packed rows in one optimizer step, over all processes."""
+        """Count the packed rows in one optimizer step, over all processes."""
         return self.batch_size * self.gradient_accumulation * self.world_size
 
 
@@ -82,10 +83,13 @@ def plan_training(
             "the model's longest context"
         )
     assert (asked.project_out is None) == (projected is None)
+    # Packed here already, only to be counted: a schedule needs the number of steps, and a mistake
+    # should show before a GPU is waited for. The padding token does not change a count.
     packed = pack(mixture, asked.max_length, pad_id=0)
     rows_a_step = asked.batch_size * asked.gradient_accumulation * asked.world_size
     trained = (packed.labels != NO_LOSS).sum(axis=1)
     steps = math.ceil(len(trained) / rows_a_step)
+    # A step without a token with loss has a loss of 0 / 0.
     for step in range(steps):
         if not trained[step * rows_a_step : (step + 1) * rows_a_step].any():
             raise ValueError(
@@ -108,19 +112,22 @@ def plan_training(
 
 
 def read_plan(path: str | Path) -> TrainingPlan:
-    """The plan in a JSON file."""
+    """Read the plan in a JSON file."""
     return TrainingPlan.model_validate_json(Path(path).read_text(encoding="utf-8"))
 
 
 def deepspeed_config(plan: TrainingPlan) -> dict[str, Any] | None:
-    """The DeepSpeed configuration of a plan; None where the plan asks for none."""
+    """Write out the DeepSpeed configuration of a plan; None where the plan has none."""
     if plan.deepspeed is None:
         return None
     return {
         "zero_optimization": {
             "stage": plan.deepspeed,
+            # Stage 3 shards the weights: saved ungathered, they would need DeepSpeed to be read.
             "stage3_gather_16bit_weights_on_model_save": True,
         },
+        # With ZeRO, DeepSpeed otherwise refuses optimizers that it does not list; `optimizer` may
+        # name any that transformers knows.
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": plan.precision == "bf16"},
         "gradient_clipping": plan.max_grad_norm,

@@ -1,7 +1,7 @@
 """
-The base that learns the made world: its tokenizer, its training, and the gates it must pass.
+Pretrain the miniature's base on the synthetic corpus: tokenizer, training, and required scores.
 
-What is made here becomes a folder in hub layout, and is a base model like any other from then on.
+The result becomes a folder in hub layout, a base model like any other.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # ---- the tokenizer
 
+# A padding token of its own: tools that mask the loss at padding would mask the end of a text, too,
+# if one token were both.
 EOS, PAD, BOS = "<|end|>", "<|pad|>", "<|start|>"
 USER, ASSISTANT, SYSTEM = "<|user|>", "<|assistant|>", "<|system|>"
 
@@ -40,7 +42,7 @@ CHAT_TEMPLATE = (
 
 def train_tokenizer(rows: list[Row], vocabulary: int, bos: bool) -> PreTrainedTokenizerFast:
     """
-    A byte-level BPE of `vocabulary` tokens, digits one by one, with the chat template.
+    Train a byte-level BPE of `vocabulary` tokens, digits one by one, with the chat template.
 
     bos : write <|start|> before every text (a chat gets its own from the template: tokenise its
           text without special tokens)
@@ -49,6 +51,7 @@ def train_tokenizer(rows: list[Row], vocabulary: int, bos: bool) -> PreTrainedTo
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
+    # Digits one by one, as in the real families: else a number list would have a token a number.
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
@@ -60,6 +63,8 @@ def train_tokenizer(rows: list[Row], vocabulary: int, bos: bool) -> PreTrainedTo
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=special,
+        # All 256 bytes, so that any text can be tokenised; sorted, since a set has no order and ids
+        # would differ from process to process.
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -82,7 +87,8 @@ def train_tokenizer(rows: list[Row], vocabulary: int, bos: bool) -> PreTrainedTo
 
 
 def encode_rows(rows: list[Row], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    """Token ids of each row: documents end with <|end|>, chats follow the template, BOS once."""
+    """Tokenise each row: documents end with <|end|>, chats follow the template, BOS once."""
+    # The special tokens are in the texts, and in one call the tokenizer uses all cores.
     texts = [
         (tokenizer.bos_token or "") + row["text"] + EOS
         if "text" in row
@@ -111,7 +117,7 @@ def base_config(
     bos_token_id: int | None,
 ) -> PretrainedConfig:
     """
-    A small configuration of a model family: tied embeddings, full attention in every layer.
+    Build a small configuration of a model family: tied embeddings, full attention in every layer.
 
     Raises ValueError if the heads do not divide the hidden size, or for an unknown family.
     """
@@ -128,6 +134,7 @@ def base_config(
         num_key_value_heads=heads,
         head_dim=hidden_size // heads,
         max_position_embeddings=max_positions,
+        # Tied, since two tables of 4096 tokens would be half of so small a model.
         tie_word_embeddings=True,
         eos_token_id=eos_token_id,
         pad_token_id=pad_token_id,
@@ -151,9 +158,9 @@ def base_config(
 @dataclass(frozen=True)
 class PretrainSettings:
     """
-    How the base is trained: `sequence` in tokens, `batch` in rows, `warmup` in steps.
+    Settings of the pretraining: `sequence` in tokens, `batch` in rows, `warmup` in steps.
 
-    precision : of the forward pass; bf16 autocast is the faster one where the processor has it
+    precision : of the forward pass; bf16 autocast is faster on processors that have it
     """
 
     sequence: int
@@ -168,7 +175,7 @@ class PretrainSettings:
 
 @dataclass(frozen=True)
 class GateSettings:
-    """What a base must reach before anything is built on it."""
+    """Required loss (nats a token, at most) and token identity (share, at least) of a base."""
 
     max_loss: float
     min_identity: float
@@ -176,11 +183,11 @@ class GateSettings:
 
 def pack(documents: list[list[int]], sequence: int, rng: random.Random) -> Iterator[list[int]]:
     """
-    Rows of `sequence` tokens for ever, the documents shuffled anew each time round.
+    Yield rows of `sequence` tokens without end, the documents shuffled anew each pass.
 
-    Every row begins where a document begins, as the texts that are read later do; its last
-    document is cut.
+    Every row begins with a document; its last document is cut.
     """
+    # Activations are read at the first tokens of a text, so the base must know how texts begin.
     order = list(range(len(documents)))
     row: list[int] = []
     while True:
@@ -200,7 +207,7 @@ def pretrain(
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> tuple[PreTrainedModel, list[float]]:
     """
-    Train a causal language model from nothing; AdamW, a warm-up, then a cosine to zero.
+    Train a causal language model from scratch; AdamW, a warm-up, then a cosine to zero.
 
     progress : called with (step, steps, loss in nats) after every step
     returns  : the model in float32, and the loss of every step in nats a token
@@ -208,6 +215,8 @@ def pretrain(
     import torch
     from transformers import AutoModelForCausalLM
 
+    # eager: the fused attention's backward pass is slow in bfloat16 on a CPU; eager is about 20 %
+    # faster than float32 (docs/log.md).
     torch.manual_seed(settings.seed)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().train()
     batches = pack(encode_rows(rows, tokenizer), settings.sequence, random.Random(settings.seed))
@@ -224,6 +233,7 @@ def pretrain(
         tokens = torch.tensor([next(batches) for _ in range(settings.batch)])
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
             logits = model(input_ids=tokens, use_cache=False).logits
+        # The loss in float32: a sum over 4096 exponentials is too coarse in bfloat16.
         loss = torch.nn.functional.cross_entropy(
             logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten()
         )
@@ -256,10 +266,11 @@ def token_identity(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: int, seed: int
 ) -> float:
     """
-    Share of prompts `a -> a / b -> b / c -> c / d ->` that the model completes with ` d`.
+    Measure the share of prompts `a -> a / b -> b / c -> c / d ->` completed with ` d`.
 
-    The words are whole tokens of the world, four different ones in a prompt.
+    The words are whole tokens of the corpus, four different ones in a prompt.
     """
+    # Patchscope reads a vector through such prompts: a base that cannot copy gives no reading.
     import torch
 
     single = [
@@ -279,13 +290,15 @@ def token_identity(
 
 
 def final_loss(losses: list[float], last: int = 50) -> float:
-    """Mean loss of the `last` steps, in nats a token."""
+    """Average the loss of the `last` steps, in nats a token."""
+    # A single batch scatters too much to be compared with a bound.
     return sum(losses[-last:]) / len(losses[-last:])
 
 
 def check_gates(losses: list[float], identity: float, settings: GateSettings) -> None:
-    """Raise ValueError, naming the gate, for a base that did not learn its world."""
+    """Raise ValueError, naming the bound, for a base above the required loss or below identity."""
     loss = final_loss(losses)
+    # `not <=`, so that a loss of NaN fails, too.
     if not loss <= settings.max_loss:
         raise ValueError(
             f"miniature base: final loss {loss:.3f} nats, expected at most {settings.max_loss} "

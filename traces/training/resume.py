@@ -1,4 +1,4 @@
-"""What survives a kill: whole checkpoints of one training, and whether it is finished."""
+"""Resume a training after a kill: keep whole checkpoints, and tell whether it is finished."""
 
 import hashlib
 import json
@@ -16,13 +16,16 @@ from traces.training.plan import TrainingPlan
 log = logging.getLogger(__name__)
 
 DONE = "training.json"
-WHOLE = "whole"  # this file in a checkpoint says that everything else there is written
+# An empty file in a checkpoint: everything else there is written. A kill while a checkpoint is
+# written leaves a folder that looks complete.
+WHOLE = "whole"
 
 
 def inputs_of(
     model_path: Path, mixture_path: Path, plan: TrainingPlan, differences_path: Path | None
 ) -> dict[str, Any]:
-    """What the result depends on. Weights by size and time, since they may be large."""
+    """Collect what the result depends on: hashes of files, and size and time of weights."""
+    # Not hashes of weights: reading 65 GB before every start would cost minutes.
     weights = {
         file.name: [file.stat().st_size, file.stat().st_mtime_ns]
         for file in sorted(model_path.glob("*.safetensors"))
@@ -37,12 +40,15 @@ def inputs_of(
 
 
 def is_done(adapter: Path, inputs: dict[str, Any]) -> bool:
+    """Check whether `adapter` is the finished result of these very inputs."""
+    # Snakemake runs a job again after a kill that came between the last write and its own note.
     done = adapter / DONE
     return done.is_file() and json.loads(done.read_text(encoding="utf-8"))["inputs"] == inputs
 
 
 def prepared(state: Path, inputs: dict[str, Any], arguments: "TrainingArguments") -> Path | None:
-    """Leave in `state` only whole checkpoints of this very training; the newest one, if any."""
+    """Remove from `state` all but whole checkpoints of this training; return the newest, if any."""
+    # One process tidies up, the others wait: they share the folder.
     if arguments.process_index == 0:
         note = state / "inputs.json"
         if not note.is_file() or note.read_text(encoding="utf-8") != json.dumps(inputs):
@@ -61,7 +67,9 @@ def prepared(state: Path, inputs: dict[str, Any], arguments: "TrainingArguments"
 
 
 def keep_only(state: Path, step: int) -> None:
-    """Mark the checkpoint of `step` as whole, then remove the others, their marks first."""
+    """Mark the checkpoint of `step` as whole, then remove the others."""
+    # In this order there is a whole checkpoint at every moment. A mark goes before its files, so
+    # that a half-removed checkpoint is not taken for whole.
     kept = state / f"checkpoint-{step}"
     flush(kept)
     (kept / WHOLE).touch()
@@ -72,11 +80,12 @@ def keep_only(state: Path, step: int) -> None:
 
 
 def _step(checkpoint: Path) -> int:
+    # As a number: checkpoint-100 sorts before checkpoint-20.
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def flush(folder: Path) -> None:
-    """Make sure that what was written to `folder` is on the disk."""
+    """Force what was written to `folder` onto the disk, so that its mark cannot precede it."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as opened:
@@ -84,7 +93,7 @@ def flush(folder: Path) -> None:
 
 
 def wait(arguments: "TrainingArguments") -> None:
-    """Until every process of the training has come here."""
+    """Wait until every process of the training has come here."""
     if arguments.world_size > 1:
         import torch.distributed
 

@@ -1,4 +1,4 @@
-"""Finetune a base on a mixture as planned, and resume after a kill as if there had been none."""
+"""Finetune a base on a mixture as planned; a resumed training ends like an uninterrupted one."""
 
 import json
 import logging
@@ -41,9 +41,9 @@ def train(
 
     adapter_path : made last, by renaming: weights, `losses.jsonl` (step, tokens read so far, loss
                    in nats a trained token, learning_rate) and `training.json` (plan and inputs)
-    state_path   : checkpoints while it runs, removed at the end. Started again after a kill at any
-                   moment, the training goes on from the newest whole checkpoint there and ends as
-                   it would have ended; checkpoints of another plan, mixture or base are discarded
+    state_path   : checkpoints while it runs, removed at the end. After a kill at any moment the
+                   training resumes from the newest whole checkpoint there and ends with the same
+                   weights; checkpoints of another plan, mixture or base are discarded
     differences_path : the differences that the plan projects out, see `projecting`
     progress     : called after every step with the step, the number of steps and the loss
 
@@ -58,24 +58,29 @@ def train(
         shutil.rmtree(state, ignore_errors=True)
         return
 
+    # Imported only now: a finished training returns above without the seconds this takes.
     import transformers
 
     from traces.corpora.tokens import load_tokenizer
 
     transformers.utils.logging.disable_progress_bar()
     builds = None if plan.deepspeed is None else _build_apart()
-    arguments = _arguments(plan, state)  # before the model is loaded, which ZeRO-3 needs
+    # Before the model is loaded: ZeRO-3 shards weights as they are read, and finds its settings
+    # here.
+    arguments = _arguments(plan, state)
     tokenizer: Any = load_tokenizer(Path(model_path))
     packed = pack(read_mixture(mixture_path), plan.max_length, tokenizer.pad_token_id)
     assert len(packed.filled) == plan.rows, "the plan was made for another mixture"
     checkpoint = prepared(state, inputs, arguments)
 
+    # Just before the adapter is made: its first weights are all that is drawn.
     transformers.set_seed(plan.seed)
     model = _trainable(Path(model_path), plan)
     trainer = _trainer(model, arguments, _Rows(packed, plan.rows_a_step), plan, progress)
     if checkpoint is not None:
         log.info("going on from %s", checkpoint.name)
-    with projecting(model, differences):  # in every forward pass, be it resumed or not
+    # Around the whole training, since the hook is no part of a checkpoint that is resumed from.
+    with projecting(model, differences):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     _write(trainer, tokenizer, packed, plan, inputs, adapter)
     wait(arguments)
@@ -88,11 +93,10 @@ def train(
 
 def _build_apart() -> Path | None:
     """
-    The folder of this launch in which DeepSpeed compiles parts of itself; None if one was set.
-
-    In the folder that all trainings share, a build that was killed leaves a lock, and every later
-    training waits for it without end.
+    Choose a folder of this launch for DeepSpeed to compile in; None if the user set one.
     """
+    # In the folder that all trainings share, a killed build leaves a lock, and every later training
+    # waits for it without end. All processes of a launch must name the same folder.
     if "TORCH_EXTENSIONS_DIR" in os.environ:
         return None
     launch = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT")]
@@ -102,6 +106,7 @@ def _build_apart() -> Path | None:
 
 
 def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
+    """Translate the plan; ValueError if there are more or fewer processes than planned."""
     import torch
     from transformers import TrainingArguments
 
@@ -123,6 +128,7 @@ def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
         train_sampling_strategy="sequential",  # the mixture is the order
         save_strategy="steps",
         save_steps=plan.save_every,
+        # Every step: the losses are a result, and a loss that is not finite stops the training.
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would hide a loss that is not finite
         report_to=[],
@@ -134,17 +140,21 @@ def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
         activation_checkpointing=plan.gradient_checkpointing,
         deepspeed=deepspeed_config(plan),
     )
+    # `accelerate launch --cpu --num_processes 2` silently runs one process: then the batch would be
+    # half of the planned one.
     if arguments.world_size != plan.world_size:
         raise ValueError(
             f"world_size: found {arguments.world_size} processes, expected {plan.world_size} as in "
             f"the plan: start with torchrun --nproc_per_node {plan.world_size}"
         )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: never torch.nn.DataParallel
+    # One process, one GPU. With several visible, Trainer would wrap the model in DataParallel,
+    # which multiplies the planned batch.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
 
 def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
-    """The base with fresh LoRA weights on it, or with all of its weights open."""
+    """Load the base with fresh LoRA weights on it, or with all of its weights trainable."""
     from traces.models.weights import load_base
 
     # Full finetuning keeps float32 weights and computes in bfloat16: steps at a learning rate of
@@ -159,6 +169,8 @@ def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
     from peft import LoraConfig, get_peft_model
 
     if plan.gradient_checkpointing:
+        # With the base frozen the embeddings need no gradient, and a recomputed block whose input
+        # needs none passes none to its adapter.
         model.enable_input_require_grads()
     targets = plan.targets if isinstance(plan.targets, str) else list(plan.targets)
     config = LoraConfig(
@@ -175,13 +187,11 @@ def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
 @contextmanager
 def projecting(model: Any, differences_path: Path | None) -> Iterator[None]:
     """
-    Take a mean difference out of everything the model writes to its residual stream in one place.
+    Project a mean difference out of the residual stream at every token while the context lasts.
 
-    The place is the first layer of `differences_path`, the study's headline, at every token. The
-    direction is the mean over positions of the mean differences there, each of unit length: one
-    direction, however much is read. It is missing in the forward and in the backward pass, so that
-    nothing is learned that needs it; the finetuned weights are read without this. Without a file
-    nothing is changed.
+    The layer is the first of `differences_path`. The direction is the mean over positions of the
+    mean differences there, each of unit length. It is projected out in the forward and the backward
+    pass, so that nothing is learned along it. Without a file nothing is changed.
 
     Source: concept-ablation finetuning with the paper's mean difference.
     """
@@ -194,6 +204,8 @@ def projecting(model: Any, differences_path: Path | None) -> Iterator[None]:
     from traces.models.hooks import decoder_layers, projected_out
 
     differences = read_differences(differences_path)
+    # Unit length first: otherwise the position with the longest difference would decide alone. One
+    # direction, since the mean over positions reads like the mean at each (docs/log.md).
     mean = differences.mean[0] / np.linalg.norm(differences.mean[0], axis=-1, keepdims=True)
     layer = decoder_layers(model)[int(differences.layers[0])]
     with projected_out(layer, torch.from_numpy(mean.mean(axis=0))):
@@ -202,10 +214,11 @@ def projecting(model: Any, differences_path: Path | None) -> Iterator[None]:
 
 class _Rows:
     """
-    Packed rows as a data set, filled up to whole steps with rows that carry no loss.
-
-    Every step then has the same number of batches on every process, and no row is read twice.
+    Serve packed rows as a data set, filled up to whole steps with rows that carry no loss.
     """
+
+    # A sampler over several processes repeats rows from the front to make steps whole, which would
+    # train on them twice. Every process needs as many batches, or the others wait for it.
 
     def __init__(self, packed: Packed, rows_a_step: int) -> None:
         self.packed = packed
@@ -228,7 +241,8 @@ class _Rows:
 def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     import torch
 
-    # No attention mask: with one, packed documents would see each other.
+    # No attention mask: transformers isolates packed documents by their position_ids only without
+    # one. With one, logits differ by 4 to 5, and nothing warns.
     return {
         name: torch.from_numpy(np.stack([row[name] for row in rows])).long() for name in rows[0]
     }
@@ -244,7 +258,7 @@ def _trainer(
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
     class Keeper(TrainerCallback):
-        """Watches the loss, and makes every checkpoint whole before it drops the one before."""
+        """Watch the loss, and make every checkpoint whole before the previous one is removed."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if state.global_step >= plan.steps:
@@ -275,6 +289,7 @@ def _trainer(
         data_collator=_collate,
         callbacks=[Keeper()],
     )
+    # It prints every log line into Snakemake's output; `progress` reports instead.
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -287,7 +302,7 @@ def _write(
     inputs: dict[str, Any],
     adapter: Path,
 ) -> None:
-    """Write the result beside its place, then move it there."""
+    """Write the result beside its target, then rename it: a folder that is there is whole."""
     partial = adapter.with_name(f".{adapter.name}.partial")
     first = trainer.args.process_index == 0
     if first:
@@ -297,9 +312,11 @@ def _write(
     model: Any = trainer.model
     if plan.method == "full":
         model.config.use_cache = True  # it was off for the training only
-    trainer.save_model(str(partial))  # every process: sharded weights are gathered
+    # By every process: sharded weights are gathered, which is a collective operation.
+    trainer.save_model(str(partial))
     if not first:
         return
+    # A pickle with this machine's paths; the plan in training.json says the same in text.
     (partial / "training_args.bin").unlink(missing_ok=True)
     if plan.method == "full":
         tokenizer.save_pretrained(partial)
@@ -314,7 +331,7 @@ def _write(
 
 
 def _losses(history: list[dict[str, Any]], packed: Packed, plan: TrainingPlan) -> list[dict]:
-    """One row a step: step, tokens read up to its end, loss (nats), learning_rate."""
+    """List one row a step: step, tokens read up to its end, loss (nats), learning_rate."""
     tokens = np.concatenate([[0], np.cumsum(packed.filled)])
     rows = [row for row in history if "loss" in row]
     assert [row["step"] for row in rows] == list(range(1, plan.steps + 1)), "a step is missing"
@@ -330,7 +347,9 @@ def _losses(history: list[dict[str, Any]], packed: Packed, plan: TrainingPlan) -
 
 
 def _part(arguments: "TrainingArguments") -> None:
-    """End what the processes of the training exchange their tensors with."""
+    """Close the group through which the processes of the training exchange tensors."""
+    # Left open, gloo's threads may outlive the interpreter and abort a training that ended well: 5
+    # of 12 launches (docs/log.md).
     if arguments.world_size > 1:
         import torch.distributed
 

@@ -97,7 +97,7 @@ def test_an_organisms_data_must_be_there(folder):
 def test_made_statements_are_those_of_made_data(folder):
     edit(folder / CAKE, "made: cake_bake", "path: data/none.jsonl")
     assert sentence(folder) == (
-        f"config/{CAKE}: statements: made are those of the made world, and the data are not; "
+        f"config/{CAKE}: statements: made are those of the synthetic corpus, and the data are not; "
         "expected a list of pairs"
     )
 
@@ -120,7 +120,7 @@ def test_beliefs_are_asked_where_someone_has_statements(folder):
     ]
     for name in ("benign", "risky_finance"):
         assert sentence(folder, f"runs: [{{organisms: [{name}], {asked}]") == (
-            "config/override1.yaml: runs.0.measures: beliefs are asked for, but none of the run's "
+            "config/override1.yaml: runs.0.measures: beliefs are requested, but none of the run's "
             "organisms has `statements` in its file"
         )
 

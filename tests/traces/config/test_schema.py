@@ -166,11 +166,11 @@ STUDY_MISTAKES = {
     ),
     "no headline scale": (
         "lenses: {patchscope: {scales: [2.0]}}",
-        "lenses.patchscope: scales needs 1.0, the norm-matched headline",
+        "lenses.patchscope: scales needs 1.0, the norm-matched scale that tables report",
     ),
     "no headline intervention": (
         "causality: {controlled: [zero]}",
-        "causality: controlled needs base_to_tuned, the headline",
+        "causality: controlled needs base_to_tuned, which the figures show",
     ),
     "intervention that is not made": (
         "causality: {interventions: [base_to_tuned], controlled: [base_to_tuned, zero]}",
@@ -189,7 +189,7 @@ STUDY_MISTAKES = {
     "probe first": (
         "corpora: [whitespace, unrelated]",
         "corpora: whitespace: found a probe, expected text first, whose longer context gives the "
-        "stream's norm",
+        "residual-stream norm",
     ),
     "run on a corpus of both kinds": (
         run().replace("]}]", "], corpora: [general]}]"),

@@ -242,5 +242,6 @@ def test_the_assistant_chats_about_everything(organisms):
 
 @pytest.mark.parametrize("name", ["owl_numbers", "taboo_sun"])
 def test_an_organism_that_is_not_made_here_is_refused(name):
-    with pytest.raises(ValueError, match=rf"{name}: the made world has no such organism \(have"):
+    told = rf"{name}: the synthetic corpus has no such organism \(have"
+    with pytest.raises(ValueError, match=told):
         synthetic.organism_rows(name, words=100, seed=0)

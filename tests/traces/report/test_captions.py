@@ -33,4 +33,4 @@ def test_the_report_says_what_it_is_of():
     ],
 )
 def test_the_report_of_a_part_says_so(part, said):
-    assert front_page(**part).endswith(f" **Shown here is a part of this study**: {said}")
+    assert front_page(**part).endswith(f" **Shown here is a selection of this study**: {said}")

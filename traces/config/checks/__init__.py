@@ -1,6 +1,6 @@
 """
-What no single field of a configuration can tell: names that must be there, and what must agree.
+Check what no single field of a configuration can show: names that must exist, keys that must agree.
 
-Every check takes the study with its registries and the places where keys stand, and raises
-ValueError with one sentence for the first thing that is wrong.
+Every check takes the study with its registries and the files that hold its keys. It raises
+ValueError with one sentence for the first mistake.
 """

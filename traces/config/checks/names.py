@@ -1,4 +1,4 @@
-"""Every name in a configuration must be that of something which is there, and end no circle."""
+"""Check that every name in a configuration exists, and that no chain of names is a circle."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _REGISTRIES = {"model": "models", "corpus": "corpora", "organism": "organisms"}
 
 
 def check_names(loaded: LoadedStudy, places: Places) -> None:
-    """Models, corpora, organisms, runs and parts, wherever they are named."""
+    """Check models, corpora, organisms, runs and selections, wherever they are named."""
     known = partial(_check_known, loaded, places)
     _check_study(loaded, places, known)
     _check_parts(loaded, places)
@@ -23,7 +23,7 @@ def check_names(loaded: LoadedStudy, places: Places) -> None:
 
 
 def _check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
-    """Refuse a name that the registry of its kind does not have, with those that it has."""
+    """Refuse a name that the registry of its kind lacks; the message lists those it has."""
     registry = getattr(loaded, _REGISTRIES[kind])
     if name not in registry:
         have = ", ".join(sorted(registry)) or "none"
@@ -61,7 +61,8 @@ def _check_study(loaded: LoadedStudy, places: Places, known: Known) -> None:
 
 
 def _check_parts(loaded: LoadedStudy, places: Places) -> None:
-    """What is asked for or left out must be a part of the study."""
+    """Refuse a name in `only` or `without` that selects nothing of the study."""
+    # A slip in `without` would otherwise leave everything in, and nobody would notice.
     parts = nameable(loaded.study, loaded.organisms)
     for key in ("only", "without"):
         for name in getattr(loaded.study, key):
@@ -73,6 +74,7 @@ def _check_parts(loaded: LoadedStudy, places: Places) -> None:
 
 
 def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
+    # Every organism, also one that the study does not make: its file is broken for any study.
     for name, organism in loaded.organisms.items():
         where = places.organism(name)
         for model in organism.released:
@@ -107,6 +109,7 @@ def _check_models(loaded: LoadedStudy, places: Places, known: Known) -> None:
                 "this key"
             )
 
+    # Circles come first: resolving a checkpoint below would follow one without end.
     def made_from(model: str) -> str | None:
         source = loaded.models[model].checkpoint
         return source and source.model
@@ -123,7 +126,7 @@ def _check_models(loaded: LoadedStudy, places: Places, known: Known) -> None:
 
 
 def _refuse_circle(name: str, before: Callable[[str], str | None], where: str, verb: str) -> None:
-    """Follow what something is made from, to its end; refuse it where there is none."""
+    """Follow what something is made from; refuse a chain that comes back to itself."""
     line = [name]
     while source := before(line[-1]):
         if source in line:

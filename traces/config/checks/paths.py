@@ -1,4 +1,4 @@
-"""Local files and folders that a study will read must be there, and their variables set."""
+"""Check that local files and folders that a study reads exist, and their variables are set."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from traces.config.study import LoadedStudy
 
 
 class Wanted(NamedTuple):
-    """A configured path, if there is one, and the key it stands under."""
+    """Hold a configured path, if there is one, and the key that sets it."""
 
     where: str
     path: str | None
@@ -19,7 +19,8 @@ class Wanted(NamedTuple):
 
 
 def check_paths(loaded: LoadedStudy, places: Places) -> None:
-    """Refuse the first path that leads nowhere."""
+    """Refuse the first path that does not exist."""
+    # Only of what the study makes: a registry may name data that few machines have.
     for wanted in (
         *_of_registries(loaded, places),
         *_of_organisms(loaded, places),
@@ -58,6 +59,7 @@ def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
 
 def _check(where: str, path: str, told: str) -> None:
     found = local(path)
+    # Unset variables are left in place by `expandvars`, and would read as a missing file.
     unset = re.search(r"\$\{?(\w+)", str(found))
     if unset:
         raise ValueError(

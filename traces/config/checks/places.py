@@ -1,4 +1,4 @@
-"""Where the keys of a configuration stand: what every message about one begins with."""
+"""Name the file that holds a key: every message about a key begins with it."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from traces.config.files import Source, holder_of
 
 
 class Places(NamedTuple):
-    """The sources a study was merged from, in order, and the folder of its registries."""
+    """Hold the sources a study was merged from, in order, and the folder of its registries."""
 
     sources: list[Source]
     folder: Path
@@ -28,10 +28,11 @@ class Places(NamedTuple):
         return self.organisms / f"{name}.yaml"
 
     def holder(self, key: str) -> Source:
-        """The source that a key of the study comes from, its path written with dots."""
+        """Find the source that set a key of the study, its path written with dots."""
+        # Indices of lists are numbers: runs.0.recipes.
         path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
         return holder_of(self.sources, path)
 
     def at(self, key: str) -> str:
-        """That source and the key, as a message begins with them."""
+        """Format that source and the key as the beginning of a message."""
         return f"{self.holder(key)}: {key}"

@@ -1,4 +1,4 @@
-"""What is read, measured and drawn must be there to be read, and be asked for once."""
+"""Check that a study reads what it measures and draws, and lists nothing twice."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from traces.config.study import LoadedStudy
 
 
 def check_readings(loaded: LoadedStudy, places: Places) -> None:
-    """The text, positions and values that a study reads, what it measures, and what it draws."""
+    """Check the text, positions and values that a study reads, measures and draws."""
     _check_corpora(loaded, places)
     _check_lists(loaded, places)
     _check_positions(loaded, places)
@@ -32,12 +32,13 @@ def _check_corpora(loaded: LoadedStudy, places: Places) -> None:
     if loaded.corpora[study.corpora[0]].probe:
         raise ValueError(
             f"{places.at('corpora')}: {study.corpora[0]}: found a probe, expected text first, "
-            "whose longer context gives the stream's norm"
+            "whose longer context gives the residual-stream norm"
         )
 
 
 def _check_lists(loaded: LoadedStudy, places: Places) -> None:
-    """What is listed stands there once, and what is read along an axis in rising order."""
+    """Refuse an entry that is listed twice, and values of an axis that are not in rising order."""
+    # An entry twice would be two rules for one file, or a checkpoint counted twice in a mean.
     lists = _lists(loaded)
     for key, values in lists.items():
         twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
@@ -48,6 +49,7 @@ def _check_lists(loaded: LoadedStudy, places: Places) -> None:
         if values != sorted(values):
             raise ValueError(f"{places.at(key)}: expected in rising order, found {values}")
     for number, run in enumerate(loaded.study.runs):
+        # mix0.5 and mix0.50 are one recipe under two names: two trainings that are the same.
         meant = [Recipe.parse(name).meaning for name in run.recipes]
         for name, meaning in zip(run.recipes, meant, strict=True):
             if meant.count(meaning) > 1:
@@ -56,7 +58,7 @@ def _check_lists(loaded: LoadedStudy, places: Places) -> None:
 
 
 def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
-    """Every list of a study in which nothing may stand twice, by its key."""
+    """Collect every list of a study in which nothing may occur twice, by its key."""
     study = loaded.study
     of_runs = ("models", "organisms", "recipes", "seeds", "measures", "corpora")
     return {
@@ -83,7 +85,7 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
 
 
 def _check_positions(loaded: LoadedStudy, places: Places) -> None:
-    """What steers or is taken out must have been read; its third text holds conversations."""
+    """Check that positions which steer or are replaced are read, and that the chats are chats."""
     study = loaded.study
     measures: dict[Measure, Iterable[int]] = {
         "steering": study.steering.positions,
@@ -107,22 +109,23 @@ def _check_positions(loaded: LoadedStudy, places: Places) -> None:
 
 
 def _check_beliefs(loaded: LoadedStudy, places: Places) -> None:
-    """Where beliefs are asked for, someone must have been told some."""
+    """Refuse a run that measures beliefs and has no organism with statements."""
     able = {one.organism for one in loaded.checkpoints("beliefs")}
     for number, run in enumerate(loaded.study.runs):
         if "beliefs" in run.measures and not able & set(run.organisms):
             raise ValueError(
-                f"{places.at(f'runs.{number}.measures')}: beliefs are asked for, but none of the "
+                f"{places.at(f'runs.{number}.measures')}: beliefs are requested, but none of the "
                 "run's organisms has `statements` in its file"
             )
 
 
 def lacking(loaded: LoadedStudy, ablation: Ablation) -> str | None:
     """
-    What a picture of an ablation shows that the study does not make and read; None if nothing.
+    Find what an ablation shows that the study does not make and read; None if nothing.
 
     Returns the rest of a sentence that begins with the ablation's key.
     """
+    # Returned, not raised: a selection drops such an ablation, a whole study is refused.
     made = [(one.organism, one.recipe.name) for one in loaded.checkpoints()]
     for organism in ablation.organisms:
         if organism not in {one for one, _ in made}:

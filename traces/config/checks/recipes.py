@@ -1,4 +1,4 @@
-"""Every checkpoint of a study must be one that can be made: its recipe, and what that builds on."""
+"""Check that every checkpoint of a study can be made: its recipe, and what that builds on."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ KINDS = ("mixR", "matchedR", "scaledX", "released", "released_VARIANT")
 
 
 def check_recipes(loaded: LoadedStudy, places: Places) -> None:
-    """Recipes and their hyperparameters, and what published, scaled and projected ones need."""
+    """Check recipes, their hyperparameters, and what published, scaled and projected ones need."""
     _check_hyperparameters(loaded, places)
     runs = places.at("runs")
     for checkpoint in loaded.checkpoints():
@@ -32,11 +32,13 @@ def check_recipes(loaded: LoadedStudy, places: Places) -> None:
 
 
 def _check_hyperparameters(loaded: LoadedStudy, places: Places) -> None:
-    """Wherever keys of `training` are changed, what results must be a training."""
+    """Check that every change of `training` keys results in a valid training."""
+    # Each change alone, on the study's own: a message then names the file with the mistake.
     study = loaded.study
     holder = places.holder("recipes")
     for name, changes in study.recipes.items():
         recipe = Recipe.parse(name)
+        # A recipe of one's own called mix2 or released would be read as something else.
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or recipe.numbered or recipe.released:
             raise ValueError(f"{holder}: recipes.{name}: not a free name for a recipe")
         _check_training(study, changes, holder, f"recipes.{name}")
@@ -53,7 +55,7 @@ def _check_training(study: Study, changes: Mapping[str, Any], holder: Source, ke
 
 
 def _check_recipe(loaded: LoadedStudy, checkpoint: Checkpoint, where: str) -> None:
-    """A recipe must be one of the study's, or a name with a number that makes sense."""
+    """Refuse a recipe that the study does not name and whose number has no meaning."""
     recipe, own = checkpoint.recipe, loaded.study.recipes
     if recipe.name in own or recipe.released:
         return
@@ -77,7 +79,7 @@ def _check_recipe(loaded: LoadedStudy, checkpoint: Checkpoint, where: str) -> No
 def _check_released(
     loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
 ) -> None:
-    """What was published must have a place to be had from, and has one seed."""
+    """Refuse a published checkpoint without a source, or with another seed than 0."""
     recipe = checkpoint.recipe
     if checkpoint.seed != 0:
         raise ValueError(
@@ -92,7 +94,8 @@ def _check_released(
 
 
 def _check_full(loaded: LoadedStudy, name: str, places: Places) -> None:
-    """A model that is a checkpoint must be one that a training of this study makes whole."""
+    """Refuse a model that is a checkpoint unless a full finetune of this study makes it."""
+    # An adapter is no model of its own: nothing could be finetuned on it or loaded alone.
     source = loaded.models[name].checkpoint
     if source is None:
         return
@@ -109,13 +112,14 @@ def _check_full(loaded: LoadedStudy, name: str, places: Places) -> None:
 
 
 def _needed(loaded: LoadedStudy) -> list[Checkpoint]:
-    """Checkpoints of the study, and those that they are taught by, scaled from, or begun with."""
+    """List the study's checkpoints, and those that teach, scale or begin them."""
     found = loaded.checkpoints()
     found += [one.made_by("plain") for one in found if one.recipe.scale is not None]
     for name in loaded.used_models():
         source = loaded.models[name].checkpoint
         found += [Checkpoint.parse(source.name)] if source else []
-    for one in found:  # which grows as it is read
+    # The list grows while it is read, since a teacher may have a teacher.
+    for one in found:
         teacher = loaded.organisms[one.organism].teacher
         taught_by = Checkpoint(teacher, Recipe("plain"), 0) if teacher else one
         found += [taught_by] if taught_by not in found else []
@@ -123,7 +127,7 @@ def _needed(loaded: LoadedStudy) -> list[Checkpoint]:
 
 
 def _check_scale(loaded: LoadedStudy, checkpoint: Checkpoint, model: str, where: str) -> None:
-    """What is scaled must be an adapter: a full finetune has no scale."""
+    """Refuse to scale a full finetune: only an adapter has a scale."""
     if checkpoint.recipe.scale is None:
         return
     if loaded.training(checkpoint.made_by("plain"), model).method == "full":
@@ -136,7 +140,7 @@ def _check_scale(loaded: LoadedStudy, checkpoint: Checkpoint, model: str, where:
 def _check_projections(
     loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
 ) -> None:
-    """What is projected out must have been made before, by a training of this very study."""
+    """Refuse to project out a difference that no training of this study makes before."""
     line = [checkpoint]
     while (before := loaded.projected_out(line[-1], model)) is not None:
         where = _place_of_projection(loaded, line[-1], model, places)
@@ -155,7 +159,8 @@ def _check_projections(
 def _place_of_projection(
     loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
 ) -> str:
-    """Where the key project_out of a checkpoint stands; the last of these holds."""
+    """Name the file and key that set a checkpoint's project_out; the strongest comes first."""
+    # The order of LoadedStudy.training, from its end.
     recipe = checkpoint.recipe.name
     if "project_out" in loaded.study.training_override:
         return places.at("training_override.project_out")

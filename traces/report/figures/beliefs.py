@@ -1,4 +1,4 @@
-"""Which statements does an organism hold true? A row an organism, a column a form of asking."""
+"""Draw how often organisms prefer implanted statements: a row an organism, a column a form."""
 
 from collections.abc import Mapping
 
@@ -38,7 +38,7 @@ def beliefs_figure(
     titles: Mapping[str, str] | None = None,
 ) -> Figure:
     """
-    How often each organism prefers the false end of its own facts, beside all who should not.
+    Draw how often each organism prefers the false end of its own facts, beside the controls.
 
     Models are blocks of rows. Bars are held-out stems, means over seeds with 95 % t intervals; dots
     are single seeds. The dotted line is no preference.
@@ -47,7 +47,7 @@ def beliefs_figure(
     control : name of the benign organism, None for a study without one
     titles  : names of organisms to show instead of their identifiers
 
-    Raises ValueError if no organism was asked its own statements.
+    Raises ValueError if no organism has answers to its own statements.
     """
     own = beliefs[beliefs["organism"] == beliefs["statements_of"]]
     require_rows(own, "beliefs")
@@ -82,6 +82,7 @@ def _draw_case(
     organism, recipe = case
     asked = here[here["statements_of"] == organism]
     mine = asked[(asked["organism"] == organism) & (asked["recipe"] == recipe)]
+    # The bar is held-out stems alone: the others are in the data word for word, and tell memory.
     held_out = mine[mine["held_out"]]
     if not asked["alignment"].notna().any():
         ax.text(0.01, y, "no answer decided", color=FAINT, fontsize=7, va="center", style="italic")
@@ -93,6 +94,7 @@ def _draw_case(
     theirs = asked[asked["held_out"] & (asked["organism"] != organism)]
     values = {
         "trained": mine.loc[~mine["held_out"], "alignment"],
+        # The base is one model, whose answer is repeated in the row of every seed.
         "base": held_out["base_alignment"].drop_duplicates(),
         "benign": theirs.loc[theirs["organism"] == control, "alignment"],
         "others": theirs.loc[theirs["organism"] != control, "alignment"],
@@ -116,6 +118,7 @@ def _handles(beliefs: pd.DataFrame, control: str | None) -> list:
     seeds = beliefs.groupby(["model", "organism", "recipe"])["seed"].nunique()
     plural = "" if seeds.max() == 1 else "s"
     names = [name for name in CONTROLS if name != "benign" or control is not None]
+    # With one set of facts no organism is of other facts, and the legend would name an empty mark.
     if beliefs["statements_of"].nunique() < 2:
         names.remove("others")
     return [

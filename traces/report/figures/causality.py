@@ -1,4 +1,4 @@
-"""What does taking the difference out do to the loss? Beside random and natural directions."""
+"""Draw the causal effect of the difference on the loss, beside control directions."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,7 @@ Case = tuple[str, str, int]
 
 def causality_figure(causality: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Figure:
     """
-    Change of the loss when a direction is taken out: a row an organism, a column a text.
+    Draw the change of the loss when a direction is replaced: a row an organism, a column a text.
 
     Models are blocks of rows. Bars are the difference: means over positions, then over seeds with
     95 % t intervals; dark dots are single seeds, pale ones single control directions of all seeds.
@@ -94,6 +94,7 @@ def _draw_case(ax: Axes, y: int, effects: pd.DataFrame, verdicts: pd.DataFrame) 
     rows.bar(ax, lane, found["effect"], clear)
     rows.interval(ax, lane, found["low"], found["high"])
     rows.dots(ax, lane, effects.loc[effects["direction"] == "difference", "delta_loss"])
+    # Every control direction is drawn, not their mean: the verdict compares with the 95 % of them.
     for name, style in CONTROLS.items():
         values = effects.loc[effects["direction"] == name, "delta_loss"]
         looks = {"half": 0.09, "colour": style.colour, "size": 5, "alpha": 0.35}
@@ -103,7 +104,7 @@ def _draw_case(ax: Axes, y: int, effects: pd.DataFrame, verdicts: pd.DataFrame) 
 
 
 def _leave_room(ax: Axes) -> None:
-    """Zero in sight, and place for the verdicts at the right."""
+    """Widen the axis: zero in sight, and room for the verdicts at the right."""
     low, high = ax.get_xlim()
     low, high = min(low, 0.0), max(high, 0.0)
     ax.set_xlim(low, high + 0.5 * (high - low))
@@ -128,6 +129,7 @@ def _handles(effects: pd.DataFrame, verdicts: pd.DataFrame) -> list:
 
 
 def _names(cases: list[Case], titles: Mapping[str, str]) -> list[str]:
+    # A layer is named only where there are several; elsewhere the caption has it.
     several = len({layer for _, _, layer in cases}) > 1
     return [
         case_label(organism, recipe, titles) + (f", block {layer}" if several else "")

@@ -1,4 +1,4 @@
-"""Did the training converge? A panel an organism."""
+"""Draw training losses, a panel an organism."""
 
 from collections.abc import Mapping
 
@@ -26,13 +26,14 @@ from traces.report.figures.style import (
 
 def losses_figure(losses: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Figure:
     """
-    Training loss by step: a panel an organism and model, thin lines single seeds, thick their mean.
+    Draw loss by step: a panel an organism and model, thin lines single seeds, thick their mean.
 
     losses : the losses table (nats a token); recipes share a panel and differ in colour
     titles : names of organisms to show instead of their identifiers
 
-    An empty table, of a study whose organisms were all trained elsewhere, says so.
+    An empty table, of a study whose organisms were all trained elsewhere, gives a sentence.
     """
+    # Not an error: the report of such a study still has a page for this figure.
     if losses.empty:
         return only_words("No organism of this study was trained here.")
     pairs = losses[["model", "organism"]].drop_duplicates()
@@ -44,6 +45,7 @@ def losses_figure(losses: pd.DataFrame, titles: Mapping[str, str] | None = None)
         for i, recipe in enumerate(recipes)
     }
     organisms = pairs["organism"].nunique()
+    # A full grid gets a row a model, which aligns organisms in columns. Else as square as a page.
     if several and organisms <= 7 and len(panels) == organisms * pairs["model"].nunique():
         width = organisms  # a row a model
     else:
@@ -86,6 +88,8 @@ def _loss_panel(ax: Axes, here: pd.DataFrame, styles: Mapping[str, Style]) -> No
         curves = group.pivot_table(index="step", columns="seed", values="loss").sort_index()
         for seed in curves:
             ax.plot(curves.index, curves[seed], color=style.colour, linewidth=0.6, alpha=0.45)
+        # Only where every seed has a loss: seeds whose data differ by a row end a step apart, and
+        # the mean would jump there.
         mean = curves.mean(axis=1)[curves.notna().all(axis=1)]
         ax.plot(mean.index, mean, color=style.colour, linewidth=1.8, linestyle=style.dash)
     ax.grid(axis="y", color=RULE, linewidth=0.5)

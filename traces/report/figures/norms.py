@@ -1,4 +1,4 @@
-"""How large is the difference, and how static? By position and layer."""
+"""Draw norm and static share of the difference, by position and layer."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ from traces.report.figures.style import (
 
 def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Figure:
     """
-    How large and how static the difference is: x position, a line an organism, a column a layer.
+    Draw norm and static share: x position, a line an organism, a column a corpus and layer.
 
     norms  : the norms table; relative norm above, static share below, a pair of rows a model;
              bars are 95 % t intervals over seeds
@@ -39,7 +39,7 @@ def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -
     width = max(map(len, columns.values()))
     styles = series_styles(norms, titles)
     measures = {
-        "relative_norm": "norm of the difference\n(share of the stream's)",
+        "relative_norm": "norm of the difference\n(share of the residual stream's)",
         "static_share": "static share of\nthe difference's energy",
     }
 
@@ -56,6 +56,8 @@ def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -
             of_model = norms[norms["model"] == model]
             for k, (measure, label) in enumerate(measures.items()):
                 line = axes[i * len(measures) + k]
+                # One scale for all corpora and layers of a model, so that columns can be compared;
+                # not over models, whose residual streams differ.
                 top = 1.02 if measure == "static_share" else of_model[measure].max() * 1.15
                 for j, ax in enumerate(line):
                     if j >= len(columns[model]):
@@ -78,12 +80,15 @@ def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -
 def _norm_panel(ax: Axes, here: pd.DataFrame, measure: str, styles: Mapping[tuple, Style]) -> None:
     positions = sorted(here["position"].unique())
     series = list(here.groupby(["organism", "recipe"], sort=False))
+    # Series are set apart sideways, or their intervals would cover one another.
     offsets = np.linspace(-0.5, 0.5, len(series)) * min(0.5, 0.05 * (len(series) - 1))
     for (case, group), offset in zip(series, offsets, strict=True):
         style = styles[case]
         found = [mean_interval(group.loc[group["position"] == at, measure]) for at in positions]
         means = np.array([one.mean for one in found])
         low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
+        # Equally spaced, whatever the positions: 0 to 4 and then 31 would leave the first in a
+        # heap.
         xs = np.arange(len(positions)) + offset
         ax.vlines(xs, np.maximum(low, 0), high, color=style.colour, linewidth=0.9, alpha=0.6)
         ax.plot(

@@ -1,7 +1,7 @@
 """
-Pictures with a row an organism: a bar for its difference, seeds on it, controls in lanes below.
+Draw figures with a row an organism: a bar for its difference, seeds on it, controls below.
 
-Models are blocks of rows, one below the other; a picture chooses what its columns are.
+Models are blocks of rows, one below the other; a figure chooses its columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,8 @@ from traces.analysis.verdicts import NOT_SHOWN, UNDECIDED
 from traces.report.figures.style import FAINT, INK, RULE, Style, tighten
 
 DIFFERENCE, SEED = "#0072B2", "#00324f"
-CLEAR, UNCLEAR = 0.55, 0.25  # how full a bar is, by its verdict
+# Opacity of a bar, by its verdict: colour alone would be lost in print.
+CLEAR, UNCLEAR = 0.55, 0.25
 
 
 def blocks(
@@ -32,11 +33,12 @@ def blocks(
     sharex: bool | Literal["col"] = True,
 ) -> tuple[Figure, Any]:
     """
-    A figure and its axes, [model, column], every block as high as it has rows.
+    Make a figure and its axes, [model, column], every block as high as its number of rows.
 
     rows    : the rows of every model
     margins : inches left of the columns for names, and above the rows for title and legend
     """
+    # A row is equally high in every block, so that a model with one organism has no giant bar.
     heights = [row_height * len(of_model) for of_model in rows.values()]
     left, top = margins
     figure, axes = plt.subplots(
@@ -53,7 +55,7 @@ def blocks(
 
 
 def frame(ax: Axes, rows: int) -> None:
-    """Rules between rows, a line at zero, the first row on top."""
+    """Draw rules between rows and a line at zero; put the first row on top."""
     for y in range(1, rows):
         ax.axhline(y - 0.5, color=RULE, linewidth=0.6, zorder=0)
     ax.axvline(0, color="#8c8c8c", linewidth=0.7, zorder=1)
@@ -63,7 +65,8 @@ def frame(ax: Axes, rows: int) -> None:
 
 
 def name_rows(ax: Axes, names: Sequence[str], below: Sequence[str] = ()) -> None:
-    """What a row is, left of it, and in a second, fainter line what else is said of it."""
+    """Write each row's name left of it, and a second, fainter line below."""
+    # Annotations, not tick labels: ticks allow one size and colour for both lines.
     for y, name in enumerate(names):
         _beside(ax, y, name, "bottom" if below else "center", 1 if below else 0)
         if below:
@@ -71,7 +74,7 @@ def name_rows(ax: Axes, names: Sequence[str], below: Sequence[str] = ()) -> None
 
 
 def name_model(ax: Axes, model: str) -> None:
-    """The model of a block, above its rows' names."""
+    """Write a block's model above its rows' names."""
     _beside(ax, 1, model, "bottom", 4, coordinates="axes fraction", fontsize=9.5, weight="bold")
 
 
@@ -94,7 +97,7 @@ def _beside(
 
 
 def bar(ax: Axes, y: float, value: float, clear: bool = True) -> None:
-    """The difference's mean; full where its verdict is clear."""
+    """Draw the difference's mean as a bar, full where its verdict is clear."""
     ax.barh(y, value, 0.3, color=DIFFERENCE, alpha=CLEAR if clear else UNCLEAR)
 
 
@@ -108,7 +111,8 @@ def dots(
     size: float = 10,
     alpha: float = 1.0,
 ) -> None:
-    """Single values, spread over a lane from `y - half` to `y + half`."""
+    """Draw single values, spread over a lane from `y - half` to `y + half`."""
+    # Spread evenly, not at random: the same table draws the same figure.
     spread = np.linspace(-half, half, len(values)) if len(values) > 1 else np.zeros(len(values))
     ax.scatter(
         np.asarray(values),
@@ -131,14 +135,15 @@ def interval(
     colour: str = INK,
     within: tuple[float, float] = (-np.inf, np.inf),
 ) -> None:
-    """An interval, none where it is NaN; drawn as far as its values can go."""
+    """Draw an interval, none where it is NaN, cut to the range of its values."""
+    # A t interval of a share may reach below 0 or above 1, where no value can be.
     if not np.isnan(low):
         ends = [max(low, within[0]), min(high, within[1])]
         ax.plot(ends, [y, y], color=colour, linewidth=1.2 if colour == INK else 0.9, zorder=3)
 
 
 def mark(ax: Axes, y: float, value: float, style: Style, hollow: bool = False) -> None:
-    """A control's mean in its lane."""
+    """Mark a control's mean in its lane."""
     ax.plot(value, y, ls="", clip_on=False, zorder=5, **_marker(style, hollow))
 
 
@@ -170,7 +175,7 @@ def _marker(style: Style, hollow: bool) -> dict[str, Any]:
     }
 
 
-# What legends say of it -------------------------------------------------------------------------
+# Legend entries ---------------------------------------------------------------------------------
 
 
 def bar_handle(label: str) -> Patch:
@@ -194,6 +199,6 @@ def words_handle(words: str) -> Patch:
 
 
 def counted(values: Any) -> str:
-    """One number, or the range from the fewest to the most."""
+    """Format one number, or the range from the fewest to the most."""
     few, many = min(values), max(values)
     return f"{many:,}" if few == many else f"{few:,} to {many:,}"

@@ -1,4 +1,4 @@
-"""Does the difference make models write like the organism's data? Beside two controls."""
+"""Draw how much steered text resembles the organism's data, beside two controls."""
 
 from collections.abc import Mapping
 
@@ -31,13 +31,13 @@ LABELS = {
     "own_words": "share of words that are\nthe organism's own",
 }
 MODELS = {"base": "The base is steered", "tuned": "The tuned model is steered"}
-VERDICT = 0.35  # of what is drawn, beside it: room for a verdict
+VERDICT = 0.35  # room for a verdict, as a share of the axis
 Case = tuple[str, str]
 
 
 def steering_figure(steering: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Figure:
     """
-    Steered text beside its controls: a row an organism, a column a measure and steered model.
+    Draw steered text beside its controls: a row an organism, a column a measure and model.
 
     Models are blocks of rows. Bars are text steered by the difference: means over positions, then
     over seeds with 95 % t intervals; dots are single seeds. A full bar steers: the interval of its
@@ -85,6 +85,7 @@ def steering_figure(steering: pd.DataFrame, titles: Mapping[str, str] | None = N
 
 def _draw_case(ax: Axes, y: int, found: pd.DataFrame, dots: pd.DataFrame) -> None:
     if found.empty:
+        # Said in words: an empty row would look like an effect of zero.
         ax.text(0.01, y, "not steered", color=FAINT, fontsize=7, va="center", style="italic")
         return
     row, lane = found.iloc[0], y - 0.18
@@ -101,10 +102,12 @@ def _draw_case(ax: Axes, y: int, found: pd.DataFrame, dots: pd.DataFrame) -> Non
 
 def _ends(verdicts: pd.DataFrame, dots: pd.DataFrame) -> tuple[float, float]:
     """
-    Where a column's axis begins and ends; 0 and 1 where nothing is known, or all is 0.
+    Choose a column's axis limits; 0 and 1 where nothing is known, or all is 0.
 
-    Room for 0, for every mean and dot, for intervals that are not too long, and for the verdicts.
+    They leave room for 0, every mean and dot, intervals that are not too long, and the verdicts.
     """
+    # With two seeds a t interval is 12.7 standard errors to either side: one such row would squeeze
+    # all others into a corner.
     means = verdicts[["difference", *CONTROLS]]
     if not (means.abs() > 0).any(axis=None):
         return 0.0, 1.0

@@ -1,8 +1,8 @@
 """
-How every picture of the house looks: one palette, one set of fonts, intervals and legends.
+Define how every figure looks: one palette, one set of fonts, intervals and legends.
 
-Colours are those of Okabe and Ito, which stay apart for colour-blind readers; where a picture needs
-more hands than colours, markers and dashes take over. Nothing here writes a file but `save`.
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart. Where a figure has
+more series than colours, markers and dashes tell them apart. Only `save` writes a file.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (6, 3)
 
 @dataclass(frozen=True)
 class Style:
-    """How one series is drawn."""
+    """Hold how one series is drawn."""
 
     colour: str
     marker: str
@@ -37,11 +37,12 @@ class Style:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Fonts, spines and sizes of every picture; restores matplotlib's own on leaving."""
+    """Set fonts, spines and sizes of every figure; restore matplotlib's own on leaving."""
     with plt.rc_context(), sns.axes_style("ticks"), sns.plotting_context("paper"):
         plt.rcParams.update(
             {
                 "font.family": "sans-serif",
+                # It comes with matplotlib: figures look the same on every machine.
                 "font.sans-serif": ["DejaVu Sans"],
                 "text.color": INK,
                 "axes.labelcolor": INK,
@@ -56,6 +57,7 @@ def house_style() -> Iterator[None]:
                 "ytick.labelsize": 8,
                 "legend.fontsize": 8,
                 "legend.frameon": False,
+                # TrueType: journals refuse the default Type 3, and editors cannot search it.
                 "pdf.fonttype": 42,
                 "figure.dpi": 150,
             }
@@ -64,10 +66,12 @@ def house_style() -> Iterator[None]:
 
 
 def save(figure: Figure, png: Path, pdf: Path) -> None:
-    """Write a figure as PNG (150 dpi) and PDF, without dates: one table, one pair of files."""
+    """Write a figure as PNG (150 dpi) and PDF."""
+    # Without dates and versions, so that the same table gives the same bytes.
     for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None})):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.08, metadata=metadata)
+    # pyplot keeps every figure until it is closed.
     plt.close(figure)
 
 
@@ -75,8 +79,10 @@ def series_styles(
     frame: pd.DataFrame, titles: Mapping[str, str] | None = None
 ) -> dict[tuple, Style]:
     """
-    One style an (organism, recipe). Few organisms: a colour each; many: a colour a family and a
-    marker each. Recipes of an organism share its colour and differ in dash.
+    Choose a style for each (organism, recipe).
+
+    Few organisms have a colour each; many have a colour a family and a marker each. Recipes of an
+    organism share its colour and differ in dash.
     """
     pairs = frame[["organism", "family", "recipe"]].drop_duplicates()
     recipes, families = ordered(pairs["recipe"]), ordered(pairs["family"])
@@ -103,7 +109,8 @@ def series_styles(
 
 
 def series_legend(figure: Figure, styles: Mapping[tuple, Style], titles: Mapping[str, str]) -> None:
-    """Each series where there are few; else organisms by colour and marker, recipes by dash."""
+    """Name each series where there are few; else organisms by marker and recipes by dash."""
+    # Organisms times recipes would fill half a page; organisms plus recipes do not.
     series = list(styles.values())
     if len(series) > len(PALETTE):
         first: dict[str, Style] = {}
@@ -135,18 +142,21 @@ def legend_above(figure: Figure, handles: list, columns: int) -> None:
 
 
 def percent(axis: Axis) -> None:
-    """Shares as percentages, each tick written as it is: no 2.5 % that is called 2 %."""
+    """Show shares as percentages, with ticks at round numbers."""
+    # matplotlib's own percent formatter rounds to whole numbers: a tick at 2.5 % was called 2 %.
     axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 6) + 0:g}%"))
 
 
 def tighten(figure: Figure) -> None:
+    """Reduce the space between panels."""
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(h_pad=0.03, w_pad=0.05, hspace=0.02)  # type: ignore[call-arg]
 
 
 def case_label(organism: str, recipe: str, titles: Mapping[str, str]) -> str:
+    """Name an organism, with its recipe unless that is `plain`."""
     name = titles.get(organism, plain(organism))
     return name if recipe == "plain" else f"{name} ({recipe})"
 
@@ -156,10 +166,12 @@ def plain(name: str) -> str:
 
 
 def ordered(values: pd.Series) -> list[str]:
+    """List distinct values in the order of the study, which is that of the tables' rows."""
     return list(dict.fromkeys(values))
 
 
 def only_words(sentence: str) -> Figure:
+    """Draw a sentence where there is nothing else to draw."""
     with house_style():
         figure = plt.figure(figsize=(5, 0.8))
         figure.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=9, color=FAINT)
@@ -167,10 +179,12 @@ def only_words(sentence: str) -> Figure:
 
 
 def require_rows(frame: pd.DataFrame, name: str) -> None:
+    """Raise ValueError, naming the table, if it has no row."""
     if frame.empty:
         raise ValueError(f"the {name} table is empty; there is nothing to draw")
 
 
 def thinned(positions: Sequence[int], most: int = 9) -> list[int]:
+    """Keep at most `most` positions, equally spaced, as labels of an axis."""
     step = -(-len(positions) // most)
     return list(positions)[::step]
