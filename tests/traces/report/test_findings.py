@@ -48,14 +48,14 @@ def test_one_organism_has_an_interval_over_seeds():
     expected = paired_difference(gaps, [0.0] * 3)
     ends = f"{100 * expected.low:+.1f} to {100 * expected.high:+.1f}".replace("-", "−")
     assert f"95 % t interval over 3 seeds {ends}" in sentence
-    assert verdict == findings.NOT_SHOWN
+    assert verdict == findings.NOTHING_SHOWN
 
 
 @pytest.mark.parametrize(
     ("gaps", "verdict", "words"),
     [
         ({"a": [0.3, 0.31, 0.32]}, "steers", "gap +0.310"),
-        ({"a": [-0.1, 0.0, 0.1]}, findings.NOT_SHOWN, "gap 0.000"),
+        ({"a": [-0.1, 0.0, 0.1]}, findings.NOTHING_SHOWN, "gap 0.000"),
         ({"a": [-0.3, -0.31, -0.32]}, "below the control", "gap −0.310"),
         ({"a": [0.3]}, findings.UNDECIDED, "gap +0.300; 1 seed, no interval"),
     ],
@@ -117,7 +117,7 @@ def test_ablating_must_also_beat_single_directions(others, verdict):
     frame = headlines("delta_loss_own", {"a": [0.1, 0.11, 0.12]}, other=0.0)
     found, sentence, full = compared("causality", frame, causality=pd.DataFrame(rows))
 
-    assert found == (verdict or findings.NOT_SHOWN)
+    assert found == (verdict or findings.NOTHING_SHOWN)
     assert "+0.160 nats a token, against 0.000 nats a token" in sentence
     assert f"{1 if verdict else 0} of 1 pass" in full.scope
 
