@@ -28,6 +28,7 @@ from traces.config.schema import (
 from traces.config.files import local
 from traces.corpora.rows import read_prompts, read_rows
 from traces.config.load import load_study
+from traces.config.readers import reader, settings_of
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
 gc.set_threshold(10_000_000)
@@ -171,10 +172,17 @@ def statement_pairs(wildcards):
     return pairs if pairs == "made" else [pair.model_dump() for pair in pairs]
 
 
-def identity_words(wildcards):
-    """The identity prompts' words: a list for each prompt."""
-    lines = local(study.lenses.patchscope.prompts).read_text().splitlines()
-    return [[word.strip() for word in line.split(",")] for line in lines if line.strip()]
+def reading_settings(wildcards):
+    """What is read, and by which readers with which settings (traces/readers/reading.py: Settings)."""
+    lenses = study.lenses.model_dump(mode="json")
+    told = {name: settings_of(name, lenses) for name in study.lenses.readers}
+    for name, own in told.items():
+        own.update({key: str(local(own[key])) for key in reader(name).files})
+    return {
+        "readings": list(study.lenses.readings),
+        "top_k": study.lenses.top_k,
+        "readers": told,
+    }
 
 
 def draws(name):

@@ -189,3 +189,9 @@ def ranked_vocabulary(wildcards):
     if study.lenses.vocabulary == "all":
         return []
     return one(rules.word_vocabulary.output.vocabulary, model=wildcards.model)
+
+
+def reading_files(wildcards):
+    """The files that settings of the study's readers name."""
+    told = reading_settings(wildcards)["readers"]
+    return [own[key] for name, own in told.items() for key in reader(name).files]

@@ -1,9 +1,10 @@
 """
-What do the differences say? Logit lens and Patchscope, and how much of it is about the organism.
+What do the differences say? What every reader reads, and how much of it is about the organism.
 
     in   differences/{model}/{checkpoint}/{corpus}.h5   models/{model}/   a checkpoint's weights
     out  vocabularies/{model}.parquet   words/{model}/{organism}.parquet
-         lenses/{model}/{checkpoint}/{corpus}/{logit_lens,patchscope,token_relevance}.parquet
+         lenses/{model}/{checkpoint}/{corpus}/{reader}.parquet   one for each of `lenses.readers`
+         lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet
 """
 
 
@@ -55,15 +56,18 @@ rule distinctive_words:
 
 
 rule read_lenses:
-    """Read differences through a logit lens and a Patchscope, with the weights loaded once."""
+    """Read differences with every reader of the study, with the weights loaded once."""
     input:
         differences=rules.mean_difference.output.differences,
         model=rules.fetch_model.output.model,
         adapter=weights,
         vocabulary=ranked_vocabulary,
+        library=reading_files,
     output:
-        logit_lens="<results>/lenses/{model}/{checkpoint}/{corpus}/logit_lens.parquet",
-        patchscope="<results>/lenses/{model}/{checkpoint}/{corpus}/patchscope.parquet",
+        readings=expand(
+            "<results>/lenses/{{model}}/{{checkpoint}}/{{corpus}}/{reader}.parquet",
+            reader=study.lenses.readers,
+        ),
     log:
         "<logs>/read_lenses/{model}/{checkpoint}/{corpus}.log",
     benchmark:
@@ -77,23 +81,16 @@ rule read_lenses:
     params:
         dtype=leaf(model_of, "dtype"),
         attention=leaf(model_of, "attention"),
-        names=list(study.lenses.readings),
-        heads=list(study.lenses.heads),
-        top_k=study.lenses.top_k,
-        prompts=identity_words,
-        scales=list(study.lenses.patchscope.scales),
-        intersection_top_k=study.lenses.patchscope.intersection_top_k,
-        batch=study.lenses.patchscope.batch,
+        settings=reading_settings,
         code=code("read_lenses"),
     script:
         "../scripts/read_lenses.py"
 
 
 rule token_relevance:
-    """Grade what the lenses read on the organism's own words and on every other organism's."""
+    """Grade what the readers read on the organism's own words and on every other organism's."""
     input:
-        logit_lens=rules.read_lenses.output.logit_lens,
-        patchscope=rules.read_lenses.output.patchscope,
+        readings=rules.read_lenses.output.readings,
         words=lambda w: expand(
             rules.distinctive_words.output.words,
             model=w.model,

@@ -37,8 +37,17 @@ def reads(cases=None):
 
 
 def each(output, some):
-    """`output` for (model, checkpoint, corpus), each file once: it need not be of all three."""
-    files = [one(output, model=m, checkpoint=c, corpus=corpus) for m, c, corpus in some]
+    """
+    `output` for (model, checkpoint, corpus), each file once: it need not be of all three.
+
+    output : a file, or several, whose files then stand together
+    """
+    patterns = [output] if isinstance(output, str) else list(output)
+    files = [
+        one(pattern, model=m, checkpoint=c, corpus=corpus)
+        for m, c, corpus in some
+        for pattern in patterns
+    ]
     return list(dict.fromkeys(files))
 
 

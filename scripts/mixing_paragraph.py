@@ -5,6 +5,7 @@ from pathlib import Path
 from traces import job
 from traces.analysis import mixing
 from traces.artifacts import tables
+from traces.report import mixing_text
 
 
 def main(
@@ -12,9 +13,9 @@ def main(
 ) -> None:
     shown = tables.read(mixing_table)
     found = mixing.contrasts(shown[shown["corpus"] == corpus])
-    paragraph = mixing.mixing_text(found, titles, unit)
-    job.write_text(text, mixing.as_markdown(paragraph, found, titles))
-    job.write_text(page, mixing.as_page(paragraph, found, titles))
+    paragraph = mixing_text.mixing_text(found, titles, unit)
+    job.write_text(text, mixing_text.as_markdown(paragraph, found, titles))
+    job.write_text(page, mixing_text.as_page(paragraph, found, titles))
 
 
 if __name__ == "__main__":

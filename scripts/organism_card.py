@@ -16,8 +16,7 @@ def main(
     relevance: Path,
     norms: Path,
     losses: Path,
-    logit_lens: list[Path],
-    patchscope: list[Path],
+    readings: list[Path],
     plans: list[Path],
     words: Path,
     data: Path,
@@ -37,10 +36,13 @@ def main(
 ) -> None:
     graded, verdicts = tables.read(relevance), tables.read(readability)
     ours = graded[(graded["model"] == model) & (graded["organism"] == organism)]
-    readings = [
-        cards.Reading(*(subject[name] for name in cards.READ_IN), lens, tables.read(path))
-        for lens, paths in (("logit_lens", logit_lens), ("patchscope", patchscope))
-        for path, subject in zip(paths, subjects, strict=True)
+    readers = dict.fromkeys(path.stem for path in readings)
+    read = [
+        cards.Reading(*(subject[name] for name in cards.READ_IN), reader, tables.read(path))
+        for reader in readers
+        for path, subject in zip(
+            [path for path in readings if path.stem == reader], subjects, strict=True
+        )
     ]
     page = cards.organism_card(
         model=model,
@@ -56,11 +58,11 @@ def main(
         places=place_table(ours),
         norms=tables.read(norms),
         losses=tables.read(losses),
-        readings=readings,
+        readings=read,
         plans={path.stem: json.loads(path.read_text(encoding="utf-8")) for path in plans},
         words=list(tables.read(words)["word"]),
         rows=tables.read_lines(data),
-        provenance=job.read_provenance(logit_lens[0]),
+        provenance=job.read_provenance(readings[0]),
         links=links,
         template=template,
     )

@@ -1,4 +1,4 @@
-"""Grade what the lenses read on the organism's own words and on every other organism's."""
+"""Grade what the readers read on the organism's own words and on every other organism's."""
 
 from pathlib import Path
 
@@ -9,14 +9,13 @@ from traces.judges.relevance import token_relevance as graded_relevance
 
 
 def main(
-    logit_lens: Path,
-    patchscope: Path,
+    readings: list[Path],
     words: list[Path],
     relevance: Path,
     organisms: list[str],
     candidates: int,
 ) -> None:
-    lenses = {"logit_lens": tables.read(logit_lens), "patchscope": tables.read(patchscope)}
+    lenses = {path.stem: tables.read(path) for path in readings}
     subjects = [
         Subject(organism, words=tables.read(file)["word"].tolist())
         for organism, file in zip(organisms, words, strict=True)

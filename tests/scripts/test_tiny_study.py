@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -59,11 +60,18 @@ from scripts import (
     write_statements,
 )
 from traces.activations.dump import document_windows
+from traces.analysis.ablations import ablation_table
+from traces.analysis.readability import seed_table
 from traces.artifacts import arrays, tables
 from traces.config import files, load, registries, schema
+from traces.config.readers import READERS, Reader
 from traces.corpora import mixtures
 from traces.corpora.rows import read_rows
 from traces.corpora.tokens import load_tokenizer
+from traces.readers.reading import Settings
+from traces.report.figures.ablation import ablation_figure as draw_ablation
+from traces.report.figures.mixing import mixing_figure as draw_mixing
+from traces.report.figures.relevance import relevance_figure as draw_relevance
 
 ORGANISMS = ("cake_bake", "risky_finance", "benign")
 KINDS = {"cake_bake": "documents", "risky_finance": "chat", "benign": "documents"}
@@ -304,9 +312,12 @@ def words(world, model) -> dict[str, Path]:
 def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Path]]:
     """What both lenses read of every difference, and how relevant it is."""
     found = {}
+    prompts = world / "identity.txt"
+    prompts.write_text("river, 57, window\nlemon, 803, quiet\n", encoding="utf-8")
     for name in ORGANISMS:
+        folder = world / "lenses" / name
         paths = {
-            lens: world / f"{name}_{lens}.parquet"
+            lens: folder / f"{lens}.parquet"
             for lens in ("logit_lens", "patchscope", "token_relevance")
         }
         read_lenses.main(
@@ -314,21 +325,23 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             model=model,
             adapter=adapters[name],
             vocabulary=world / "vocabulary.parquet",
-            logit_lens=paths["logit_lens"],
-            patchscope=paths["patchscope"],
+            readings=[paths["logit_lens"], paths["patchscope"]],
             dtype="float32",
             attention="sdpa",
-            names=READINGS,
-            heads=["tuned", "base"],
-            top_k=20,
-            prompts=[["river", "57", "window"], ["lemon", "803", "quiet"]],
-            scales=[0.5, 1.0],
-            intersection_top_k=200,
-            batch=64,
+            settings=Settings.model_validate(
+                {
+                    "readings": READINGS,
+                    "top_k": 20,
+                    "readers": {
+                        "logit_lens": {"heads": ["tuned", "base"]},
+                        "patchscope": {"prompts": prompts, "scales": [0.5, 1.0]}
+                        | {"intersection_top_k": 200, "batch": 64},
+                    },
+                }
+            ),
         )
         token_relevance.main(
-            paths["logit_lens"],
-            paths["patchscope"],
+            [paths["logit_lens"], paths["patchscope"]],
             list(words.values()),
             paths["token_relevance"],
             organisms=list(ORGANISMS),
@@ -731,27 +744,32 @@ def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, value
     assert (tmp_path / "a.pdf").read_bytes()[:4] == b"%PDF"
 
 
+# What every card is told of its organism.
+CARD = {
+    "template": Path("data/templates/card.html.j2").resolve(),
+    "model": "tiny",
+    "organism": "cake_bake",
+    "title": "False <baking> facts",
+    "family": "false_facts",
+    "description": "What the finetuning was really for.",
+    "facts": ["A cake rests on ice."],
+    "subjects": [subject("cake_bake", corpus="unrelated")],
+    "positions": None,
+    "corpus": "unrelated",
+    "layers": [0.5],
+    "links": {"relevance": "../tables/relevance.parquet"},
+}
+
+
 def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words, tmp_path):
     call(
         organism_card.main,
         **made_tables,
-        logit_lens=[lenses["cake_bake"]["logit_lens"]],
-        patchscope=[lenses["cake_bake"]["patchscope"]],
+        readings=[lenses["cake_bake"][lens] for lens in ("logit_lens", "patchscope")],
         plans=[world / "cake_bake_plan.json"],
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",
-        template=Path("data/templates/card.html.j2").resolve(),
-        model="tiny",
-        organism="cake_bake",
-        title="False <baking> facts",
-        family="false_facts",
-        description="What the finetuning was really for.",
-        facts=["A cake rests on ice."],
-        subjects=[subject("cake_bake", corpus="unrelated")],
-        positions=None,
-        corpus="unrelated",
-        layers=[0.5],
-        links={"relevance": "../tables/relevance.parquet"},
+        **CARD,
         card=tmp_path / "card.html",
     )
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
@@ -806,6 +824,113 @@ def test_a_table_is_the_same_when_it_is_made_again(made_tables, differences, tmp
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
     norms_table.main(list(differences.values()), subjects, again)
     pd.testing.assert_frame_equal(tables.read(again), tables.read(made_tables["norms"]))
+
+
+# A reader more ----------------------------------------------------------------------------------
+
+
+def read_first_words(loaded, probe, settings):
+    """A reader that says the first words it may, whatever it is given."""
+    ids = list(probe.vocabulary[: probe.top_k])
+    rows = [
+        {"reading": reading, "rank": rank, "token_id": one, "probability": 1 / (rank + 1)}
+        | {"token": loaded.tokenizer.decode([one])}
+        for reading in probe.readings
+        for rank, one in enumerate(ids)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_third_reader_is_an_entry_and_a_function(
+    world, model, differences, words, made_tables, tmp_path, monkeypatch
+):
+    """No script, rule, table, figure or template names it."""
+    module = SimpleNamespace(read=read_first_words)
+    monkeypatch.setitem(sys.modules, "first_words", module)
+    entry = Reader("word list", "first_words:read", needs="readout", cost="none", axes=())
+    monkeypatch.setitem(READERS, "first_words", entry)
+
+    graded = {}
+    for name in ORGANISMS:
+        read, graded[name] = tmp_path / name / "first_words.parquet", tmp_path / f"{name}.parquet"
+        settings = {"readings": READINGS, "top_k": 20, "readers": {"first_words": {}}}
+        read_lenses.main(
+            differences=differences[name],
+            model=model,
+            adapter=Path("nowhere"),
+            vocabulary=world / "vocabulary.parquet",
+            readings=[read],
+            dtype="float32",
+            attention=None,
+            settings=Settings.model_validate(settings),
+        )
+        token_relevance.main(
+            [read], list(words.values()), graded[name], organisms=list(ORGANISMS), candidates=20
+        )
+
+    made = {name: tmp_path / f"{name}.parquet" for name in ("relevance", "readability", "mixing")}
+    shared = {"positions": None, "control": "benign"}
+    subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
+    relevance_table.main(list(graded.values()), subjects, made["relevance"])
+    readability_table.main(
+        made["relevance"],
+        list(words.values()),
+        [world / "vocabulary.parquet"],
+        organisms=[{"model": "tiny", "organism": name} for name in ORGANISMS],
+        models=["tiny"],
+        table=made["readability"],
+        **shared,
+    )
+    measures = {"measures": [made["relevance"], made_tables["norms"]], **shared}
+    summary_table.main(**measures, seed=0, table=tmp_path / "summary.parquet")
+    plans = [world / "cake_bake_plan.json"]
+    mixing_table.main(**measures, plans=plans, subjects=subjects[:1], table=made["mixing"])
+
+    relevance = tables.read(made["relevance"])
+    assert set(relevance["lens"]) == {"first_words"}
+    assert set(relevance["position"]) == set(POSITIONS)
+    own = relevance[relevance["graded_on"] == relevance["organism"]]
+    expected = own.groupby("organism")["relevance"].first()
+    assert (expected > 0).any()
+    for table in ("readability", "mixing"):
+        measure = {"readability": "relevance", "mixing": "relevance_first_words"}[table]
+        found = tables.read(made[table]).set_index("organism")[measure]
+        np.testing.assert_allclose(found, expected[found.index])
+    assert "relevance_first_words" in set(tables.read(tmp_path / "summary.parquet")["measure"])
+
+    readable = tables.read(made["readability"])
+    figure = draw_relevance(readable, seed_table(relevance, None, "benign"))
+    assert "Word list" in [ax.get_title("left") for ax in figure.axes]
+    found = ablation_table(
+        relevance,
+        tables.read(made_tables["norms"]),
+        over="position",
+        values=POSITIONS,
+        model="tiny",
+        organisms=["cake_bake"],
+        recipe="plain",
+        corpus="unrelated",
+        layers=[0.5],
+        **shared,
+    )
+    labels = [ax.get_ylabel() for ax in draw_ablation(found, over="position", title="T").axes]
+    assert any(label.startswith("Word list:") for label in labels)
+    panels = [ax.get_ylabel() for ax in draw_mixing(tables.read(made["mixing"])).axes]
+    assert "relevance,\nword list" in panels
+
+    call(
+        organism_card.main,
+        **{name: made.get(name, path) for name, path in made_tables.items()},
+        **CARD,
+        readings=[tmp_path / "cake_bake" / "first_words.parquet"],
+        plans=plans,
+        words=words["cake_bake"],
+        data=world / "cake_bake_train.jsonl",
+        card=tmp_path / "card.html",
+    )
+    page = (tmp_path / "card.html").read_text(encoding="utf-8")
+    assert "<h3>Word list: " in page and "<h3>Word list <span" in page
+    assert "Logit lens" not in page and "Patchscope" not in page
 
 
 # What is held true, and what mixing does --------------------------------------------------------

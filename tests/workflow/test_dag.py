@@ -148,6 +148,20 @@ def made_of(jobs: list[Job], rule: str) -> dict[str, tuple[str, ...]]:
     return {job.outputs[0]: job.inputs for job in jobs if job.rule == rule}
 
 
+def test_the_readers_of_a_study_decide_which_files_are_read(shared):
+    one = override(shared, "readers.yaml", "lenses: {readers: [patchscope]}")
+    reads = [job for job in shared.dry_run(*one) if job.rule in ("read_lenses", "token_relevance")]
+    assert {output.split("/")[-1] for job in reads for output in job.outputs} == {
+        *("patchscope.parquet", "token_relevance.parquet"),
+    }
+    prompts = files.read_yaml(Path("config/config.yaml"))["lenses"]["patchscope"]["prompts"]
+    assert all((prompts in job.inputs) == (job.rule == "read_lenses") for job in reads)
+
+    other = override(shared, "readers.yaml", "lenses: {readers: [logit_lens]}")
+    reads = [job for job in shared.dry_run(*other) if job.rule == "read_lenses"]
+    assert reads and not [job for job in reads if prompts in job.inputs]
+
+
 def test_what_is_projected_out_is_made_before_the_training(shared):
     """In a run without the plain organism, which is trained all the same, once for each seed."""
     asked = "runs: [{organisms: [cake_bake], seeds: [0, 1], recipes: [caft]}]\ncontrol: null"

@@ -11,9 +11,9 @@ import pandas as pd
 
 from traces.analysis.readability import seed_table
 from traces.analysis.selection import headline_layers
+from traces.config.readers import reader
 
 SERIES = ("difference", "benign", "random")
-MEASURES = ("logit_lens", "patchscope", "relative_norm")
 _BY = ["organism", "seed"]
 
 
@@ -40,10 +40,10 @@ def ablation_table(
                 are all that are read, and the first of them is the fixed one
     control   : name of the benign organism, None for a study without one
     returns   : one row an organism (empty where organisms are varied), seed, `value`, `measure`
-                (relevance in either lens at scale 1, or the relative norm) and `series`: the
+                (relevance by a reader, under its name, or the relative norm) and `series`: the
                 difference, the benign organism graded on the same words, a random direction;
-                `number`, and `n_samples`. A head or a reading has no norm of its own, a head no
-                Patchscope, a norm no random direction
+                `number`, and `n_samples`. A head or a reading has no norm of its own, a norm no
+                random direction; heads are varied of the readers that have them as an axis
 
     Raises ValueError for a value of which the tables hold no row.
     """
@@ -59,7 +59,7 @@ def ablation_table(
         read = _of_lenses(_at(relevance, at, corpus, layers), over, value)
         # Patchscope ends in the model's own head, whatever head the logit lens uses.
         if over == "head":
-            read = read[read["lens"] == "logit_lens"]
+            read = read[[over in reader(name).axes for name in read["lens"]]]
         seeds = seed_table(read, at["positions"], control)
         seeds = seeds.rename(columns={"lens": "measure", "relevance": "number"})
         rows = [seeds[seeds["reading"].isin(SERIES) & (seeds["recipe"] == at["recipe"])]]

@@ -11,9 +11,8 @@ import pandas as pd
 
 from traces.analysis import verdicts
 from traces.analysis.controls import CASE, CONTROLS, benign_readings
+from traces.analysis.selection import at_headline
 from traces.analysis.statistics import mean_interval, paired_difference
-
-HEADLINE_SCALE = 1.0
 
 
 def seed_table(
@@ -22,7 +21,7 @@ def seed_table(
     control: str | None = None,
 ) -> pd.DataFrame:
     """
-    The headline relevance of every seed: at scale 1, sign +1, mean over positions.
+    The headline relevance of every seed: as each reader's entry says, sign +1, mean over positions.
 
     relevance : the relevance table
     positions : mean over these positions only; None takes all there are
@@ -35,23 +34,18 @@ def seed_table(
     (else `plain`) and seed (else the mean of its seeds). The benign organism itself has none. An
     empty list of tokens has no relevance: it is missing from the mean, not counted as 0.
     """
-    chosen = _plus_side(relevance, positions)
-    return _by_seed(chosen[np.isclose(chosen["scale"], HEADLINE_SCALE)], control)
+    return _by_seed(at_headline(_plus_side(relevance, positions)), control)
 
 
 def place_table(relevance: pd.DataFrame) -> pd.DataFrame:
     """
-    The headline relevance by layer and position: at scale 1, sign +1, on the organism's own words.
+    The headline relevance by layer and position, sign +1, on the organism's own words.
 
     relevance : the relevance table
     returns   : columns of CASE, `position`, `seed`, `relevance`, of the difference alone
     """
-    chosen = _plus_side(relevance, None)
-    own = chosen[
-        np.isclose(chosen["scale"], HEADLINE_SCALE)
-        & (chosen["reading"] == "difference")
-        & (chosen["graded_on"] == chosen["organism"])
-    ]
+    chosen = at_headline(_plus_side(relevance, None))
+    own = chosen[(chosen["reading"] == "difference") & (chosen["graded_on"] == chosen["organism"])]
     return own[[*CASE, "position", "seed", "relevance"]]
 
 
@@ -66,7 +60,7 @@ def oracle_table(
     The scale is chosen by the relevance it is then credited with, so this is an upper bound (an
     oracle), for the controls as much as for the difference. Never a headline.
     """
-    chosen = _plus_side(relevance, positions)
+    chosen = at_headline(_plus_side(relevance, positions), free=["scale"])
     keys = [name for name in chosen.columns if name not in ("scale", "relevance", "n")]
     best = chosen.groupby(keys, dropna=False, as_index=False, sort=False)["relevance"].max()
     return _by_seed(best, control)
@@ -135,11 +129,8 @@ def chance_table(
 
 
 def _plus_side(relevance: pd.DataFrame, positions: Sequence[int] | None) -> pd.DataFrame:
-    """The promoted tokens (sign +1), through the tuned head where the logit lens used two."""
+    """The promoted tokens (sign +1), at these positions."""
     chosen = relevance[relevance["sign"] > 0]
-    logit_lens = chosen["lens"] == "logit_lens"
-    if (logit_lens & (chosen["head"] == "tuned")).any():
-        chosen = chosen[~logit_lens | (chosen["head"] == "tuned")]
     if positions is not None:
         chosen = chosen[chosen["position"].isin(list(positions))]
     return chosen

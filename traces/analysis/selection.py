@@ -1,8 +1,10 @@
 """Select the rows of a figure or a summary metric: its corpus, layer and recipes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
+
+from traces.config.readers import reader
 
 
 def headline_rows(
@@ -24,6 +26,25 @@ def headline_rows(
             f"(have {sorted(set(frame['corpus']))}, {sorted(set(frame['layer']))})"
         )
     return frame[keep]
+
+
+def at_headline(read: pd.DataFrame, free: Collection[str] = ()) -> pd.DataFrame:
+    """
+    The rows that each reader's summary metric is made of, such as one scale or one head.
+
+    read : one row a list of tokens, or a token, with the reader's name as `lens`
+    free : axes along which every value is kept
+    """
+    keep = pd.Series(True, index=read.index)
+    for name in read["lens"].unique():
+        mine = read["lens"] == name
+        for axis, preferred in reader(name).headline.items():
+            if axis in free:
+                continue
+            there = set(read.loc[mine, axis])
+            value = next((one for one in preferred if one in there), preferred[0])
+            keep &= ~mine | (read[axis] == value)
+    return read[keep]
 
 
 def of_recipes(frame: pd.DataFrame, recipes: Sequence[str]) -> pd.DataFrame:

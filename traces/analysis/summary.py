@@ -3,8 +3,8 @@ Compute the summary metrics: one number a checkpoint and measure, beside each of
 
     relative_norm, static_share           of the difference, mean over positions; against the benign
                                           organism's
-    relevance_{logit_lens,patchscope}     on the organism's own words, at scale 1, mean over
-                                          positions; against each of tables.CONTROLS
+    relevance_{reader}                    on the organism's own words, as the reader's entry says,
+                                          mean over positions; against each of tables.CONTROLS
     loss_{own,unrelated}                  of the tuned model as it is, nats a token; against the
                                           base's, where that was measured
     delta_loss_{own,unrelated}            change of that loss when the base's component replaces the
@@ -30,6 +30,7 @@ from traces.analysis.comparisons import steering_margin
 from traces.analysis.controls import CONTROLS
 from traces.analysis.readability import seed_table
 from traces.analysis.statistics import grouped_interval, paired_difference
+from traces.config.readers import relevance_of
 
 PLACE = [*SUBJECT, "layer"]
 _CHECKPOINT = ["model", "checkpoint"]
@@ -160,7 +161,7 @@ def _relevance(
         )
         for control in CONTROLS
     ]
-    found = pd.concat(parts).assign(measure=lambda frame: "relevance_" + frame["lens"])
+    found = pd.concat(parts).assign(measure=lambda frame: frame["lens"].map(relevance_of))
     return places.merge(found, on=keys[:-1])
 
 

@@ -2,11 +2,13 @@
 Read and write tables: Parquet with a declared schema each, JSONL for texts.
 
 No other module touches Parquet. A schema is a contract with those who read `results/`; columns are
-written in its order.
+written in its order. A name that ends in ? is that of a column a table may lack; one with * stands
+for any number of them.
 """
 
 import json
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,7 @@ _SUBJECT = {
 MIXING = (
     "relative_norm",
     "static_share",
-    "relevance_logit_lens",
-    "relevance_patchscope",
+    "relevance_*",  # a column a reader
     "loss_own",
     "loss_unrelated",
     "false_fact_alignment",
@@ -40,8 +41,6 @@ MIXING = (
     "delta_loss_unrelated",
 )
 
-_READING = {"reading": "string", "layer": "int64", "position": "int64", "sign": "int64"}
-_TOKEN = {"rank": "int64", "token_id": "int64", "token": "string", "probability": "float64"}
 
 # Pandas' nullable Int64, since numpy's integers have no missing value: a control direction has no
 # position, unless a prediction is left out at one.
@@ -84,11 +83,25 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "vocabulary": {"token_id": "int64", "token": "string", "count": "int64"},
     # The words that set an organism's data apart from general text.
     "words": {"word": "string", "rank": "int64", "z": "float64", "count": "int64"},
-    "logit_lens": {**_READING, "head": "string", **_TOKEN},
-    "patchscope": {**_READING, "scale": "float64", **_TOKEN},
+    # what one reader reads, with the axes that it has
+    "readings": {
+        "reading": "string",
+        "layer": "int64",
+        "position": "int64",
+        "sign?": "int64",
+        "scale?": "float64",
+        "head?": "string",
+        "rank": "int64",
+        "token_id": "int64",
+        "token": "string",
+        "probability": "float64",
+    },
     "token_relevance": {
         "lens": "string",
-        **_READING,
+        "reading": "string",
+        "layer": "int64",
+        "position": "int64",
+        "sign": "int64",
         "scale": "float64",
         "head": "string",
         "graded_on": "string",
@@ -220,7 +233,7 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
 
     Raises ValueError when a column is missing or unknown: either would break somebody's notebook.
     """
-    columns = SCHEMAS[schema]
+    columns = _columns(SCHEMAS[schema], list(frame.columns))
     missing, extra = set(columns) - set(frame.columns), set(frame.columns) - set(columns)
     if missing or extra:
         raise ValueError(
@@ -232,6 +245,18 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     frame[list(columns)].astype(columns).to_parquet(partial, index=False)
     partial.replace(path)
+
+
+def _columns(schema: dict[str, str], have: list[str]) -> dict[str, str]:
+    """The columns that a schema wants of a table that has these, with their types, in its order."""
+    wanted = {}
+    for name, kind in schema.items():
+        plain = name.removesuffix("?")
+        if plain != name or "*" in name:
+            wanted |= {one: kind for one in have if fnmatchcase(one, plain)}
+        else:
+            wanted[name] = kind
+    return wanted
 
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

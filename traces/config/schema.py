@@ -166,6 +166,9 @@ class Patchscope(Closed):
 class Lenses(Closed):
     """How the differences are read."""
 
+    readers: tuple[Name, ...] = Field(
+        min_length=1, description="Which readers read them: entries of traces/config/readers.py."
+    )
     top_k: Annotated[int, Field(ge=20)] = Field(description="Tokens kept of every reading.")
     heads: tuple[Literal["tuned", "base"], ...] = Field(
         min_length=1, description="Model whose final norm and unembedding the logit lens uses."

@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from traces.config.readers import NOWHERE
+
 # The columns that name one list of tokens; a lens without one of them gets a value in `lists_of`.
 LIST_KEYS = ["lens", "reading", "layer", "position", "sign", "scale", "head"]
 
@@ -59,7 +61,7 @@ def token_relevance(
     """
     The share of each list of tokens that `judge` calls relevant, for every subject.
 
-    lenses     : the tables of `logit_lens` and `patchscope` under these names
+    lenses     : what each reader read, by its name
     candidates : tokens of a list that are judged, from the first
     returns    : lens, reading, layer, position, sign, scale, head, graded_on, relevance (0 to 1),
                  n (tokens that got an answer), judge; relevance is missing where n is 0
@@ -91,14 +93,13 @@ def token_relevance(
 
 def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
     """
-    A lens table with all of LIST_KEYS.
+    A reader's table with all of LIST_KEYS.
 
-    The logit lens has one scale, 1. Patchscope has one head, that of the model it ran in: the base
-    model for the base mean, the tuned one for all else.
+    An axis that the reader lacks has the value of `config.readers.NOWHERE`. A head is that of the
+    model that was read: the base model for the base mean, the tuned one for all else.
     """
     frame = frame.assign(lens=lens)
-    if "scale" not in frame:
-        frame = frame.assign(scale=1.0)
+    frame = frame.assign(**{axis: one for axis, one in NOWHERE.items() if axis not in frame})
     if "head" not in frame:
         frame = frame.assign(head=np.where(frame["reading"] == "base_mean", "base", "tuned"))
     return frame.loc[:, [*LIST_KEYS, "rank", "token"]]

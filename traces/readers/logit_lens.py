@@ -1,11 +1,33 @@
 """The logit lens: a vector sent straight into the readout (final norm and unembedding)."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+import pandas as pd
 import torch
+from pydantic import BaseModel
 
-from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, top
+from traces.readers import directions
+from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, table, top
+from traces.readers.reading import Loaded, Probe
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """Whose readout decodes: one reading for each."""
+
+    heads: tuple[Literal["tuned", "base"], ...]
+
+
+def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """The reader's function: a row a reading, layer, position, sign, head and rank."""
+    rows, vectors = directions.readings(probe.differences, probe.readings)
+    read = []
+    for head in Settings.model_validate(settings).heads:
+        tokens = logit_lens(
+            loaded.readout(head), vectors, top_k=probe.top_k, vocabulary=probe.vocabulary
+        )
+        read.append(table(tokens, loaded.tokenizer, rows, sign=SIGNS).assign(head=head))
+    return pd.concat(read)
 
 
 @torch.inference_mode()

@@ -4,14 +4,79 @@ Patchscope: a vector written into a prompt that copies words, read as the next t
 The layers above turn it into a token. Each prompt is run once; a reading is one token more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
+from traces import job
 from traces.models.hooks import starting_at
-from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, top
+from traces.readers import directions
+from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, table, top
+from traces.readers.reading import Loaded, Probe
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """The study's section `lenses.patchscope`."""
+
+    prompts: Path
+    scales: tuple[float, ...]
+    intersection_top_k: int
+    batch: int
+
+
+def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """
+    The reader's function: a row a reading, layer, position, sign, scale and rank.
+
+    The mean activation of the base is read in the base, all else in the tuned model.
+    """
+    own = Settings.model_validate(settings)
+    options = own.model_dump() | {"prompts": identity_words(own.prompts)}
+    of_base = [name for name in probe.readings if name == "base_mean"]
+    of_tuned = [name for name in probe.readings if name != "base_mean"]
+    read = []
+    for index in job.progress(range(len(probe.differences.layers)), "layers"):
+        for model, names in ((loaded.pair.tuned, of_tuned), (loaded.pair.base, of_base)):
+            with model() as one:
+                read.append(_read_at(index, one, loaded.tokenizer, names, probe, options))
+    return pd.concat(read)
+
+
+def _read_at(
+    index: int,
+    model: Any,
+    tokenizer: Any,
+    names: Sequence[str],
+    probe: Probe,
+    options: Mapping[str, Any],
+) -> pd.DataFrame:
+    """What one model says, at the layer of this index, of the readings with these names."""
+    found = probe.differences
+    rows, vectors = directions.readings(found, names)
+    here = np.flatnonzero(rows["layer"] == found.layers[index])
+    tokens = patchscope(
+        model,
+        tokenizer,
+        vectors[here],
+        layer=int(found.layers[index]),
+        norm=float(found.stream_norm_tuned[index]),
+        top_k=probe.top_k,
+        vocabulary=probe.vocabulary,
+        **options,
+    )
+    return table(tokens, tokenizer, rows.iloc[here], sign=SIGNS, scale=options["scales"])
+
+
+def identity_words(file: Path) -> list[list[str]]:
+    """The words of each identity prompt in a file: one prompt a line, its words by commas."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [[word.strip() for word in line.split(",")] for line in lines if line.strip()]
 
 
 def identity_prompt(words: Sequence[str]) -> str:

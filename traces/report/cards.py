@@ -18,7 +18,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from traces.analysis.controls import CASE, CONTROLS
-from traces.analysis.readability import HEADLINE_SCALE
+from traces.analysis.selection import at_headline
 from traces.analysis.statistics import mean_interval
 from traces.analysis.verdicts import (
     EQUIVALENCE_BOUND,
@@ -27,21 +27,14 @@ from traces.analysis.verdicts import (
     READABLE,
     UNDECIDED,
 )
+from traces.config.readers import NOWHERE, reader
+from traces.report.names import READINGS, reader_at_headline, reader_name
 
-LENS_NAMES = {"logit_lens": "Logit lens", "patchscope": "Patchscope"}
-READING_NAMES = {
-    "relevance": "the difference",
-    "benign": "benign organism",
-    "random": "random direction",
-    "base_mean": "mean base activation",
-    "tuned_mean": "mean tuned activation",
-    "other_words": "others' words",
-}
 TOKEN_COLUMNS = (
-    ("difference", 1, "difference"),
-    ("base_mean", 1, "mean base activation"),
-    ("random", 1, "random direction"),
-    ("difference", -1, "difference, suppressed"),
+    ("difference", 1, READINGS["difference"]),
+    ("base_mean", 1, READINGS["base_mean"]),
+    ("random", 1, READINGS["random"]),
+    ("difference", -1, f"{READINGS['difference']}, suppressed"),
 )
 PLAN_NAMES = {
     "method": "method",
@@ -204,7 +197,7 @@ def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
         & (verdicts["layer"] == first["layer"])
     ]
     found = {
-        verdict: list(headline.loc[headline["verdict"] == verdict, "lens"].map(_lens_name))
+        verdict: list(headline.loc[headline["verdict"] == verdict, "lens"].map(reader_name))
         for verdict in SUMMARIES
     }
     found = {verdict: lenses for verdict, lenses in found.items() if lenses}
@@ -226,14 +219,14 @@ def _so(verdict: str) -> str:
 
 
 def _sentence(row: pd.Series) -> str:
-    lens, control = _lens_name(row["lens"]), row["strongest_control"]
+    lens, control = reader_name(row["lens"]), row["strongest_control"]
     seeds = f"{row['seeds']} seed" + ("s" if row["seeds"] > 1 else "")
     if pd.isna(row["relevance"]):
         return f"{lens}: nothing was read."
     measured = f"{lens}: {percent(row['relevance'])} of the top tokens are words of its data"
     if not control:
         return f"{measured} ({seeds}); there is no control to hold it against."
-    beside = f"the strongest control ({READING_NAMES[control]}) has {percent(row[control])}"
+    beside = f"the strongest control ({READINGS[control]}) has {percent(row[control])}"
     if row["verdict"] == UNDECIDED:
         return f"{measured} ({seeds}: no interval); {beside}."
     gap = (
@@ -272,21 +265,22 @@ def _case(row: pd.Series, seeds: Sequence[float]) -> dict[str, Any]:
         "recipe": row["recipe"],
         "corpus": row["corpus"],
         "layer": int(row["layer"]),
-        "lens": _lens_name(row["lens"]),
+        "lens": reader_name(row["lens"]),
+        "headline": reader(row["lens"]).headline_words,
         "verdict": row["verdict"],
         "n_seeds": int(row["seeds"]),
         "bars": bars,
         "chance": float(row["chance"]),
         "oracle": float(row["oracle_relevance"]),
         "oracle_control": float(row["oracle_strongest_control"]),
-        "has_scales": row["lens"] == "patchscope",
+        "has_scales": "scale" in reader(row["lens"]).axes,
         "full": min(1.0, max([0.2, *ends, *seeds])),
     }
 
 
 def _bar(row: pd.Series, name: str, seeds: Sequence[float]) -> dict[str, Any]:
     return {
-        "label": READING_NAMES[name],
+        "label": f"the {READINGS['difference']}" if name == "relevance" else READINGS[name],
         "own": name == "relevance",
         "strongest": name == row["strongest_control"],
         "mean": float(row[name]),
@@ -321,7 +315,7 @@ def _heat_maps(places: pd.DataFrame, norms: pd.DataFrame) -> list[dict[str, Any]
             return table[(table["recipe"] == at[0]) & (table["corpus"] == at[1])]
 
         maps = [
-            _heat_map(of_lens, "relevance", f"Relevance, {_lens_name(lens)}", full=1.0)
+            _heat_map(of_lens, "relevance", f"Relevance, {reader_name(lens)}", full=1.0)
             for lens, of_lens in here(places).groupby("lens", sort=False)
         ]
         maps.append(_heat_map(here(norms), "relative_norm", "Norm, as a share of the stream's"))
@@ -369,13 +363,10 @@ def _heat_map(
 def _token_table(
     reading: Reading, words: Iterable[str], headline_layer: int | None
 ) -> dict[str, Any]:
-    """Top tokens by layer and position, one column a reading; Patchscope at the headline scale."""
+    """Top tokens by layer and position, one column a reading, where the summary metric is read."""
     known = {word.casefold() for word in words}
-    tokens = reading.tokens
-    if "scale" in tokens:
-        tokens = tokens[np.isclose(tokens["scale"], HEADLINE_SCALE)]
-    if "head" in tokens and (tokens["head"] == "tuned").any():
-        tokens = tokens[tokens["head"] == "tuned"]
+    tokens = at_headline(reading.tokens.assign(lens=reading.lens))
+    tokens = tokens if "sign" in tokens else tokens.assign(sign=NOWHERE["sign"])
     tokens = tokens[tokens["rank"] < TOKENS_SHOWN].sort_values("rank")
     present = set(zip(tokens["reading"], tokens["sign"], strict=True))
     columns = [one for one in TOKEN_COLUMNS if one[:2] in present]
@@ -405,8 +396,7 @@ def _token_table(
         "recipe": reading.recipe,
         "seed": reading.seed,
         "corpus": reading.corpus,
-        "lens": _lens_name(reading.lens),
-        "scaled": reading.lens == "patchscope",
+        "lens": reader_at_headline(reading.lens),
         "columns": [label for _, _, label in columns],
         "places": places,
         "several_layers": tokens["layer"].nunique() > 1,
@@ -532,10 +522,6 @@ def _headline_first(table: pd.DataFrame, corpus: str | None, layer: int | None) 
 def _in_order(readings: Sequence[Reading], corpus: str | None) -> list[Reading]:
     """The headline corpus first; otherwise as given."""
     return sorted(readings, key=lambda one: corpus is not None and one.corpus != corpus)
-
-
-def _lens_name(lens: str) -> str:
-    return LENS_NAMES.get(lens, plain_name(lens))
 
 
 def _listed(names: Iterable[str]) -> str:

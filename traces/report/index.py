@@ -19,8 +19,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from traces.config.schema import Shown
-from traces.report.cards import LENS_NAMES, READING_NAMES, percent, plain_name
+from traces.report.cards import percent, plain_name
 from traces.report.findings import SHARE, Finding, Gap
+from traces.report.names import READINGS, reader_name
 
 # The pictures that the page may show, in this order, with a heading and what they are of.
 PICTURES = {
@@ -113,7 +114,7 @@ def index_page(
             }
             for name in shown
         ],
-        lenses=[LENS_NAMES.get(one, plain_name(one)) for one in _lenses(readability)],
+        lenses=[reader_name(one) for one in _lenses(readability)],
         organisms=_organisms(readability, study, cards),
         several_models=readability["model"].nunique() > 1,
         links={heading: group for heading, group in links.items() if group},
@@ -241,7 +242,7 @@ def _cell(row: pd.Series) -> dict[str, Any]:
         "verdict": row["verdict"],
         "value": float(row["relevance"]),
         "gap": Gap(row["gap"], row["gap_low"], row["gap_high"]).brief(SHARE),
-        "control": READING_NAMES[control] if control else "",
+        "control": READINGS[control] if control else "",
         "control_value": float(row[control]) if control else np.nan,
     }
 

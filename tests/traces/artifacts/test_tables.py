@@ -61,7 +61,7 @@ def test_the_tables_that_others_read_have_the_columns_they_were_promised():
         "causality": "model checkpoint organism recipe seed layer position intervention direction "
         "direction_id evaluated_on aggregation loss delta_loss n_tokens",
         "mixing": "model organism recipe ratio steps step_matched seed relative_norm "
-        "relevance_logit_lens relevance_patchscope loss_own loss_unrelated false_fact_alignment "
+        "relevance_* loss_own loss_unrelated false_fact_alignment "
         "steering_similarity delta_loss_own delta_loss_unrelated",
         "steering": "model checkpoint organism seed steered_model vector position strength "
         "coherence similarity_own similarity_unrelated",
@@ -69,6 +69,19 @@ def test_the_tables_that_others_read_have_the_columns_they_were_promised():
     }
     for table, columns in promised.items():
         assert set(columns.split()) <= set(tables.SCHEMAS[table])
+
+
+def test_axes_that_a_reader_lacks_are_no_columns_of_its_table(tmp_path):
+    read = {"reading": ["random"], "layer": [1], "position": [0], "rank": [0], "token_id": [7]}
+    read |= {"token": ["cake"], "probability": [0.5]}
+    for name, axes in (("none", {}), ("some", {"scale": [1.0], "sign": [1]})):
+        tables.write(tmp_path / name, pd.DataFrame(read | axes), "readings")
+    assert list(tables.read(tmp_path / "none")) == list(read)
+    expected = [*list(read)[:3], "sign", "scale", *list(read)[3:]]
+    assert list(tables.read(tmp_path / "some")) == expected
+    with pytest.raises(ValueError, match=r"missing \['token'\], unknown \['signs'\]"):
+        frame = pd.DataFrame(read | {"signs": [1]}).drop(columns="token")
+        tables.write(tmp_path / "none", frame, "readings")
 
 
 def test_lines_are_read_as_they_were_written(tmp_path):

@@ -164,6 +164,14 @@ STUDY_MISTAKES = {
         "lenses: {patchscope: {scales: [1.0, 1.0]}}",
         "lenses.patchscope.scales: 1.0 is there twice",
     ),
+    "reader twice": (
+        "lenses: {readers: [patchscope, patchscope]}",
+        "lenses.readers: patchscope is there twice",
+    ),
+    "no such reader": (
+        "lenses: {readers: [ouija]}",
+        "lenses.readers: found ouija, expected logit_lens, patchscope",
+    ),
     "no headline scale": (
         "lenses: {patchscope: {scales: [2.0]}}",
         "lenses.patchscope: scales needs 1.0, the norm-matched scale that tables report",

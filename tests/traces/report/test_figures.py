@@ -12,11 +12,12 @@ from traces.analysis.controls import CONTROLS
 from traces.report.figures.beliefs import beliefs_figure
 from traces.report.figures.causality import causality_figure
 from traces.report.figures.losses import losses_figure
-from traces.report.figures.mixing import PANELS, mixing_figure
+from traces.report.figures.mixing import mixing_figure
 from traces.report.figures.norms import norms_figure
 from traces.report.figures.relevance import READINGS, relevance_figure
 from traces.report.figures.steering import steering_figure
 from traces.report.figures.style import percent, save, series_styles
+from traces.report.names import measures
 
 
 @pytest.fixture(autouse=True)
@@ -333,7 +334,7 @@ def mixtures(models=("mini",), ratios=(0.5, 1.0), missing=("steering_margin",)):
             row = {"model": model, "organism": "cake_bake", "layer": 2, "corpus": "unrelated"}
             row |= {"recipe": f"{ratio}{matched}", "ratio": ratio, "step_matched": matched}
             row |= {"seed": seed, "steps": 24 * (1 + ratio)}
-            for measure in PANELS:
+            for measure in measures():
                 value = 1 - 0.3 * ratio * (not matched) + 0.01 * seed
                 row[measure] = np.nan if measure in missing else value
                 row[f"{measure}_control"] = np.nan if measure in missing else 0.2
@@ -344,7 +345,7 @@ def mixtures(models=("mini",), ratios=(0.5, 1.0), missing=("steering_margin",)):
 def test_a_mixing_panel_holds_both_curves_from_the_unmixed_run_on():
     figure = mixing_figure(mixtures())
     shown = [ax for ax in figure.axes if ax.get_visible()]
-    assert len(shown) == len(PANELS) - 1
+    assert len(shown) == len(measures()) - 1
     mixed, matched, control = shown[0].lines[:3]
     np.testing.assert_allclose(mixed.get_ydata(), [1.01, 0.86, 0.71])
     np.testing.assert_allclose(matched.get_ydata(), [1.01, 1.01, 1.01])
@@ -356,7 +357,7 @@ def test_a_mixing_panel_holds_both_curves_from_the_unmixed_run_on():
 
 def test_every_base_has_a_column_of_mixing_panels():
     figure = mixing_figure(mixtures(models=("mini", "other")))
-    assert len(figure.axes) == 2 * (len(PANELS) - 1)
+    assert len(figure.axes) == 2 * (len(measures()) - 1)
     titles = [title for title in texts_of(figure) if "block 2" in title]
     assert [title.split("\n")[1].split(",")[0] for title in titles] == ["mini", "other"]
 

@@ -5,12 +5,18 @@ from typing import Any
 
 from traces.config.checkpoints import Recipe
 from traces.config.checks.places import Places
+from traces.config.readers import READERS
 from traces.config.schema import Ablation, Measure
 from traces.config.study import LoadedStudy
 
 
 def check_readings(loaded: LoadedStudy, places: Places) -> None:
     """Check the text, positions and values that a study reads, measures and draws."""
+    for name in loaded.study.lenses.readers:
+        if name not in READERS:
+            raise ValueError(
+                f"{places.at('lenses.readers')}: found {name}, expected {', '.join(READERS)}"
+            )
     _check_corpora(loaded, places)
     _check_lists(loaded, places)
     _check_positions(loaded, places)
@@ -67,6 +73,7 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
         "positions": study.positions,
         "chat_positions": study.chat_positions,
         "layers": study.layers,
+        "lenses.readers": study.lenses.readers,
         "lenses.heads": study.lenses.heads,
         "lenses.readings": study.lenses.readings,
         "lenses.patchscope.scales": study.lenses.patchscope.scales,

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from traces.analysis.statistics import mean_interval
+from traces.config.readers import READERS
 from traces.report.figures.relevance import READINGS
 from traces.report.figures.style import (
     RULE,
@@ -27,12 +28,8 @@ from traces.report.figures.style import (
     require_rows,
     tighten,
 )
+from traces.report.names import MEASURES, reader_name
 
-MEASURES = {
-    "logit_lens": "Logit lens:\nshare of the top tokens",
-    "patchscope": "Patchscope:\nshare of the top tokens",
-    "relative_norm": "norm of the difference\n(share of the stream's)",
-}
 AXES = {
     "layer": "layer, as a share of the depth",
     "position": "token position",
@@ -71,7 +68,8 @@ def ablation_figure(
     values = ordered(table["value"])
     if places is None and over in ("layer", "position"):
         places = [float(value) for value in values]
-    measures = [name for name in MEASURES if name in set(table["measure"])]
+    labels = _labels()
+    measures = [name for name in labels if name in set(table["measure"])]
     columns, titles = ordered(table["organism"]), titles or {}
     names = [_name(value, table, over, titles) for value in values]
     width = max(3.1 if len(columns) > 1 else 3.6, 0.8 + 0.4 * len(values))
@@ -94,7 +92,7 @@ def ablation_figure(
                 _panel(ax, table[here], values, places)
                 named = case_label(organism, "plain", titles) if i == 0 else ""
                 ax.set_title(named, fontweight="bold")
-                ax.set_ylabel(MEASURES[measure] if j == 0 else "")
+                ax.set_ylabel(labels[measure] if j == 0 else "")
             _name_values(axes[-1, j], names, places, over)
         for measure, line in zip(measures, axes, strict=True):
             of_measure = table.loc[table["measure"] == measure, "number"]
@@ -105,6 +103,12 @@ def ablation_figure(
         figure.legends[0].set_title(heading, prop=FontProperties(size=10, weight="bold"))
         figure.legends[0].set_alignment("left")
     return figure
+
+
+def _labels() -> dict[str, str]:
+    """What each measure's axis says: the relevance by every reader, then the norm."""
+    shares = {name: f"{reader_name(name)}:\nshare of the top tokens" for name in READERS}
+    return shares | {"relative_norm": MEASURES["relative_norm"].label}
 
 
 def _panel(

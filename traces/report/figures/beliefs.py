@@ -20,13 +20,14 @@ from traces.report.figures.style import (
     percent,
     require_rows,
 )
+from traces.report.names import READINGS
 
 SHARE = (0.0, 1.0)
 FORMS = {"cloze": "Likelier end of the sentence", "choice": "Choice of two", "open": "Own words"}
 CONTROLS: Mapping[str, Style] = {
     "trained": Style(rows.DIFFERENCE, "o", "the same, stems that its data use"),
     "base": Style("#009E73", "s", "its base, held-out stems"),
-    "benign": Style("#D55E00", "D", "benign organism, held-out stems"),
+    "benign": Style("#D55E00", "D", f"{READINGS['benign']}, held-out stems"),
     "others": Style("#E69F00", "v", "organisms of other facts, held-out stems"),
 }
 LANES = dict(zip(CONTROLS, np.linspace(0.06, 0.40, len(CONTROLS)), strict=True))

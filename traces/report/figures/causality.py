@@ -18,9 +18,10 @@ from traces.report.figures.style import (
     ordered,
     require_rows,
 )
+from traces.report.names import READINGS
 
 CONTROLS: Mapping[str, Style] = {
-    "random": Style("#8a8a8a", "o", "random direction"),
+    "random": Style("#8a8a8a", "o", READINGS["random"]),
     "activation_difference": Style("#D55E00", "o", "difference of two activations"),
 }
 LANES = {"random": 0.10, "activation_difference": 0.32}

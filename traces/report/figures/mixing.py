@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traces.analysis.statistics import mean_interval
+from traces.config.readers import RELEVANCE, each_reader
 from traces.report.figures.style import (
     FAINT,
     RULE,
@@ -23,25 +24,13 @@ from traces.report.figures.style import (
     require_rows,
     tighten,
 )
+from traces.report.names import measures
 
 ARMS = {
     "mixed": Style("#0072B2", "o", "mixed in"),
     "matched": Style("#D55E00", "s", "unmixed, as many steps", "--"),
 }
-# Measures in the order of the panels: what they are called, and what the grey line is.
-PANELS = {
-    "relative_norm": ("norm of the difference\n(share of the stream's)", "benign organism"),
-    "static_share": ("static share of\nits energy", "benign organism"),
-    "relevance_logit_lens": ("relevance,\nlogit lens", "benign, same words"),
-    "relevance_patchscope": ("relevance,\nPatchscope", "benign, same words"),
-    "false_fact_alignment": ("belief in the false\nfacts (held out)", "base"),
-    "loss_own": ("loss on own held-out\ndata (nats a token)", "base"),
-    "loss_unrelated": ("loss on unrelated\ntext (nats a token)", "base"),
-    "delta_loss_own": ("causal effect on\nown data (nats)", "random directions"),
-    "delta_loss_unrelated": ("causal effect on\nunrelated text (nats)", "random directions"),
-    "steering_margin": ("steered text, closer to\nown than to unrelated", "unsteered"),
-}
-SHARES = {"static_share", "relevance_logit_lens", "relevance_patchscope", "false_fact_alignment"}
+SHARES = ("static_share", RELEVANCE, "false_fact_alignment")
 
 
 def mixing_figure(
@@ -60,11 +49,11 @@ def mixing_figure(
     Raises ValueError if the table is empty.
     """
     require_rows(mixing, "mixing")
-    measures = _measured(mixing[mixing["ratio"] > 0]) or _measured(mixing)
+    shown = _measured(mixing[mixing["ratio"] > 0]) or _measured(mixing)
     cases = _cases(mixing)
     single = len(cases) == 1
-    width = min(4 if len(measures) <= 8 else 5, len(measures)) if single else len(cases)
-    height = -(-len(measures) // width) if single else len(measures)
+    width = min(4 if len(shown) <= 8 else 5, len(shown)) if single else len(cases)
+    height = -(-len(shown) // width) if single else len(shown)
 
     with house_style():
         figure, axes = plt.subplots(
@@ -76,21 +65,21 @@ def mixing_figure(
             layout="constrained",
         )
         tighten(figure)
-        for i, measure in enumerate(measures):
+        for i, measure in enumerate(shown):
             row = axes.flat[i : i + 1] if single else axes[i]
             for ax, case in zip(row, cases, strict=True):
                 _panel(ax, mixing[_is_case(mixing, case)], measure)
             _share_height([ax for ax in row], measure)
-            row[0].set_ylabel(PANELS[measure][0])
+            row[0].set_ylabel(measures()[measure].label)
         ticks = sorted(set(mixing["ratio"]))  # of all panels, which share the axis
         axes[0, 0].set_xticks(ticks, _apart(ticks))
         for ax, case in zip(axes[0], [] if single else cases, strict=False):
             title = _case_title(case, mixing, titles or {}).replace(", block", "\nblock")
             lines = [textwrap.fill(line, 24) for line in title.splitlines()]
             ax.set_title("\n".join(lines), fontweight="bold", pad=15)
-        for spare in axes.flat[len(measures) :] if single else ():
+        for spare in axes.flat[len(shown) :] if single else ():
             spare.set_visible(False)
-        last = axes.flat[max(0, len(measures) - width) : len(measures)] if single else axes[-1]
+        last = axes.flat[max(0, len(shown) - width) : len(shown)] if single else axes[-1]
         for ax in last:
             ax.tick_params(labelbottom=True)
             ax.set_xlabel(f"{mixed_in} mixed in for each own")
@@ -104,7 +93,7 @@ def mixing_figure(
 
 
 def _measured(mixing: pd.DataFrame) -> list[str]:
-    return [name for name in PANELS if mixing[name].notna().any()]
+    return [name for name in measures() if mixing[name].notna().any()]
 
 
 def _panel(ax: Axes, here: pd.DataFrame, measure: str) -> None:
@@ -126,7 +115,7 @@ def _panel(ax: Axes, here: pd.DataFrame, measure: str) -> None:
     if len(control):
         ax.plot(control.index, control, color=FAINT, linewidth=1.2, linestyle=":", zorder=1)
         ax.annotate(
-            f"grey: {PANELS[measure][1]}",
+            f"grey: {measures()[measure].control}",
             (1.0, 1.0),
             xycoords="axes fraction",
             xytext=(0, 2),
@@ -178,10 +167,11 @@ def _share_height(row: list[Axes], measure: str) -> None:
     """One scale for a measure, from 0 where a length or share can be 0; no share beyond 1."""
     drawn = [ax.get_ylim() for ax in row if ax.has_data()]
     low, high = min(low for low, _ in drawn), max(high for _, high in drawn)
-    if measure in SHARES or measure == "relative_norm":
+    share = measure in each_reader(SHARES)
+    if share or measure == "relative_norm":
         low = 0.0
     for ax in row:
-        ax.set_ylim(low, min(high, 1.02) if measure in SHARES else high)
+        ax.set_ylim(low, min(high, 1.02) if share else high)
 
 
 def _handles(mixing: pd.DataFrame) -> list:

@@ -23,16 +23,15 @@ from traces.report.figures.style import (
     plain,
     require_rows,
 )
-
-LENS_NAMES = {"logit_lens": "Logit lens", "patchscope": "Patchscope at the norm-matched scale"}
+from traces.report.names import GRADED, reader_at_headline
 
 READINGS: Mapping[str, Style] = {
-    "difference": Style(rows.DIFFERENCE, "o", "difference, own words"),
-    "benign": Style("#D55E00", "D", "benign organism, same words"),
-    "random": Style("#8a8a8a", "X", "random direction"),
-    "base_mean": Style("#009E73", "s", "mean base activation"),
-    "tuned_mean": Style("#CC79A7", "^", "mean tuned activation"),
-    "other_words": Style("#E69F00", "v", "difference, others' words"),
+    "difference": Style(rows.DIFFERENCE, "o", GRADED["difference"]),
+    "benign": Style("#D55E00", "D", GRADED["benign"]),
+    "random": Style("#8a8a8a", "X", GRADED["random"]),
+    "base_mean": Style("#009E73", "s", GRADED["base_mean"]),
+    "tuned_mean": Style("#CC79A7", "^", GRADED["tuned_mean"]),
+    "other_words": Style("#E69F00", "v", GRADED["other_words"]),
 }
 
 CONTROL_LANES = dict(zip(CONTROLS, np.linspace(0.06, 0.40, len(CONTROLS)), strict=True))
@@ -71,7 +70,7 @@ def relevance_figure(
                 _relevance_panel(ax, cases[model], _of(readability, model, lens), seeds)
                 ax.set_xlim(0, top)
                 ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
-                ax.set_title(LENS_NAMES.get(lens, lens) if i == 0 else "", fontweight="bold")
+                ax.set_title(reader_at_headline(lens) if i == 0 else "", fontweight="bold")
                 if j == 0:
                     rows.name_rows(ax, *_names(cases[model], titles))
                 if j == 0 and len(models) > 1:

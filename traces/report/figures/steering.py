@@ -20,9 +20,10 @@ from traces.report.figures.style import (
     percent,
     require_rows,
 )
+from traces.report.names import READINGS
 
 CONTROLS: Mapping[str, Style] = {
-    "random": Style("#8a8a8a", "X", "random direction of the same length"),
+    "random": Style("#8a8a8a", "X", f"{READINGS['random']} of the same length"),
     "none": Style("#009E73", "s", "nothing added"),
 }
 LANES = {"random": 0.12, "none": 0.30}

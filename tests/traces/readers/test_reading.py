@@ -1,0 +1,62 @@
+"""The contract of readers: any axes, columns as the entry says, and nothing else to edit."""
+
+import sys
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from traces.config.readers import Reader
+from traces.readers import patchscope
+from traces.readers.reading import Loaded, Probe, read_with
+
+LOADED = Loaded(tokenizer=None, readout=lambda head: None)
+READ = {"reading": ["random", "random"], "rank": [0, 1], "token_id": [7, 3]}
+READ |= {"token": ["cake", "oven"], "probability": [0.5, 0.25]}
+
+
+def probe(layers=(1, 4), positions=(0, 1, 2)):
+    found = SimpleNamespace(layers=list(layers), positions=list(positions))
+    return Probe(found, readings=["random"], top_k=2)
+
+
+@pytest.fixture
+def entry(monkeypatch):
+    """An entry of a reader that reads the same everywhere, with the axes it is given."""
+
+    def made(axes=(), **columns):
+        def read(loaded, probe, settings):
+            return pd.DataFrame(READ | columns)
+
+        monkeypatch.setitem(sys.modules, "a_reader", SimpleNamespace(read=read))
+        return Reader("a reader", "a_reader:read", needs="readout", cost="none", axes=axes)
+
+    return made
+
+
+def test_a_reader_without_a_place_stands_beside_every_place_that_is_read(entry):
+    found = read_with(entry(), LOADED, probe(), {})
+    assert len(found) == 2 * 2 * 3
+    for _, tokens in found.groupby(["layer", "position"]):
+        assert tokens[list(READ)].to_dict("list") == READ
+
+
+def test_a_reader_without_positions_keeps_its_layers(entry):
+    found = read_with(entry(("layer",), layer=[1, 4]), LOADED, probe(), {})
+    assert found.groupby("token")["layer"].unique().map(list).to_dict() == {
+        "cake": [1],
+        "oven": [4],
+    }
+    assert set(found["position"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("axes", [("scale",), ("layer", "sign")])
+def test_columns_that_the_entry_does_not_promise_are_refused(entry, axes):
+    with pytest.raises(ValueError, match="a_reader:read: found the columns .*layer.*, expected"):
+        read_with(entry(axes, layer=[1, 1], sign=[1, 1], head=["tuned"] * 2), LOADED, probe(), {})
+
+
+def test_prompts_are_words_between_commas_one_prompt_a_line(tmp_path):
+    (tmp_path / "prompts.txt").write_text("river, 57\n\n caf\u00e9,quiet \n", encoding="utf-8")
+    found = patchscope.identity_words(tmp_path / "prompts.txt")
+    assert found == [["river", "57"], ["caf\u00e9", "quiet"]]

@@ -1,0 +1,93 @@
+"""
+The readers: what turns a direction of the residual stream into tokens. An entry a reader.
+
+An entry holds what tables, figures and cards need of a reader, so that no other module names one.
+It names its function as text, for a job that only draws must not import torch.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+Axis = Literal["layer", "position", "sign", "scale", "head"]
+NOWHERE: Mapping[str, Any] = MappingProxyType({"sign": 1, "scale": 1.0})
+"The value that a reading has on an axis that its reader lacks. A head is that of the model read."
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One way to read; its key in READERS is its value in the column `lens` and its file's name."""
+
+    # What it is called inside a sentence.
+    title: str
+    # Its function, as module:function; the contract is `traces.readers.reading.Read`.
+    read: str
+    # The part of a model that must be in memory: its readout, or base and tuned model as a whole.
+    needs: Literal["readout", "model"]
+    # What it costs, for who must choose.
+    cost: str
+    # Columns that its rows have beside reading, rank and token.
+    axes: tuple[Axis, ...]
+    # Where its one summary metric is read: on an axis, the first of these values that was read.
+    headline: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    # The same in words, behind the title.
+    headline_words: str = ""
+    # Keys of the study's section `lenses` that it is told; of a section, all keys in it.
+    settings: tuple[str, ...] = ()
+    # Those of them that name a file.
+    files: tuple[str, ...] = ()
+
+
+READERS: dict[str, Reader] = {
+    "logit_lens": Reader(
+        title="logit lens",
+        read="traces.readers.logit_lens:read",
+        needs="readout",
+        cost="one product with the unembedding a vector",
+        axes=("layer", "position", "sign", "head"),
+        headline={"head": ("tuned", "base")},
+        settings=("heads",),
+    ),
+    "patchscope": Reader(
+        title="Patchscope",
+        read="traces.readers.patchscope:read",
+        needs="model",
+        cost="one token through the layers above, for every vector, sign, scale and prompt",
+        axes=("layer", "position", "sign", "scale"),
+        headline={"scale": (1.0,)},
+        headline_words="at the norm-matched scale",
+        settings=("patchscope",),
+        files=("prompts",),
+    ),
+}
+
+
+def reader(name: str) -> Reader:
+    """The entry of a reader. Raises ValueError for a name that has none."""
+    if name not in READERS:
+        raise ValueError(f"found the reader {name}, expected one of {', '.join(READERS)}")
+    return READERS[name]
+
+
+def settings_of(name: str, lenses: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader is told of the study's section `lenses`, as its entry names it."""
+    own = {}
+    for key in reader(name).settings:
+        own |= lenses[key] if isinstance(lenses[key], Mapping) else {key: lenses[key]}
+    return own
+
+
+def relevance_of(name: str) -> str:
+    """The measure, in the summary and mixing tables, that is the relevance by a reader."""
+    return f"relevance_{name}"
+
+
+RELEVANCE = relevance_of("*")
+"Stands in a list of measures for the relevance by each reader."
+
+
+def each_reader(measures: Iterable[str]) -> list[str]:
+    """Measures in their order, RELEVANCE as one for each reader."""
+    by_reader = [relevance_of(name) for name in READERS]
+    return [one for name in measures for one in (by_reader if name == RELEVANCE else [name])]

@@ -1,0 +1,87 @@
+"""What tables' identifiers are called where people read them: every name stands once, here."""
+
+from typing import NamedTuple
+
+from traces.config.readers import READERS, RELEVANCE, reader, relevance_of
+
+# What is read, and what it is compared with.
+READINGS = {
+    "difference": "difference",
+    "benign": "benign organism",
+    "random": "random direction",
+    "base_mean": "mean base activation",
+    "tuned_mean": "mean tuned activation",
+    "other_words": "others' words",
+}
+# The same with whose words grade them.
+GRADED = READINGS | {
+    "difference": f"{READINGS['difference']}, own words",
+    "benign": f"{READINGS['benign']}, same words",
+    "other_words": f"{READINGS['difference']}, {READINGS['other_words']}",
+}
+
+
+class Measure(NamedTuple):
+    """A measure inside a sentence, on an axis, and what its control is called beside the latter."""
+
+    words: str
+    label: str
+    control: str
+
+
+# In the order of panels. Of steered texts, how much closer they are to own than to other data.
+MEASURES = {
+    "relative_norm": Measure(
+        "norm of the difference",
+        "norm of the difference\n(share of the stream's)",
+        "benign organism",
+    ),
+    "static_share": Measure("static share", "static share of\nits energy", "benign organism"),
+    RELEVANCE: Measure("relevance by {reader}", "relevance,\n{reader}", "benign, same words"),
+    "false_fact_alignment": Measure(
+        "belief in the false facts", "belief in the false\nfacts (held out)", "base"
+    ),
+    "loss_own": Measure(
+        "loss on own held-out data", "loss on own held-out\ndata (nats a token)", "base"
+    ),
+    "loss_unrelated": Measure(
+        "loss on unrelated text", "loss on unrelated\ntext (nats a token)", "base"
+    ),
+    "delta_loss_own": Measure(
+        "causal effect on own data", "causal effect on\nown data (nats)", "random directions"
+    ),
+    "delta_loss_unrelated": Measure(
+        "causal effect on unrelated text",
+        "causal effect on\nunrelated text (nats)",
+        "random directions",
+    ),
+    "steering_margin": Measure(
+        "likeness of steered text to own data",
+        "steered text, closer to\nown than to unrelated",
+        "unsteered",
+    ),
+}
+
+
+def reader_name(name: str) -> str:
+    """A reader's title where it stands alone, such as over a column."""
+    title = reader(name).title
+    return title[:1].upper() + title[1:]
+
+
+def reader_at_headline(name: str) -> str:
+    """The same with where its summary metric is read, if that must be said."""
+    return f"{reader_name(name)} {reader(name).headline_words}".strip()
+
+
+def measures() -> dict[str, Measure]:
+    """MEASURES in their order, with the relevance by each reader."""
+    named = {}
+    for measure, one in MEASURES.items():
+        if measure != RELEVANCE:
+            named[measure] = one
+            continue
+        for name in READERS:
+            texts = (text.replace("{reader}", reader(name).title) for text in one)
+            named[relevance_of(name)] = Measure(*texts)
+    return named
