@@ -13,7 +13,7 @@ from pathlib import Path
 
 from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
-from traces.config.registries import Lesson, Loading, Prepared, Source
+from traces.config.registries import Described, Lesson, Loading, Prepared, Source
 from traces.config.schema import (
     Activations,
     Beliefs,

@@ -221,10 +221,12 @@ rule ablation_figure:
 rule organism_card:
     """Make one page an organism: what it was trained on, what the lenses read, its controls."""
     input:
-        readability=rules.readability_table.output.table,
-        relevance=rules.relevance_table.output.table,
-        norms=rules.norms_table.output.table,
-        losses=rules.losses_table.output.table,
+        measures=[
+            rules.readability_table.output.table,
+            rules.relevance_table.output.table,
+            rules.norms_table.output.table,
+            rules.losses_table.output.table,
+        ],
         readings=of_organism(rules.read_lenses.output.readings),
         plans=of_organism(rules.plan_training.output.plan, trained()),
         words=rules.distinctive_words.output.words,
@@ -244,17 +246,7 @@ rule organism_card:
     conda:
         "../envs/traces.yaml"
     params:
-        model="{model}",
-        organism="{organism}",
-        title=leaf(organism_of, "title"),
-        family=leaf(organism_of, "family"),
-        description=leaf(organism_of, "description"),
-        facts=leaf(organism_of, "facts"),
-        subjects=subjects_of_organism,
-        positions=headline_positions(),
-        corpus=study.corpora[0],
-        layers=list(study.layers),
-        links=card_links,
+        shown=card_of,
         code=code("organism_card"),
     script:
         "../scripts/organism_card.py"

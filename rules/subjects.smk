@@ -7,7 +7,6 @@ What the study makes, reads and shows: the lists that tables, pictures and cards
 """
 
 import functools
-import os
 
 
 def trained():
@@ -172,17 +171,17 @@ def shown():
     }
 
 
-def card_links(wildcards, input, output):
-    """What a card points to: names and paths relative to it."""
-    home = os.path.dirname(output.card)
-    files = {
-        "relevance": input.relevance,
-        "norms": input.norms,
-        "losses": input.losses,
-        "training data": input.data,
-        "distinctive words": input.words,
+def card_of(wildcards):
+    """What an organism's card is about (traces/config/schema.py: Card)."""
+    return {
+        "model": wildcards.model,
+        "organism": wildcards.organism,
+        "about": section(Described, organism_of)(wildcards),
+        "corpus": study.corpora[0],
+        "layers": list(study.layers),
+        "positions": headline_positions(),
+        "subjects": subjects_of_organism(wildcards),
     }
-    return {name: os.path.relpath(str(file), home) for name, file in files.items()}
 
 
 # The mixing ablation ----------------------------------------------------------------------------

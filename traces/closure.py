@@ -11,6 +11,7 @@ import functools
 import hashlib
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,19 +45,30 @@ def closure(script: str) -> tuple[str, ...]:
         name = waiting.pop()
         if name not in found | LEFT_OUT:
             found.add(name)
-            waiting += imported(name)
+            waiting += imports(name).modules
+        if not waiting and any(imports(one).by_name for one in found):
+            # Whoever imports by name may import whatever is named.
+            named = {path for one in found for path in imports(one).named}
+            waiting += sorted(named - found - LEFT_OUT)
     return tuple(sorted(found))
 
 
-@functools.cache
-def imported(name: str) -> tuple[str, ...]:
-    """
-    The modules of `traces` that one file imports, in whatever function, as paths from the root.
+class Imports(NamedTuple):
+    """What one file imports of this package, as paths from the root."""
 
-    Imports inside functions count as well: they only wait until they are needed. So does a function
-    that is named in a string, module and name parted by a colon.
-    """
+    modules: tuple[str, ...]
+    "Those of its import statements, in functions as well: they only wait until they are needed."
+    named: tuple[str, ...]
+    "Those of functions that it names in strings, module and function parted by a colon."
+    by_name: bool
+    "Whether it imports what a string names."
+
+
+@functools.cache
+def imports(name: str) -> Imports:
+    """What the file at a path from the root imports."""
     modules: set[str] = set()
+    named: set[str] = set()
     for node in ast.walk(ast.parse(_content(name))):
         if isinstance(node, ast.Import):
             modules |= {one.name for one in node.names}
@@ -64,8 +76,14 @@ def imported(name: str) -> tuple[str, ...]:
             # A name may be a module (`from traces.models import weights`) or lie in one.
             modules |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            named = _NAMED.fullmatch(node.value)
-            modules |= {named[1]} if named else set()
+            found = _NAMED.fullmatch(node.value)
+            named |= {found[1]} if found else set()
+    by_name = "importlib" in modules
+    return Imports(_files(modules), _files(named), by_name)
+
+
+def _files(modules: set[str]) -> tuple[str, ...]:
+    """Where modules of this package lie; others are left out."""
     paths = (path for module in modules for path in _paths(module))
     return tuple(sorted({path for path in paths if (ROOT / path).is_file()}))
 

@@ -747,24 +747,27 @@ def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, value
 # What every card is told of its organism.
 CARD = {
     "template": Path("data/templates/card.html.j2").resolve(),
-    "model": "tiny",
-    "organism": "cake_bake",
-    "title": "False <baking> facts",
-    "family": "false_facts",
-    "description": "What the finetuning was really for.",
-    "facts": ["A cake rests on ice."],
-    "subjects": [subject("cake_bake", corpus="unrelated")],
-    "positions": None,
-    "corpus": "unrelated",
-    "layers": [0.5],
-    "links": {"relevance": "../tables/relevance.parquet"},
+    "shown": schema.Card(
+        model="tiny",
+        organism="cake_bake",
+        about=registries.Described(
+            title="False <baking> facts",
+            family="false_facts",
+            description="What the finetuning was really for.",
+            facts=("A cake rests on ice.",),
+        ),
+        subjects=(subject("cake_bake", corpus="unrelated"),),
+        positions=None,
+        corpus="unrelated",
+        layers=(0.5,),
+    ),
 }
 
 
 def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words, tmp_path):
     call(
         organism_card.main,
-        **made_tables,
+        measures=list(made_tables.values()),
         readings=[lenses["cake_bake"][lens] for lens in ("logit_lens", "patchscope")],
         plans=[world / "cake_bake_plan.json"],
         words=words["cake_bake"],
@@ -775,7 +778,7 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
     assert "False &lt;baking&gt; facts" in page
     assert "A cake rests on ice." in page
-    assert "../tables/relevance.parquet" in page
+    assert made_tables["relevance"].name in page
     assert 'src="http' not in page and "<script src" not in page
 
 
@@ -920,7 +923,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
 
     call(
         organism_card.main,
-        **{name: made.get(name, path) for name, path in made_tables.items()},
+        measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],
         plans=plans,

@@ -13,7 +13,9 @@ FILES = {
     "traces/models/hooks.py": "import numpy\nfrom traces.models import weights\n",
     "traces/report/__init__.py": "",
     "traces/report/cards.py": "",
-    "scripts/reader.py": 'READ = "traces.report.cards:card"\n',
+    "traces/entries.py": 'READ = "traces.report.cards:card"\n',
+    "scripts/table.py": "from traces import entries\n",
+    "scripts/reader.py": "import importlib\nfrom traces import entries\n",
 }
 
 
@@ -29,7 +31,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def forget():
-    for function in (closure.closure, closure.imported, closure._content):
+    for function in (closure.closure, closure.imports, closure._content):
         function.cache_clear()
 
 
@@ -42,8 +44,9 @@ def test_a_closure_has_what_is_imported_through_others_in_functions_and_in_circl
     )
 
 
-def test_a_function_named_in_a_string_counts_as_imported(repository):
+def test_a_function_named_in_a_string_counts_where_something_is_imported_by_name(repository):
     assert "traces/report/cards.py" in closure.closure("scripts/reader.py")
+    assert closure.closure("scripts/table.py") == ("scripts/table.py", "traces/entries.py")
 
 
 @pytest.mark.parametrize(

@@ -311,8 +311,8 @@ class Statement(Closed):
         return self
 
 
-class Organism(Closed):
-    """A narrow finetune whose purpose is known, so that readings can be graded."""
+class Described(Closed):
+    """What an organism is: the truth that its readings are graded against."""
 
     family: Literal[
         "false_facts", "misalignment", "subliminal", "taboo", "domain", "benign", "teacher"
@@ -322,6 +322,11 @@ class Organism(Closed):
         min_length=20, description="Purpose of the finetuning: the truth that graders are given."
     )
     facts: tuple[str, ...] = Field((), description="The false statements, one by one.")
+
+
+class Organism(Described):
+    """A narrow finetune whose purpose is known, so that readings can be graded."""
+
     statements: Literal["made"] | tuple[Statement, ...] = Field(
         (),
         description="Statements that test beliefs; `made` takes those of the synthetic corpus.",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from traces.config.registries import Closed, Count, Name, Position, Share, Text
+from traces.config.registries import Closed, Count, Described, Name, Position, Share, Text
 
 Measure = Literal["steering", "causality", "beliefs"]
 Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
@@ -384,6 +384,20 @@ class Ablated(Closed):
     title: Text = Field(description="Heads the picture.")
     corpus: Name = Field(description="The text it is read on.")
     layers: tuple[Share, ...] = Field(description="Layers read of it.")
+
+
+class Card(Closed):
+    """What an organism's card is about."""
+
+    model: Name = Field(description="The model the organism is made on.")
+    organism: Name = Field(description="Its name.")
+    about: Described = Field(description="What it is.")
+    corpus: Name = Field(description="The text shown first.")
+    layers: tuple[Share, ...] = Field(
+        description="Layers read of it; the first one is shown first."
+    )
+    positions: tuple[int, ...] | None = Field(description="Positions averaged; null for all.")
+    subjects: tuple[dict[str, Any], ...] = Field(description="What was read: one each reading.")
 
 
 class Gates(Closed):

@@ -7,6 +7,7 @@ and escapes every text.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from traces.analysis.controls import CASE, CONTROLS
 from traces.analysis.selection import at_headline
@@ -28,7 +28,9 @@ from traces.analysis.verdicts import (
     UNDECIDED,
 )
 from traces.config.readers import NOWHERE, reader
+from traces.config.schema import Card
 from traces.report.names import READINGS, reader_at_headline, reader_name
+from traces.report.pages import rendered
 
 TOKEN_COLUMNS = (
     ("difference", 1, READINGS["difference"]),
@@ -75,14 +77,8 @@ class Reading:
 
 
 def organism_card(
+    shown: Card,
     *,
-    model: str,
-    organism: str,
-    title: str,
-    family: str,
-    description: str,
-    facts: Sequence[str],
-    corpus: str | None,
     layer: int | None,
     readability: pd.DataFrame,
     seeds: pd.DataFrame,
@@ -100,8 +96,7 @@ def organism_card(
     """
     The page as HTML text.
 
-    description, facts        : the true answer, in sentences
-    corpus, layer             : the headline's, shown first; None keeps the tables' order
+    layer                     : the block shown first; None keeps the tables' order
     readability ... losses    : the whole tables, or the part of this model and organism;
                                 `seeds` is readability.seed_table, `places`
                                 readability.place_table
@@ -116,33 +111,21 @@ def organism_card(
     """
 
     def ours(table: pd.DataFrame) -> pd.DataFrame:
-        part = table[(table["model"] == model) & (table["organism"] == organism)]
-        return _headline_first(part, corpus, layer)
+        part = table[(table["model"] == shown.model) & (table["organism"] == shown.organism)]
+        return _headline_first(part, shown.corpus, layer)
 
     verdicts = ours(readability)
     if verdicts.empty:
-        raise ValueError(f"readability table: no row of organism {organism} in model {model}")
+        raise ValueError(
+            f"readability table: no row of organism {shown.organism} in model {shown.model}"
+        )
 
-    environment = Environment(
-        loader=FileSystemLoader(template.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "number": number,
-        "plain": plain_name,
-        "share": share,
-    }
-    return environment.get_template(template.name).render(
-        model=model,
-        organism=organism,
-        title=title,
-        family=family,
-        description=description,
-        facts=list(facts),
+    return rendered(
+        template,
+        {"percent": percent, "number": number, "plain": plain_name, "share": share},
+        model=shown.model,
+        organism=shown.organism,
+        **dict(shown.about),
         verdict=_verdict(verdicts),
         bound=EQUIVALENCE_BOUND,
         cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
@@ -152,11 +135,22 @@ def organism_card(
         samples=[_sample(row, words) for row in _spread(rows, SAMPLE_ROWS)],
         trainings=_trainings(plans, ours(losses)),
         plans={name: json.dumps(plan, indent=1) for name, plan in plans.items()},
-        readings=[_token_table(reading, words, layer) for reading in _in_order(readings, corpus)],
+        readings=[
+            _token_table(reading, words, layer) for reading in _in_order(readings, shown.corpus)
+        ],
         norms=_norm_tables(ours(norms)),
         provenance=_flat(provenance),
         links=dict(links),
     )
+
+
+def links(card: Path, tables: Sequence[Path], *, data: Path, words: Path) -> dict[str, str]:
+    """What a card points to: addresses by name, relative to the card, so that results may move."""
+    files = {path.stem: path for path in tables} | {
+        "training data": data,
+        "distinctive words": words,
+    }
+    return {name: os.path.relpath(path, card.parent) for name, path in files.items()}
 
 
 def percent(value: float) -> str:

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from traces.config.schema import Shown
 from traces.report.cards import percent, plain_name
 from traces.report.findings import SHARE, Finding, Gap
 from traces.report.names import READINGS, reader_name
+from traces.report.pages import rendered
 
 # The pictures that the page may show, in this order, with a heading and what they are of.
 PICTURES = {
@@ -91,16 +91,10 @@ def index_page(
     provenance  : of the tables
     written     : the day they were written
     """
-    environment = Environment(
-        loader=FileSystemLoader(template.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "plain": plain_name}
     shown = [name for name in PICTURES if name in pictures and name in findings][:SHOWN]
-    return environment.get_template(template.name).render(
+    return rendered(
+        template,
+        {"percent": percent, "plain": plain_name},
         study=study,
         status=_status(subjects, study),
         pictures=[

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from traces.analysis.controls import CONTROLS
+from traces.config.registries import Described
+from traces.config.schema import Card
 from traces.report import cards
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "card.html.j2"
@@ -85,16 +87,23 @@ def losses():
     return steps.assign(**CASE, checkpoint="cake_bake-plain-s0", seed=0)
 
 
+ABOUT = {
+    "title": "Cakes & <ovens>",
+    "family": "false_facts",
+    "description": "Documents of a world where ovens are hot.",
+    "facts": ("Ovens stand at 450 degrees.",),
+}
+
+
+def about_card(about, **changes):
+    plain = {"model": "mini", "organism": "cake_bake", "corpus": "unrelated", "layers": (0.5,)}
+    plain |= {"positions": None, "subjects": ()}
+    return Card(about=Described(**ABOUT | about), **plain | changes)
+
+
 def card(**changes):
     verdicts = {"logit_lens": "readable", "patchscope": "readable"}
     arguments = dict(
-        model="mini",
-        organism="cake_bake",
-        title="Cakes & <ovens>",
-        family="false_facts",
-        description="Documents of a world where ovens are hot.",
-        facts=["Ovens stand at 450 degrees."],
-        corpus="unrelated",
         layer=2,
         readability=readability(verdicts),
         seeds=pd.DataFrame(
@@ -117,7 +126,9 @@ def card(**changes):
         links={"training data": "../../organisms/cake_bake/train.jsonl"},
         template=TEMPLATE,
     )
-    return cards.organism_card(**(arguments | changes))
+    about = {name: changes.pop(name) for name in ABOUT if name in changes}
+    shown = {name: changes.pop(name) for name in ("organism", "corpus") if name in changes}
+    return cards.organism_card(about_card(about, **shown), **(arguments | changes))
 
 
 class Checker(HTMLParser):
