@@ -79,8 +79,7 @@ rule read_lenses:
         mem_mb=memory,
         runtime=60,
     params:
-        dtype=leaf(model_of, "dtype"),
-        attention=leaf(model_of, "attention"),
+        loading=section(Loading, model_of),
         settings=reading_settings,
         code=code("read_lenses"),
     script:

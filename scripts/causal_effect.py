@@ -8,7 +8,8 @@ from traces import job
 from traces.artifacts import arrays, tables
 from traces.config.registries import Loading
 from traces.config.schema import CausalEffect, Draws
-from traces.corpora.rows import TEXTS, Kind, read_rows
+from traces.config.vocabularies import Kind
+from traces.corpora.rows import TEXTS, read_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.interventions import causality
 from traces.models import weights

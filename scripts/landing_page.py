@@ -24,7 +24,7 @@ def main(
     subjects = read["norms"]
     optional = {name: read.get(name) for name in ("causality", "beliefs", "steering")}
     all_headlines = summary.headlines(
-        read["relevance"], subjects, **optional, benign=shown.control, positions=shown.positions
+        read["relevance"], subjects, **optional, control=shown.control, positions=shown.positions
     )
     readable = selection.of_recipes(read["readability"], shown.recipes)
     blocks = selection.headline_layers(readable, shown.corpus, shown.layers)
@@ -36,7 +36,7 @@ def main(
             name,
             headlines,
             recipes=shown.recipes,
-            benign=shown.control,
+            control=shown.control,
             seed=shown.seed,
             causality=read.get(name) if name == "causality" else None,
         )

@@ -19,7 +19,7 @@ def main(
 ) -> None:
     found = summary.headlines(
         **{file.stem: tables.read(file) for file in measures},
-        benign=control,
+        control=control,
         positions=positions,
     )
     steps = {

@@ -6,6 +6,7 @@ from pathlib import Path
 from traces import job
 from traces.artifacts.tables import write_lines
 from traces.config.schema import Pretraining
+from traces.config.vocabularies import PretrainedFamily
 from traces.corpora.rows import read_rows
 from traces.training import pretraining
 
@@ -15,7 +16,7 @@ IDENTITY_PROMPTS = 200
 def main(
     general: Path,
     base: Path,
-    family: pretraining.Family,
+    family: PretrainedFamily,
     seed: int,
     settings: Pretraining,
 ) -> None:

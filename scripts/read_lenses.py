@@ -6,6 +6,7 @@ from pathlib import Path
 from traces import job
 from traces.artifacts import arrays, tables
 from traces.config.readers import reader
+from traces.config.registries import Loading
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
 from traces.readers.reading import Loaded, Probe, Settings, read_with
@@ -17,8 +18,7 @@ def main(
     adapter: Path,
     vocabulary: Path | list[Path],
     readings: list[Path],
-    dtype: weights.DType,
-    attention: str | None,
+    loading: Loading,
     settings: Settings,
 ) -> None:
     probe = Probe(
@@ -41,7 +41,7 @@ def main(
     # The readout's readers come first, while there is nothing else in memory.
     read("readout", loaded)
     if any(reader(name).needs == "model" for name in settings.readers):
-        pair = weights.load_pair(model, adapter, dtype, attention=attention)
+        pair = weights.load_pair(model, adapter, loading.dtype, attention=loading.attention)
         read("model", replace(loaded, pair=pair))
 
 

@@ -16,7 +16,7 @@ def main(
 ) -> None:
     found = summary.headlines(
         **{file.stem: tables.read(file) for file in measures},
-        benign=control,
+        control=control,
         positions=positions,
     )
     tables.write(table, summary.summary_table(found, control, seed), "summary")

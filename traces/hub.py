@@ -25,7 +25,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
-from traces.corpora.rows import KEYS, Kind, checked_row
+from traces.config.vocabularies import Kind, OpenEnd
+from traces.corpora.rows import KEYS, checked_row
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def fetched_rows(
     *,
     subset: str | None = None,
     files: Sequence[str] = (),
-    open_end: Literal["refuse", "cut"] = "refuse",
+    open_end: OpenEnd = "refuse",
     unfinished: Path,
 ) -> Iterator[tuple[Callable[[], Iterator[dict[str, Any]]], str]]:
     """

@@ -326,8 +326,7 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             adapter=adapters[name],
             vocabulary=world / "vocabulary.parquet",
             readings=[paths["logit_lens"], paths["patchscope"]],
-            dtype="float32",
-            attention="sdpa",
+            loading=registries.Loading(dtype="float32", attention="sdpa"),
             settings=Settings.model_validate(
                 {
                     "readings": READINGS,
@@ -863,8 +862,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
             adapter=Path("nowhere"),
             vocabulary=world / "vocabulary.parquet",
             readings=[read],
-            dtype="float32",
-            attention=None,
+            loading=registries.Loading(dtype="float32"),
             settings=Settings.model_validate(settings),
         )
         token_relevance.main(

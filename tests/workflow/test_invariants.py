@@ -34,16 +34,16 @@ FLOORS = {
     "job": {"closure"},
     "seeding": set(),
     "config": set(),
-    "artifacts": {"job"},
+    "artifacts": {"job", "config"},
     "corpora": {"job", "seeding", "config", "artifacts"},
-    "hub": {"job", "corpora"},
+    "hub": {"job", "config", "corpora"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "activations": {"job", "artifacts", "corpora", "models"},
     "training": {"job", "seeding", "config", "artifacts", "corpora", "models"},
     "readers": {"job", "config", "artifacts", "corpora", "models"},
     "judges": {"job", "config", "artifacts", "corpora"},
     "interventions": {"job", "seeding", "config", "artifacts", "corpora", "models"},
-    "evaluation": {"job", "artifacts", "corpora", "models", "judges"},
+    "evaluation": {"job", "config", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
     "report": {"job", "config", "artifacts", "analysis"},
 }
@@ -375,6 +375,19 @@ def test_imports_fall_from_floor_to_floor(file):
 def test_no_floor_rests_on_one_above_it():
     assert list(TopologicalSorter(FLOORS).static_order())
     assert FLOORS.keys() == {package(file) for file in MODULES} - {"__init__"}
+
+
+CLOSED = re.compile(r"Literal\[(.+?)\]", re.DOTALL)
+
+
+def test_a_closed_vocabulary_is_declared_once():
+    """The same words, in whatever order, as the values of two annotations would be two truths."""
+    found = Counter(
+        frozenset(re.findall(r'"(\w+)"', words))
+        for file in (*MODULES, *SCRIPTS)
+        for words in CLOSED.findall(file.read_text(encoding="utf-8"))
+    )
+    assert not [words for words, times in found.items() if times > 1 and len(words) > 1]
 
 
 # 6 and 7. What a rule says ----------------------------------------------------------------------

@@ -3,25 +3,42 @@
 import numpy as np
 import pandas as pd
 
-from traces.artifacts.tables import CONTROLS as CONTROLS
+from traces.config.vocabularies import CONTROLS as CONTROLS
 
 # What one row of the readability table is about.
 CASE = ["model", "organism", "family", "recipe", "ratio", "corpus", "layer", "lens"]
 
 
 def benign_readings(chosen: pd.DataFrame, seeds: pd.DataFrame, control: str | None) -> pd.DataFrame:
-    """The benign organism's differences, graded on the words of every other organism."""
-    place = ["model", "corpus", "layer", "lens", "graded_on"]
-    benign = chosen[(chosen["organism"] == control) & (chosen["reading"] == "difference")]
-    by_seed = benign.groupby([*place, "recipe", "seed"])["relevance"].mean()
-    by_recipe = by_seed.groupby([*place, "recipe"]).mean()
-
+    """Grade the benign organism's differences on the words of every other organism."""
+    pool = chosen[chosen["reading"] == "difference"].rename(columns={"relevance": "value"})
     cases = seeds.loc[
         (seeds["reading"] == "difference") & (seeds["organism"] != control), [*CASE, "seed"]
     ]
+    # The benign organism has no words of its own: it is graded on those of the case.
+    asked = cases.assign(graded_on=cases["organism"])
+    values = counterpart(asked, pool, ["model", "corpus", "layer", "lens", "graded_on"], control)
+    return cases.assign(reading="benign", relevance=values).dropna(subset=["relevance"])
 
-    def reading(case: pd.Series) -> float:
-        where = (case["model"], case["corpus"], case["layer"], case["lens"], case["organism"])
+
+def counterpart(
+    cases: pd.DataFrame, pool: pd.DataFrame, place: list[str], control: str | None
+) -> list[float]:
+    """
+    Find the benign organism's `value` in `pool` at the same `place`, for each of `cases`.
+
+    It is the one of the same recipe and seed, or else the mean of its seeds, or else the same two
+    of its recipe `plain`. The benign organism itself has none.
+    """
+    # The same seed first: both adapters began with the same weights, which the pair then cancels.
+    of_benign = pool[pool["organism"] == control]
+    by_seed = of_benign.groupby([*place, "recipe", "seed"])["value"].mean()
+    by_recipe = by_seed.groupby([*place, "recipe"]).mean()
+
+    def value(case: pd.Series) -> float:
+        if case["organism"] == control:
+            return np.nan
+        where = tuple(case[name] for name in place)
         for recipe in (case["recipe"], "plain"):
             for found, key in (
                 (by_seed, (*where, recipe, case["seed"])),
@@ -31,5 +48,4 @@ def benign_readings(chosen: pd.DataFrame, seeds: pd.DataFrame, control: str | No
                     return float(found.loc[key])
         return np.nan
 
-    values = [reading(case) for _, case in cases.iterrows()]
-    return cases.assign(reading="benign", relevance=values).dropna(subset=["relevance"])
+    return [value(case) for _, case in cases.iterrows()]

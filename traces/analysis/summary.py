@@ -27,7 +27,7 @@ import pandas as pd
 
 from traces.analysis.collect import SUBJECT
 from traces.analysis.comparisons import steering_margin
-from traces.analysis.controls import CONTROLS
+from traces.analysis.controls import CONTROLS, counterpart
 from traces.analysis.readability import seed_table
 from traces.analysis.statistics import grouped_interval, paired_difference
 from traces.config.readers import relevance_of
@@ -46,14 +46,14 @@ def headlines(
     causality: pd.DataFrame | None = None,
     beliefs: pd.DataFrame | None = None,
     steering: pd.DataFrame | None = None,
-    benign: str | None = None,
+    control: str | None = None,
     positions: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """
     Collect every summary metric of every checkpoint, once for each of its controls.
 
     relevance, norms, ... : the tables of these names; None for a measure that no run requests
-    benign                : name of the benign organism, None for a study without one
+    control               : name of the benign organism, None for a study without one
     positions             : norms and relevance are means over these; None takes all there are
     returns               : columns of PLACE (a checkpoint, corpus and layer), measure, control,
                             value, control_value (NaN where that control was not measured)
@@ -64,22 +64,22 @@ def headlines(
     places = norms[PLACE].drop_duplicates()
     if positions is not None:
         norms = norms[norms["position"].isin(list(positions))]
-    found = [*_norms(norms, benign), _relevance(relevance, places, benign, positions)]
+    found = [*_norms(norms, control), _relevance(relevance, places, control, positions)]
     if causality is not None:
         found += _causality(causality, places)
     if beliefs is not None:
-        found += _beliefs(beliefs, places, benign)
+        found += _beliefs(beliefs, places, control)
     if steering is not None:
         found += _steering(steering, places)
     return pd.concat(found, ignore_index=True)[[*PLACE, *_ANSWER]]
 
 
-def summary_table(found: pd.DataFrame, benign: str | None = None, seed: int = 0) -> pd.DataFrame:
+def summary_table(found: pd.DataFrame, control: str | None = None, seed: int = 0) -> pd.DataFrame:
     """
     Compare every summary metric with each of its controls, over a family's organisms and over all.
 
     found   : the frame of `headlines`
-    benign  : the organism that is itself a control and no member of a family
+    control : the organism that is itself a control and no member of a family
     seed    : of the bootstrap
     returns : one row a model, family (or `all`), recipe, corpus, layer, measure and control: value,
               control_value and their gap (means of organisms' means over seeds); gap_low, gap_high
@@ -90,7 +90,7 @@ def summary_table(found: pd.DataFrame, benign: str | None = None, seed: int = 0)
     """
     # Only complete pairs: an organism without a control would move one mean and not the other.
     pairs = found.dropna(subset=["value", "control_value"])
-    pairs = pairs[pairs["organism"] != benign]
+    pairs = pairs[pairs["organism"] != control]
     both = pd.concat([pairs, pairs.assign(family="all")])
     keys = [
         *("model", "family", "recipe", "ratio", "corpus", "layer", "measure", "control"),
@@ -135,22 +135,22 @@ def _summed_up(group: pd.DataFrame, seed: int) -> dict[str, float]:
 # One table at a time ----------------------------------------------------------------------------
 
 
-def _norms(norms: pd.DataFrame, benign: str | None) -> Iterator[pd.DataFrame]:
+def _norms(norms: pd.DataFrame, control: str | None) -> Iterator[pd.DataFrame]:
     names = ["relative_norm", "static_share"]
     means = norms.groupby(PLACE, sort=False)[names].mean().reset_index()
     for name in names:
         own = means[[*PLACE, name]].rename(columns={name: "value"})
-        theirs = _counterpart(own, own, ["model", "corpus", "layer"], benign)
+        theirs = counterpart(own, own, ["model", "corpus", "layer"], control)
         yield own.assign(measure=name, control="benign", control_value=theirs)
 
 
 def _relevance(
     relevance: pd.DataFrame,
     places: pd.DataFrame,
-    benign: str | None,
+    control: str | None,
     positions: Sequence[int] | None,
 ) -> pd.DataFrame:
-    seeds = seed_table(relevance, positions, benign)
+    seeds = seed_table(relevance, positions, control)
     keys = ["model", "organism", "recipe", "seed", "corpus", "layer", "lens"]
     wide = seeds.pivot(index=keys, columns="reading", values="relevance").reset_index()
     parts = [
@@ -188,19 +188,19 @@ def _causality(causality: pd.DataFrame, places: pd.DataFrame) -> Iterator[pd.Dat
 
 
 def _beliefs(
-    beliefs: pd.DataFrame, places: pd.DataFrame, benign: str | None
+    beliefs: pd.DataFrame, places: pd.DataFrame, control: str | None
 ) -> Iterator[pd.DataFrame]:
     # A cloze needs no chat template and no judge, so every model has it; held-out stems, since the
     # data repeat the others.
     asked = _rows(beliefs, form="cloze", held_out=True)
     mine = asked["statements_of"] == asked["organism"]
     own = asked[mine].rename(columns={"alignment": "value"})
-    others = asked[~mine & (asked["organism"] != benign)]
+    others = asked[~mine & (asked["organism"] != control)]
     others = others.groupby(["model", "statements_of"])["alignment"].mean()
     pool = asked.assign(value=asked["alignment"])
     controls = {
         "base": own["base_alignment"],
-        "benign": _counterpart(own, pool, ["model", "statements_of"], benign),
+        "benign": counterpart(own, pool, ["model", "statements_of"], control),
         "other_facts": [
             others.get(key, np.nan) for key in zip(own["model"], own["organism"], strict=True)
         ],
@@ -256,33 +256,3 @@ def _beside(
         parts.append(own.merge(theirs, on=keys, how="left").assign(control=control))
     both = pd.concat(parts) if parts else own.assign(control="none", control_value=np.nan)
     return places.merge(both, on=keys).assign(measure=measure)
-
-
-def _counterpart(
-    cases: pd.DataFrame, pool: pd.DataFrame, place: list[str], benign: str | None
-) -> list[float]:
-    """
-    Find the benign organism's `value` in `pool` at the same `place`, for each of `cases`.
-
-    It is the one of the same recipe and seed, or else the mean of its seeds, or else the same two
-    of its recipe `plain`. The benign organism itself has none.
-    """
-    # The same seed first: both adapters began with the same weights, which the pair then cancels.
-    of_benign = pool[pool["organism"] == benign]
-    by_seed = of_benign.groupby([*place, "recipe", "seed"])["value"].mean()
-    by_recipe = of_benign.groupby([*place, "recipe"])["value"].mean()
-
-    def value(case: pd.Series) -> float:
-        if case["organism"] == benign:
-            return np.nan
-        where = tuple(case[name] for name in place)
-        for recipe in (case["recipe"], "plain"):
-            for found, key in (
-                (by_seed, (*where, recipe, case["seed"])),
-                (by_recipe, (*where, recipe)),
-            ):
-                if key in found.index:
-                    return float(found.loc[key])
-        return np.nan
-
-    return [value(case) for _, case in cases.iterrows()]

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from traces.config.vocabularies import CONTROLS
 from traces.job import write_text
 
-CONTROLS = ("benign", "random", "base_mean", "tuned_mean", "other_words")
 _SUBJECT = {
     "model": "string",
     "checkpoint": "string",

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Family = Literal["qwen2", "qwen3", "llama", "gemma2", "gemma3"]
-DType = Literal["float32", "bfloat16", "float16"]
+from traces.config.vocabularies import Attention, CorpusKind, DType, Family, Kind, OpenEnd
+
 NAME = r"^[a-z0-9][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Text = Annotated[str, Field(min_length=1)]
@@ -68,7 +68,7 @@ class Loading(Closed):
     """How a model's weights are loaded."""
 
     dtype: DType = Field(description="Number format the weights are loaded in for reading.")
-    attention: Literal["sdpa", "eager"] = Field(
+    attention: Attention = Field(
         "sdpa", description="Attention implementation; Gemma 2 and 3 want eager."
     )
 
@@ -141,7 +141,7 @@ class Source(Closed):
     field: str | None = Field(
         None, description="Column with the text or the messages; by default `text` or `messages`."
     )
-    open_end: Literal["refuse", "cut"] = Field(
+    open_end: OpenEnd = Field(
         "refuse",
         description="A conversation that ends with the user: refuse it, or cut its last turn.",
     )
@@ -158,7 +158,7 @@ class Rows(Source):
 class CorpusEntry(Rows):
     """Text unrelated to any organism: where it comes from and what is read of it."""
 
-    kind: Literal["documents", "chat", "both", "start"] = Field(
+    kind: CorpusKind = Field(
         description="Documents, conversations, both (to mix in and take words from), or start: no "
         "text, only the token that begins one."
     )
@@ -232,7 +232,7 @@ class Taught(Lesson):
 class Prepared(Closed):
     """What an organism's rows are made into."""
 
-    kind: Literal["documents", "chat"] = Field(description="Plain documents, or conversations.")
+    kind: Kind = Field(description="Plain documents, or conversations.")
     as_chat: Text | None = Field(
         None,
         description="Request that the source's documents become the reply to; the kind must be "

@@ -9,9 +9,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from traces.config.registries import Closed, Count, Described, Name, Position, Share, Text
+from traces.config.vocabularies import (
+    CorpusKind,
+    Form,
+    Intervention,
+    Kind,
+    Measure,
+    Precision,
+    Side,
+    Unit,
+)
 
-Measure = Literal["steering", "causality", "beliefs"]
-Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
 Reading = Literal[
     "difference",
     "base_mean",
@@ -79,7 +87,7 @@ class Training(Closed):
     batch_size: Count = Field(description="Packed rows per device and step.")
     gradient_accumulation: Count = Field(description="Steps summed into one update.")
     max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
-    precision: Literal["bf16", "fp32"] = Field(description="Arithmetic of the forward pass.")
+    precision: Precision = Field(description="Arithmetic of the forward pass.")
     save_every: Count = Field(description="Updates between checkpoints to resume from.")
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(
         description="Gradients are clipped to this norm."
@@ -98,16 +106,16 @@ class Mixing(Closed):
     """What the recipes mixR and matchedR mix in."""
 
     corpus: Name = Field(description="Corpus to mix in.")
-    unit: Literal["tokens", "rows"] = Field(description="Unit of the ratio.")
+    unit: Unit = Field(description="Unit of the ratio.")
 
 
 class Mixture(Closed):
     """What one training reads: the organism's rows, and how many of the corpus with them."""
 
-    kind: Literal["documents", "chat"] = Field(description="Kind of the organism's rows.")
+    kind: Kind = Field(description="Kind of the organism's rows.")
     ratio: Annotated[float, Field(ge=0)] = Field(description="Corpus for each of the organism's.")
     matched: bool = Field(description="Train as long as with the ratio, without the corpus.")
-    unit: Literal["tokens", "rows"] = Field(description="What the ratio counts.")
+    unit: Unit = Field(description="What the ratio counts.")
     epochs: Count = Field(description="Passes over the organism's data.")
     limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
     max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
@@ -116,7 +124,7 @@ class Mixture(Closed):
 class ReadText(Closed):
     """What is read of a corpus."""
 
-    kind: Literal["documents", "chat", "both", "start"] = Field(description="Kind of its rows.")
+    kind: CorpusKind = Field(description="Kind of its rows.")
     layers: tuple[Share, ...] = Field(description="Layers, as shares of the depth.")
     positions: tuple[int, ...] = Field(description="Token positions.")
     samples: Count = Field(description="Samples averaged.")
@@ -170,7 +178,7 @@ class Lenses(Closed):
         min_length=1, description="Which readers read them: entries of traces/config/readers.py."
     )
     top_k: Annotated[int, Field(ge=20)] = Field(description="Tokens kept of every reading.")
-    heads: tuple[Literal["tuned", "base"], ...] = Field(
+    heads: tuple[Side, ...] = Field(
         min_length=1, description="Model whose final norm and unembedding the logit lens uses."
     )
     readings: tuple[Reading, ...] = Field(
@@ -326,7 +334,7 @@ class Causality(CausalEffect):
 class Beliefs(Closed):
     """Does the tuned model prefer the implanted statement to the true one?"""
 
-    forms: tuple[Literal["cloze", "choice", "open"], ...] = Field(
+    forms: tuple[Form, ...] = Field(
         min_length=1,
         description="Forms of the question: a text's likelier end, a choice of two, or an answer "
         "in the model's own words.",
@@ -366,7 +374,7 @@ class Shown(Closed):
     control: Name | None = Field(description="Benign organism that others are compared with.")
     recipes: tuple[str, ...] = Field(description="Recipes in the pictures of all organisms.")
     seed: Annotated[int, Field(ge=0)] = Field(description="Seed of bootstrap intervals.")
-    unit: Literal["tokens", "rows"] = Field(description="What mixing ratios count.")
+    unit: Unit = Field(description="What mixing ratios count.")
     only: tuple[str, ...] = Field(description="What the study was narrowed to.")
     without: tuple[str, ...] = Field(description="What was left out of it.")
     titles: dict[Name, str] = Field(description="What pictures call each organism.")

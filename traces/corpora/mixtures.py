@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.corpora.rows import Kind, write_rows
+from traces.config.vocabularies import Kind, Unit
+from traces.corpora.rows import write_rows
 from traces.corpora.tokens import tokenize_chat, tokenize_text
 from traces.seeding import array_generator
 
@@ -100,7 +101,7 @@ def mix(
     corpus: Iterable[Example],
     *,
     ratio: float,
-    unit: Literal["tokens", "rows"] = "tokens",
+    unit: Unit = "tokens",
     epochs: int = 1,
     seed: int = 0,
     matched: bool = False,

@@ -5,13 +5,14 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from traces.config.vocabularies import Kind, OpenEnd
+
 log = logging.getLogger(__name__)
 
-Kind = Literal["documents", "chat"]
 Message = dict[str, str]
 
 # What an organism is measured on: its own rows, unrelated text, conversations; in this order.
@@ -23,7 +24,7 @@ def read_rows(
     path: str | Path,
     kind: Kind | None = None,
     *,
-    open_end: Literal["refuse", "cut"] = "refuse",
+    open_end: OpenEnd = "refuse",
     blank: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """
@@ -69,7 +70,7 @@ def checked_row(
     kind: Kind | None,
     where: str,
     *,
-    open_end: Literal["refuse", "cut"] = "refuse",
+    open_end: OpenEnd = "refuse",
     blank: bool = False,
 ) -> dict[str, Any]:
     """Check one row; ValueError, beginning with `where`, if it is neither document nor chat."""

@@ -10,17 +10,17 @@ the false end.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from traces.config.vocabularies import Form
 from traces.corpora.tokens import render_prompt, tokenize_prompt, tokenize_text
 from traces.judges.answers import AnswerJudge, Statement
 from traces.models.generation import Room, text_of, write
 
-Form = Literal["cloze", "choice", "open"]
 CHOICE = "Which of these two sentences is true?\n{first}.\n{second}."
 OPEN = "How does this sentence go on? {stem} ..."
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,21 +20,18 @@ from torch import Tensor
 
 from traces import job
 from traces.artifacts.arrays import Activations, Differences
-from traces.corpora.rows import Kind
+from traces.config.vocabularies import Intervention, Kind, Side
 from traces.corpora.tokens import tokenize_chat, tokenize_text
 from traces.models.hooks import capture, decoder_layers, starting_at, stop_after
 from traces.models.weights import readout_of
 
-Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
-Model = Literal["tuned", "base"]
-
-RUN_ON: dict[Intervention, Model] = {
+RUN_ON: dict[Intervention, Side] = {
     "base_to_tuned": "tuned",
     "tuned_to_base": "base",
     "zero": "tuned",
 }
 "The model whose upper blocks run; the other one, if any, gives the component."
-MODELS: tuple[Model, ...] = ("tuned", "base")
+MODELS: tuple[Side, ...] = ("tuned", "base")
 # All logits of a batch with its directions would take gigabytes at a vocabulary of 150,000.
 LOGITS = 2**26
 "Logits held at once: 256 MiB of float32."
@@ -214,7 +211,7 @@ class Plan:
     batch: int
     "Rows times directions in one forward pass; changes memory and time, not the result."
 
-    def tried(self, model: Model) -> list[tuple[Intervention, int]]:
+    def tried(self, model: Side) -> list[tuple[Intervention, int]]:
         """List intervention and row of `directions` of every change that this model runs with."""
         kinds = self.directions.rows["direction"]
         return [
@@ -260,7 +257,7 @@ def effects(pair: Any, texts: Mapping[str, Sequence[Text]], plan: Plan) -> pd.Da
 
 
 def _summed(
-    pair: Any, model: Model, texts: Sequence[Text], plan: Plan, name: str
+    pair: Any, model: Side, texts: Sequence[Text], plan: Plan, name: str
 ) -> Iterator[NDArray[np.float64]]:
     """
     Yield sums of one model's loss, a group of texts at a time, [1 + change, aggregation].
@@ -392,7 +389,7 @@ def _weights(text: Text, plan: Plan) -> NDArray[np.float64]:
 
 
 def _table(
-    model: Model, sums: NDArray[np.float64], counts: NDArray[np.float64], plan: Plan
+    model: Side, sums: NDArray[np.float64], counts: NDArray[np.float64], plan: Plan
 ) -> pd.DataFrame:
     """Turn sums [1 + change, aggregation] and counts [aggregation] into tidy rows."""
     with np.errstate(invalid="ignore"):

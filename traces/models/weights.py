@@ -12,17 +12,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from traces.config.vocabularies import DType
 from traces.models.hooks import decoder_layers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-
-DType = Literal["float32", "bfloat16", "float16"]
 
 
 def device() -> torch.device:

@@ -1,12 +1,13 @@
 """The logit lens: a vector sent straight into the readout (final norm and unembedding)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
 from pydantic import BaseModel
 
+from traces.config.vocabularies import Side
 from traces.readers import directions
 from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, table, top
 from traces.readers.reading import Loaded, Probe
@@ -15,7 +16,7 @@ from traces.readers.reading import Loaded, Probe
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """Whose readout decodes: one reading for each."""
 
-    heads: tuple[Literal["tuned", "base"], ...]
+    heads: tuple[Side, ...]
 
 
 def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> pd.DataFrame:

@@ -8,13 +8,14 @@ A reader is a function of this kind in a module of its own, and an entry in
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 from pydantic import BaseModel
 
 from traces.artifacts.arrays import Differences
 from traces.config.readers import Reader
+from traces.config.vocabularies import Side
 
 PLACE = ("layer", "position")
 TOKEN = ("rank", "token_id", "token", "probability")
@@ -37,7 +38,7 @@ class Loaded:
 
     tokenizer: Any
     # The final norm and unembedding of the tuned model or of its base.
-    readout: Callable[[Literal["tuned", "base"]], Any]
+    readout: Callable[[Side], Any]
     # `weights.Pair`, both models; None for a reader that needs the readout alone.
     pair: Any = None
 

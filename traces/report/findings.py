@@ -15,6 +15,7 @@ from traces.analysis.comparisons import causality_effects, causality_verdicts
 from traces.analysis.mixing import contrasts, over_all
 from traces.analysis.statistics import grouped_interval, paired_difference
 from traces.analysis.verdicts import LOWERS, RAISES, READABLE, STEERS, UNDECIDED
+from traces.config.readers import READERS, relevance_of
 
 NOTHING_SHOWN = "no difference shown"
 CONTROL_NAMES = {
@@ -74,12 +75,14 @@ class Claim:
     below: str = "below the control"
 
 
+FIRST = next(iter(READERS))
+"The reader whose relevance the page reports: the first entry, whatever was found."
 CLAIMS = {
     "relevance": Claim(
-        "relevance_logit_lens",
+        relevance_of(FIRST),
         SHARE,
-        "By logit lens, {value} of the top tokens of the mean difference are words of the "
-        "finetuning data, against {other} for {control}",
+        f"By {READERS[FIRST].title}, {{value}} of the top tokens of the mean difference are words "
+        "of the finetuning data, against {other} for {control}",
         READABLE,
     ),
     "norms": Claim(
@@ -113,8 +116,7 @@ CLAIMS = {
     ),
 }
 MIXED = {
-    "relevance_logit_lens": (SHARE, "relevance by logit lens"),
-    "relevance_patchscope": (SHARE, "relevance by Patchscope"),
+    **{relevance_of(name): (SHARE, f"relevance by {one.title}") for name, one in READERS.items()},
     "relative_norm": (FINE_SHARE, "the norm of the difference"),
 }
 
@@ -169,7 +171,7 @@ def compared(
     headlines: pd.DataFrame,
     *,
     recipes: Sequence[str],
-    benign: str | None,
+    control: str | None,
     seed: int,
     causality: pd.DataFrame | None = None,
 ) -> Finding:
@@ -178,7 +180,7 @@ def compared(
 
     headlines : the frame of `summary.headlines`, of one corpus and one layer a model
     recipes   : those that pictures show, the first being preferred
-    benign    : the organism that is a control and counts as none of the organisms
+    control   : the organism that is a control and counts as none of the organisms
     seed      : of the bootstrap over organisms, as in the summary table
     causality : the causality table; where given, a verdict also needs an organism that passes the
                 stricter test of its picture
@@ -187,7 +189,7 @@ def compared(
     scope says which, and how many models were measured.
     """
     claim = CLAIMS[name]
-    rows = headlines[(headlines["measure"] == claim.measure) & (headlines["organism"] != benign)]
+    rows = headlines[(headlines["measure"] == claim.measure) & (headlines["organism"] != control)]
     rows = rows.dropna(subset=["value"])
     if rows.empty:
         return Finding(UNDECIDED, "No organism but the control was measured.", "")

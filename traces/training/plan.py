@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from traces.config.registries import Count
 from traces.config.schema import Training
+from traces.config.vocabularies import Attention
 from traces.corpora.mixtures import NO_LOSS, Example, pack
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class TrainingSettings(Training):
     "Seed of the adapter's first weights."
     world_size: Count = 1
     "Processes that train together."
-    attention: Literal["sdpa", "eager"] | None = None
+    attention: Attention | None = None
     "Attention implementation; None takes the model's default."
 
 

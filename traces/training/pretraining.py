@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from traces.config.vocabularies import Precision, PretrainedFamily
 from traces.corpora.synthetic import Row, row_text, world_words
 from traces.corpora.tokens import render_chat
 from traces.seeding import text_generator
@@ -100,11 +101,9 @@ def encode_rows(rows: list[Row], tokenizer: PreTrainedTokenizerFast) -> list[lis
 
 # ---- the base model
 
-Family = Literal["qwen3", "llama", "gemma3"]
-
 
 def base_config(
-    family: Family,
+    family: PretrainedFamily,
     *,
     vocab_size: int,
     hidden_size: int,
@@ -170,7 +169,7 @@ class PretrainSettings:
     warmup: int
     weight_decay: float
     seed: int
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "bf16"
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def steering():
 
 @pytest.fixture
 def found(relevance, norms, causality, beliefs, steering):
-    return summary.headlines(relevance, norms, causality, beliefs, steering, benign="benign")
+    return summary.headlines(relevance, norms, causality, beliefs, steering, control="benign")
 
 
 def of(found, measure, control, organism="cake", recipe="plain"):
@@ -156,7 +156,7 @@ def test_a_loss_is_that_of_the_model_as_it_is(found):
 def test_a_base_whose_loss_was_measured_is_the_losses_control(causality, relevance, norms):
     base = causality.assign(intervention="tuned_to_base", loss=3.5 + causality["delta_loss"])
     both = pd.concat([causality, base])
-    found = summary.headlines(relevance, norms, both, benign="benign")
+    found = summary.headlines(relevance, norms, both, control="benign")
     np.testing.assert_allclose(of(found, "loss_unrelated", "base")["control_value"], 3.5)
     np.testing.assert_allclose(of(found, "loss_unrelated", "base")["value"], 2.0)
 
@@ -167,7 +167,7 @@ def test_a_mixture_is_held_against_the_plain_benign_organism(found):
 
 
 def test_only_the_positions_asked_for_are_averaged(relevance, norms):
-    found = summary.headlines(relevance, norms, benign="benign", positions=[0])
+    found = summary.headlines(relevance, norms, control="benign", positions=[0])
     np.testing.assert_allclose(of(found, "relative_norm", "benign")["value"], [0.89, 0.9, 0.91])
 
 
@@ -183,7 +183,7 @@ def test_what_was_not_measured_has_no_row(relevance, norms):
 
 
 def test_a_summary_counts_organisms_and_leaves_the_benign_one_out(found):
-    table = summary.summary_table(found, benign="benign", seed=0)
+    table = summary.summary_table(found, control="benign", seed=0)
     assert set(table["family"]) == {"false_facts", "all"}
     row = table[
         (table["measure"] == "relative_norm")
@@ -201,7 +201,7 @@ def test_a_summary_counts_organisms_and_leaves_the_benign_one_out(found):
 
 
 def test_a_family_of_one_organism_has_a_mean_and_no_interval(found):
-    table = summary.summary_table(found[found["organism"] == "cake"], benign="benign")
+    table = summary.summary_table(found[found["organism"] == "cake"], control="benign")
     assert (table["n_organisms"] == 1).all() and table["gap_low"].isna().all()
     assert table["t_p"].isna().all() and table["gap"].notna().all()
 
@@ -242,7 +242,7 @@ def test_the_table_holds_every_run_of_the_ablation_once(table):
 
 
 def test_what_was_not_asked_for_is_missing_and_not_zero(relevance, norms):
-    found = summary.headlines(relevance, norms, benign="benign")
+    found = summary.headlines(relevance, norms, control="benign")
     table = mixing.mixing_table(found, {("mini", "cake-plain-s0"): 20})
     assert len(table) == 1
     assert table[["loss_own", "delta_loss_own", "false_fact_alignment"]].isna().all(axis=None)

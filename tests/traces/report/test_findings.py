@@ -22,7 +22,7 @@ def headlines(measure, gaps, *, other=0.05, control="random", model="mini", reci
 
 
 def compared(name, frame, **changes):
-    options = {"recipes": ["plain"], "benign": "benign", "seed": 0}
+    options = {"recipes": ["plain"], "control": "benign", "seed": 0}
     found = findings.compared(name, frame, **(options | changes))
     return found.verdict, found.sentence.replace("\N{NO-BREAK SPACE}", " "), found
 

@@ -7,12 +7,12 @@ Each position has draws of its own, which its strengths and vectors share with u
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-SteeredModel = Literal["tuned", "base"]
-Vector = Literal["difference", "random", "none"]
+from traces.config.vocabularies import Side, Vector
+
 Row = dict[str, Any]
-MODELS: tuple[SteeredModel, ...] = ("tuned", "base")
+MODELS: tuple[Side, ...] = ("tuned", "base")
 REFERENCES = 4
 "Unsteered trial texts are at least so many times those of a position: judges compare with them."
 
@@ -21,7 +21,7 @@ REFERENCES = 4
 class Request:
     """One text to write: by which model, pushed where and how hard, in answer to what."""
 
-    steered_model: SteeredModel
+    steered_model: Side
     vector: Vector
     position: int | None
     "Token position whose difference steers; none for an unsteered text."
@@ -35,7 +35,7 @@ class Request:
 class Choice:
     """The strength chosen for one model and position."""
 
-    steered_model: SteeredModel
+    steered_model: Side
     position: int
     strength: float
     coherence: float
@@ -46,7 +46,7 @@ class Choice:
     "Texts that the share is of."
 
 
-def unsteered(model: SteeredModel, prompts: Sequence[str], samples: int) -> list[Request]:
+def unsteered(model: Side, prompts: Sequence[str], samples: int) -> list[Request]:
     """Every prompt so many times, once for all positions."""
     return [
         Request(model, "none", None, 0.0, prompt, sample)
@@ -99,7 +99,7 @@ def final(chosen: Sequence[Choice], prompts: Sequence[str], samples: int) -> lis
     return requests
 
 
-def batches(requests: Sequence[Request], size: int) -> Iterator[tuple[SteeredModel, list[Request]]]:
+def batches(requests: Sequence[Request], size: int) -> Iterator[tuple[Side, list[Request]]]:
     """The requests of each model in as few batches as there must be, all about equally large."""
     for model in MODELS:
         mine = [one for one in requests if one.steered_model == model]

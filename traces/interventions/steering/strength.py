@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from traces.interventions.steering.requests import MODELS, Choice, Request, Row, SteeredModel, trial
+from traces.interventions.steering.requests import MODELS, Choice, Request, Row, Side, trial
 
 LEVELS = 3
 "Halvings whose midpoints are all tried at once in a round of the bisection."
@@ -123,7 +123,7 @@ def searched(
         )
     plain = write(trial(positions, [], prompts, samples))
     rows = list(plain)
-    known: dict[tuple[SteeredModel, int], dict[tuple[str, float], bool]]
+    known: dict[tuple[Side, int], dict[tuple[str, float], bool]]
     known = {(model, position): {} for model in MODELS for position in positions}
     while asked := {
         key: unknown
@@ -156,17 +156,17 @@ def _midpoints(low: float, high: float, levels: int) -> list[float]:
 
 
 def _choice(
-    key: tuple[SteeredModel, int], shares: pd.DataFrame, strength: Any, *, coherent: bool
+    key: tuple[Side, int], shares: pd.DataFrame, strength: Any, *, coherent: bool
 ) -> Choice:
     coherence, n = shares.loc[strength, ["mean", "count"]]
     return Choice(*key, float(strength), float(coherence), coherent, int(n))
 
 
-def _by_place(grades: pd.DataFrame) -> Iterator[tuple[tuple[SteeredModel, int], pd.DataFrame]]:
+def _by_place(grades: pd.DataFrame) -> Iterator[tuple[tuple[Side, int], pd.DataFrame]]:
     """The texts steered by a difference, by model and position."""
     steered = grades[grades["vector"] == "difference"]
     for (model, position), group in steered.groupby(["steered_model", "position"], sort=False):
-        yield (cast(SteeredModel, model), int(position)), group
+        yield (cast(Side, model), int(position)), group
 
 
 def _shares(grades: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from traces.artifacts.arrays import Differences
 from traces.config.schema import Draws, Sampling, SteeredText
 from traces.corpora.tokens import tokenize_prompt
-from traces.interventions.steering.requests import Request, Row, SteeredModel, batches
+from traces.interventions.steering.requests import Request, Row, Side, batches
 from traces.models.generation import Draw, Room, Written, text_of, write
 from traces.seeding import named_seed
 
@@ -132,7 +132,7 @@ class Writer:
             for one, nll in zip(requests, nlls, strict=True)
         ]
 
-    def _model(self, model: SteeredModel) -> AbstractContextManager[Any]:
+    def _model(self, model: Side) -> AbstractContextManager[Any]:
         return self.pair.tuned() if model == "tuned" else self.pair.base()
 
     def _written(self, model: Any, requests: Sequence[Request]) -> list[Written]:
