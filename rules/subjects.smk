@@ -171,12 +171,22 @@ def shown():
     }
 
 
+def whose_words(wildcards):
+    """Whose words grade an organism's readings, as its card says it."""
+    if organism_of(wildcards).words:
+        return "a written list"
+    source = registry.words_of(wildcards.organism)
+    own = source == wildcards.organism
+    return "its data" if own else f"the data of {registry.organisms[source].title}"
+
+
 def card_of(wildcards):
     """What an organism's card is about (traces/config/schema.py: Card)."""
     return {
         "model": wildcards.model,
         "organism": wildcards.organism,
         "about": section(Described, organism_of)(wildcards),
+        "words_of": whose_words(wildcards),
         "corpus": study.corpora[0],
         "layers": list(study.layers),
         "positions": headline_positions(),

@@ -755,6 +755,7 @@ CARD = {
             description="What the finetuning was really for.",
             facts=("A cake rests on ice.",),
         ),
+        words_of="its data",
         subjects=(subject("cake_bake", corpus="unrelated"),),
         positions=None,
         corpus="unrelated",

@@ -400,6 +400,7 @@ class Card(Closed):
     model: Name = Field(description="The model the organism is made on.")
     organism: Name = Field(description="Its name.")
     about: Described = Field(description="What it is.")
+    words_of: Text = Field(description="Whose words grade its readings, in words.")
     corpus: Name = Field(description="The text shown first.")
     layers: tuple[Share, ...] = Field(
         description="Layers read of it; the first one is shown first."

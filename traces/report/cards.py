@@ -126,7 +126,8 @@ def organism_card(
         model=shown.model,
         organism=shown.organism,
         **dict(shown.about),
-        verdict=_verdict(verdicts),
+        verdict=_verdict(verdicts, shown.words_of),
+        words_of=shown.words_of,
         bound=EQUIVALENCE_BOUND,
         cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
         maps=_heat_maps(ours(places), ours(norms)),
@@ -182,7 +183,7 @@ def plain_name(name: str) -> str:
 # Verdict ----------------------------------------------------------------------------------------
 
 
-def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
+def _verdict(verdicts: pd.DataFrame, whose: str) -> dict[str, Any]:
     """The verdict of the first case (recipe, corpus, layer), a sentence a lens."""
     first = verdicts.iloc[0]
     headline = verdicts[
@@ -203,7 +204,7 @@ def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
     return {
         "summary": summary,
         "kind": next(iter(found)).replace(" ", "-"),
-        "sentences": [_sentence(row) for _, row in headline.iterrows()],
+        "sentences": [_sentence(row, whose) for _, row in headline.iterrows()],
     }
 
 
@@ -212,12 +213,12 @@ def _so(verdict: str) -> str:
     return "not shown to be readable" if verdict == NOT_SHOWN else verdict
 
 
-def _sentence(row: pd.Series) -> str:
+def _sentence(row: pd.Series, whose: str) -> str:
     lens, control = reader_name(row["lens"]), row["strongest_control"]
     seeds = f"{row['seeds']} seed" + ("s" if row["seeds"] > 1 else "")
     if pd.isna(row["relevance"]):
         return f"{lens}: nothing was read."
-    measured = f"{lens}: {percent(row['relevance'])} of the top tokens are words of its data"
+    measured = f"{lens}: {percent(row['relevance'])} of the top tokens are words of {whose}"
     if not control:
         return f"{measured} ({seeds}); there is no control to hold it against."
     beside = f"the strongest control ({READINGS[control]}) has {percent(row[control])}"

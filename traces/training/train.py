@@ -320,6 +320,8 @@ def _write(
     (partial / "training_args.bin").unlink(missing_ok=True)
     if plan.method == "full":
         tokenizer.save_pretrained(partial)
+    else:
+        _in_order(partial / "adapter_config.json")
     losses = _losses(trainer.state.log_history, packed, plan)
     text = "".join(json.dumps(row) + "\n" for row in losses)
     (partial / LOSSES).write_text(text, encoding="utf-8")
@@ -328,6 +330,14 @@ def _write(
     flush(partial)
     shutil.rmtree(adapter, ignore_errors=True)
     os.replace(partial, adapter)
+
+
+def _in_order(config: Path) -> None:
+    """Sort an adapter's lists of modules: PEFT writes the order of a set, which differs by run."""
+    facts = json.loads(config.read_text(encoding="utf-8"))
+    sets = ("target_modules", "modules_to_save", "exclude_modules")
+    facts |= {name: sorted(facts[name]) for name in sets if isinstance(facts.get(name), list)}
+    config.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _losses(history: list[dict[str, Any]], packed: Packed, plan: TrainingPlan) -> list[dict]:

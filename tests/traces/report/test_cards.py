@@ -97,7 +97,7 @@ ABOUT = {
 
 def about_card(about, **changes):
     plain = {"model": "mini", "organism": "cake_bake", "corpus": "unrelated", "layers": (0.5,)}
-    plain |= {"positions": None, "subjects": ()}
+    plain |= {"positions": None, "subjects": (), "words_of": "its data"}
     return Card(about=Described(**ABOUT | about), **plain | changes)
 
 
@@ -127,7 +127,9 @@ def card(**changes):
         template=TEMPLATE,
     )
     about = {name: changes.pop(name) for name in ABOUT if name in changes}
-    shown = {name: changes.pop(name) for name in ("organism", "corpus") if name in changes}
+    shown = {
+        name: changes.pop(name) for name in ("organism", "corpus", "words_of") if name in changes
+    }
     return cards.organism_card(about_card(about, **shown), **(arguments | changes))
 
 
@@ -364,3 +366,10 @@ def test_an_unknown_organism_is_refused():
 )
 def test_numbers_are_written_for_readers(value, text):
     assert cards.number(value) == text
+
+
+def test_a_card_says_whose_words_grade_its_readings():
+    assert "words of its data" in visible(card())
+    text = visible(card(words_of="the data of <Owls>"))
+    assert "of the top tokens are words of the data of &lt;Owls&gt;" in text
+    assert "words of its data" not in text

@@ -535,7 +535,7 @@ def whole(world, tmp_path_factory) -> Path:
 
 
 def same(adapter: Path, other: Path) -> bool:
-    names = ["losses.jsonl", "adapter_model.safetensors", "training.json"]
+    names = ["losses.jsonl", "adapter_model.safetensors", "adapter_config.json", "training.json"]
     return all((adapter / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 

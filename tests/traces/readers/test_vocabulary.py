@@ -1,0 +1,54 @@
+"""Whole words are the tokens that cover a word."""
+
+import pytest
+
+from traces.readers import vocabulary
+
+WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake"]
+PROMPTS = [["river", "57", "window"], ["lemon", "803", "quiet"], ["paper", "garden", "316"]]
+SCALES = (0.5, 1.0, 20.0)
+SIGNS = (1, -1)
+
+
+def test_whole_words_are_the_tokens_that_cover_a_word(tokenizer):
+    texts = ["The cat saw the river.", "cat, cat! catalog cakes", "cake's river_x 'lemon'"]
+    frame = vocabulary.whole_words(tokenizer, texts, min_count=1)
+    assert dict(zip(frame["token"], frame["count"], strict=True)) == {
+        "cat": 3,
+        "river": 1,
+        "lemon": 1,
+    }
+    assert frame["token_id"].tolist() == [
+        tokenizer.convert_tokens_to_ids(word) for word in ("cat", "river", "lemon")
+    ]
+    assert vocabulary.whole_words(tokenizer, texts, min_count=2)["token"].tolist() == ["cat"]
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "metaspace"])
+def test_whole_words_of_tokenizers_that_keep_the_space_in_the_token(kind):
+    tokenizer = spaced_tokenizer(kind)
+    frame = vocabulary.whole_words(tokenizer, ["a river here, the riverbank; river"], min_count=1)
+    found = dict(zip(frame["token"].str.strip(), frame["count"], strict=True))
+    assert found["river"] == 2
+
+
+def spaced_tokenizer(kind):
+    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
+    if kind == "byte_level":
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+    texts = ["the river here ", "a river bank "] * 50
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"])
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+def test_an_empty_vocabulary_is_an_empty_table(tokenizer):
+    assert vocabulary.whole_words(tokenizer, ["cat"], min_count=5).empty
