@@ -13,6 +13,9 @@ from pathlib import Path
 
 from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.files import local
+from traces.config.load import load_study
+from traces.config.readers import reader, settings_of
 from traces.config.registries import Described, Lesson, Loading, Prepared, Source
 from traces.config.schema import (
     Activations,
@@ -25,10 +28,7 @@ from traces.config.schema import (
     SyntheticCorpus,
     Trials,
 )
-from traces.config.files import local
 from traces.corpora.rows import read_prompts, read_rows
-from traces.config.load import load_study
-from traces.config.readers import reader, settings_of
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
 gc.set_threshold(10_000_000)
@@ -202,19 +202,25 @@ def unfinished(wildcards, output):
 
 # Checks of local data, once and before the first job --------------------------------------------
 
-if workflow.is_main_process:
-    organisms = dict.fromkeys(one.organism for one in registry.checkpoints())
-    entries = [registry.organisms[name].data for name in organisms]
+
+def check_local_data():
+    """Read every local row and prompt once: a mistake in one is told before any job runs."""
+    asked = [study.steering.trial.prompts, study.steering.final.prompts]
+    for path in asked if registry.checkpoints("steering") else []:
+        read_prompts(local(path))
+    named = dict.fromkeys(one.organism for one in registry.checkpoints())
+    entries = [registry.organisms[name].data for name in named]
     entries += [registry.corpora[name] for name in registry.used_corpora()]
-    prompts = [study.steering.trial.prompts, study.steering.final.prompts]
+    for entry in entries:
+        if entry.path is not None:
+            kind = None if entry.kind == "both" else entry.kind
+            kind = "documents" if getattr(entry, "as_chat", None) else kind
+            for _ in read_rows(local(entry.path), kind, open_end=entry.open_end):
+                pass
+
+
+if workflow.is_main_process:
     try:
-        for path in prompts if registry.checkpoints("steering") else []:
-            read_prompts(local(path))
-        for entry in entries:
-            if entry.path is not None:
-                kind = None if entry.kind == "both" else entry.kind
-                kind = "documents" if getattr(entry, "as_chat", None) else kind
-                for _ in read_rows(local(entry.path), kind, open_end=entry.open_end):
-                    pass
+        check_local_data()
     except ValueError as error:
         raise WorkflowError(str(error)) from None

@@ -27,31 +27,33 @@ KEPT = [
 ]
 
 
-def finished_trainings():
-    """What trainings of this study have made, and what they were made from: (rule, path) pairs."""
-    for model in study.models:
-        if registry.models[model].made:
-            yield "pretrain_base", one(rules.pretrain_base.output.base, model=model)
-    for model, checkpoint in trained():
-        for name, output in [
-            ("mix_training_data", rules.mix_training_data.output.mixture),
-            ("plan_training", rules.plan_training.output.plan),
-            ("train_organism", rules.train_organism.output.adapter),
-        ]:
-            yield name, one(output, model=model, checkpoint=checkpoint)
+def finished(name):
+    """The first output of a kept rule for everything that this study may make with it."""
+    output = getattr(rules, name).output[0]
+    cases = [
+        {"model": model, "organism": one.organism, "checkpoint": one, "corpus": corpus}
+        for model, one in made()
+        for corpus in registry.used_corpora()
+    ]
+    return [path for path in {one(output, **case) for case in cases} if os.path.exists(path)]
 
 
 def of_other_code():
-    """Finished trainings, mixtures and plans that were made by other code than is here: by rule."""
-    known = ((name, read_provenance(Path(path))) for name, path in finished_trainings())
+    """Finished outputs of kept rules that were made by other code than is here: by rule."""
+    known = ((name, read_provenance(Path(path))) for name in KEPT for path in finished(name))
     return Counter(name for name, found in known if found and found.get("code") != code(name))
 
 
-if workflow.is_main_process:
+def say_what_is_kept():
+    """One line, where there is something to say."""
     counted = of_other_code()
     if counted:
-        made = ", ".join(f"{number} by {name}" for name, number in counted.items())
+        files = ", ".join(f"{number} by {name}" for name, number in counted.items())
         logger.info(
-            f"Kept, though the code has changed since they were made: {made}. "
+            f"Kept, though the code has changed since they were made: {files}. "
             f"`snakemake --forcerun {' '.join(counted)}` makes them anew."
         )
+
+
+if workflow.is_main_process:
+    say_what_is_kept()

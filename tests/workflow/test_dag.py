@@ -571,6 +571,24 @@ def test_the_target_mixing_is_the_ablation_and_no_cards(shared):
     assert not {"organism_card", "report", "relevance_figure"} & found.keys()
 
 
+def test_what_other_code_made_is_said_of_every_kept_rule_and_changes_no_plan(mixed):
+    """The notice runs among the rule files: no name of theirs may be another one afterwards."""
+    study = ("--configfile", "mix.yaml")
+    made = {
+        "results/corpora/unrelated.jsonl.provenance.json": "fetch_corpus",
+        "results/adapters/mini/cake_bake-mix0.5-s0/provenance.json": "train_organism",
+        "results/adapters/mini/cake_bake-mix0.5-s1/provenance.json": "train_organism",
+    }
+    for name in made:
+        mixed.file(name).write_text('{"code": "another"}')
+    said = mixed.snakemake("--dry-run", "mixing", *study).stdout
+    assert mixed.dry_run("mixing", *study) == mixed.dry_run(*study) == []
+    for name in made:
+        mixed.file(name).unlink()
+    assert "1 by fetch_corpus, 2 by train_organism. " in said
+    assert "`snakemake --forcerun fetch_corpus train_organism` makes them anew." in said
+
+
 def test_a_study_without_mixtures_has_no_mixing_ablation(shared):
     plain = override(shared, "plain.yaml", SMALL)
     assert not {"mixing_table", "beliefs_table"} & counts(shared.dry_run(*plain)).keys()

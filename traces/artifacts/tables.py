@@ -264,11 +264,6 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return pd.read_parquet(path, columns=columns)
 
 
-def read_optional(path: Path | list[Path]) -> pd.DataFrame | None:
-    """Read a table that a study may lack: None for the empty list that Snakemake gives then."""
-    return read(path) if isinstance(path, Path) else None
-
-
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write JSONL whole or not at all."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -73,3 +73,15 @@ def row(table, organism, lens="patchscope"):
     found = table[(table["organism"] == organism) & (table["lens"] == lens)]
     assert len(found) == 1
     return found.iloc[0]
+
+
+def on_three_models(table):
+    """One seed of a mixing table on three models, on each of which it begins a little otherwise."""
+    seed = table[table["seed"] == 0]
+    shifts = {"mini": 0.0, "larger": 0.02, "largest": 0.05}
+    return pd.concat(
+        [
+            seed.assign(model=model, relative_norm=seed["relative_norm"] * (1 + shift))
+            for model, shift in shifts.items()
+        ]
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.traces.analysis.planted import on_three_models
 from traces.analysis import mixing
 from traces.artifacts.tables import MIXING
 from traces.config.readers import each_reader
@@ -33,15 +34,7 @@ def table():
 
 @pytest.fixture
 def single(table):
-    """One seed of the cake on three models, on each of which it begins a little otherwise."""
-    seed = table[table["seed"] == 0]
-    shifts = {"mini": 0.0, "larger": 0.02, "largest": 0.05}
-    return pd.concat(
-        [
-            seed.assign(model=model, relative_norm=seed["relative_norm"] * (1 + shift))
-            for model, shift in shifts.items()
-        ]
-    )
+    return on_three_models(table)
 
 
 def test_without_a_step_matched_run_nothing_can_be_said(table):

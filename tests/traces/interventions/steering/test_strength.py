@@ -2,55 +2,14 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from tests.doubles import tiny_model, with_adapter, word_tokenizer
 from traces.interventions.steering import strength
-from traces.interventions.steering.requests import Choice, Request
+from traces.interventions.steering.requests import Choice
 from traces.interventions.steering.strength import bisected
-from traces.interventions.steering.writing import Writer
-from traces.models import weights
 
-WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake", "talk", "about"]
-PROMPTS = ["talk about", "the quiet river, paper and a garden?"]
 POSITIONS = [0, 3]
-LAYER = 3
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    made = word_tokenizer([*WORDS, "user", "assistant"])
-    made.chat_template = (
-        "{{ bos_token }}{% for message in messages %}{{ message['role'] + ' ! ' + "
-        "message['content'] }}{% endfor %}{% if add_generation_prompt %} assistant ! {% endif %}"
-    )
-    return made
-
-
-@pytest.fixture(scope="module")
-def pair(tokenizer):
-    return weights.Pair(with_adapter(tiny_model("llama", vocab=len(tokenizer))))
-
-
-@pytest.fixture(scope="module")
-def vectors():
-    rng = np.random.default_rng(0)
-    names = [(vector, position) for vector in ("difference", "random") for position in POSITIONS]
-    return {name: 3 * rng.normal(size=32).astype(np.float32) for name in names}
-
-
-def writer(pair, tokenizer, vectors, **changes):
-    plain = dict(layer=LAYER, max_new_tokens=8, temperature=1.0, seed=0, name="one", batch=100)
-    return Writer(pair, tokenizer, vectors, **plain | changes)
-
-
-def difference(strength, position=0, **more):
-    return Request("tuned", "difference", position, strength, PROMPTS[0], 0, **more)
-
-
-# -- the strength
 
 
 def grades(shares, position=0, n=4):
