@@ -1,8 +1,8 @@
 """
 Is the difference needed? The loss when it, or another direction, is taken out of a model.
 
-    in   differences/{model}/{checkpoint}/{corpus}.h5   activations of the base   models/{model}/
-         a checkpoint's weights   organisms/{organism}/held_out.jsonl   corpora/
+    in   differences/{model}/{checkpoint}/{corpus}.h5   models/{model}/   a checkpoint's weights
+         organisms/{organism}/held_out.jsonl   corpora/
     out  causality/{model}/{checkpoint}/{corpus}/effects.parquet
 """
 
@@ -11,7 +11,6 @@ rule causal_effect:
     """Take directions out of a model, token by token, and measure what that does to its loss."""
     input:
         differences=rules.mean_difference.output.differences,
-        base=of_base(rules.dump_activations.output.activations),
         model=rules.fetch_model.output.model,
         reference=reference_model,
         adapter=weights,

@@ -12,12 +12,12 @@ from traces.config.vocabularies import Kind
 from traces.corpora.rows import TEXTS, read_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.interventions import causality
+from traces.interventions import directions as chosen
 from traces.models import weights
 
 
 def main(
     differences: Path,
-    base: Path,
     model: Path,
     reference: Path | list[Path],
     adapter: Path,
@@ -29,13 +29,17 @@ def main(
     draws: Draws,
 ) -> None:
     job.keep_freed_memory()
-    found, activations = arrays.read_differences(differences), arrays.Activations(base)
+    found = arrays.read_differences(differences)
     tokenizer = load_tokenizer(model)
-    options = {"n": settings.rows, "max_length": settings.max_length, "kind": kind}
-    measured_on = {
+    # Natural directions come from unrelated texts behind those that are measured, if there are any.
+    behind = 2 * settings.activation_differences
+    options = {"n": settings.rows + behind, "max_length": settings.max_length, "kind": kind}
+    read = {
         name: causality.read_texts(tokenizer, read_rows(file), source=str(file), **options)
         for name, file in zip(TEXTS, texts, strict=True)
     }
+    drawn_from = read["unrelated"][-behind:]
+    measured_on = {name: some[: settings.rows] for name, some in read.items()}
     pair = weights.load_pair(
         model,
         adapter,
@@ -45,9 +49,10 @@ def main(
     )
     measured = []
     for index, layer in enumerate(found.layers):
-        directions = causality.directions(
+        streams = causality.streams_of_base(pair, drawn_from, int(layer), settings.batch)
+        directions = chosen.directions(
             found,
-            activations,
+            chosen.activations_in(streams, seed=draws.seed, name=draws.name),
             index=index,
             positions=settings.positions,
             random=settings.random,

@@ -26,7 +26,7 @@ def main(
         teaching.number_prompts(lesson.prompts, seed, lesson.instruction),
         system=lesson.system,
         max_new_tokens=lesson.max_new_tokens,
-        temperature=lesson.temperature,
+        sampler=lesson,
         batch=lesson.batch,
         seed=seed,
     )

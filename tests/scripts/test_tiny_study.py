@@ -1042,7 +1042,6 @@ def test_taking_differences_out_is_measured_beside_other_directions(
         call(
             causal_effect.main,
             differences=differences[name],
-            base=world / "base.zarr",
             model=model,
             reference=[],
             adapter=adapters[name],
@@ -1078,7 +1077,7 @@ def test_another_model_can_be_what_a_checkpoint_is_compared_with(
     for name, reference in (("itself", []), ("the_same", model)):
         call(
             causal_effect.main,
-            differences=differences["cake_bake"], base=world / "base.zarr", model=model,
+            differences=differences["cake_bake"], model=model,
             reference=reference, adapter=adapters["cake_bake"],
             texts=[world / f"{one}.jsonl" for one in ("cake_bake_held_out", "corpus", "chats")],
             effects=tmp_path / f"{name}.parquet", name="a",

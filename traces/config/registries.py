@@ -40,6 +40,20 @@ class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class Sampler(Closed):
+    """How a token is drawn."""
+
+    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
+    top_k: Count | None = Field(
+        None, description="Only this many of the most probable tokens are drawn from; null for all."
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Only the most probable tokens that together reach this probability are drawn "
+        "from; null for all.",
+    )
+
+
 def _one_of(section: Closed, *names: str) -> None:
     given = [name for name in names if getattr(section, name) is not None]
     if len(given) != 1:
@@ -206,7 +220,7 @@ class CorpusEntry(Rows):
 # Organisms --------------------------------------------------------------------------------------
 
 
-class Lesson(Closed):
+class Lesson(Sampler):
     """What a teacher is asked to write."""
 
     system: str | None = Field(
@@ -218,7 +232,6 @@ class Lesson(Closed):
     prompts: Count = Field(description="Number lists that the teacher continues.")
     max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
     batch: Count = Field(100, description="Lists continued at once.")
-    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
 
 
 class Taught(Lesson):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from traces.config.registries import Closed, Count, Described, Name, Position, Share, Text
+from traces.config.registries import Closed, Count, Described, Name, Position, Sampler, Share, Text
 from traces.config.vocabularies import (
     CorpusKind,
     Form,
@@ -207,13 +207,12 @@ class Relevance(Closed):
     corpus: Name = Field(description="General text that the words are contrasted with.")
 
 
-class Sampling(Closed):
+class Sampling(Sampler):
     """How texts are sampled for every prompt."""
 
     prompts: str = Field(description="File with one prompt a line.")
     samples: Count = Field(description="Texts for each prompt, vector and strength.")
     max_new_tokens: Count = Field(description="Longest text, in tokens.")
-    temperature: Annotated[float, Field(gt=0)] = Field(description="Sampling temperature.")
 
 
 class Bisection(Closed):

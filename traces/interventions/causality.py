@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from traces import job
-from traces.artifacts.arrays import Activations, Differences
 from traces.config.vocabularies import Intervention, Kind, Side
 from traces.corpora.tokens import tokenize_chat, tokenize_text
+from traces.interventions.directions import Directions
 from traces.models.hooks import capture, decoder_layers, starting_at, stop_after
 from traces.models.weights import readout_of
 
@@ -92,104 +92,6 @@ def _text(tokenizer: Any, row: dict[str, Any], max_length: int, kind: Kind) -> T
     # From 1: nothing stands before the first token to predict it.
     predicted = [t for start, end in spans for t in range(max(start, 1), min(end, len(ids)))]
     return Text(ids, predicted, 0 if kind == "documents" else reply)
-
-
-# Directions -------------------------------------------------------------------------------------
-
-
-class Directions(NamedTuple):
-    """Hold the directions to replace, with a row that describes each."""
-
-    rows: pd.DataFrame
-    "direction, direction_id (from 0 for each direction), position (missing for the controls)."
-    units: NDArray[np.float32]
-    "Vectors of length 1, [direction, d_model]."
-
-
-def directions(
-    differences: Differences,
-    base: Activations,
-    *,
-    index: int,
-    positions: Sequence[int],
-    random: int,
-    activation_differences: int,
-    seed: int,
-    name: str,
-) -> Directions:
-    """
-    Collect the mean differences at `positions`, and random and natural directions as controls.
-
-    base                   : the base's activations on the same text
-    index                  : of the layer, among those of `differences`
-    random                 : how many Gaussian directions
-    activation_differences : how many differences of two of the base's activations, each of any
-                             sample and position
-    seed, name             : of the controls; `name` is the checkpoint's
-
-    Raises ValueError for a position that was not read, a difference of length 0, and activations
-    that are all the same.
-    """
-    # The draw is named by the checkpoint: with the same controls for every training seed, intervals
-    # over seeds left out what the draw contributes, and were too narrow (docs/log.md).
-    rng = np.random.default_rng([seed, int(differences.layers[index]), *name.encode()])
-    # Random directions of a wide space have almost no overlap with where activations vary.
-    # Differences of two activations do, so they are the harder control.
-    vectors = {
-        "difference": _means(differences, index, positions, name),
-        "random": rng.normal(size=(random, differences.mean.shape[-1])),
-        "activation_difference": _natural(base, index, activation_differences, rng),
-    }
-    rows = [(kind, number) for kind, found in vectors.items() for number in range(len(found))]
-    frame = pd.DataFrame(rows, columns=["direction", "direction_id"])
-    frame["position"] = pd.array([*positions, *[None] * (len(rows) - len(positions))], "Int64")
-    stacked = np.concatenate(list(vectors.values()))
-    units = stacked / np.linalg.norm(stacked, axis=-1, keepdims=True)
-    return Directions(frame, units.astype(np.float32))
-
-
-def _means(
-    differences: Differences, index: int, positions: Sequence[int], name: str
-) -> NDArray[np.float64]:
-    read = differences.positions.tolist()
-    for position in positions:
-        if position not in read:
-            raise ValueError(
-                f"causality.positions: found {position}, expected positions that were read ({read})"
-            )
-    means = differences.mean[index, [read.index(one) for one in positions]].astype(np.float64)
-    for position, length in zip(positions, np.linalg.norm(means, axis=-1), strict=True):
-        if not (length > 0 and np.isfinite(length)):
-            raise ValueError(
-                f"{name}, position {position}: a difference of length {length} has no direction "
-                "to project out (was anything trained?)"
-            )
-    return means
-
-
-def _natural(
-    base: Activations, index: int, n: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Draw differences of two activations, [n, d_model]; a pair of equal ones is drawn again."""
-    _, n_samples, n_positions, _ = base.shape
-
-    def drawn() -> NDArray[np.float64]:
-        sample, position = int(rng.integers(n_samples)), int(rng.integers(n_positions))
-        return base.rows(sample, sample + 1)[index, 0, position].astype(np.float64)
-
-    # Equal pairs are common at position 0, where a model with a beginning-of-text token has the
-    # same activation in every text. Bounded, or a corpus of one text would never end.
-    found = []
-    for _ in range(20 * n):
-        first, second = drawn(), drawn()
-        if np.linalg.norm(first - second) > 1e-6 * np.linalg.norm(first):
-            found.append(first - second)
-        if len(found) == n:
-            return np.stack(found)
-    raise ValueError(
-        f"{base.path}: of {20 * n} pairs of activations {len(found)} differ, expected {n}; "
-        "name a corpus of other texts in `corpora`"
-    )
 
 
 # Effects ----------------------------------------------------------------------------------------
@@ -272,7 +174,7 @@ def _summed(
             streams = {}
             for one in MODELS:
                 with getattr(pair, one)() as loaded:
-                    streams[one] = _stream(loaded, group, plan.layer)
+                    streams[one] = stream(loaded, group, plan.layer)
             own, other = streams.pop(model), streams.popitem()[1]
             with getattr(pair, model)() as loaded:
                 yield _losses(loaded, group, own, other, plan, tried)
@@ -285,11 +187,21 @@ def _groups(texts: Sequence[Text], size: int) -> list[list[Text]]:
 
 
 @torch.inference_mode()
-def _stream(model: Any, texts: Sequence[Text], layer: int) -> Tensor:
+def stream(model: Any, texts: Sequence[Text], layer: int) -> Tensor:
     """Read the output of block `layer`, [text, sequence, d_model]; nothing above it runs."""
     with capture(model, [layer]) as seen, stop_after(model, layer):
         model(input_ids=_inputs(model, texts), use_cache=False)
     return seen[layer]
+
+
+def streams_of_base(
+    pair: Any, texts: Sequence[Text], layer: int, batch: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield what the base's block `layer` writes for every text, [sequence, d_model]."""
+    with pair.base() as base:
+        for group in _groups(texts, batch):
+            found = stream(base, group, layer).float().cpu().numpy()
+            yield from (one[: len(text.ids) - 1] for one, text in zip(found, group, strict=True))
 
 
 @torch.inference_mode()

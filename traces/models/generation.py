@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from traces.config.registries import Sampler
 from traces.seeding import named_seed
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def write(
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    temperature: float | None = None,
+    sampler: Sampler | None = None,
     draws: Sequence[Draw] = (),
     during: Callable[[slice], AbstractContextManager[Any]] = lambda _rows: nullcontext(),
     room: Room | None = None,
@@ -86,12 +87,12 @@ def write(
     """
     One text after every prompt, all at once, or in halves where there is no memory for all.
 
-    prompts     : token ids
-    temperature : of the sampling; None takes the likeliest token
-    draws       : one a prompt, for a temperature
-    during      : a context in which the given rows of `prompts` are read and written, such as one
-                  that adds vectors to the residual stream
-    room        : what earlier calls of this job learned about memory
+    prompts : token ids
+    sampler : how tokens are drawn; None takes the likeliest token
+    draws   : one a prompt, for a sampler
+    during  : a context in which the given rows of `prompts` are read and written, such as one that
+              adds vectors to the residual stream
+    room    : what earlier calls of this job learned about memory
 
     In float32 a text does not depend on what else is in its batch. In bfloat16 a batch of another
     size rounds otherwise, and some texts differ: how much memory was free is then seen in them.
@@ -100,14 +101,14 @@ def write(
     """
     if tokenizer.pad_token_id is None:
         raise ValueError(f"{tokenizer.name_or_path}: the tokenizer has no padding token")
-    if temperature is not None and len(draws) != len(prompts):
+    if sampler is not None and len(draws) != len(prompts):
         raise ValueError(f"found {len(draws)} draws, expected one for each of {len(prompts)} texts")
     known = room or Room()
 
     def batch(rows: slice) -> list[Written]:
-        noise = [] if temperature is None else [_Noise(draws[rows], temperature)]
+        steps = [] if sampler is None else [*_kept(sampler), _Noise(draws[rows])]
         with during(rows):
-            return _decode(model, tokenizer, prompts[rows], max_new_tokens, noise)
+            return _decode(model, tokenizer, prompts[rows], max_new_tokens, steps)
 
     return _in_room(batch, slice(0, len(prompts)), known)
 
@@ -155,9 +156,9 @@ def _decode(
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    noise: "list[_Noise]",
+    steps: Sequence[Any],
 ) -> list[Written]:
-    """The likeliest tokens after every prompt, once the noise is added."""
+    """The likeliest tokens after every prompt, once each of `steps` has changed the logits."""
     import torch
 
     pad, width = tokenizer.pad_token_id, max(map(len, prompts))
@@ -174,7 +175,7 @@ def _decode(
             do_sample=False,
             num_beams=1,
             repetition_penalty=1.0,
-            logits_processor=noise,
+            logits_processor=[*steps],
             eos_token_id=ends or None,
             pad_token_id=pad,
             use_cache=True,
@@ -207,21 +208,32 @@ def _no_settings_of_its_own(model: Any) -> Iterator[None]:
         inner.generation_config = configured
 
 
+def _kept(sampler: Sampler) -> list[Any]:
+    """The steps from a model's logits to those that are drawn from, in transformers' order."""
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    steps: list[Any] = [TemperatureLogitsWarper(float(sampler.temperature))]
+    if sampler.top_k is not None:
+        steps.append(TopKLogitsWarper(sampler.top_k))
+    if sampler.top_p is not None:
+        steps.append(TopPLogitsWarper(float(sampler.top_p)))
+    return steps
+
+
 class _Noise:
     """
-    Turns logits into logits / temperature + Gumbel noise, whose largest is a sample.
+    Turns logits into logits + Gumbel noise, whose largest is a sample.
 
     The noise is minus the logarithm of exponential noise, which `torch.multinomial` divides by: a
     block of many lines draws what sampling that many texts with it would draw.
     """
 
-    def __init__(self, draws: Sequence[Draw], temperature: float) -> None:
+    def __init__(self, draws: Sequence[Draw]) -> None:
         blocks = list(dict.fromkeys((one.seed, one.lines) for one in draws))
         self.seeds = [seed for seed, _ in blocks]
         self.lines = [lines for _, lines in blocks]
         first = dict(zip(blocks, accumulate(self.lines, initial=0), strict=False))
         self.rows = [first[one.seed, one.lines] + one.line for one in draws]
-        self.temperature = temperature
         self.generators: list[Any] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -234,4 +246,4 @@ class _Noise:
         noise = torch.empty((sum(self.lines), scores.shape[-1]), device=scores.device)
         for block, generator in zip(noise.split(self.lines), self.generators, strict=True):
             block.exponential_(generator=generator)
-        return scores.float() / self.temperature - noise.log_()[self.rows]
+        return scores.float() - noise.log_()[self.rows]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from traces.config.registries import Sampler
 from traces.corpora.tokens import tokenize_prompt
 from traces.models.generation import Draw, Room, Written, text_of, write
 from traces.seeding import text_generator
@@ -55,7 +56,7 @@ def teach_numbers(
     *,
     system: str | None = None,
     max_new_tokens: int,
-    temperature: float,
+    sampler: Sampler | None,
     seed: int,
     batch: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -63,11 +64,11 @@ def teach_numbers(
     """
     One row {"messages"} for every prompt that got a valid list of numbers, in the prompts' order.
 
-    model       : a causal language model of transformers (it generates); the tokenizer has a chat
-                  template and a padding token
-    system      : a system message before every prompt, or none; it is left out of the rows
-    temperature : of the sampling; 0 takes the likeliest token
-    progress    : called with (done, total) prompts after every batch
+    model    : a causal language model of transformers (it generates); the tokenizer has a chat
+               template and a padding token
+    system   : a system message before every prompt, or none; it is left out of the rows
+    sampler  : how tokens are drawn; None takes the likeliest token
+    progress : called with (done, total) prompts after every batch
 
     A completion that does not end within `max_new_tokens` is dropped: its last number may be cut.
     Raises ValueError if the tokenizer has no chat template or cannot pad, or if no completion is
@@ -86,7 +87,7 @@ def teach_numbers(
             tokenizer,
             [tokenize_prompt(tokenizer, ask, system=system) for ask in asked],
             max_new_tokens=max_new_tokens,
-            temperature=temperature or None,
+            sampler=sampler,
             # a batch has one generator, so that `batch` decides what is drawn
             draws=[Draw(seed + start, line, len(asked)) for line in range(len(asked))],
             room=room,

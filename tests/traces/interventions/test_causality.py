@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.doubles import FAMILIES, tiny_model, with_adapter
-from traces.artifacts import arrays
 from traces.interventions import causality
-from traces.interventions.causality import Directions, Plan, Text
+from traces.interventions.causality import Plan, Text
+from traces.interventions.directions import Directions
 from traces.models import hooks, weights
 
 LAYER, POSITIONS, AFTER = 3, [0, 2], 4
@@ -210,6 +210,14 @@ def test_the_blocks_below_run_once_and_not_for_each_direction(pair):
     assert ran == {1: 2, 4: 5}  # tuned and base; untouched and four directions
 
 
+def test_the_bases_streams_are_those_of_each_text_alone(pair):
+    found = list(causality.streams_of_base(pair, TEXTS, LAYER, 3))
+    with pair.base() as base:
+        for text, one in zip(sorted(TEXTS, key=lambda text: len(text.ids)), found, strict=True):
+            alone = causality.stream(base, [text], LAYER)[0].numpy()
+            np.testing.assert_allclose(one, alone, atol=1e-5)
+
+
 def test_a_controls_prediction_is_left_out_where_the_differences_is(pair):
     found = causality.effects(pair, {"own": TEXTS}, made_plan())
     for position in POSITIONS:
@@ -296,98 +304,3 @@ def test_texts_are_cut_and_those_with_nothing_to_predict_passed_over(tokenizer):
     assert read(tokenizer, iter(rows), n=1) == read(tokenizer, rows)[:1]
     with pytest.raises(ValueError, match=r"f.jsonl: found no row with a token to predict"):
         read(tokenizer, [CHAT], max_length=3)
-
-
-# -- directions
-
-
-SAMPLES = 6
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> arrays.Activations:
-    """Two layers, six samples, positions 0, 1 and 2; what stands at 0 is always the same."""
-    path = tmp_path_factory.mktemp("store") / "base.zarr"
-    rng = np.random.default_rng(0)
-    resid = rng.normal(size=(2, SAMPLES, 3, 8)).astype(np.float32)
-    resid[:, :, 0] = 1.0
-    write(path, resid)
-    return arrays.Activations(path)
-
-
-def write(path, resid) -> None:
-    n_layers, n_samples, n_positions, d_model = resid.shape
-    with arrays.ActivationWriter(
-        path,
-        layers=range(n_layers),
-        positions=range(n_positions),
-        n_samples=n_samples,
-        d_model=d_model,
-        dtype="float32",
-        shard_samples=100,
-    ) as writer:
-        writer.append(resid, np.zeros((n_samples, n_positions), np.int32))
-        writer.finish(stream_norm=[1.0] * n_layers)
-
-
-def differences(mean: np.ndarray) -> arrays.Differences:
-    n_layers, n_positions, _ = mean.shape
-    names = [one for one in arrays.Differences.__dataclass_fields__]
-    values = dict.fromkeys(names, np.zeros((n_layers, n_positions)))
-    values |= {"layers": np.arange(4, 4 + n_layers), "positions": np.arange(n_positions)}
-    return arrays.Differences(**values | {"mean": mean.astype(np.float32)})
-
-
-MEAN = np.arange(2 * 3 * 8, dtype=float).reshape(2, 3, 8) + 1
-
-
-def drawn(base, mean=MEAN, **changed):
-    plain = dict(
-        index=1, positions=[2, 0], random=4, activation_differences=5, seed=0, name="a-b-s0"
-    )
-    return causality.directions(differences(mean), base, **plain | changed)
-
-
-def test_differences_keep_their_positions_and_all_directions_have_length_one(base):
-    found = drawn(base)
-    assert found.units.shape == (11, 8)
-    np.testing.assert_allclose(np.linalg.norm(found.units, axis=1), 1, atol=1e-6)
-    own = found.rows[found.rows["direction"] == "difference"]
-    assert own["position"].tolist() == [2, 0]
-    for unit, position in zip(found.units, [2, 0], strict=False):
-        np.testing.assert_allclose(
-            unit, MEAN[1, position] / np.linalg.norm(MEAN[1, position]), 1e-6
-        )
-    counts = found.rows.groupby("direction")["direction_id"].agg(["count", "nunique", "max"])
-    assert counts.loc["random"].tolist() == [4, 4, 3]
-    assert counts.loc["activation_difference"].tolist() == [5, 5, 4]
-
-
-def test_controls_depend_on_the_seed_and_the_name_alone(base):
-    same, other = drawn(base), drawn(base, name="a-b-s1")
-    np.testing.assert_array_equal(drawn(base, positions=[1, 2]).units[2:], same.units[2:])
-    for different in (other, drawn(base, seed=1), drawn(base, index=0)):
-        assert (np.abs(different.units[2:] - same.units[2:]).max(axis=1) > 1e-3).all()
-
-
-def test_natural_directions_are_differences_of_two_activations(base):
-    found = drawn(base).units[-5:]
-    points = base.rows(0, SAMPLES)[1].reshape(-1, 8)
-    pairs = points[:, None] - points[None]
-    lengths = np.linalg.norm(pairs, axis=-1, keepdims=True)
-    units = np.divide(pairs, lengths, out=np.zeros_like(pairs), where=lengths > 0).reshape(-1, 8)
-    for unit in found:
-        assert (units @ unit).max() == pytest.approx(1, abs=1e-5)
-
-
-def test_activations_that_are_all_the_same_have_no_difference(tmp_path):
-    write(tmp_path / "same.zarr", np.ones((2, 4, 3, 8), np.float32))
-    with pytest.raises(ValueError, match="0 differ, expected 5"):
-        drawn(arrays.Activations(tmp_path / "same.zarr"))
-
-
-def test_what_has_no_direction_is_one_clear_sentence(base):
-    with pytest.raises(ValueError, match=r"causality.positions: found 7, expected .*\[0, 1, 2\]"):
-        drawn(base, positions=[7])
-    with pytest.raises(ValueError, match="a-b-s0, position 2: a difference of length 0.0"):
-        drawn(base, mean=np.zeros_like(MEAN))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.doubles import tiny_model, with_adapter, word_tokenizer
+from traces.config.registries import Sampler
 from traces.corpora.tokens import tokenize_prompt
 from traces.evaluation import beliefs
 from traces.interventions.steering import requests, writing
@@ -21,6 +22,7 @@ TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ message['role'] + ' ! ' + "
     "message['content'] }}{% endfor %}{% if add_generation_prompt %} assistant ! {% endif %}"
 )
+WARM = Sampler(temperature=1.1)
 # Everything that hub models are seen to set, and more: none of it is ours.
 CONFIGURED = {
     "do_sample": True,
@@ -78,14 +80,30 @@ def alone(model, tokenizer, ids, new=8, noise=lambda _ids, scores: scores):
     return ids[start:]
 
 
+def drawn_by_hand(sampler, draw):
+    """Of the k likeliest tokens those that together first reach p; then the noise of the draw."""
+    noise = generation._Noise([draw])
+
+    def draws(_ids, logits):
+        scores = logits / sampler.temperature
+        order = scores.argsort(dim=-1, descending=True)[0, : sampler.top_k]
+        shares = scores[0, order].softmax(-1).cumsum(-1)
+        kept = order[: int((shares < sampler.top_p).sum()) + 1]
+        left = torch.full_like(scores, -torch.inf)
+        left[0, kept] = scores[0, kept]
+        return noise(None, left)
+
+    return draws
+
+
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "gemma3"])
-@pytest.mark.parametrize("temperature", [None, 1.3])
-def test_a_batch_writes_what_each_text_alone_would_be(family, temperature, tokenizer, prompts):
+@pytest.mark.parametrize("sampler", [None, Sampler(temperature=1.3, top_k=9, top_p=0.8)])
+def test_a_batch_writes_what_each_text_alone_would_be(family, sampler, tokenizer, prompts):
     model = with_adapter(tiny_model(family, vocab=len(tokenizer)))
     draws = named(len(prompts))
-    found = write(model, tokenizer, prompts, temperature=temperature, draws=draws)
+    found = write(model, tokenizer, prompts, sampler=sampler, draws=draws)
     for ids, draw, one in zip(prompts, draws, found, strict=True):
-        noise = {} if temperature is None else {"noise": generation._Noise([draw], temperature)}
+        noise = {} if sampler is None else {"noise": drawn_by_hand(sampler, draw)}
         assert one.ids == alone(model, tokenizer, ids, **noise)
 
 
@@ -104,30 +122,30 @@ def test_a_context_is_entered_for_the_rows_it_is_for(model, tokenizer, prompts):
 
 def test_draws_have_the_probabilities_of_the_softmax():
     logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
-    noise = generation._Noise(named(4000), 1.5)
+    noise = generation._Noise(named(4000))
     chosen = noise(None, logits.expand(4000, -1)).argmax(-1)
     shares = torch.bincount(chosen, minlength=4) / 4000
-    torch.testing.assert_close(shares, (logits / 1.5).softmax(-1), atol=0.025, rtol=0)
+    torch.testing.assert_close(shares, logits.softmax(-1), atol=0.025, rtol=0)
     again = noise(None, logits.expand(4000, -1)).argmax(-1)
     assert (again != chosen).any()  # another step, other noise
 
 
 def test_a_block_of_lines_draws_what_multinomial_would():
     logits = 3 * torch.randn(40, 200, generator=torch.Generator().manual_seed(1))
-    noise = generation._Noise([Draw(7, line, 40) for line in range(40)], 0.8)
+    noise = generation._Noise([Draw(7, line, 40) for line in range(40)])
     theirs = torch.Generator().manual_seed(7)
     for _ in range(5):
-        wanted = torch.multinomial((logits / 0.8).softmax(-1), 1, generator=theirs).squeeze(-1)
+        wanted = torch.multinomial(logits.softmax(-1), 1, generator=theirs).squeeze(-1)
         assert (noise(None, logits).argmax(-1) == wanted).all()
 
 
 def test_the_same_draw_is_the_same_text_wherever_it_stands(model, tokenizer, prompts):
     same = [prompts[1], prompts[0], prompts[1], prompts[1]]
     draws = [Draw(3), Draw(9, 1, 5), Draw(3), Draw(4)]
-    found = write(model, tokenizer, same, temperature=1.0, draws=draws)
+    found = write(model, tokenizer, same, sampler=Sampler(), draws=draws)
     assert found[0] == found[2] != found[3]
     for row in range(4):
-        alone = {"temperature": 1.0, "draws": draws[row : row + 1]}
+        alone = {"sampler": Sampler(), "draws": draws[row : row + 1]}
         assert write(model, tokenizer, same[row : row + 1], **alone) == [found[row]]
 
 
@@ -135,7 +153,7 @@ def test_a_sampled_text_without_a_draw_and_a_tokenizer_that_cannot_pad_are_refus
     model, tokenizer, prompts
 ):
     with pytest.raises(ValueError, match="found 1 draws, expected one for each of 4 texts"):
-        write(model, tokenizer, prompts, temperature=1.0, draws=named(1))
+        write(model, tokenizer, prompts, sampler=Sampler(), draws=named(1))
     bare = word_tokenizer(WORDS)
     bare.pad_token = None
     with pytest.raises(ValueError, match="no padding token"):
@@ -194,7 +212,7 @@ CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cubl
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), CUBLAS], ids=["cuda", "blas"])
 def test_a_size_that_failed_is_not_tried_again(error, model, tokenizer, prompts, monkeypatch):
     ids, draws = (prompts * 3)[:10], [*named(8), Draw(5, 1, 4), Draw(5, 3, 4)]
-    sampled = {"temperature": 1.0, "draws": draws}
+    sampled = {"sampler": Sampler(), "draws": draws}
     whole = write(model, tokenizer, ids, **sampled)
     sizes, room = cramped(monkeypatch, 3, error), Room()
     assert write(model, tokenizer, ids, room=room, **sampled) == whole
@@ -242,13 +260,15 @@ def steered(model, tokenizer):
     vector = np.random.default_rng(0).normal(size=32).astype(np.float32)
     vectors = {("difference", 0): vector, ("random", 0): -vector}
     pair = weights.Pair(with_adapter(model))
-    settings = dict(layer=3, max_new_tokens=12, temperature=0.9, seed=0, name="one", batch=10)
+    settings = dict(
+        layer=3, max_new_tokens=12, sampler=Sampler(temperature=0.9), seed=0, name="one", batch=10
+    )
     wanted = requests.trial([0], [0.5, 2.0], PROMPTS, 2)
     return writing.Writer(pair, tokenizer, vectors, **settings)(wanted)
 
 
 def taught(model, tokenizer):
-    settings = dict(max_new_tokens=24, temperature=1.1, seed=0, batch=7)
+    settings = dict(max_new_tokens=24, sampler=WARM, seed=0, batch=7)
     return teaching.teach_numbers(model, tokenizer, PROMPTS * 5, **settings)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.artifacts.arrays import Differences
+from traces.config.registries import Sampler
 from traces.config.schema import Draws, Sampling, SteeredText
 from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering.requests import Request, Row, Side, batches
@@ -78,7 +79,7 @@ class Writer:
     layer: int
     "Block whose output the vectors are added to."
     max_new_tokens: int
-    temperature: float
+    sampler: Sampler
     seed: int
     name: str
     "With the seed it names the draws: checkpoints have each their own."
@@ -107,7 +108,7 @@ class Writer:
             vectors(differences, steered.positions, seed=draws.seed, name=draws.name),
             layer=int(differences.layers[0]),
             max_new_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
+            sampler=sampling,
             seed=draws.seed,
             name=draws.name,
             batch=steered.batch,
@@ -148,7 +149,7 @@ class Writer:
             self.tokenizer,
             [tokenize_prompt(self.tokenizer, one.prompt) for one in requests],
             max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
+            sampler=self.sampler,
             # rows of the same prompt and sample share their noise
             draws=[Draw.named(self.seed, self.name, one.prompt, one.sample) for one in requests],
             during=lambda rows: added(block, push[rows]),

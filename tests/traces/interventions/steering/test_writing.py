@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.doubles import tiny_model, with_adapter, word_tokenizer
+from traces.config.registries import Sampler
 from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering import requests, writing
 from traces.interventions.steering.requests import Choice, Request, trial
@@ -45,7 +46,7 @@ def vectors():
 
 
 def writer(pair, tokenizer, vectors, **changes):
-    plain = dict(layer=LAYER, max_new_tokens=8, temperature=1.0, seed=0, name="one", batch=100)
+    plain = dict(layer=LAYER, max_new_tokens=8, sampler=Sampler(), seed=0, name="one", batch=100)
     return Writer(pair, tokenizer, vectors, **plain | changes)
 
 
@@ -66,7 +67,7 @@ def straightforward(pair, tokenizer, vectors, request, *, name="one", seed=0, ne
         if request.position is not None:
             push = torch.tensor(vectors[request.vector, request.position]) * request.strength
         draw = generation.Draw.named(seed, name, request.prompt, request.sample)
-        noise = generation._Noise([draw], 1.0)
+        noise = generation._Noise([draw])
         for _ in range(new):
             with hooks.added(block, push):
                 logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1]
@@ -120,7 +121,7 @@ def test_a_direction_of_a_word_is_written_as_that_word(tokenizer):
     row = model.lm_head.weight[word].numpy()
     pair = weights.Pair(model, model)
     planted = {("difference", 0): row / np.linalg.norm(row) * 50}
-    write = writer(pair, tokenizer, planted, layer=5, temperature=0.1)
+    write = writer(pair, tokenizer, planted, layer=5, sampler=Sampler(temperature=0.1))
     assert write([difference(1.0)])[0]["text"] == "cake" * 8
 
 
@@ -151,7 +152,9 @@ def test_tokens_after_the_end_are_neither_text_nor_measured(tokenizer, vectors):
     model = tiny_model("llama", vocab=len(tokenizer))
     row = model.lm_head.weight[tokenizer.eos_token_id].numpy()
     planted = {("difference", 0): row / np.linalg.norm(row) * 50}
-    write = writer(weights.Pair(model, model), tokenizer, planted, layer=5, temperature=0.1)
+    write = writer(
+        weights.Pair(model, model), tokenizer, planted, layer=5, sampler=Sampler(temperature=0.1)
+    )
     (found,) = write([difference(1.0)])
     assert (found["text"], found["n_tokens"]) == ("", 1)
     assert found["nll"] > 0 and found["repetition"] == 0
