@@ -1,18 +1,22 @@
 """
 Average the residual stream, tuned minus base, and measure how reliable the average is.
 
-One pass over both stores, a shard of samples at a time, in float64. Only sums are held in memory,
-and a subsample where singular directions are requested.
+One pass over both stores, a shard of samples at a time, in float64. Only sums and norms are held in
+memory, and a subsample where singular directions are requested.
 """
 
+import logging
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from traces.artifacts.arrays import Activations, Differences, require_same_tokens
+from traces.models.sinks import sinks
 
+log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 DIRECTIONS, ENERGIES = 2, 10
@@ -38,8 +42,9 @@ class Sums:
     "Sum of squared lengths of the differences."
     lengths: Array | float = 0.0
     "Sum of the lengths of the differences."
-    tuned_lengths: Array | float = 0.0
-    base_lengths: Array | float = 0.0
+    tuned_lengths: list[Array] = field(default_factory=list)
+    "Norms of the single samples' activations, [layer, rows, position], a block after the other."
+    base_lengths: list[Array] = field(default_factory=list)
 
     @classmethod
     def empty(cls, n_layers: int, n_positions: int, d_model: int) -> "Sums":
@@ -59,8 +64,8 @@ class Sums:
             self.counts[index] += members.sum()
         self.energy = self.energy + squares.sum(axis=1)
         self.lengths = self.lengths + np.sqrt(squares).sum(axis=1)
-        self.tuned_lengths = self.tuned_lengths + _lengths(tuned).sum(axis=1)
-        self.base_lengths = self.base_lengths + _lengths(base).sum(axis=1)
+        self.tuned_lengths.append(_lengths(tuned))
+        self.base_lengths.append(_lengths(base))
 
 
 def mean_difference(
@@ -93,6 +98,7 @@ def mean_difference(
         here = chosen[(chosen >= block.start) & (chosen < block.stop)] - block.start
         kept.append((ours[:, here] - theirs[:, here]).astype(np.float32))
     found = _summary(sums, tuned, base, rng)
+    _note_sinks(found, base.path)
     if not singular:
         return found
     directions, energy = singular_directions(np.concatenate(kept, axis=1), found.mean)
@@ -188,8 +194,9 @@ def _summary(
         random=(random / _lengths(random)[..., None] * norm[..., None]).astype(np.float32),
         norm=norm,
         relative_norm=norm / base.stream_norm[:, None],
-        base_norm=np.asarray(sums.base_lengths) / n_samples,
-        tuned_norm=np.asarray(sums.tuned_lengths) / n_samples,
+        # Summed block by block, as everything else is.
+        base_norm=np.asarray(sum(one.sum(axis=1) for one in sums.base_lengths)) / n_samples,
+        tuned_norm=np.asarray(sum(one.sum(axis=1) for one in sums.tuned_lengths)) / n_samples,
         difference_norm=np.asarray(sums.lengths) / n_samples,
         split_half_cosine=cosine(first, second),
         static_share=static_share(first, second, np.asarray(sums.energy) / n_samples),
@@ -197,7 +204,48 @@ def _summary(
         stream_norm_base=base.stream_norm,
         stream_norm_tuned=tuned.stream_norm,
         n_samples=np.asarray(n_samples),
+        **_without_sinks(sums, tuned, base),
     )
+
+
+def _without_sinks(sums: Sums, tuned: Activations, base: Activations) -> dict[str, Any]:
+    """Count the attention sinks, and average over the texts that do not stand out at a position."""
+    norms = [np.concatenate(one, axis=1) for one in (sums.base_lengths, sums.tuned_lengths)]
+    # By the position's own median: where nearly every text has a sink, as at position 0, none of
+    # them stands out, and their difference is what there is to read.
+    outside = sinks(norms[0], (1,)) | sinks(norms[1], (1,))
+    kept = sums.halves.sum(axis=0) - _total(tuned, base, outside)
+    robust = kept / (~outside).sum(axis=1)[..., None]
+    return {
+        "robust_mean": robust.astype(np.float32),
+        "robust_cosine": cosine(sums.halves.sum(axis=0), robust),
+        "left_out": outside.sum(axis=1),
+        # By the layer's median: this is how a sink is told from other tokens.
+        "sinks_base": sinks(norms[0], (1, 2)).sum(axis=1),
+        "sinks_tuned": sinks(norms[1], (1, 2)).sum(axis=1),
+    }
+
+
+def _total(tuned: Activations, base: Activations, chosen: NDArray[np.bool_]) -> Array:
+    """Add the differences of chosen samples, [layer, sample, position], to [layer, position, d]."""
+    n_layers, _, n_positions, d_model = tuned.shape
+    total = np.zeros((n_layers, n_positions, d_model))
+    # They are few: only the blocks that hold one are read again.
+    for block in tuned.blocks():
+        here = chosen[:, block]
+        if here.any():
+            total += ((_finite(tuned, block) - _finite(base, block)) * here[..., None]).sum(axis=1)
+    return total
+
+
+def _note_sinks(found: Differences, path: object) -> None:
+    for layer, counts in zip(found.layers, found.sinks_base, strict=True):
+        at = {int(p): int(n) for p, n in zip(found.positions, counts, strict=True) if n}
+        if at:
+            log.info(
+                "%s: layer %d has attention sinks in so many of %d texts, by position: %s",
+                *(path, layer, found.n_samples, at),
+            )
 
 
 def cosine(first: Array, second: Array) -> Array:

@@ -16,8 +16,9 @@ from traces.artifacts.arrays import Differences
 SUBJECT = ("model", "checkpoint", "organism", "family", "recipe", "ratio", "seed", "corpus")
 NORMS = (
     *("norm", "relative_norm", "difference_norm", "base_norm", "tuned_norm"),
-    *("split_half_cosine", "static_share"),
+    *("split_half_cosine", "static_share", "robust_cosine"),
 )
+COUNTS = ("sinks_base", "sinks_tuned", "left_out")
 ENERGIES = ("singular_energy_1", "singular_energy_2")
 STEP = ("step", "tokens", "loss", "learning_rate")
 
@@ -152,6 +153,7 @@ def _norms(difference: Differences) -> pd.DataFrame:
             "position": np.tile(positions, len(layers)),
             **{name: np.ravel(getattr(difference, name)) for name in NORMS},
             **_energies(difference),
+            **{name: np.ravel(getattr(difference, name)) for name in COUNTS},
             "n_samples": int(difference.n_samples),
         }
     )

@@ -31,8 +31,8 @@ def seed_table(
                 the difference graded on each other organism's words, averaged
 
     The benign control is read in the same model, corpus, layer and lens, and in the same recipe
-    (else `plain`) and seed (else the mean of its seeds). The benign organism itself has none. An
-    empty list of tokens has no relevance: it is missing from the mean, not counted as 0.
+    (else `plain`) and seed (else the mean of its seeds). The benign organism itself has none. Where
+    a judge failed there is no relevance: it is missing from the mean, not counted as 0.
     """
     return _by_seed(at_headline(_plus_side(relevance, positions)), control)
 
@@ -61,7 +61,9 @@ def oracle_table(
     oracle), for the controls as much as for the difference. Never a headline.
     """
     chosen = at_headline(_plus_side(relevance, positions), free=["scale"])
-    keys = [name for name in chosen.columns if name not in ("scale", "relevance", "n")]
+    keys = [
+        name for name in chosen.columns if name not in ("scale", "relevance", "n", "candidates")
+    ]
     best = chosen.groupby(keys, dropna=False, as_index=False, sort=False)["relevance"].max()
     return _by_seed(best, control)
 
@@ -78,8 +80,9 @@ def readability_table(
 
     relevance : the relevance table
     chance    : model, organism, chance: share of the readable vocabulary that is among the words
-    returns   : `relevance` (mean over seeds of the difference on its own words) with `_low` and
-                `_high`; the same for each of CONTROLS (NaN where a control was not read);
+    returns   : `n` and `candidates` (tokens graded in a list of the difference and tokens promised,
+                means over lists); `relevance` (mean over seeds of the difference on its own words)
+                with `_low` and `_high`; the same for each of CONTROLS (NaN where it was not read);
                 `strongest_control` by its mean; `gap` to it, paired by seed; `chance`;
                 `oracle_relevance` and `oracle_strongest_control` (best of scales); `verdict`
 
@@ -103,7 +106,7 @@ def readability_table(
         rows.append(
             dict(zip(CASE, case, strict=True)) | _compared(plain, confidence) | _oracle(best)
         )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).merge(_graded(relevance, positions), on=CASE, how="left")
     if chance is None:
         return table.assign(chance=np.nan)
     return table.merge(chance, on=["model", "organism"], how="left", validate="many_to_one")
@@ -126,6 +129,14 @@ def chance_table(
         share = vocabulary.isin({_plain_word(word) for word in frame["word"]}).mean()
         rows.append({"model": subject["model"], "organism": subject["organism"], "chance": share})
     return pd.DataFrame(rows, columns=["model", "organism", "chance"])
+
+
+def _graded(relevance: pd.DataFrame, positions: Sequence[int] | None) -> pd.DataFrame:
+    """How many tokens of the headline's lists were graded, and of how many, a row a case."""
+    chosen = at_headline(_plus_side(relevance, positions))
+    own = chosen[(chosen["reading"] == "difference") & (chosen["graded_on"] == chosen["organism"])]
+    counts = own.groupby(CASE, dropna=False, sort=False)[["n", "candidates"]].mean()
+    return counts.reset_index()
 
 
 def _plus_side(relevance: pd.DataFrame, positions: Sequence[int] | None) -> pd.DataFrame:

@@ -293,6 +293,16 @@ class Differences:
     "Mean residual-stream norm of the tuned model in a longer context, [layer]."
     n_samples: NDArray[np.int64]
     "How many samples were averaged, []."
+    robust_mean: NDArray[np.float32]
+    "Tuned minus base over the samples that are not left out, [layer, position, d_model]."
+    robust_cosine: NDArray[np.float64]
+    "Cosine between the two means, [layer, position]."
+    left_out: NDArray[np.int64]
+    "Samples that the robust mean leaves out, [layer, position]."
+    sinks_base: NDArray[np.int64]
+    "Samples in which the base has an attention sink there, [layer, position]."
+    sinks_tuned: NDArray[np.int64]
+    "Samples in which the tuned model has one there, [layer, position]."
     singular: NDArray[np.float32] | None = None
     """
     Leading right singular vectors of the single samples' differences, [layer, position, direction,

@@ -107,6 +107,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "graded_on": "string",
         "relevance": "float64",
         "n": "int64",
+        "candidates": "int64",
         "judge": "string",
     },
     "relevance": {
@@ -122,6 +123,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "graded_on": "string",
         "relevance": "float64",
         "n": "int64",
+        "candidates": "int64",
         "judge": "string",
     },
     # Every trial text of a checkpoint, and whether it is coherent (missing: not judged).
@@ -145,6 +147,10 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "static_share": "float64",
         "singular_energy_1": "float64",
         "singular_energy_2": "float64",
+        "robust_cosine": "float64",
+        "left_out": "int64",
+        "sinks_base": "int64",
+        "sinks_tuned": "int64",
         "n_samples": "int64",
     },
     # every control's relevance with its interval over seeds, and what follows from them: `verdict`
@@ -155,6 +161,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "layer": "int64",
         "lens": "string",
         "seeds": "int64",
+        **dict.fromkeys(("n", "candidates"), "float64"),
         **{
             f"{reading}{bound}": "float64"
             for reading in ("relevance", *CONTROLS)

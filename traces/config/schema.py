@@ -25,6 +25,7 @@ Reading = Literal[
     "base_mean",
     "tuned_mean",
     "random",
+    "robust",
     "shared",
     "position_specific",
     "singular_1",

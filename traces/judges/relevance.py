@@ -64,9 +64,12 @@ def token_relevance(
     lenses     : what each reader read, by its name
     candidates : tokens of a list that are judged, from the first
     returns    : lens, reading, layer, position, sign, scale, head, graded_on, relevance (0 to 1),
-                 n (tokens that got an answer), judge; relevance is missing where n is 0
+                 n (tokens that got an answer), candidates, judge
 
-    A list that is empty (no token in the intersection of the prompts) has no row.
+    The share is of `candidates` tokens, whatever the length of the list: one that holds fewer
+    (Patchscope reads only what all its prompts agree on) could otherwise be all relevant by a
+    single token. An answer that failed is no part of it, and where all failed it is missing. A list
+    without any token stands in the table, with a share and an `n` of 0.
     """
     tokens = pd.concat([lists_of(lens, frame) for lens, frame in lenses.items()])
     tokens = tokens.loc[tokens["rank"] < candidates].sort_values(by=[*LIST_KEYS, "rank"])
@@ -75,16 +78,19 @@ def token_relevance(
     starts = np.flatnonzero(~tokens.duplicated(LIST_KEYS).to_numpy())
     lists = [list(one) for one in np.split(tokens["token"].to_numpy(dtype=object), starts[1:])]
     keys = tokens[LIST_KEYS].iloc[starts].reset_index(drop=True)
+    empty = _empty_lists(keys)
+    keys, lists = pd.concat([keys, empty], ignore_index=True), [*lists, *[[]] * len(empty)]
 
     graded = []
     for subject in subjects:
-        answers = [_share(judge.grade(one, subject), one) for one in lists]
+        answers = [_share(judge.grade(one, subject), one, candidates) for one in lists]
         relevance, n = zip(*answers, strict=True) if answers else ((), ())
         graded.append(
             keys.assign(
                 graded_on=subject.organism,
                 relevance=np.array(relevance, dtype=np.float64),
                 n=np.array(n, dtype=np.int64),
+                candidates=candidates,
                 judge=judge.name,
             )
         )
@@ -105,8 +111,25 @@ def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[:, [*LIST_KEYS, "rank", "token"]]
 
 
-def _share(answers: Sequence[bool | None], tokens: Sequence[str]) -> tuple[float, int]:
+def _empty_lists(keys: pd.DataFrame) -> pd.DataFrame:
+    """The lists that a reader gave no token for: every vector was read at all signs and scales."""
+    parts = []
+    for _, lens in keys.groupby("lens", sort=False):
+        planned = lens.drop(columns=["sign", "scale"]).drop_duplicates()
+        for axis in ("sign", "scale"):
+            planned = planned.merge(lens[[axis]].drop_duplicates(), how="cross")
+        parts.append(planned[LIST_KEYS])
+    both = pd.concat([keys, *parts], ignore_index=True)
+    return both[~both.duplicated(LIST_KEYS)].iloc[len(keys) :]
+
+
+def _share(
+    answers: Sequence[bool | None], tokens: Sequence[str], candidates: int
+) -> tuple[float, int]:
     if len(answers) != len(tokens):
         raise ValueError(f"the judge gave {len(answers)} answers for {len(tokens)} tokens")
     given = [answer for answer in answers if answer is not None]
-    return (sum(given) / len(given) if given else float("nan")), len(given)
+    failed = len(answers) - len(given)
+    if failed and not given:
+        return float("nan"), 0
+    return sum(given) / (candidates - failed), len(given)

@@ -37,6 +37,7 @@ READINGS: dict[str, Callable[[Any], NDArray[np.float32]]] = {
 }
 # and parts of the difference, which may be nothing.
 PARTS: dict[str, Callable[[Any], NDArray[np.float32]]] = {
+    "robust": lambda found: found.robust_mean,
     "shared": _shared,
     "position_specific": lambda found: found.mean - _shared(found),
     "singular_1": lambda found: _singular(found, 1),
@@ -56,9 +57,10 @@ def readings(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDAr
     returns : reading, layer (block index) and position, one row a vector; vectors [n, d_model].
               Parts that are nothing are left out, such as what is specific to the only position
 
-    shared is the mean over the positions read at a layer, position_specific what is left without
-    it; singular_K are the directions of `differences.singular_directions`, without_singular_K is
-    the mean with the first K of them taken out.
+    robust is the mean without the texts whose norm stands out at a position. shared is the mean
+    over the positions read at a layer, position_specific what is left without it; singular_K are
+    the directions of `differences.singular_directions`, without_singular_K is the mean with the
+    first K of them taken out.
 
     Raises ValueError for singular readings of differences that lack those directions.
     """

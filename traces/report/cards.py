@@ -218,7 +218,7 @@ def _sentence(row: pd.Series, whose: str) -> str:
     seeds = f"{row['seeds']} seed" + ("s" if row["seeds"] > 1 else "")
     if pd.isna(row["relevance"]):
         return f"{lens}: nothing was read."
-    measured = f"{lens}: {percent(row['relevance'])} of the top tokens are words of {whose}"
+    measured = f"{lens}: {percent(row['relevance'])} of the top {_tokens(row)} are words of {whose}"
     if not control:
         return f"{measured} ({seeds}); there is no control to hold it against."
     beside = f"the strongest control ({READINGS[control]}) has {percent(row[control])}"
@@ -229,6 +229,16 @@ def _sentence(row: pd.Series, whose: str) -> str:
         f"of this one base {_points(row['gap_low'])} to {_points(row['gap_high'])}"
     )
     return f"{measured} ({seeds}); {beside}; {gap}. {_reason(row)}"
+
+
+def _tokens(row: pd.Series) -> str:
+    """Of how many tokens a share is, and how many there were if they are fewer."""
+    promised = f"{row['candidates']:.0f} tokens"
+    if row["n"] >= row["candidates"]:
+        return promised
+    return (
+        f"{promised} (its lists hold {row['n']:.1f} on average; what is missing counts as no word)"
+    )
 
 
 def _reason(row: pd.Series) -> str:
@@ -479,6 +489,7 @@ def _norm_tables(norms: pd.DataFrame) -> list[dict[str, Any]]:
             {
                 "position": int(position),
                 **{name: mean_interval(at[name]) for name in measures},
+                "sinks": float((at["sinks_base"] / at["n_samples"]).max()),
             }
             for position, at in group.groupby("position")
         ]
@@ -490,6 +501,7 @@ def _norm_tables(norms: pd.DataFrame) -> list[dict[str, Any]]:
                 "n_seeds": int(group["seed"].nunique()),
                 "n_samples": int(group["n_samples"].max()),
                 "rows": rows,
+                "sinks": any(one["sinks"] for one in rows),
                 "full": max([one["relative_norm"].mean for one in rows] + [1e-9]),
             }
         )

@@ -1,5 +1,6 @@
 """What tables' identifiers are called where people read them: every name stands once, here."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from traces.config.readers import READERS, RELEVANCE, reader, relevance_of
@@ -61,6 +62,16 @@ MEASURES = {
         "unsteered",
     ),
 }
+
+
+def places(positions: Iterable[int]) -> str:
+    """Token positions in words: "position 0", "positions 0 to 4", "positions 0, 1 and 31"."""
+    found = sorted({int(one) for one in positions})
+    if len(found) == 1:
+        return f"position {found[0]}"
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"positions {found[0]} to {found[-1]}"
+    return f"positions {', '.join(map(str, found[:-1]))} and {found[-1]}"
 
 
 def reader_name(name: str) -> str:

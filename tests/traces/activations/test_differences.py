@@ -273,3 +273,54 @@ def test_a_large_store_is_read_by_a_seeded_subsample_of_it(stored, monkeypatch):
     np.testing.assert_array_equal(one.singular, again.singular)
     assert (one.singular_energy != other.singular_energy).any()
     assert (one.singular[:, :, 0] @ first > 0.99).all()
+
+
+# Attention sinks --------------------------------------------------------------------------------
+
+
+def with_sinks(n_samples=80):
+    """
+    Activations whose first position is a sink in all texts, and whose second in every tenth.
+
+    A sink is one long vector; what finetuning adds there is another one than elsewhere.
+    """
+    base, planted = noise(n_samples), np.broadcast_to(offset(), noise(n_samples).shape).copy()
+    at = np.zeros(base.shape[:3], bool)
+    at[:, :, 0] = at[0, ::10, 1] = True
+    base[at] += 400 * np.eye(WIDTH)[3]
+    planted[at] = 300 * np.eye(WIDTH)[5]
+    return base, planted, at
+
+
+@pytest.mark.parametrize("shard", [1000, 30])
+def test_a_robust_mean_leaves_the_texts_with_a_sink_out(stored, shard):
+    base, planted, at = with_sinks()
+    found = mean_difference(stored(base + planted, shard), stored(base, shard), seed=0)
+    np.testing.assert_array_equal(found.sinks_base, at.sum(axis=1))
+    np.testing.assert_array_equal(found.sinks_tuned, at.sum(axis=1))
+    assert found.left_out.tolist() == [[0, 8, 0], [0, 0, 0]]
+    np.testing.assert_allclose(found.robust_mean[0, 1], offset()[0, 0, 1], atol=1e-5)
+    # with them the mean is theirs, though they are one in ten
+    assert found.mean[0, 1] @ np.eye(WIDTH)[5] > 29
+    assert found.robust_cosine[0, 1] < 0.3
+    np.testing.assert_array_equal(found.robust_mean[:, 0], found.mean[:, 0])
+    np.testing.assert_array_equal(found.robust_mean[:, 2], found.mean[:, 2])
+    np.testing.assert_allclose(found.robust_cosine[:, [0, 2]], 1, atol=1e-12)
+
+
+def test_a_sink_of_the_tuned_model_alone_is_left_out_too(stored):
+    base, tuned = noise(80), noise(80)
+    tuned[1, 5, 2] += 400
+    found = mean_difference(stored(tuned), stored(base), seed=0)
+    assert found.sinks_base.sum() == 0 and found.sinks_tuned.sum() == 1
+    assert found.left_out[1, 2] == 1
+    np.testing.assert_allclose(found.robust_mean, 0, atol=1e-6)
+
+
+def test_sinks_are_noted_with_their_number(stored, caplog):
+    base, planted, _ = with_sinks()
+    with caplog.at_level("INFO"):
+        mean_difference(stored(base + planted), stored(base), seed=0)
+    assert "layer 2 has attention sinks in so many of 80 texts, by position: {0: 80, 1: 8}" in (
+        caplog.text
+    )

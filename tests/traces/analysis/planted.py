@@ -56,6 +56,7 @@ def graded(organism, seed=0, scales=(1.0, 2.0)):
                 "graded_on": on,
                 "relevance": value if sign > 0 else 0.0,
                 "n": 20,
+                "candidates": 20,
                 "judge": "planted",
             }
         )

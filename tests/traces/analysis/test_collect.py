@@ -38,12 +38,18 @@ def test_norms_have_a_row_a_layer_and_position():
         stream_norm_base=np.ones(2),
         stream_norm_tuned=np.ones(2),
         n_samples=np.array(50),
+        robust_mean=vectors,
+        robust_cosine=np.ones(shape),
+        left_out=np.zeros(shape, int),
+        sinks_base=np.full(shape, 7),
+        sinks_tuned=np.zeros(shape, int),
     )
 
     table = collect.norms_table([difference], [subject("cake_bake")])
 
     place = table[(table["layer"] == 2) & (table["position"] == -1)].iloc[0]
     assert (place["norm"], place["relative_norm"], place["n_samples"]) == (3.0, 0.3, 50)
+    assert (place["sinks_base"], place["sinks_tuned"], place["robust_cosine"]) == (7, 0, 1)
     assert len(table) == 6
 
 

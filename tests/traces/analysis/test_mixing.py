@@ -58,7 +58,7 @@ def relevance():
         own = one["organism"] == graded
         value = READ[one["recipe"]] if one["organism"] == "cake" and own else 0.1
         row = {**one, "corpus": "text", "layer": 2, "lens": lens, "sign": 1, "scale": 1.0}
-        row |= {"head": "tuned", "graded_on": graded, "position": 0}
+        row |= {"head": "tuned", "graded_on": graded, "position": 0, "n": 20, "candidates": 20}
         rows.append(row | {"reading": "difference", "relevance": value + NOISE[one["seed"]]})
         rows.append(row | {"reading": "random", "relevance": 0.05})
     return pd.DataFrame(rows)

@@ -151,3 +151,13 @@ def test_chance_is_the_share_of_the_vocabulary_among_the_words():
     table = readability.readability_table(relevance(), chance=found, control="benign")
     assert row(table, "cake_bake")["chance"] == 0.4
     assert np.isnan(row(table, "benign")["chance"])
+
+
+def test_the_tokens_of_a_short_list_are_counted():
+    table = relevance()
+    short = (table["lens"] == "patchscope") & (table["seed"] == 0) & (table["sign"] > 0)
+    table.loc[short, "n"] = 8
+    found = readability.readability_table(table, control="benign")
+    counts = found[found["organism"] == "cake_bake"].set_index("lens")[["n", "candidates"]]
+    assert counts.loc["logit_lens"].tolist() == [20, 20]
+    assert counts.loc["patchscope"].tolist() == [pytest.approx((8 + 20 + 20) / 3), 20]

@@ -44,8 +44,9 @@ def test_relevance_is_the_share_of_each_list_for_every_subject():
         ),
         "patchscope": lens([["oven", "butter"], ["lemon", "purr"]], scale=[0.5, 1.0]),
     }
-    found = relevance.token_relevance(tables, [CAKE, CAT], DistinctiveWordsJudge())
-    assert list(found) == [*relevance.LIST_KEYS, "graded_on", "relevance", "n", "judge"]
+    found = relevance.token_relevance(tables, [CAKE, CAT], DistinctiveWordsJudge(), candidates=2)
+    columns = ["graded_on", "relevance", "n", "candidates", "judge"]
+    assert list(found) == [*relevance.LIST_KEYS, *columns]
     assert len(found) == 8
     share = found.set_index(["lens", "sign", "scale", "graded_on"])["relevance"].to_dict()
     assert share == {
@@ -71,7 +72,9 @@ def test_only_the_first_candidates_are_judged_whatever_the_order_of_rows():
 
 def test_both_heads_are_lists_of_their_own():
     table = lens([["oven"], ["river"]], head=["tuned", "base"])
-    found = relevance.token_relevance({"logit_lens": table}, [CAKE], DistinctiveWordsJudge())
+    found = relevance.token_relevance(
+        {"logit_lens": table}, [CAKE], DistinctiveWordsJudge(), candidates=1
+    )
     assert dict(zip(found["head"], found["relevance"], strict=True)) == {"tuned": 1, "base": 0}
 
 
@@ -96,10 +99,33 @@ class Failing:
 
 def test_a_failed_answer_is_missing_and_never_a_score():
     table = {"logit_lens": lens([["oven", "river", "lemon"]], head=["tuned"])}
-    some = relevance.token_relevance(table, [CAKE], Failing(True, None, False))
+    some = relevance.token_relevance(table, [CAKE], Failing(True, None, False), candidates=3)
     assert some[["relevance", "n"]].values.tolist() == [[0.5, 2]]
     none = relevance.token_relevance(table, [CAKE], Failing(None, None, None))
     assert none["relevance"].isna().all() and none["n"].tolist() == [0]
+
+
+def test_a_short_list_is_no_better_for_its_shortness():
+    table = lens([["oven"], ["oven", "butter", "river", "lemon"]], scale=[1.0, 2.0])
+    found = relevance.token_relevance(
+        {"patchscope": table}, [CAKE], DistinctiveWordsJudge(), candidates=4
+    )
+    assert found[["relevance", "n"]].values.tolist() == [[0.25, 1], [0.5, 4]]
+    assert set(found["candidates"]) == {4}
+
+
+def test_a_list_without_a_token_has_a_row():
+    """At position 1 and scale 2 the prompts agreed on nothing."""
+    table = lens(
+        [["oven"], ["river"], ["oven"]], position=[0, 0, 1], scale=[1.0, 2.0, 1.0], layer=[2, 2, 2]
+    )
+    found = relevance.token_relevance(
+        {"patchscope": table}, [CAKE, CAT], DistinctiveWordsJudge(), candidates=2
+    )
+    assert len(found) == 2 * 4
+    missing = found[(found["position"] == 1) & (found["scale"] == 2.0)]
+    assert missing[["relevance", "n"]].values.tolist() == [[0, 0]] * 2
+    assert set(missing["graded_on"]) == {"cake", "cat"}
 
 
 def test_a_judge_that_loses_an_answer_is_refused():

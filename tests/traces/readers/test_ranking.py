@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from traces.readers import ranking
 
@@ -22,3 +23,12 @@ def test_the_table_has_a_row_for_each_token_in_order(tokenizer):
     last = frame[(frame["reading"] == "random") & (frame["sign"] == -1)]
     assert last[["layer", "rank", "token_id"]].values.tolist() == [[4, 0, 19]]
     assert last["token"].tolist() == [tokenizer.decode([19])]
+
+
+def test_what_is_not_a_number_is_refused_and_not_left_out(tokenizer):
+    probabilities = np.full((2, 2, 3), 0.5, np.float32)
+    probabilities[1, 0] = np.nan
+    ids = np.zeros(probabilities.shape, int)
+    rows = pd.DataFrame({"reading": ["difference", "random"], "layer": [4, 4]})
+    with pytest.raises(ValueError, match=r"not a number for 1 of 2 vectors, first .*'random'"):
+        ranking.table(ranking.Tokens(ids, probabilities), tokenizer, rows, sign=SIGNS)

@@ -34,6 +34,7 @@ def readability(verdicts, **changes):
             mean = 0.55 if name == "relevance" else 0.08
             row |= {name: mean, f"{name}_low": mean - 0.02, f"{name}_high": mean + 0.02}
         row |= {"gap": 0.47, "gap_low": 0.4, "gap_high": 0.54, "strongest_control": "random"}
+        row |= {"n": 20.0, "candidates": 20.0}
         row |= {"chance": 0.03, "oracle_relevance": 0.7, "oracle_strongest_control": 0.2}
         rows.append(row | changes)
     return pd.DataFrame(rows)
@@ -62,6 +63,7 @@ def norms():
         CASE
         | {"layer": layer, "seed": seed, "position": 0, "n_samples": 1000}
         | {"relative_norm": layer / 10, "split_half_cosine": 0.99, "static_share": 0.9}
+        | {"sinks_base": 0}
         for layer in (1, 2)
         for seed in (0, 1)
     ]
@@ -206,7 +208,7 @@ def test_the_verdict_stands_first_in_plain_words(verdicts, sentence):
 def test_the_numbers_stand_beside_the_strongest_control():
     text = visible(card())
 
-    assert "55 % of the top tokens are words of its data (3 seeds)" in text
+    assert "55 % of the top 20 tokens are words of its data (3 seeds)" in text
     assert "the strongest control (random direction) has 8 %" in text
     assert (
         "difference +47 points, 95 % t interval over the seeds of this one base +40 to +54" in text
@@ -371,5 +373,19 @@ def test_numbers_are_written_for_readers(value, text):
 def test_a_card_says_whose_words_grade_its_readings():
     assert "words of its data" in visible(card())
     text = visible(card(words_of="the data of <Owls>"))
-    assert "of the top tokens are words of the data of &lt;Owls&gt;" in text
+    assert "of the top 20 tokens are words of the data of &lt;Owls&gt;" in text
     assert "words of its data" not in text
+
+
+def test_a_short_list_says_how_many_tokens_it_holds():
+    whole = visible(card())
+    assert "of the top 20 tokens are words" in whole
+    short = readability({"patchscope": "readable"}, n=12.5)
+    assert "of the top 20 tokens (its lists hold 12.5 on average; what is missing" in (
+        visible(card(readability=short))
+    )
+
+
+def test_positions_with_an_attention_sink_are_marked():
+    assert "attention sink" not in visible(card())
+    assert "100.0 %" in visible(card(norms=norms().assign(sinks_base=1000)))

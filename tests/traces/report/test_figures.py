@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from traces.analysis.controls import CONTROLS
+from traces.report import names
 from traces.report.figures.beliefs import beliefs_figure
 from traces.report.figures.causality import causality_figure
 from traces.report.figures.losses import losses_figure
@@ -36,6 +37,7 @@ def readability(
                 row = {"model": model, "organism": organism, "family": f"family {i % 4}"}
                 row |= {"recipe": "plain", "ratio": 0.0, "corpus": "unrelated", "layer": 2}
                 row |= {"lens": lens, "seeds": 3, "verdict": verdict, "chance": 0.03}
+                row |= {"n": 20.0, "candidates": 20.0}
                 for name in ("relevance", *CONTROLS):
                     mean = 0.5 if name == "relevance" else 0.1
                     row |= {name: mean, f"{name}_low": mean - 0.05, f"{name}_high": mean + 0.05}
@@ -64,6 +66,8 @@ def norms(organisms, seeds=3, layers=(1, 2), positions=range(5)):
         corpus="unrelated",
         relative_norm=0.3 + 0.02 * frame["seed"],
         static_share=0.8,
+        n_samples=50,
+        sinks_base=0,
     )
 
 
@@ -193,6 +197,24 @@ def test_norm_lines_are_means_over_seeds_at_named_positions():
 
     assert np.asarray(ax.lines[0].get_ydata()) == pytest.approx([0.32] * 4)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["-2", "-1", "0", "7"]
+
+
+def test_a_position_with_attention_sinks_says_so():
+    table = norms(["cake_bake"])
+    table.loc[table["position"] == 0, "sinks_base"] = 50
+    table.loc[(table["position"] == 1) & (table["layer"] == 2), "sinks_base"] = 1
+    figure = norms_figure(table)
+    ticks = [[tick.get_text() for tick in ax.get_xticklabels()] for ax in figure.axes[:2]]
+    assert ticks[0] == ["0\nsink in\n100%", "1", "2", "3", "4"]
+    assert ticks[1][1] == "1\nsink in\n2%"
+
+
+def test_lists_that_are_short_say_of_how_many_tokens_they_are():
+    table = readability(["cake_bake"])
+    assert not any("tokens" in text for text in texts_of(relevance_figure(table, seeds_of(table))))
+    table.loc[table["lens"] == "patchscope", "n"] = 12.5
+    texts = texts_of(relevance_figure(table, seeds_of(table)))
+    assert texts.count("12.5 of 20 tokens") == 1
 
 
 def test_one_seed_has_norms_too():
@@ -479,3 +501,19 @@ def test_every_model_and_layer_has_its_rows_of_effects():
 def test_an_empty_causality_table_is_refused():
     with pytest.raises(ValueError, match="the causality table is empty"):
         causality_figure(taken_out().iloc[:0])
+
+
+# Names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([3], "position 3"),
+        ([0, 1], "positions 0 and 1"),
+        ([4, 2, 3, 3], "positions 2 to 4"),
+        ([-1, 0, 31], "positions -1, 0 and 31"),
+    ],
+)
+def test_positions_are_named(found, said):
+    assert names.places(found) == said

@@ -18,7 +18,7 @@ from traces.report.figures.style import (
     ordered,
     require_rows,
 )
-from traces.report.names import READINGS
+from traces.report.names import READINGS, places
 
 CONTROLS: Mapping[str, Style] = {
     "random": Style("#8a8a8a", "o", READINGS["random"]),
@@ -83,7 +83,9 @@ def causality_figure(causality: pd.DataFrame, titles: Mapping[str, str] | None =
             "(nats a token)",
             fontsize=8.5,
         )
-        legend_above(figure, _handles(effects, verdicts), columns=3)
+        differences = causality[causality["direction"] == "difference"]
+        read = places(differences["position"])
+        legend_above(figure, _handles(effects, verdicts, read), columns=3)
     return figure
 
 
@@ -116,9 +118,9 @@ def _tokens(effects: pd.DataFrame) -> str:
     return f"{rows.counted([round(n) for n in effects['n_tokens']])} tokens"
 
 
-def _handles(effects: pd.DataFrame, verdicts: pd.DataFrame) -> list:
+def _handles(effects: pd.DataFrame, verdicts: pd.DataFrame, read: str) -> list:
     handles: list = [
-        rows.bar_handle("the difference, mean over positions"),
+        rows.bar_handle(f"the difference, mean over {read}"),
         rows.dot_handle(f"one seed, of {rows.counted(verdicts['seeds'])}"),
     ]
     if verdicts["low"].notna().any():

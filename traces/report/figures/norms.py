@@ -103,10 +103,17 @@ def _norm_panel(ax: Axes, here: pd.DataFrame, measure: str, styles: Mapping[tupl
             linewidth=1.3,
         )
     shown = thinned(positions)
-    ax.set_xticks([positions.index(at) for at in shown], [str(at) for at in shown])
+    labels = [f"{at}{_sinks(here[here['position'] == at])}" for at in shown]
+    ax.set_xticks([positions.index(at) for at in shown], labels)
     ax.grid(axis="y", color=RULE, linewidth=0.5)
     ax.set_axisbelow(True)
     sns.despine(ax=ax)
+
+
+def _sinks(at: pd.DataFrame) -> str:
+    """Say in how many texts the base has an attention sink at a position; nothing for none."""
+    share = (at["sinks_base"] / at["n_samples"]).max()
+    return f"\nsink in\n{share:.0%}" if share > 0 else ""
 
 
 def _columns(of_model: pd.DataFrame) -> list[tuple]:

@@ -104,6 +104,9 @@ def _draw_difference(ax: Axes, y: int, row: pd.Series, seeds: pd.DataFrame) -> N
     rows.interval(ax, lane, row["relevance_low"], row["relevance_high"], within=SHARE)
     rows.dots(ax, lane, seeds.loc[seeds["reading"] == "difference", "relevance"])
     rows.verdict(ax, lane, row["verdict"], readable)
+    if row["n"] < row["candidates"]:
+        few = f"{row['n']:.1f} of {row['candidates']:.0f} tokens"
+        ax.text(0.004, y + 0.44, few, color=FAINT, fontsize=6.5, va="center")
 
 
 def _draw_controls(ax: Axes, y: int, row: pd.Series) -> None:
