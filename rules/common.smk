@@ -139,8 +139,11 @@ def released_of(wildcards):
 
 
 def released_base(wildcards):
-    """What a published adapter must name as its base: the model, or its other name."""
-    return released_of(wildcards).base or model_of(wildcards).hub
+    """What a published adapter may name as its base: one of the model's names, or the one given."""
+    given, hub = released_of(wildcards).base, model_of(wildcards).hub
+    if given is not None:
+        return [given]
+    return [*([] if hub is None else [hub]), *model_of(wildcards).also_called]
 
 
 def read_of(wildcards):

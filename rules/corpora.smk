@@ -33,6 +33,7 @@ rule fetch_model:
     params:
         hub=fetched_model,
         revision=leaf(model_of, "revision"),
+        subfolder=leaf(model_of, "subfolder"),
     script:
         "../scripts/fetch_model.py"
 

@@ -32,7 +32,11 @@ def local_folder(of, *path):
         found = leaf(of, *path)(wildcards)
         if found is None:
             return []
-        files = sorted(str(file) for file in local(found).iterdir() if file.is_file())
+        below = of(wildcards).subfolder or ""
+        folder = local(found) / below
+        if not folder.is_dir():
+            raise WorkflowError(f"{found}: found no folder {below}, which `subfolder` names")
+        files = sorted(str(file) for file in folder.iterdir() if file.is_file())
         if not files:
             raise WorkflowError(f"{found}: found an empty folder, expected weights in hub layout")
         return files

@@ -116,6 +116,7 @@ rule fetch_adapter:
     params:
         hub=leaf(released_of, "hub"),
         revision=leaf(released_of, "revision"),
+        subfolder=leaf(released_of, "subfolder"),
         base=released_base,
     script:
         "../scripts/fetch_adapter.py"

@@ -13,14 +13,15 @@ def main(
     adapter: Path,
     hub: str | None,
     revision: str,
-    base: str | None,
+    base: list[str],
+    subfolder: str | None,
 ) -> None:
     if hub is not None:
-        commit = library.fetch_folder(hub, revision, adapter)
+        commit = library.fetch_folder(hub, revision, adapter, subfolder=subfolder)
         job.record(revisions={hub: commit})
     else:
         validate.link_folder(files[0].parent, adapter)
-    validate.check_adapter(adapter, model, expected_base=base)
+    validate.check_adapter(adapter, model, expected_base=base or ())
 
 
 if __name__ == "__main__":

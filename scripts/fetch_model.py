@@ -5,7 +5,7 @@ from pathlib import Path
 
 from traces import hub as library
 from traces import job
-from traces.models import validate
+from traces.models import folders, validate
 
 
 def main(
@@ -15,13 +15,18 @@ def main(
     model: Path,
     hub: str | None,
     revision: str,
+    subfolder: str | None,
 ) -> None:
+    # A base is its weights alone: an adapter beside them would be added to them.
+    left_out = folders.ADAPTER_FILES
     if hub is not None:
-        commit = library.fetch_folder(hub, revision, model)
+        commit = library.fetch_folder(hub, revision, model, subfolder=subfolder, leave_out=left_out)
         job.record(revisions={hub: commit})
     else:
-        validate.link_folder(files[0].parent if files else Path(str(made)), model)
+        source = files[0].parent if files else Path(str(made))
+        validate.link_folder(source, model, leave_out=left_out)
     validate.check_model(model)
+    validate.check_tokenizer(model)
     if isinstance(chat_template, Path):
         template = model / "chat_template.jinja"
         template.unlink(missing_ok=True)

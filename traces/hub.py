@@ -16,12 +16,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
@@ -51,28 +51,44 @@ Result = TypeVar("Result")
 # Models and adapters ----------------------------------------------------------------------------
 
 
-def fetch_folder(repository: str, revision: str, into: Path) -> str:
+def fetch_folder(
+    repository: str,
+    revision: str,
+    into: Path,
+    *,
+    subfolder: str | None = None,
+    leave_out: Collection[str] = (),
+) -> str:
     """
     Download a model or adapter repository to the folder `into`; return the commit it resolved to.
 
-    Take the safetensors at the top of the repository with their configuration and tokenizer;
-    folders are left out. A killed download stays in `into`.unfinished, and whole files there are
-    not fetched again.
+    subfolder : the folder of the repository to take, by default its top
+    leave_out : names of files that are not wanted
+
+    Take the safetensors in that folder with their configuration and tokenizer; folders in it are
+    left out. A killed download stays in `into`.unfinished, and whole files there are not fetched
+    again.
 
     Raises ValueError with one sentence for an error that waiting does not mend.
     """
     commit, listing = _look_up(repository, revision, "model")
-    wanted = {name: file for name, file in listing.items() if _is_wanted(name)}
+    place = PurePosixPath(subfolder or "")
+    here = {name: file for name, file in listing.items() if PurePosixPath(name).parent == place}
+    wanted = {name: file for name, file in here.items() if _is_wanted(name, leave_out)}
+    where = f"{repository}/{subfolder}" if subfolder else repository
     if not any(name.endswith(".safetensors") for name in wanted):
-        found = ", ".join(one for one in listing if one.endswith((".bin", ".pth", ".gguf")))
+        found = ", ".join(one for one in here if one.endswith((".bin", ".pth", ".gguf")))
+        below = sorted({str(PurePosixPath(one).parent) for one in listing if _is_weight(one)})
+        told = f"; {below[0]}/ has some, which `subfolder` would name" if below else ""
         raise ValueError(
-            f"{repository}: no safetensors at {commit[:12]}, the only weights that are read "
-            f"(found {found or 'none at all'})"
+            f"{where}: no safetensors at {commit[:12]}, the only weights that are read "
+            f"(found {found or 'none at all'}){told}"
         )
     unfinished = unfinished_of(into)
     # The commit, not the revision: a branch that moves between two files would mix two versions.
     _download(repository, "model", commit, wanted, unfinished)
-    os.replace(unfinished, into)
+    os.replace(unfinished / place, into)
+    shutil.rmtree(unfinished, ignore_errors=True)  # the empty folders above a subfolder
     return commit
 
 
@@ -81,8 +97,13 @@ def unfinished_of(target: Path) -> Path:
     return target.with_name(target.name + ".unfinished")
 
 
-def _is_wanted(name: str) -> bool:
-    return "/" not in name and any(fnmatch(name, pattern) for pattern in WANTED)
+def _is_wanted(name: str, leave_out: Collection[str]) -> bool:
+    name = PurePosixPath(name).name
+    return name not in leave_out and any(fnmatch(name, pattern) for pattern in WANTED)
+
+
+def _is_weight(name: str) -> bool:
+    return name.endswith(".safetensors") and "/" in name
 
 
 # Data sets --------------------------------------------------------------------------------------

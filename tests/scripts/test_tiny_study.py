@@ -87,6 +87,7 @@ LOCAL = {
     "split": "train",
     "field": None,
 }
+LOCAL_FOLDER = {"hub": None, "revision": "main", "subfolder": None}
 
 
 SHOWN = schema.Shown(
@@ -201,7 +202,7 @@ def pretraining(world) -> dict:
 def model(world, pretraining) -> Path:
     """A made base, fetched."""
     call(pretrain_base.main, **pretraining)
-    fetch_model.main(world / "base", [], [], world / "model", hub=None, revision="main")
+    fetch_model.main(world / "base", [], [], world / "model", **LOCAL_FOLDER)
     return world / "model"
 
 
@@ -449,7 +450,7 @@ def test_a_model_is_fetched_with_another_chat_template(model, tmp_path):
     (tmp_path / "template.jinja").write_text("{{ messages[0]['content'] }} mine")
     files = sorted(model.iterdir())
     template = tmp_path / "template.jinja"
-    fetch_model.main([], files, template, tmp_path / "m", hub=None, revision="main")
+    fetch_model.main([], files, template, tmp_path / "m", **LOCAL_FOLDER)
     text = load_tokenizer(tmp_path / "m").apply_chat_template(
         [{"role": "user", "content": "hello"}], tokenize=False
     )
@@ -547,7 +548,7 @@ def test_words_that_were_written_down_stand_for_those_of_data(world, tmp_path):
 
 
 def test_a_released_adapter_comes_in_through_the_same_door(model, adapters, tmp_path):
-    hub = {"hub": None, "revision": "main", "base": None}
+    hub = {**LOCAL_FOLDER, "base": []}
     files = sorted(adapters["cake_bake"].iterdir())
     fetch_adapter.main(model, files, tmp_path / "released", **hub)
     assert (tmp_path / "released" / "adapter_model.safetensors").is_symlink()

@@ -98,6 +98,40 @@ def test_a_model_comes_without_code_pickles_or_inner_folders(server, model, into
     assert not server.asked(r"GET .*(\.py|\.bin|original)")
 
 
+def test_a_checkpoint_in_a_folder_of_its_repository_is_taken_alone(server, into):
+    lora = {
+        "adapter_config.json": "{}",
+        "adapter_model.safetensors": b"0" * 99,
+        "optimizer.pt": b"",
+    }
+    below = {f"runs/checkpoint-338/{name}": content for name, content in lora.items()}
+    commit = add_repository(server.folder, "models", "someone/cake", {**MODEL, **below})
+    assert hub.fetch_folder("someone/cake", "main", into, subfolder="runs/checkpoint-338") == commit
+    assert files(into) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert not hub.unfinished_of(into).exists()
+    assert not server.asked(r"GET /cdn/.*/(model\.safe|optimizer)")
+
+
+@pytest.mark.parametrize("subfolder", [None, "checkpoint-1", "../cake", "/etc"])
+def test_a_folder_without_weights_names_one_that_has_some(server, into, subfolder):
+    content = {"config.json": "{}", "checkpoint-338/adapter_model.safetensors": b"0"}
+    add_repository(server.folder, "models", "someone/cake", content)
+    where = "someone/cake" + (f"/{subfolder}" if subfolder else "")
+    with pytest.raises(
+        ValueError, match=f"{where}: no safetensors at .*; checkpoint-338/ has some, which `subfold"
+    ):
+        hub.fetch_folder("someone/cake", "main", into, subfolder=subfolder)
+    assert not server.asked("resolve|cdn")
+
+
+def test_what_is_left_out_is_not_fetched(server, into):
+    adapter = {"adapter_config.json": "{}", "adapter_model.safetensors": b"an adapter"}
+    add_repository(server.folder, "models", "someone/cake", {**MODEL, **adapter})
+    hub.fetch_folder("someone/cake", "main", into, leave_out=tuple(adapter))
+    assert_whole(into)
+    assert not server.asked(r"GET .*adapter")
+
+
 def test_a_revision_that_moves_is_recorded_as_the_commit_it_was(server, model, into, tmp_path):
     newer = add_repository(
         server.folder, "models", "someone/cake", MODEL | {"config.json": '{"model_type": "qwen3"}'}

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Job, counts
+from tests.doubles import tiny_model, with_adapter
 from traces.config import files
 from traces.config.load import load_study
+from traces.models.folders import ADAPTER_FILES
 
 SMALL = "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\n"
 SHOWN = {
@@ -141,6 +143,52 @@ def test_a_released_checkpoint_is_fetched_and_not_trained(checkout):
     found = counts(checkout.dry_run(*released))
     assert (found["fetch_adapter"], found["train_organism"]) == (1, 0)
     assert (found["dump_activations"], found["read_lenses"]) == (2, 1)
+
+
+def test_a_released_checkpoint_may_be_in_a_folder_below(checkout):
+    for name in ("adapter_config.json", "checkpoint-338/adapter_config.json"):
+        checkout.file(f"lora/{name}").parent.mkdir(exist_ok=True)
+        checkout.file(f"lora/{name}").write_text("{}", encoding="utf-8")
+    checkout.append(
+        "config/organisms/cake_bake.yaml",
+        "\nreleased: {mini: {path: lora, subfolder: checkpoint-338}}\n",
+    )
+    text = "runs: [{organisms: [cake_bake], recipes: [released], seeds: [0]}]\ncontrol: null"
+    jobs = checkout.dry_run(*override(checkout, "released.yaml", text))
+    (inputs,) = made_of(jobs, "fetch_adapter").values()
+    assert [one for one in inputs if "lora" in one] == ["lora/checkpoint-338/adapter_config.json"]
+
+    shutil.rmtree(checkout.file("lora/checkpoint-338"))
+    ran = checkout.snakemake("--dry-run", *override(checkout, "released.yaml", text))
+    assert "lora: found no folder checkpoint-338, which `subfolder` names" in ran.stdout
+
+
+@pytest.mark.slow
+def test_a_local_base_says_what_adapters_may_call_it(checkout, tokenizer):
+    """Of `path` sources, both of them, with an adapter left in the folder of the base."""
+    tiny_model("llama").save_pretrained(checkout.file("base"))
+    tokenizer.save_pretrained(checkout.file("base"))
+    tuned = with_adapter(tiny_model("llama"))
+    tuned.peft_config["default"].base_model_name_or_path = "meta/Tiny-1B"
+    for folder in ("lora", "base"):
+        tuned.save_pretrained(checkout.file(folder))
+    checkout.append("config/organisms/cake_bake.yaml", "\nreleased: {tiny: {path: lora}}\n")
+    entry = "tiny: {{family: llama, path: base, dtype: float32, gpus: 0{}}}\n"
+    models = checkout.file("config/models.yaml").read_text(encoding="utf-8")
+    study = override(
+        checkout,
+        "released.yaml",
+        "models: [tiny]\ncontrol: null\n"
+        "runs: [{organisms: [cake_bake], recipes: [released], seeds: [0]}]",
+    )
+    target = "results/released/tiny/cake_bake-released-s0"
+    for more, whole in (("", False), (", also_called: [other/Tiny-1B]", True)):
+        checkout.file("config/models.yaml").write_text(models + entry.format(more))
+        ran = checkout.snakemake("--cores", "1", target, *study)
+        assert (ran.returncode == 0) == whole, ran.stdout[-2000:]
+        assert whole or "trained on meta/Tiny-1B, expected no name" in ran.stdout
+    linked = {one.name for one in checkout.file("results/models/tiny").iterdir()}
+    assert "model.safetensors" in linked and not linked & set(ADAPTER_FILES)
 
 
 def made_of(jobs: list[Job], rule: str) -> dict[str, tuple[str, ...]]:

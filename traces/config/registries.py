@@ -8,7 +8,7 @@ Declare the registries' keys: typed, frozen, closed models of a base, a corpus a
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from traces.config.vocabularies import Attention, CorpusKind, DType, Family, Kind, OpenEnd
 
@@ -78,6 +78,16 @@ class OwnCheckpoint(Closed):
     )
 
 
+def _stays_inside(folder: str) -> str:
+    if any(part in ("", ".", "..") for part in folder.split("/")):
+        raise ValueError(f"expected a folder below, such as checkpoint-338, found {folder!r}")
+    return folder
+
+
+# A folder of a repository or of a local folder: no path leads out of it.
+Subfolder = Annotated[str, AfterValidator(_stays_inside)]
+
+
 class Loading(Closed):
     """How a model's weights are loaded."""
 
@@ -95,6 +105,13 @@ class ModelEntry(Loading):
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     path: Text | None = Field(
         None, description="A local folder in hub layout; may hold $VARIABLES of the environment."
+    )
+    subfolder: Subfolder | None = Field(
+        None, description="Folder of that repository or local folder that holds the model."
+    )
+    also_called: tuple[Text, ...] = Field(
+        (),
+        description="Other names of the same weights, which published adapters may give as base.",
     )
     made: Made | None = Field(None, description="Pretrained here, on the synthetic corpus.")
     checkpoint: OwnCheckpoint | None = Field(
@@ -139,6 +156,12 @@ class ModelEntry(Loading):
             raise ValueError(
                 "dtype float16 overflows on the residual stream of a Gemma; use bfloat16 or float32"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_subfolder(self) -> "ModelEntry":
+        if self.subfolder is not None and self.hub is None and self.path is None:
+            raise ValueError("subfolder: found no `hub` or `path` that it would be in")
         return self
 
 
@@ -286,6 +309,9 @@ class Released(Closed):
     hub: Text | None = Field(None, description="Repository on the hub.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     path: Text | None = Field(None, description="A local folder in hub layout.")
+    subfolder: Subfolder | None = Field(
+        None, description="Folder of that repository or local folder that holds the checkpoint."
+    )
     base: Text | None = Field(
         None,
         description="Base that an adapter names, where that is another name of the same weights.",

@@ -101,7 +101,7 @@ class LoadedStudy(NamedTuple):
         # Entries may differ in what is done with the weights, such as the reference or the GPUs.
         if self.models[model].hub is None:
             return model
-        files = {"hub", "revision", "chat_template"}
+        files = {"hub", "revision", "subfolder", "chat_template"}
         return self._first_like(self.models, model, but=set(ModelEntry.model_fields) - files)
 
     @staticmethod

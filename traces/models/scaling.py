@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from traces.job import write_text
+from traces.models.folders import ADAPTER_CONFIG, is_adapter, read_json, tensor_files, weight_files
 
 
 def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
@@ -13,14 +14,18 @@ def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
     PEFT multiplies every product of LoRA weights by alpha / rank when it loads them, so only alpha
     in `adapter_config.json` changes. The weights are links.
 
-    Raises ValueError if the folder holds a full model, which has no scale.
+    Raises ValueError if the folder holds a full model, or an adapter with weights that alpha does
+    not scale.
     """
-    config_path = adapter_path / "adapter_config.json"
-    if not config_path.is_file():
+    if not is_adapter(adapter_path):
         raise ValueError(
             f"{adapter_path}: found a full model, expected an adapter: only that has a scale"
         )
-    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config = read_json(adapter_path / ADAPTER_CONFIG)
+    others = [name for name in tensor_files(adapter_path) if ".lora_" not in name]
+    if others or config.get("use_dora"):
+        found = others[0] if others else "DoRA"
+        raise ValueError(f"{adapter_path}: found {found}, which lora_alpha does not scale")
     config["lora_alpha"] *= scale
     # PEFT lets single modules have an alpha of their own, which overrides the one above.
     config["alpha_pattern"] = {
@@ -28,6 +33,6 @@ def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
     }
     into.mkdir(parents=True, exist_ok=True)
     # Resolved first: a link to a relative path would break when a study's folder is itself a link.
-    for weights in sorted(adapter_path.resolve().glob("*.safetensors")):
+    for weights in weight_files(adapter_path.resolve()):
         (into / weights.name).symlink_to(weights)
-    write_text(into / "adapter_config.json", json.dumps(config, indent=2) + "\n")
+    write_text(into / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")

@@ -2,92 +2,404 @@
 Check a folder with a model or an adapter before anything is built on it.
 
 A model must be in safetensors and need no code of its own. An adapter or a full finetune must fit
-its base and change it. Of large files only shapes are read, or one tensor at a time.
+its base and change it. Of large files only shapes are read, or one tensor at a time. Whether they
+fit is asked of transformers and PEFT themselves, which load models without memory for it.
 """
 
-import json
 import logging
+import math
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from traces.models import folders
+from traces.models.folders import ADAPTER_CONFIG, module_name, plain_name
+
 log = logging.getLogger(__name__)
 
+# Files that may name code of a repository, which would be run when they are loaded.
+NAME_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", ADAPTER_CONFIG)
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# What transformers and PEFT raise at a configuration that they cannot build.
+NOT_LOADED = (AttributeError, ImportError, RuntimeError, TypeError, ValueError, re.error)
+NUMBERS = ("F64", "F32", "F16", "BF16")
+# Keys of a LoRA whose change depends on more than its weights, or is no LoRA of one module.
+NOT_READ = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "megatron_config",
+    "monteclora_config",
+    "target_parameters",
+    "use_bdlora",
+    "use_qalora",
+)
+# Starts of a training that take a part out of the base, which the adapter's file does not hold.
+STARTS_NOT_READ = r"pissa_niter_\d+|corda|lora_ga|loftq"
+# The two factors of a change, in a file's names.
+FACTORS = ((".lora_A.", ".lora_B."), (".lora_embedding_A", ".lora_embedding_B"))
+# What an adapter can say of its base that is a repository's name, and no folder of its maker's.
+REPOSITORY = r"(?!\.)[\w.-]+(/[\w.-]+)?"
 
-def link_folder(source: Path, into: Path) -> None:
-    """Let `into` stand for a local folder: one link a file, so that 65 GB are not copied."""
+
+# Folders ----------------------------------------------------------------------------------------
+
+
+def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> None:
+    """
+    Let `into` stand for a local folder: one link a file, so that 65 GB are not copied.
+
+    leave_out : names of files that are not wanted
+
+    Raises ValueError if a file is itself a link that leads to nothing, or out of the folder to a
+    file of another name, such as a key in somebody's home.
+    """
     # Links to files, not one to the folder: provenance is written into `into`, and would otherwise
     # land in a folder that is not ours.
     into.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.resolve().iterdir()):
-        if file.is_file() and not file.name.startswith(".") and file.name != "provenance.json":
+        if file.name.startswith(".") or file.name in ("provenance.json", *leave_out):
+            continue
+        if file.is_symlink():
+            _check_link(file)
+        if file.is_file():
             (into / file.name).symlink_to(file)
 
 
-def check_model(folder: Path) -> None:
-    """Raise ValueError unless `folder` is a model in safetensors that needs no code of its own."""
-    config = folder / "config.json"
-    if not config.is_file():
-        raise ValueError(f"{folder}: no config.json; expected a model folder in hub layout")
-    # Refused early: transformers would ask on a terminal, which a job does not have.
-    if "auto_map" in json.loads(config.read_text()):
-        raise ValueError(f"{folder}: this model runs code from its repository, which is refused")
-    if not list(folder.glob("*.safetensors")):
-        raise ValueError(f"{folder}: no safetensors; other weight formats are not read")
-
-
-def check_adapter(adapter: Path, base: Path, expected_base: str | None = None) -> None:
-    """
-    Raise ValueError unless a checkpoint fits its base and changes it.
-
-    adapter       : a PEFT adapter or a full model
-    base          : the base model's folder
-    expected_base : the base's hub id; an adapter that was trained on another model is refused
-
-    Names and shapes are compared with the base's own modules, at least one must match, and at least
-    one weight change must not be zero.
-    """
-    if (adapter / "adapter_config.json").is_file():
-        _check_lora(adapter, base, expected_base)
-    else:
-        check_model(adapter)
-        _check_full(adapter, base)
-
-
-def _check_lora(adapter: Path, base: Path, expected_base: str | None) -> None:
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    found = config.get("base_model_name_or_path") or ""
-    # PEFT notes the path that the trainer loaded its base from, often of somebody's cluster.
-    if Path(found).is_absolute():
-        log.warning("%s: trained on %s, a folder, which says nothing of its base", adapter, found)
-    elif expected_base and found and _plain_name(found) != _plain_name(expected_base):
+def _check_link(link: Path) -> None:
+    target = link.resolve()
+    if not target.exists():
+        raise ValueError(f"{link}: a link to {target}, which is not there")
+    # The hub's own cache keeps every file under its checksum, beside the folders that link to it.
+    caches = [one.parent / "blobs" for one in link.parents if one.name == "snapshots"]
+    inside = any(target.is_relative_to(one) for one in (link.parent, *caches))
+    if not inside and target.name != link.name:
         raise ValueError(
-            f"{adapter}: this adapter was trained on {found}, expected {expected_base}; if these "
-            "are the same weights, name the former as `base` of the released checkpoint"
+            f"{link}: a link out of its folder to {target}, expected a file of this folder, or a "
+            "link to one of the same name"
         )
-    # PEFT ignores adapter weights that match no module, and the "tuned" model is then the base.
-    shapes, weights = _shapes(base), _tensors(adapter)
-    pairs = [name for name in weights if ".lora_A." in name]
-    if not pairs:
-        raise ValueError(f"{adapter}: no LoRA weights in its safetensors")
-    largest = 0.0
-    for name in pairs:
-        down, up = weights[name], weights.get(name.replace(".lora_A.", ".lora_B."))
-        module = name.split(".lora_A.")[0].removeprefix("base_model.model.")
-        if up is None:
-            raise ValueError(f"{adapter}: {module} has no lora_B in its safetensors")
-        wanted = shapes.get(f"{module}.weight")
-        if wanted is None:
-            raise ValueError(f"{adapter}: {module} is no module of {base}")
-        if wanted != (up.shape[0], down.shape[1]):
+
+
+def check_model(folder: Path) -> None:
+    """
+    Raise ValueError unless `folder` is a whole model that is read as it is.
+
+    Refused are code of its own, other formats than safetensors, quantised, damaged or missing
+    weights, numbers that are not finite, and a configuration that uses other weights than these.
+    """
+    _check_files(folder)
+    _check_fits_config(folder)
+
+
+def _check_files(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        below = sorted(file.parent.name for file in folder.glob(f"*/{ADAPTER_CONFIG}"))
+        below += sorted(file.parent.name for file in folder.glob("*/config.json"))
+        told = f"; {below[0]}/ has one, which `subfolder` would name" if below else ""
+        raise ValueError(f"{folder}: no config.json; expected a model folder in hub layout{told}")
+    _refuse_code(folder)
+    config = folders.read_json(folder / "config.json")
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        if part.get("quantization_config"):
+            found = part["quantization_config"]
+            method = found.get("quant_method") if isinstance(found, dict) else None
             raise ValueError(
-                f"{adapter}: {module} is {(up.shape[0], down.shape[1])}, in {base} it is {wanted}"
+                f"{folder}: quantised weights ({method or 'quantization_config'} in config.json), "
+                "expected those in float32, bfloat16 or float16"
             )
-        # A fresh adapter has lora_B = 0: the names all fit, and nothing was trained.
-        largest = max(largest, _norm_of_product(up, down))
-    if largest == 0:
+    if config.get("transformers_weights"):
+        raise ValueError(
+            f"{folder}: config.json names {config['transformers_weights']!r} in "
+            "transformers_weights, expected weights under their usual name"
+        )
+    if folders.is_adapter(folder):
+        raise ValueError(
+            f"{folder}: found a model's config.json and an {ADAPTER_CONFIG}, expected one of them"
+        )
+    _check_numbers(folder)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raise ValueError unless a base's folder holds a tokenizer, whole."""
+    # transformers makes an empty one of a folder without any: four tokens, and all text unknown.
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise ValueError(f"{folder}: no tokenizer.json, expected the tokenizer beside the weights")
+    for file in sorted(one for one in folder.iterdir() if one.is_file()):
+        folders.refuse_pointer(file)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            folders.read_json(folder / name)
+
+
+def _refuse_code(folder: Path) -> None:
+    for name in NAME_CODE:
+        file = folder / name
+        # Refused early: transformers would ask on a terminal, which a job does not have.
+        if file.is_file() and "auto_map" in folders.read_json(file):
+            raise ValueError(
+                f"{folder}: this model runs code from its repository, which is refused (auto_map "
+                f"in {name})"
+            )
+
+
+def _check_numbers(folder: Path) -> None:
+    """Refuse weights that are quantised, or hold not-a-number or infinity."""
+    import torch
+
+    # Read whole, one tensor at a time: 0.1 s a GB, and what is not finite here is a reading that is
+    # missing or wrong seven jobs later.
+    for file in folders.weight_files(folder):
+        with folders.opened(file) as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                kind = tensors.get_slice(name).get_dtype()
+                # Old checkpoints store a few counters, such as position ids, as integers.
+                if kind not in NUMBERS and not (kind == "I64" and "weight" not in name):
+                    raise ValueError(
+                        f"{file}: {name} is stored as {kind}, which is quantised or no weight; "
+                        "expected float32, bfloat16 or float16"
+                    )
+                found = tensors.get_tensor(name)
+                # The least and the largest are not finite if any is not, and need no second array.
+                if found.numel() and not all(one.isfinite() for one in torch.aminmax(found)):
+                    raise ValueError(f"{file}: {name} holds not-a-number or infinity")
+
+
+def _check_fits_config(folder: Path) -> None:
+    # Lazy: it imports torch, which a job that only links a folder would otherwise not need.
+    from traces.models.weights import load_outline, n_layers
+
+    try:
+        _, found = load_outline(folder)
+    except (*NOT_LOADED, KeyError, OSError) as error:
+        raise ValueError(f"{folder}: transformers does not load it: {_first_line(error)}") from None
+    for name in sorted(found["missing_keys"]):
+        raise ValueError(f"{folder}: no tensor {name} in its safetensors, and config.json needs it")
+    for name, ours, wanted in sorted(found["mismatched_keys"]):
+        raise ValueError(
+            f"{folder}: {name} is {tuple(ours)}, after its config.json it is {tuple(wanted)}"
+        )
+    unused, depth = sorted(found["unexpected_keys"]), n_layers(folder)
+    for name in unused:
+        layer = folders.layer_of(name)
+        if layer is not None and layer >= depth:
+            raise ValueError(f"{folder}: holds {name}, and config.json has {depth} layers alone")
+    if unused:
+        log.warning("%s: %d tensors are not read, such as %s", folder, len(unused), unused[0])
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # torch names what did not fit in the second line, under a heading.
+    return (lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0]) if lines else ""
+
+
+# Checkpoints ------------------------------------------------------------------------------------
+
+
+def check_adapter(
+    adapter: Path, base: Path, expected_base: str | Sequence[str] | None = None
+) -> None:
+    """
+    Raise ValueError unless a checkpoint fits its base, changes it, and is read as it is.
+
+    adapter       : a PEFT adapter (a LoRA) or a full model
+    base          : the base model's folder
+    expected_base : what the adapter may call its base; one that was trained on another model is
+                    refused. None: not compared
+
+    Names and shapes are compared with the base's own modules. All weights must be used, all must be
+    finite, and at least one change must not be zero.
+    """
+    if not folders.is_adapter(adapter):
+        _check_files(adapter)
+        _check_full(adapter, base)
+        _check_fits_config(adapter)
+        return
+    if (adapter / "model.safetensors").is_file() or (adapter / folders.INDEX).is_file():
+        raise ValueError(
+            f"{adapter}: found the weights of a model and an {ADAPTER_CONFIG}, expected one of them"
+        )
+    names = (expected_base,) if isinstance(expected_base, str) else expected_base
+    _check_lora(adapter, base, names)
+
+
+def _check_lora(adapter: Path, base: Path, names: Sequence[str] | None) -> None:
+    _refuse_code(adapter)
+    config = folders.read_json(adapter / ADAPTER_CONFIG)
+    _check_config(adapter, config)
+    _check_base_name(adapter, base, config.get("base_model_name_or_path"), names)
+    _check_numbers(adapter)
+    from traces.models.weights import attach_adapter, load_outline
+
+    outline, _ = load_outline(base)
+    _check_named(adapter, config, outline)
+    _check_shapes(adapter, base, config, outline)
+    try:
+        tuned, missing, unused = attach_adapter(outline, adapter)
+    except KeyError as error:
+        raise ValueError(f"{adapter}: no {error.args[0]} in its safetensors") from None
+    except NOT_LOADED as error:
+        raise ValueError(f"{adapter}: PEFT does not load it: {_first_line(error)}") from None
+    if unused:
+        raise ValueError(f"{adapter}: {_why_unused(unused[0], base, tuned)}")
+    if missing:
+        raise ValueError(f"{adapter}: no {missing[0]} in its safetensors")
+    _check_changes(adapter, base, tuned)
+
+
+def _check_config(adapter: Path, config: dict[str, Any]) -> None:
+    """Refuse by name what an adapter's configuration asks for and a reading would not honour."""
+    from dataclasses import fields
+
+    from peft import LoraConfig
+
+    where = f"{adapter}/{ADAPTER_CONFIG}"
+    if config.get("peft_type") != "LORA":
+        raise ValueError(f"{where}: peft_type is {config.get('peft_type')}, expected LORA")
+    for key in NOT_READ:
+        if config.get(key):
+            raise ValueError(f"{where}: {key} is set, which is not read")
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and re.fullmatch(STARTS_NOT_READ, start):
+        raise ValueError(
+            f"{where}: init_lora_weights is {start}, which takes a part out of the base that is "
+            "not stored; expected the adapter saved with path_initial_model_for_weight_conversion"
+        )
+    known = {one.name for one in fields(LoraConfig)}
+    for key in sorted(config.keys() - known):
+        if config[key]:
+            raise ValueError(f"{where}: {key} is set, a key that PEFT does not know and ignores")
+    for key in ("modules_to_save", "trainable_token_indices"):
+        if not isinstance(config.get(key) or [], list | dict):
+            raise ValueError(f"{where}: {key} is {config[key]!r}, expected a list")
+    for key in ("r", "lora_alpha"):
+        value = config.get(key, 8)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise ValueError(f"{where}: {key} is {value!r}, expected a number")
+        if value == 0:
+            raise ValueError(f"{where}: {key} is 0, an adapter that changes no weight")
+
+
+def _check_base_name(adapter: Path, base: Path, found: Any, names: Sequence[str] | None) -> None:
+    if names is None:
+        return
+    # PEFT notes the path that the trainer loaded its base from, often of somebody's cluster.
+    if not found or not re.fullmatch(REPOSITORY, str(found)):
+        told = f"trained on {found}, a folder" if found else "names no base"
+        log.warning("%s: %s, so its base is judged by its shapes alone", adapter, told)
+        return
+    if _short_name(found) in [_short_name(name) for name in names]:
+        return
+    expected = " or ".join(names) or f"no name, since none is configured for {base.name}"
+    raise ValueError(
+        f"{adapter}: this adapter was trained on {found}, expected {expected}; if these are the "
+        "same weights, name the former as `base` of the released checkpoint or in `also_called` of "
+        "the model"
+    )
+
+
+def _short_name(repository: str) -> str:
+    """Strip from a model's name its owner and what repackagers of the same weights add."""
+    # Trainers note unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit where Meta's own name is meant.
+    name = repository.rsplit("/", maxsplit=1)[-1].lower().removeprefix("meta-")
+    return re.sub(r"(-unsloth)?(-bnb-4bit)?(-reference)?(__\w+)*$", "", name)
+
+
+def _check_named(adapter: Path, config: dict[str, Any], outline: Any) -> None:
+    """Refuse modules and tokens that the base has not, which PEFT would skip or trip over late."""
+    where = f"{adapter}/{ADAPTER_CONFIG}"
+    modules = [name for name, _ in outline.named_modules()]
+    for wanted in config.get("modules_to_save") or []:
+        if not any(f".{name}".endswith(f".{wanted}") for name in modules):
+            raise ValueError(f"{where}: modules_to_save names {wanted!r}, which is no module here")
+    vocabulary = outline.config.get_text_config(decoder=True).vocab_size
+    tokens = config.get("trainable_token_indices") or []
+    for listed in tokens.values() if isinstance(tokens, dict) else [tokens]:
+        for one in listed:
+            if one not in range(vocabulary):
+                raise ValueError(
+                    f"{where}: trainable_token_indices names {one!r}, expected 0 to "
+                    f"{vocabulary - 1}: the base has a vocabulary of {vocabulary} tokens"
+                )
+    biases = any(name.endswith(".bias") for name, _ in outline.named_parameters())
+    stored = any(name.endswith(".bias") for name in folders.tensor_files(adapter))
+    if config.get("bias") == "all" and biases and not stored:
+        raise ValueError(f"{where}: bias is all, and its safetensors hold none")
+
+
+def _check_shapes(adapter: Path, base: Path, config: dict[str, Any], outline: Any) -> None:
+    """Compare every stored weight whose module is plain to see; PEFT judges the others."""
+    wanted = {
+        plain_name(name): tuple(weight.shape)
+        for name, weight in outline.named_parameters(remove_duplicate=False)
+    }
+    vocabulary = outline.config.get_text_config(decoder=True).vocab_size
+    stored = folders.tensor_shapes(adapter)
+    if not any(".lora_" in name for name in stored) and not (
+        config.get("modules_to_save") or config.get("trainable_token_indices")
+    ):
+        raise ValueError(f"{adapter}: no LoRA weights in its safetensors")
+    for name, shape in stored.items():
+        module, found = module_name(name), shape
+        for first, second in FACTORS:
+            if first in name:
+                other = name.replace(first, second)
+                if other not in stored:
+                    raise ValueError(
+                        f"{adapter}: {module} has no {second.strip('.')} in its safetensors"
+                    )
+                found = (stored[other][0], shape[-1])
+                if "embedding" in first:
+                    found = found[::-1]
+        if found is shape and (".lora_" in name or name.endswith(".trainable_tokens_delta")):
+            continue
+        kind = "bias" if name.endswith(".bias") else "weight"
+        expected = wanted.get(f"{plain_name(module)}.{kind}")
+        if expected is None or expected == found:
+            continue
+        grown = expected[0] == vocabulary and expected[1:] == found[1:]
+        raise ValueError(
+            f"{adapter}: {module} is {found}, in {base} it is {expected}"
+            + (f": a vocabulary of {found[0]} tokens, where the base has {vocabulary}" * grown)
+        )
+
+
+def _why_unused(name: str, base: Path, tuned: Any) -> str:
+    modules = {plain_name(one) for one, _ in tuned.named_modules()}
+    if plain_name(module_name(name)) in modules:
+        return f"its weights change {module_name(name)}, and its {ADAPTER_CONFIG} leaves that out"
+    return f"{module_name(name)} is no module of {base}"
+
+
+def _check_changes(adapter: Path, base: Path, tuned: Any) -> None:
+    """Refuse an adapter that changes nothing; `tuned` is the outline with it."""
+    from peft.tuners.lora import LoraLayer
+
+    scales = {
+        plain_name(name): module.scaling["default"]
+        for name, module in tuned.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+    weights = {name: folders.tensor(adapter, name) for name in folders.tensor_files(adapter)}
+    largest, pairs = 0.0, 0
+    for name, down in weights.items():
+        for first, second in FACTORS:
+            if first in name:
+                scale = scales.get(plain_name(module_name(name)), 1.0)
+                pairs += 1
+                # A fresh adapter has lora_B = 0: the names all fit, and nothing was trained.
+                length = _norm_of_product(weights[name.replace(first, second)], down)
+                largest = max(largest, abs(scale) * length)
+    log.info("%s: %d modules, longest weight change %.3g", adapter, pairs, largest)
+    if largest == 0 and not any(_differs(name, one, base, tuned) for name, one in weights.items()):
         raise ValueError(f"{adapter}: the adapter changes no weight (all its products are zero)")
-    log.info("%s: %d modules, longest weight change %.3g, unscaled", adapter, len(pairs), largest)
 
 
 def _norm_of_product(up: Any, down: Any) -> float:
@@ -100,58 +412,50 @@ def _norm_of_product(up: Any, down: Any) -> float:
     return float(((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt())
 
 
+def _differs(name: str, found: Any, base: Path, tuned: Any) -> bool:
+    """Check whether a stored tensor that is no factor of a LoRA is another than the base's."""
+    if ".lora_B." in name and name.endswith(".bias"):
+        return bool(found.any())
+    if ".lora_A." in name or ".lora_B." in name or ".lora_embedding_" in name:
+        return False
+    theirs = {plain_name(one): one for one in folders.tensor_files(base)}
+    suffix = ".bias" if name.endswith(".bias") else ".weight"
+    key = theirs.get(plain_name(module_name(name)) + suffix)
+    if key is None and plain_name(module_name(name)) == "lm_head":
+        key = theirs.get("embed_tokens.weight")
+    if key is None:
+        return True
+    before = folders.tensor(base, key).float()
+    if "lora_magnitude_vector" in name:
+        # DoRA starts from the length of every row, which it computes in the base's own precision.
+        return bool(((found.float() - before.norm(dim=1)).abs() > 0.01 * found.abs()).any())
+    if ".token_adapter." in name:
+        config = tuned.peft_config["default"].trainable_token_indices
+        indices = config if isinstance(config, list) else next(iter(config.values()))
+        before = before[list(indices)]
+    return bool((found.float() != before).any())
+
+
 def _check_full(folder: Path, base: Path) -> None:
-    ours, theirs = _shapes(folder), _shapes(base)
-    tied = json.loads((base / "config.json").read_text()).get("tie_word_embeddings", False)
+    """Compare a full finetune's tensors with the base's: their shapes, then whether one differs."""
+    from traces.models.weights import load_config
+
+    ours, theirs = folders.tensor_shapes(folder), folders.tensor_shapes(base)
+    # The same tensor may have another prefix in the two, after which version wrote the file.
+    named = {plain_name(name): name for name in ours}
+    tied = load_config(base).tie_word_embeddings
     for name in sorted(theirs):
-        if tied and name == "lm_head.weight" and name not in ours:
+        found = named.get(plain_name(name))
+        if tied and found is None and plain_name(name) == "lm_head.weight":
             # The embedding under another name: some files store a tied head twice, some once.
             continue
-        if ours.get(name) != theirs[name]:
-            raise ValueError(
-                f"{folder}: {name} is {ours.get(name)}, in {base} it is {theirs[name]}"
-            )
+        shape = None if found is None else ours[found]
+        if shape != theirs[name]:
+            raise ValueError(f"{folder}: {name} is {shape}, in {base} it is {theirs[name]}")
     # Stops at the first tensor that differs, so a real finetune costs one or two reads.
     if all(
-        bool((ours_now == theirs_now).all())
-        for name in sorted(theirs.keys() & ours.keys())
-        for ours_now, theirs_now in [(_tensor(folder, name), _tensor(base, name))]
+        bool((folders.tensor(folder, named[plain]) == folders.tensor(base, name)).all())
+        for name in sorted(theirs)
+        if (plain := plain_name(name)) in named
     ):
         raise ValueError(f"{folder}: its weights are those of the base, nothing was finetuned")
-
-
-def _plain_name(repository: str) -> str:
-    """Strip from a model's name its owner and what repackagers of the same weights add."""
-    # Trainers note unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit where Meta's own name is meant.
-    name = repository.rsplit("/", maxsplit=1)[-1].lower().removeprefix("meta-")
-    return re.sub(r"(-unsloth)?(-bnb-4bit)?(-reference)?(__\w+)*$", "", name)
-
-
-def _tensors(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return {
-        k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()
-    }
-
-
-def _tensor(folder: Path, wanted: str) -> Any:
-    """Read one tensor: whole models are not held in memory to be compared."""
-    from safetensors import safe_open
-
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            if wanted in tensors.keys():  # noqa: SIM118 - it is no mapping
-                return tensors.get_tensor(wanted)
-    raise KeyError(wanted)
-
-
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    from safetensors import safe_open
-
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            names = tensors.keys()
-            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
-    return shapes

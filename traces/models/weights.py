@@ -6,11 +6,12 @@ No other module loads weights. A checkpoint is a folder in hub layout: a PEFT ad
 repository is run, nothing is fetched.
 """
 
-import json
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from traces.config.vocabularies import DType
+from traces.models.folders import (
+    is_adapter,
+    layer_of,
+    module_name,
+    plain_name,
+    read_json,
+    tensor,
+    tensor_files,
+    weight_files,
+)
 from traces.models.hooks import decoder_layers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+# How far a merged adapter's logits may lie from those of the adapter beside the weights, as a share
+MERGED_WITHIN = 1e-4
 
 
 def device() -> torch.device:
@@ -61,8 +77,11 @@ def _auto_class(config: "PretrainedConfig") -> Any:
 def n_layers(folder: Path) -> int:
     """Count the decoder layers of the model in `folder`, from its config.json alone."""
     # Plain JSON, not load_config: this runs in jobs that need no transformers.
-    config = json.loads((folder / "config.json").read_text())
-    return int(config.get("text_config", config)["num_hidden_layers"])
+    config = read_json(folder / "config.json")
+    depth = config.get("text_config", config).get("num_hidden_layers")
+    if not isinstance(depth, int):
+        raise ValueError(f"{folder}/config.json: num_hidden_layers is {depth}, expected a number")
+    return depth
 
 
 def layer_index(share: float, layers: int) -> int:
@@ -103,6 +122,9 @@ def load_base(
 
     Raises ValueError when weights that are needed are not in the folder.
     """
+    if is_adapter(folder):
+        raise ValueError(f"{folder}: found an adapter's configuration, expected a model alone")
+    weight_files(folder)  # refuses an index that leads out of the folder
     config = load_config(folder, layers)
     loaded: Any = _auto_class(config).from_pretrained(
         folder,
@@ -122,9 +144,23 @@ def load_base(
     return model.eval().requires_grad_(False)
 
 
-def is_adapter(folder: Path) -> bool:
-    """Check whether a checkpoint folder holds a PEFT adapter rather than a full model."""
-    return (folder / "adapter_config.json").is_file()
+def load_outline(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """
+    Load a model without its weights' values, and what did not fit: no memory, and no time.
+
+    returns : the model on the meta device; the missing, unexpected and mismatched keys as
+              transformers reports them
+    """
+    config = load_config(folder)
+    return _auto_class(config).from_pretrained(
+        folder,
+        config=config,
+        device_map="meta",
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
 
 
 def load_adapter(model: "PreTrainedModel", folder: Path) -> Any:
@@ -133,21 +169,49 @@ def load_adapter(model: "PreTrainedModel", folder: Path) -> Any:
 
     Raises ValueError when it matches no module, or a matched module finds no weights in the file.
     """
+    tuned, missing, _ = attach_adapter(model, folder)
+    # On a model cut to its lower layers the file has weights to spare, which is right. So not every
+    # stored weight must be used, but every weight that is used must be stored.
+    if missing:
+        raise ValueError(f"{folder}: the adapter has no weights for {missing[0]}")
+    return tuned.eval().requires_grad_(False)
+
+
+def attach_adapter(model: Any, folder: Path) -> tuple[Any, list[str], list[str]]:
+    """
+    Let PEFT put an adapter on a model; return both, what its file lacks and what nothing reads.
+
+    Raises ValueError when it matches no module.
+    """
     from peft import PeftModel
 
-    tuned = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
-    # On a model cut to its lower layers the file has weights to spare, which is right. So not every
-    # stored weight must be used, but every weight that is used must be stored: PEFT skips both
-    # silently.
-    wanted = {name for name, _ in tuned.named_parameters() if ".default" in name}
-    if not wanted:
+    weight_files(folder)  # PEFT would read a pickle where there are no safetensors
+    # An outline has no memory to read weights into, so they take the place of its own.
+    options = {"low_cpu_mem_usage": model.device.type == "meta"}
+    options["key_mapping"] = _renamed(model, folder)
+    tuned = PeftModel.from_pretrained(model, str(folder), local_files_only=True, **options)
+    if not any(".default" in name for name, _ in tuned.named_parameters()):
         raise ValueError(f"{folder}: the adapter matches no module of its base model")
+    # PEFT skips silently what matches nothing, and tells only who reads the weights once more.
+    found = tuned.load_adapter(str(folder), "default", **options)
     # PEFT puts the adapter's name into a parameter's name, and leaves it out of the file.
-    stored = {re.sub(r"(\.modules_to_save)?\.default", "", name) for name in wanted}
-    missing = stored - set(_tensor_names(folder))
-    if missing:
-        raise ValueError(f"{folder}: the adapter has no weights for {sorted(missing)[0]}")
-    return tuned.eval().requires_grad_(False)
+    missing = [name.replace(".default", "") for name in found.missing_keys]
+    return tuned, sorted(missing), sorted(found.unexpected_keys)
+
+
+def _renamed(model: Any, folder: Path) -> dict[str, str]:
+    """
+    Map modules as an adapter's file names them to the model's own names, where the two differ.
+
+    Vision-language models have had other names from one version of transformers to the next.
+    """
+    own = {plain_name(name): name for name, _ in model.named_modules()}
+    stored = {module_name(name) for name in tensor_files(folder)}
+    return {
+        rf"^{re.escape(name)}(?=\.)": own[plain]
+        for name in sorted(stored)
+        if own.get(plain := plain_name(name), name) != name
+    }
 
 
 @dataclass(frozen=True)
@@ -156,11 +220,14 @@ class Pair:
     Hold a tuned model and its base, as loaded weights.
 
     A LoRA organism and its base are one set of weights with the adapter on or off, which equals the
-    base bit for bit. A full finetune comes with a base of its own.
+    base bit for bit. A full finetune comes with a base of its own, and so does an adapter that
+    changes what stays when it is switched off.
     """
 
     tuned_model: Any
     base_model: Any | None = None
+    # The blocks above which merging was compared with the adapter beside the weights.
+    compared: set[int] = field(default_factory=set, compare=False)
 
     @contextmanager
     def tuned(self, merged_above: int | None = None) -> Iterator[Any]:
@@ -169,12 +236,21 @@ class Pair:
 
         merged_above : a block index. A float32 adapter is merged into the blocks above it for as
                        long as the context lasts, which makes them faster
+
+        Raises ValueError when merging changes what the model computes.
         """
+        if merged_above is None:
+            yield self.tuned_model
+            return
+        first = merged_above not in self.compared
+        expected = probe(self.tuned_model) if first else None
         # Only above the block that is changed: the blocks below must still serve the base, too.
         with ExitStack() as stack:
-            if merged_above is not None:
-                for block in decoder_layers(self.tuned_model)[merged_above + 1 :]:
-                    stack.enter_context(_merged(block))
+            for block in decoder_layers(self.tuned_model)[merged_above + 1 :]:
+                stack.enter_context(_merged(block))
+            if expected is not None:
+                _refuse_other(self.tuned_model, expected)
+                self.compared.add(merged_above)
             yield self.tuned_model
 
     @contextmanager
@@ -187,25 +263,79 @@ class Pair:
                 yield self.tuned_model
 
 
+@torch.no_grad()
+def probe(model: Any) -> Tensor:
+    """
+    Compute the logits of eight fixed tokens, [1, 8, vocabulary]: what any change of weights shows.
+
+    The ids lie in the middle of the vocabulary, since special tokens stand at its ends.
+    """
+    vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    ids = torch.linspace(0.1 * vocabulary, 0.9 * vocabulary, 8).long().clamp(max=vocabulary - 1)
+    return model(input_ids=ids[None].to(model.device), use_cache=False).logits
+
+
+def _refuse_other(merged: Any, expected: Tensor) -> None:
+    """Raise ValueError unless a merged model computes what it did with the adapter beside it."""
+    error = float((probe(merged) - expected).norm() / expected.norm())
+    # Not `error > ...`, which not-a-number would pass.
+    if not error <= MERGED_WITHIN:
+        raise ValueError(
+            f"the adapter merged into its weights changes the logits of a probe by {error:.2g} of "
+            f"their norm, expected at most {MERGED_WITHIN:g}; load the model in bfloat16, where "
+            "adapters are not merged"
+        )
+
+
 @contextmanager
 def _merged(block: nn.Module) -> Iterator[None]:
     """Merge the adapters of a block into its float32 weights; restore them afterwards."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers: list[Any] = [one for one in block.modules() if isinstance(one, BaseTunerLayer)]
-    layers = [one for one in layers if one.get_base_layer().weight.dtype == torch.float32]
-    kept = [one.get_base_layer().weight.data for one in layers]
+    layers = [
+        one
+        for one in layers
+        if one.get_base_layer().weight.dtype == torch.float32 and not _lacks_bias(one)
+    ]
+    weights = [parameter for one in layers for parameter in one.get_base_layer().parameters()]
+    kept = [weight.data for weight in weights]
     try:
-        for layer, weight in zip(layers, kept, strict=True):
+        for weight in weights:
             # A copy, since adding and subtracting the adapter again would leave rounding behind in
             # the base.
-            layer.get_base_layer().weight.data = weight.clone()
+            weight.data = weight.data.clone()
+        for layer in layers:
             layer.merge()
         yield
     finally:
-        for layer, weight in zip(layers, kept, strict=True):
+        for layer in layers:
             layer.unmerge()
-            layer.get_base_layer().weight.data = weight
+        for weight, before in zip(weights, kept, strict=True):
+            weight.data = before
+
+
+def _lacks_bias(layer: Any) -> bool:
+    """Check for an adapter with a bias on a module without one, which it cannot be merged into."""
+    biased = any(getattr(layer, "lora_bias", {}).values())
+    return biased and getattr(layer.get_base_layer(), "bias", None) is None
+
+
+def _can_merge(tuned: Any) -> bool:
+    """
+    Check whether merging changes the modules with an adapter alone.
+
+    A head that is tied to the embedding is the same weights: a change of one would be in both.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    changed: list[Any] = [module for module in tuned.modules() if isinstance(module, kinds)]
+    uses = Counter(id(one) for _, one in tuned.named_parameters(remove_duplicate=False))
+    shared = any(uses[id(one)] > 1 for module in changed for one in module.parameters())
+    lacking = any(isinstance(one, BaseTunerLayer) and _lacks_bias(one) for one in changed)
+    return not shared and not lacking
 
 
 def load_pair(
@@ -221,32 +351,58 @@ def load_pair(
 
     reference : the model to subtract, if it replaces the checkpoint's own base
     """
+    if not is_adapter(checkpoint):
+        return Pair(
+            load_base(checkpoint, dtype, **options), load_base(reference or base, dtype, **options)
+        )
     # Two sets of weights only where one set with an adapter cannot serve both sides.
-    own = None
-    if reference is not None or not is_adapter(checkpoint):
-        own = load_base(reference or base, dtype, **options)
-    if is_adapter(checkpoint):
-        return Pair(load_adapter(load_base(base, dtype, **options), checkpoint), own)
-    return Pair(load_base(checkpoint, dtype, **options), own)
+    own = None if reference is None else load_base(reference, dtype, **options)
+    plain = load_base(base, dtype, **options)
+    expected = probe(plain)
+    pair = Pair(load_adapter(plain, checkpoint), own)
+    with pair.base() as off:
+        separable = own is not None or torch.equal(probe(off), expected)
+    if separable:
+        return pair
+    # Such as trained biases, or a PiSSA adapter, which takes its start out of the base's weights.
+    log.info("%s: changes its base even when it is off, so the base is loaded apart", checkpoint)
+    return Pair(pair.tuned_model, load_base(base, dtype, **options))
 
 
 def load_checkpoint(
-    base: Path, checkpoint: Path | None, dtype: DType = "float32", **options: Any
+    base: Path,
+    checkpoint: Path | None,
+    dtype: DType = "float32",
+    *,
+    layers: int | None = None,
+    **options: Any,
 ) -> Any:
     """
     Load the model of a checkpoint: the base (None), base plus adapter, or a full model.
 
-    A float32 adapter is merged into the weights, a bfloat16 one stays beside them.
+    A float32 adapter is merged into the weights, a bfloat16 one stays beside them. So does one on
+    weights that other modules share. An adapter on layers above the first `layers` alone changes
+    nothing here, and what is loaded is the base.
     """
-    if checkpoint is None:
-        return load_base(base, dtype, **options)
-    if is_adapter(checkpoint):
-        # Merging makes a forward pass a sixth cheaper and changes only last bits (1 - cosine of a
-        # mean difference: 2e-12). In bfloat16 a small change would be rounded away when it is
-        # merged.
-        tuned = load_adapter(load_base(base, dtype, **options), checkpoint)
-        return tuned.merge_and_unload() if dtype == "float32" else tuned
-    return load_base(checkpoint, dtype, **options)
+    if checkpoint is None or not is_adapter(checkpoint):
+        return load_base(checkpoint or base, dtype, layers=layers, **options)
+    changed = [layer_of(name) for name in tensor_files(checkpoint)]
+    if layers is not None and not any(one is None or one < layers for one in changed):
+        log.info("%s: changes no layer below %d, so this is the base", checkpoint, layers)
+        return load_base(base, dtype, layers=layers, **options)
+    if layers is not None and None in changed:
+        # PEFT refuses a model in which it finds no module of its own, though what it saved beside
+        # them, such as a head, counts here: so as many layers as it takes.
+        layers = max(layers, 1 + min((one for one in changed if one is not None), default=0))
+    tuned = load_adapter(load_base(base, dtype, layers=layers, **options), checkpoint)
+    # Merging makes a forward pass a sixth cheaper and changes only last bits (1 - cosine of a mean
+    # difference: 2e-12). In bfloat16 a small change would be rounded away when it is merged.
+    if dtype != "float32" or not _can_merge(tuned):
+        return tuned
+    expected = probe(tuned)
+    merged = tuned.merge_and_unload()
+    _refuse_other(merged, expected)
+    return merged
 
 
 class Readout(nn.Module):
@@ -289,7 +445,7 @@ def load_readout(folder: Path, dtype: DType = "float32", checkpoint: Path | None
                  as an adapter changed it (its `modules_to_save`, or a LoRA on the head)
     """
     if checkpoint is not None and is_adapter(checkpoint):
-        if any(not _IN_A_LAYER.search(name) for name in _tensor_names(checkpoint)):
+        if any(layer_of(name) is None for name in tensor_files(checkpoint)):
             # One layer is the least that loads; its block is not run.
             tuned = load_checkpoint(folder, checkpoint, dtype, layers=1)
             return readout_of(tuned).to(device()).eval().requires_grad_(False)
@@ -307,14 +463,11 @@ def load_readout(folder: Path, dtype: DType = "float32", checkpoint: Path | None
     return readout.to(device()).eval().requires_grad_(False)
 
 
-_IN_A_LAYER = re.compile(r"\.layers\.\d+\.")
-
-
 def _materialise(module: nn.Module, name: str, folder: Path, dtype: torch.dtype) -> None:
     """Fill a module built on the meta device from the folder; a tied head takes the embedding."""
     # Files name the same tensor differently: with or without the prefix `model.`, and in
     # vision-language models with `language_model.` before or after it.
-    available = _tensor_names(folder)
+    available = tensor_files(folder)
     module.to_empty(device="cpu")
     for key, _ in list(module.named_parameters()):
         candidates = [f"{name}.{key}", f"model.{name}.{key}"]
@@ -325,30 +478,4 @@ def _materialise(module: nn.Module, name: str, folder: Path, dtype: torch.dtype)
         found = next((one for one in candidates if one in available), None)
         if found is None:
             raise ValueError(f"{folder}: no tensor {name}.{key} in its safetensors")
-        setattr(module, key, nn.Parameter(_tensor(folder, found).to(dtype), requires_grad=False))
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ValueError(f"{folder}: no safetensors file here; other weight formats are not read")
-    return files
-
-
-def _tensor_names(folder: Path) -> dict[str, Path]:
-    """List every tensor in the folder's safetensors, with the file that holds it."""
-    # From the files' headers: index.json may be missing, and may be older than the files.
-    from safetensors import safe_open
-
-    names: dict[str, Path] = {}
-    for file in _weight_files(folder):
-        with safe_open(file, framework="pt") as tensors:
-            names |= dict.fromkeys(tensors.keys(), file)
-    return names
-
-
-def _tensor(folder: Path, name: str) -> Tensor:
-    from safetensors import safe_open
-
-    with safe_open(_tensor_names(folder)[name], framework="pt") as tensors:
-        return tensors.get_tensor(name)
+        setattr(module, key, nn.Parameter(tensor(folder, found).to(dtype), requires_grad=False))

@@ -31,6 +31,15 @@ ORGANISM_MISTAKES = {
         "released: {mini: {revision: main}}",
         "released.mini: exactly one of hub, path is needed, found none",
     ),
+    "released above its folder": (
+        "released: {mini: {hub: a/b, subfolder: ../other}}",
+        "released.mini.subfolder: expected a folder below, such as checkpoint-338, "
+        "found '../other'",
+    ),
+    "released anywhere": (
+        "released: {mini: {path: '.', subfolder: /etc}}",
+        "released.mini.subfolder: expected a folder below, such as checkpoint-338, found '/etc'",
+    ),
     "released as nothing": (
         "released:\n  mini:",
         "released.mini: expected keys and values, found nothing",
@@ -222,6 +231,14 @@ MODEL_MISTAKES = {
         f"tiny: {{{MODEL_KEYS}, hub: a/b, gpu: 2}}",
         "tiny.gpu: unknown key "
         f"(known here: {', '.join(sorted(registries.ModelEntry.model_fields))})",
+    ),
+    "a folder of what is made": (
+        f"tiny: {{{MODEL_KEYS}, made: {{seed: 0}}, subfolder: x}}",
+        "tiny: subfolder: found no `hub` or `path` that it would be in",
+    ),
+    "other names that are none": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, also_called: ['']}}",
+        "tiny.also_called.0: expected at least 1 character, found ''",
     ),
     "nothing": ("tiny:", "tiny: expected keys and values, found nothing"),
     "name with a dash": (

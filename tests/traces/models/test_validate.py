@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.doubles import tiny_model, with_adapter
 from traces.models import validate as library
+from traces.models.folders import ADAPTER_FILES
 
 LAYER = "model.layers.0.self_attn.q_proj"
 
@@ -68,6 +69,7 @@ def test_an_adapter_in_bfloat16_on_some_modules_is_accepted(copies):
         weights.update({name: tensor.bfloat16() for name, tensor in weights.items()})
 
     edit_weights(copies / "lora" / "adapter_model.safetensors", some)
+    edit_json(copies / "lora" / "adapter_config.json", target_modules=["up_proj"])
     library.check_adapter(copies / "lora", copies / "base")
 
 
@@ -97,7 +99,329 @@ def test_a_tied_head_may_be_stored_by_the_base_alone(copies):
     library.check_adapter(copies / "full", copies / "base")
 
 
+KINDS = {
+    "rsLoRA": {"use_rslora": True},
+    "patterns": {"rank_pattern": {"layers.1.mlp.up_proj": 2}, "alpha_pattern": {"q_proj": 3}},
+    "DoRA": {"use_dora": True},
+    "lora_bias": {"lora_bias": True},
+    "trained biases": {"bias": "all"},
+    "PiSSA": {"init_lora_weights": "pissa"},
+    "OLoRA": {"init_lora_weights": "olora"},
+    "EVA": {"init_lora_weights": "eva"},
+    "upper layers": {"layers_to_transform": [4, 5]},
+    "all but one": {"exclude_modules": ["layers.0.mlp.up_proj"]},
+    "saved modules": {"modules_to_save": ["lm_head", "norm"]},
+    "some tokens": {"trainable_token_indices": [17, 42]},
+    "the tied head": {"target_modules": ["q_proj", "lm_head"]},
+    "the embedding": {"target_modules": ["q_proj", "embed_tokens"]},
+    "a start of noise": {"init_lora_weights": "gaussian", "fan_in_fan_out": True},
+}
+
+
+def trained(folder: Path, vocabulary: int | None = None, **options) -> Path:
+    """A LoRA of some kind on a tiny Qwen 2, which has biases, every weight of it moved."""
+    from peft import LoraConfig, get_peft_model
+
+    base = tiny_model("qwen2")
+    if vocabulary is not None:
+        base.resize_token_embeddings(vocabulary)
+    settings = {"r": 4, "target_modules": ["q_proj", "up_proj"], **options}
+    tuned = get_peft_model(base, LoraConfig(**settings))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    tuned.save_pretrained(folder, save_embedding_layers=True if vocabulary else "auto")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def biased(tmp_path_factory) -> Path:
+    """A tiny Qwen 2, the base of `trained`."""
+    folder = tmp_path_factory.mktemp("biased") / "base"
+    tiny_model("qwen2").save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_a_lora_of_every_kind_that_is_read_is_accepted(biased, tmp_path, options):
+    library.check_adapter(trained(tmp_path / "lora", **options), biased)
+
+
+@pytest.mark.parametrize("change", ["lora_magnitude_vector", "lora_B.bias", "lm_head.weight"])
+def test_a_change_beside_the_products_is_a_change(biased, tmp_path, change):
+    kinds = {"lora_m": "DoRA", "lora_B": "lora_bias", "lm_hea": "saved modules"}
+    lora = trained(tmp_path / "lora", **KINDS[kinds[change[:6]]])
+
+    def zero_products(weights):
+        for name in weights:
+            if name.endswith("lora_B.weight"):
+                weights[name].zero_()
+
+    edit_weights(lora / "adapter_model.safetensors", zero_products)
+    assert any(change in name for name in load_file(lora / "adapter_model.safetensors"))
+    library.check_adapter(lora, biased)
+
+
+@pytest.mark.parametrize("kind", ["DoRA", "lora_bias", "saved modules", "some tokens"])
+def test_a_fresh_adapter_of_any_kind_changes_nothing(biased, tmp_path, kind):
+    from peft import LoraConfig, get_peft_model
+
+    settings = {"r": 4, "target_modules": ["q_proj", "up_proj"], **KINDS[kind]}
+    get_peft_model(tiny_model("qwen2"), LoraConfig(**settings)).save_pretrained(tmp_path / "lora")
+    with pytest.raises(ValueError, match="lora: the adapter changes no weight"):
+        library.check_adapter(tmp_path / "lora", biased)
+
+
 # What is refused --------------------------------------------------------------------------------
+
+CONFIGURATIONS = {
+    "another method": ({"peft_type": "LOHA"}, "peft_type is LOHA, expected LORA"),
+    "no method": ({"peft_type": None}, "peft_type is None, expected LORA"),
+    "a start in the base": (
+        {"init_lora_weights": "pissa_niter_16"},
+        "init_lora_weights is pissa_n",
+    ),
+    "a start with data": (
+        {"init_lora_weights": "corda"},
+        "init_lora_weights is corda, which takes",
+    ),
+    "a start in 4 bits": ({"init_lora_weights": "loftq"}, "init_lora_weights is loftq"),
+    "an invocation": ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens is set, which is"),
+    "parameters": ({"target_parameters": ["a.b"]}, "target_parameters is set, which is not read"),
+    "layers twice": ({"layer_replication": [[0, 2], [1, 3]]}, "layer_replication is set"),
+    "Megatron": ({"megatron_config": {"a": 1}}, "megatron_config is set, which is not read"),
+    "a key of nobody": ({"magic": 3}, "magic is set, a key that PEFT does not know"),
+    "no rank": ({"r": 0}, "r is 0, an adapter that changes no weight"),
+    "a rank in words": ({"r": "4"}, "r is '4', expected a number"),
+    "no scale": ({"lora_alpha": 0}, "lora_alpha is 0, an adapter that changes no weight"),
+    "no number": ({"lora_alpha": float("nan")}, "lora_alpha is nan, expected a number"),
+    "zero by pattern": ({"alpha_pattern": {"q_proj": 0, "up_proj": 0}}, "changes no weight"),
+    "one layer of six": ({"layers_to_transform": [0]}, r"change model.layers.1.mlp.up_proj, and"),
+    "no such layer": ({"layers_to_transform": [99]}, "PEFT does not load it: Target modules"),
+    "fewer modules": ({"target_modules": ["q_proj"]}, "its weights change .*up_proj, and its adap"),
+    "more modules": (
+        {"target_modules": ["q_proj", "up_proj", "v_proj"]},
+        "no .*v_proj.lora_A.weig",
+    ),
+    "misspelt modules": ({"target_modules": ["q_prj"]}, "PEFT does not load it: Target modules"),
+    "a pattern with an open bracket": ({"alpha_pattern": {"(": 1}}, "PEFT does not load it: "),
+    "an open bracket": ({"target_modules": "("}, "PEFT does not load it: missing"),
+    "excluded modules": ({"exclude_modules": ["q_proj"]}, "its weights change .*q_proj, and its"),
+    "another rank": ({"r": 8}, "PEFT does not load it: size mismatch .*lora_A"),
+    "another rank by pattern": ({"rank_pattern": {"q_proj": 2}}, "size mismatch .*q_proj.lora_A"),
+    "no magnitudes": ({"use_dora": True}, "no .*lora_magnitude_vector.* in its safetensors"),
+    "no biases": ({"bias": "all"}, "bias is all, and its safetensors hold none"),
+    "no saved module": ({"modules_to_save": ["lm_head"]}, "no .*lm_head.weight in its safetensors"),
+    "no such module": ({"modules_to_save": ["lm_hed"]}, "modules_to_save names 'lm_hed', which is"),
+    "no list": ({"modules_to_save": "lm_head"}, "modules_to_save is 'lm_head', expected a list"),
+    "no such token": ({"trainable_token_indices": [500]}, "names 500, expected 0 to 127: the base"),
+    "code": ({"auto_map": {"AutoModel": "own.py"}}, "runs code from its repository"),
+}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    """A LoRA on `biased`, to be copied."""
+    return trained(tmp_path_factory.mktemp("plain") / "lora")
+
+
+@pytest.mark.parametrize(("changed", "found"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_a_configuration_that_is_not_honoured_is_refused_by_name(
+    biased, plain, tmp_path, changed, found
+):
+    lora = Path(shutil.copytree(plain, tmp_path / "lora"))
+    edit_json(lora / "adapter_config.json", **changed)
+    with pytest.raises(ValueError, match=f"lora.*{found}") as refused:
+        library.check_adapter(lora, biased)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '"lora"', "null", ""])
+@pytest.mark.parametrize("file", ["lora/adapter_config.json", "full/config.json"])
+def test_a_configuration_that_is_no_object_is_refused(copies, file, content):
+    (copies / file).write_text(content)
+    with pytest.raises(ValueError, match=f"{file}: found .*, expected an object"):
+        library.check_adapter((copies / file).parent, copies / "base")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("file", ["lora/adapter_model", "full/model", "base/model"])
+def test_a_number_that_is_not_finite_is_refused_where_it_comes_in(copies, file, value, dtype):
+    def spoil(weights):
+        name = sorted(weights)[-1]  # of the last layer, above every one that is read
+        weights[name] = weights[name].to(dtype)
+        weights[name].flatten()[3] = value
+
+    edit_weights(copies / f"{file}.safetensors", spoil)
+    folder = (copies / file).parent
+    with pytest.raises(ValueError, match=f"{file}.safetensors: .* holds not-a-number or infinity"):
+        if folder.name == "base":
+            library.check_model(folder)
+        else:
+            library.check_adapter(folder, copies / "base")
+
+
+GROWN = {
+    "saved beside": {},
+    "saved modules": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "a LoRA on the head": {"target_modules": ["q_proj", "lm_head"]},
+    "a LoRA on the embedding": {"target_modules": ["q_proj", "embed_tokens"]},
+    "some tokens": {"trainable_token_indices": [128, 129]},
+}
+
+
+@pytest.mark.parametrize("options", GROWN.values(), ids=GROWN)
+def test_a_grown_vocabulary_is_refused_with_the_two_numbers(biased, tmp_path, options):
+    grown = trained(tmp_path / "grown", vocabulary=130, **options)
+    with pytest.raises(ValueError, match=r"(130|names 128).*vocabulary.*128"):
+        library.check_adapter(grown, biased)
+
+
+def test_weights_that_nothing_reads_are_refused(biased, plain, tmp_path):
+    lora = Path(shutil.copytree(plain, tmp_path / "lora"))
+    edit_weights(
+        lora / "adapter_model.safetensors", lambda weights: weights.update(other=torch.ones(2))
+    )
+    with pytest.raises(ValueError, match="lora: other is no module of .*base"):
+        library.check_adapter(lora, biased)
+
+
+def test_an_adapter_beside_a_models_weights_is_one_of_two(copies):
+    for file in (copies / "lora").iterdir():
+        shutil.copy(file, copies / "full")
+    with pytest.raises(
+        ValueError, match="full: found the weights of a model and an adapter_config"
+    ):
+        library.check_adapter(copies / "full", copies / "base")
+
+
+@pytest.mark.parametrize("names", [(), ["meta/Tiny-3B"], ["meta/Tiny-3B", "other/Small"]])
+def test_an_adapter_names_a_base_that_ours_may_be_called(folders, names):
+    with pytest.raises(ValueError, match="trained on meta/Tiny-1B, expected .*`also_called`"):
+        library.check_adapter(folders / "lora", folders / "base", expected_base=names)
+    library.check_adapter(folders / "lora", folders / "base", expected_base=[*names, "our/tiny-1b"])
+
+
+@pytest.mark.parametrize("said", [None, "", "/data/x", "./x", "../x", "results/models/x", "C:\\x"])
+def test_a_base_that_is_a_folder_or_nothing_is_logged(copies, said, caplog):
+    edit_json(copies / "lora" / "adapter_config.json", base_model_name_or_path=said)
+    library.check_adapter(copies / "lora", copies / "base", expected_base=())
+    assert "judged by its shapes alone" in caplog.text
+
+
+# A model's folder -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+        {"quantization_config": {"quant_method": "fp8"}},
+        {"text_config": {"quantization_config": {"bits": 4}}},
+    ],
+)
+def test_quantised_weights_are_refused_by_their_configuration(copies, changed):
+    edit_json(copies / "full" / "config.json", **changed)
+    with pytest.raises(ValueError, match="full: quantised weights .* in config.json"):
+        library.check_model(copies / "full")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.int32])
+@pytest.mark.parametrize("file", ["lora/adapter_model", "full/model"])
+def test_quantised_weights_are_refused_by_their_type(copies, file, kind):
+    def quantise(weights):
+        name = sorted(weights)[0]
+        weights[name] = weights[name].to(kind)
+
+    edit_weights(copies / f"{file}.safetensors", quantise)
+    with pytest.raises(
+        ValueError, match=f"{file}.safetensors: .* is stored as .*, which is quanti"
+    ):
+        library.check_adapter((copies / file).parent, copies / "base")
+
+
+@pytest.mark.parametrize(
+    ("layers", "found"),
+    [
+        (2, "full: holds model.layers.2.* and config.json has 2 layers alone"),
+        (7, "full: no tensor model.layers.6.* in its safetensors, and config.json needs it"),
+    ],
+)
+@pytest.mark.parametrize("check", [library.check_model, None])
+def test_a_depth_that_is_not_that_of_the_weights_is_refused(copies, layers, found, check):
+    edit_json(copies / "full" / "config.json", num_hidden_layers=layers)
+    with pytest.raises(ValueError, match=found):
+        (check or (lambda f: library.check_adapter(f, copies / "base")))(copies / "full")
+
+
+def test_a_width_that_is_not_that_of_the_weights_is_refused(copies):
+    edit_json(copies / "full" / "config.json", intermediate_size=48)
+    with pytest.raises(
+        ValueError, match=r"_proj.weight is \(\d+, \d+\), after its config.json it is"
+    ):
+        library.check_model(copies / "full")
+
+
+def test_weights_that_nothing_reads_in_a_model_are_named(copies, caplog):
+    edit_weights(
+        copies / "full" / "model.safetensors", lambda weights: weights.update(other=torch.ones(2))
+    )
+    library.check_model(copies / "full")
+    assert "full: 1 tensors are not read, such as other" in caplog.text
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "processor_config.json"])
+def test_code_of_a_repository_is_refused_wherever_it_is_named(copies, file):
+    (copies / "full" / file).touch()
+    content = (copies / "full" / file).read_text() or "{}"
+    code = {"auto_map": {"AutoTokenizer": ["own.Tokenizer", None]}}
+    (copies / "full" / file).write_text(json.dumps(json.loads(content) | code))
+    with pytest.raises(ValueError, match=rf"full: this model runs code .* \(auto_map in {file}\)"):
+        library.check_model(copies / "full")
+
+
+def test_weights_under_a_name_of_the_configuration_are_refused(copies):
+    edit_json(copies / "full" / "config.json", transformers_weights="../base/model.safetensors")
+    with pytest.raises(ValueError, match="config.json names '../base.* in transformers_weights"):
+        library.check_model(copies / "full")
+
+
+def test_a_base_brings_a_whole_tokenizer(copies, tokenizer):
+    with pytest.raises(ValueError, match="base: no tokenizer.json, expected the tokenizer beside"):
+        library.check_tokenizer(copies / "base")
+    tokenizer.save_pretrained(copies / "base")
+    library.check_tokenizer(copies / "base")
+    for content, found in (
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a pointer of Git LFS"),
+        ('{"model": ', "no JSON"),
+    ):
+        (copies / "base" / "tokenizer.json").write_text(content)
+        with pytest.raises(ValueError, match=f"tokenizer.json: found {found}"):
+            library.check_tokenizer(copies / "base")
+
+
+def test_an_unknown_architecture_is_one_sentence(copies):
+    edit_json(copies / "full" / "config.json", model_type="nobody")
+    with pytest.raises(
+        ValueError, match="full: transformers does not load it: .*nobody"
+    ) as refused:
+        library.check_model(copies / "full")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_in_a_folder_below_is_told(copies, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copytree(copies / "lora", tmp_path / "run" / "checkpoint-338")
+    with pytest.raises(
+        ValueError, match="no config.json.*; checkpoint-338/ has one, which `subfold"
+    ):
+        library.check_adapter(tmp_path / "run", copies / "base")
+
+
+# Of an adapter's weights and changes ------------------------------------------------------------
 
 
 def test_an_adapter_of_another_base_is_refused(folders):
@@ -229,3 +553,46 @@ def test_a_linked_folder_may_itself_be_linked(tmp_path):
     library.link_folder(tmp_path / "source", tmp_path / "one")
     library.link_folder(tmp_path / "one", tmp_path / "two")
     assert (tmp_path / "two" / "config.json").read_text() == "{}"
+
+
+def test_what_is_left_out_is_not_linked(copies, tmp_path):
+    for file in (copies / "lora").iterdir():
+        shutil.copy(file, copies / "base")
+    library.link_folder(copies / "base", tmp_path / "linked", leave_out=ADAPTER_FILES)
+    library.check_model(tmp_path / "linked")
+
+
+@pytest.mark.parametrize("target", ["secret", "../secret", "/etc/passwd"])
+def test_a_link_out_of_the_folder_to_something_else_is_refused(tmp_path, target):
+    (tmp_path / "source").mkdir()
+    for place in (tmp_path, tmp_path.parent):
+        (place / "secret").write_text("a key")
+    (tmp_path / "source" / "chat_template.jinja").symlink_to(
+        target if target.startswith("/") else f"../{target}"
+    )
+    with pytest.raises(ValueError, match="chat_template.jinja: a link out of its folder to /"):
+        library.link_folder(tmp_path / "source", tmp_path / "linked")
+
+
+def test_a_link_to_nothing_is_refused(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "tokenizer.json").symlink_to("gone")
+    with pytest.raises(ValueError, match="tokenizer.json: a link to .*gone, which is not there"):
+        library.link_folder(tmp_path / "source", tmp_path / "linked")
+
+
+def test_a_link_within_the_folder_or_the_hubs_cache_is_followed(tmp_path):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "c0ffee" / "checkpoint-2"
+    snapshot.mkdir(parents=True)
+    blob = tmp_path / "models--a--b" / "blobs" / "0a1b"
+    blob.parent.mkdir()
+    blob.write_text("of the cache")
+    (snapshot / "config.json").symlink_to("../../../blobs/0a1b")
+    (snapshot / "plain.txt").write_text("of the folder")
+    (snapshot / "other.txt").symlink_to("plain.txt")
+    library.link_folder(snapshot, tmp_path / "linked")
+    found = {file.name: file.read_text() for file in (tmp_path / "linked").iterdir()}
+    assert found == {
+        "config.json": "of the cache",
+        **dict.fromkeys(("plain.txt", "other.txt"), "of the folder"),
+    }

@@ -243,6 +243,137 @@ def test_an_adapter_of_another_width_is_refused(saved, tmp_path):
         weights.load_adapter(weights.load_base(saved("llama") / "base"), tmp_path / "narrow")
 
 
+# Adapters that are no plain LoRA -----------------------------------------------------------------
+
+# Each with whether it changes its base even when it is off, and whether it is merged in float32.
+KINDS = {
+    "rsLoRA": ({"use_rslora": True}, False, True),
+    "DoRA": ({"use_dora": True}, False, True),
+    "bias of the product": ({"lora_bias": True}, False, False),
+    "trained biases": ({"bias": "all"}, True, True),
+    "PiSSA": ({"init_lora_weights": "pissa"}, True, True),
+    "OLoRA": ({"init_lora_weights": "olora"}, True, True),
+    "tied head": ({"target_modules": ["q_proj", "lm_head"]}, False, False),
+    "tied embedding": ({"target_modules": ["q_proj", "embed_tokens"]}, False, False),
+    "saved head": ({"modules_to_save": ["lm_head"]}, False, False),
+    "saved embedding": ({"modules_to_save": ["embed_tokens"]}, False, False),
+    "some tokens": ({"trainable_token_indices": [17, 42]}, False, False),
+    "upper layers": ({"layers_to_transform": [4, 5]}, False, True),
+    "upper layers, head": (
+        {"layers_to_transform": [4, 5], "modules_to_save": ["lm_head"]}, False, False,
+    ),
+}  # fmt: skip
+
+
+def trained(folder: Path, **options):
+    """A LoRA of some kind on a tiny Qwen 2 with every weight moved, and the same saved."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = {"r": 4, "target_modules": ["q_proj", "up_proj"], **options}
+    tuned = get_peft_model(tiny_model("qwen2"), LoraConfig(**settings))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    tuned.save_pretrained(folder)
+    return tuned.eval()
+
+
+@pytest.mark.parametrize(("options", "inseparable", "merged"), KINDS.values(), ids=KINDS)
+def test_every_kind_of_lora_is_what_was_trained_and_its_base_the_plain_one(
+    saved, tmp_path, options, inseparable, merged
+):
+    base = saved("qwen2") / "base"
+    tuned = trained(tmp_path / "lora", **options)
+    expected, plain = logits(tuned), logits(weights.load_base(base))
+    close = {"rtol": 1e-4, "atol": 1e-4}
+
+    pair = weights.load_pair(base, tmp_path / "lora")
+
+    assert (pair.base_model is not None) == inseparable
+    for _ in range(2):  # merging leaves no trace
+        with pair.base() as model:
+            assert torch.equal(logits(model), plain)
+        with pair.tuned() as model:
+            torch.testing.assert_close(logits(model), expected, **close)
+        with pair.tuned(merged_above=2) as model:
+            torch.testing.assert_close(logits(model), expected, **close)
+    whole = weights.load_checkpoint(base, tmp_path / "lora")
+    torch.testing.assert_close(logits(whole), expected, **close)
+    assert hasattr(whole, "peft_config") != merged
+    cut = weights.load_checkpoint(base, tmp_path / "lora", layers=3)
+    torch.testing.assert_close(hidden_states(cut)[2], hidden_states(tuned)[2], **close)
+    found = weights.load_readout(base, checkpoint=tmp_path / "lora").to("cpu")
+    stream = torch.randn(5, 32)
+    torch.testing.assert_close(found(stream), weights.readout_of(tuned)(stream), **close)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_adapter_above_what_is_read_leaves_the_base_bit_for_bit(saved, tmp_path, dtype):
+    base = saved("qwen2") / "base"
+    trained(tmp_path / "lora", layers_to_transform=[4, 5])
+    found = weights.load_checkpoint(base, tmp_path / "lora", dtype, layers=4)
+    expected = weights.load_base(base, dtype, layers=4)
+    for one, other in zip(hidden_states(found), hidden_states(expected), strict=True):
+        assert torch.equal(one, other)
+    deeper = weights.load_checkpoint(base, tmp_path / "lora", dtype, layers=5)
+    assert not torch.equal(hidden_states(deeper)[-1], hidden_states(expected)[-1])
+
+
+def test_an_adapter_that_overwrites_weights_of_its_base_gets_a_base_of_its_own(saved, tmp_path):
+    def overwrite(tensors, _):
+        name = "base_model.model.model.layers.0.mlp.up_proj.base_layer.weight"
+        tensors[name] = torch.randn(64, 32) * 0.2
+
+    folder = changed_adapter(saved, tmp_path, overwrite)
+    plain = logits(weights.load_base(saved("llama") / "base"))
+    pair = weights.load_pair(saved("llama") / "base", folder)
+    with pair.base() as base, pair.tuned() as tuned:
+        assert torch.equal(logits(base), plain)
+        with tuned.disable_adapter():
+            assert not torch.equal(logits(tuned), plain)
+
+
+def test_merging_that_changes_what_a_model_computes_is_refused(saved, tmp_path, monkeypatch):
+    trained(tmp_path / "lora", target_modules=["q_proj", "lm_head"])
+    monkeypatch.setattr(weights, "_can_merge", lambda tuned: True)  # a tied head, which cannot
+    with pytest.raises(ValueError, match="merged into its weights changes the logits of a probe"):
+        weights.load_checkpoint(saved("qwen2") / "base", tmp_path / "lora")
+
+
+def test_blocks_whose_merging_changes_what_they_compute_are_refused(saved, monkeypatch):
+    from peft.tuners.lora import Linear
+
+    pair = weights.load_pair(saved("llama") / "base", saved("llama") / "lora")
+    monkeypatch.setattr(Linear, "merge", lambda self: self.get_base_layer().weight.data.mul_(1.1))
+    with (
+        pytest.raises(ValueError, match="merged into its weights changes the logits of a probe"),
+        pair.tuned(merged_above=3),
+    ):
+        pass
+    monkeypatch.undo()
+    with pair.tuned(merged_above=3):
+        assert pair.compared == {3}
+
+
+def test_a_base_whose_folder_holds_an_adapter_is_refused(saved, tmp_path):
+    folder = Path(shutil.copytree(saved("llama") / "base", tmp_path / "base"))
+    for file in (saved("llama") / "lora").iterdir():
+        shutil.copy(file, folder)
+    with pytest.raises(
+        ValueError, match="base: found an adapter's configuration, expected a model"
+    ):
+        weights.load_base(folder)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"num_hidden_layers": null}', "[]", "{"])
+def test_a_configuration_without_a_depth_is_one_sentence(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="config.json: "):
+        weights.n_layers(tmp_path)
+
+
 # Readout ----------------------------------------------------------------------------------------
 
 
@@ -415,6 +546,48 @@ def test_a_vision_language_model_is_read_as_the_language_model_that_it_is(seeing
     with hooks.capture(whole, [7]) as seen:
         said = logits(whole)
     assert torch.equal(readout(seen[7]), said)
+
+
+# What stood before a decoder layer in the files of earlier versions.
+OLDER = {"gemma3": "language_model.model.", "qwen2_5_vl": "model."}
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("name", ["gemma3", "qwen2_5_vl"])
+def test_an_adapter_of_a_vision_language_model_is_read_under_its_names_then_and_now(
+    seeing, tmp_path, name, older
+):
+    from peft import LoraConfig, get_peft_model
+
+    from traces.models.validate import check_adapter
+
+    targets = r".*language_model.*(q_proj|up_proj)"
+    tuned = get_peft_model(
+        weights.load_base(seeing / name), LoraConfig(r=4, target_modules=targets)
+    )
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn_like(parameter) * 0.2)
+    tuned.eval().save_pretrained(tmp_path / "lora")
+    if older:
+        file = tmp_path / "lora" / "adapter_model.safetensors"
+        now = "base_model.model.model.language_model."
+        assert all(one.startswith(now) for one in load_file(file))
+        then = {
+            one.replace(now, f"base_model.model.{OLDER[name]}"): tensor
+            for one, tensor in load_file(file).items()
+        }
+        save_file(then, file, {"format": "pt"})
+
+    check_adapter(tmp_path / "lora", seeing / name)
+    pair = weights.load_pair(seeing / name, tmp_path / "lora")
+    with pair.tuned() as model:
+        assert torch.equal(logits(model), logits(tuned))
+    with pair.base() as model:
+        assert torch.equal(logits(model), logits(weights.load_base(seeing / name)))
+    cut = weights.load_checkpoint(seeing / name, tmp_path / "lora", layers=3)
+    torch.testing.assert_close(hidden_states(cut)[2], hidden_states(tuned)[2], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("named", ["TokenizersBackend", "PreTrainedTokenizerFast", None])

@@ -1,0 +1,159 @@
+"""What is read of a folder is named files, whole ones, of this folder alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.doubles import tiny_model, with_adapter
+from traces.models import folders as library
+from traces.models import weights
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """one/ (a model in one file), many/ (the same in shards) and lora/ (an adapter)."""
+    root = tmp_path_factory.mktemp("folders")
+    tiny_model("llama").save_pretrained(root / "one")
+    tiny_model("llama").save_pretrained(root / "many", max_shard_size="40KB")
+    with_adapter(tiny_model("llama")).save_pretrained(root / "lora")
+    return root
+
+
+@pytest.fixture
+def copies(made, tmp_path) -> Path:
+    """The same, to spoil."""
+    return Path(shutil.copytree(made, tmp_path / "copies"))
+
+
+def edit_index(folder: Path, file: str) -> str:
+    """Let the index name another file for its first tensor; return the tensor."""
+    index = folder / library.INDEX
+    found = json.loads(index.read_text())
+    name = sorted(found["weight_map"])[0]
+    found["weight_map"][name] = file
+    index.write_text(json.dumps(found))
+    return name
+
+
+# Which files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["one", "many", "lora"])
+@pytest.mark.parametrize("other", ["model_ema.safetensors", "decoy.safetensors", "a.safetensors"])
+def test_weights_under_another_name_are_not_read(copies, folder, other):
+    before = library.tensor_files(copies / folder)
+    first = sorted(before)[0]
+    expected = library.tensor(copies / folder, first)
+    save_file({first: torch.full_like(expected, 7.0)}, copies / folder / other)
+    assert library.tensor_files(copies / folder) == before
+    assert torch.equal(library.tensor(copies / folder, first), expected)
+
+
+def test_a_readout_is_not_that_of_an_average_beside_the_model(copies):
+    expected = weights.load_readout(copies / "one").state_dict()
+    ema = {"model.norm.weight": torch.zeros(32), "model.embed_tokens.weight": torch.zeros(128, 32)}
+    save_file(ema, copies / "one" / "model_ema.safetensors")
+    found = weights.load_readout(copies / "one").state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_one_file_is_read_before_an_index_as_transformers_does(copies):
+    shutil.copy(copies / "one" / "model.safetensors", copies / "many")
+    assert [one.name for one in library.weight_files(copies / "many")] == ["model.safetensors"]
+
+
+def test_an_adapter_in_another_format_is_refused_whatever_stands_beside_it(copies):
+    lora = copies / "lora"
+    (lora / "adapter_model.safetensors").rename(lora / "decoy.safetensors")
+    torch.save({}, lora / "adapter_model.bin")
+    with pytest.raises(
+        ValueError,
+        match=r"lora: no adapter_model.safetensors, .* \(found adapter_model.bin, decoy.safe",
+    ):
+        library.weight_files(lora)
+    with pytest.raises(ValueError, match="lora: no adapter_model.safetensors"):
+        weights.load_checkpoint(copies / "one", lora)
+
+
+# Whole ones -------------------------------------------------------------------------------------
+
+
+def test_a_missing_shard_is_named(copies):
+    sorted((copies / "many").glob("model-0*"))[-1].unlink()
+    with pytest.raises(ValueError, match=r"many: model-0000\d-of-\d+.safetensors is not there"):
+        library.weight_files(copies / "many")
+
+
+@pytest.mark.parametrize("size", [0, 4, 300, -1])
+def test_a_cut_file_is_named(copies, size):
+    file = copies / "one" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"model.safetensors: cut, damaged or no safetensors"):
+        library.tensor_files(copies / "one")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_pointer_of_git_lfs_is_named(copies, name):
+    file = copies / "one" / name
+    file.write_text(POINTER)
+    with pytest.raises(ValueError, match=f"{name}: found a pointer of Git LFS, expected the file"):
+        library.tensor_files(file.parent) if "safe" in name else library.read_json(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"[]", "found a list, expected an object"),
+        (b"null", "found a NoneType, expected an object"),
+        (b'"a"', "found a str, expected an object"),
+        (b"{", "found no JSON"),
+        (b"", "found no JSON"),
+        (b"\xff\xfe{}", "found no JSON"),
+    ],
+)
+def test_what_is_no_object_in_json_is_one_sentence(tmp_path, content, found):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=f"config.json: {found}") as refused:
+        library.read_json(tmp_path / "config.json")
+    assert "\n" not in str(refused.value)
+
+
+# Of this folder ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["../out.safetensors", "in/out.safetensors", "{}", "x.bin", ".."])
+def test_an_index_names_no_file_elsewhere_or_of_another_format(copies, where):
+    outside = copies / "out.safetensors"
+    save_file({"model.norm.weight": torch.ones(32)}, outside)
+    edit_index(copies / "many", where.format(outside))
+    for read in (library.weight_files, weights.load_base):
+        with pytest.raises(ValueError, match="weight_map names .*, expected a safetensors file of"):
+            read(copies / "many")
+
+
+@pytest.mark.parametrize("content", ["{}", '{"weight_map": {}}', '{"weight_map": ["a"]}'])
+def test_an_index_without_a_map_is_refused(copies, content):
+    (copies / "many" / library.INDEX).write_text(content)
+    with pytest.raises(ValueError, match="index.json: found no weight_map"):
+        library.weight_files(copies / "many")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "layer"),
+    [
+        ("model.layers.3.mlp.up_proj.weight", "layers.3.mlp.up_proj.weight", 3),
+        ("language_model.model.layers.12.a.weight", "layers.12.a.weight", 12),
+        ("base_model.model.model.language_model.layers.0.b", "layers.0.b", 0),
+        ("base_model.model.lm_head.lora_A.weight", "lm_head.lora_A.weight", None),
+        ("model.vision_tower.layers.2.q.weight", "vision_tower.layers.2.q.weight", None),
+    ],
+)  # fmt: skip
+def test_a_tensor_is_of_one_layer_whatever_stands_before_its_name(name, plain, layer):
+    assert library.plain_name(name) == plain
+    assert library.layer_of(name) == layer

@@ -1,0 +1,159 @@
+"""
+Say which files of a model's or an adapter's folder are read, and read what stands in them.
+
+Checks and loading ask here alike, so that what is checked is what is loaded. Weights are
+safetensors under the names that transformers and PEFT load; any other file beside them is not read.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ADAPTER_CONFIG = "adapter_config.json"
+# A base's folder may still hold the adapter that was merged into it. transformers would add it to
+# the weights once more, so these files are never taken into a base.
+ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
+INDEX = "model.safetensors.index.json"
+POINTER = b"version https://git-lfs"
+
+
+def is_adapter(folder: Path) -> bool:
+    """Check whether a checkpoint folder holds a PEFT adapter rather than a full model."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object; raise ValueError with one sentence for any other."""
+    refuse_pointer(file)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # that of the decoding, too
+        raise ValueError(f"{file}: found no JSON ({error}), expected an object") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: found a {type(found).__name__}, expected an object of keys")
+    return found
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """
+    List the files that an adapter's or a model's weights are loaded from, and no others.
+
+    Of a model that is `model.safetensors`, else what its index names. An average of weights or a
+    second format beside them is not read.
+
+    Raises ValueError if there are none, or if the index names a file that is not there or that is
+    not in the folder.
+    """
+    if is_adapter(folder):
+        file = folder / "adapter_model.safetensors"
+        if not file.is_file():
+            raise ValueError(
+                f"{folder}: no adapter_model.safetensors, the only weights of an adapter that are "
+                f"read ({_found_weights(folder)})"
+            )
+        return [file]
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if not (folder / INDEX).is_file():
+        raise ValueError(
+            f"{folder}: no model.safetensors and no {INDEX}, whose safetensors are the only "
+            f"weights that are read ({_found_weights(folder)})"
+        )
+    return _shards(folder / INDEX)
+
+
+def _found_weights(folder: Path) -> str:
+    kinds = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
+    found = sorted(file.name for file in folder.iterdir() if file.suffix in kinds)
+    return f"found {', '.join(found[:3]) or 'none at all'}"
+
+
+def _shards(index: Path) -> list[Path]:
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise ValueError(f"{index}: found no weight_map, expected the file of every tensor")
+    files = sorted({str(name) for name in named.values()})
+    for name in files:
+        # A path could lead out of the folder, and another format could run code.
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(
+                f"{index}: weight_map names {name!r}, expected a safetensors file of this folder"
+            )
+        if not (index.parent / name).is_file():
+            raise ValueError(f"{index.parent}: {name} is not there, and {INDEX} names it")
+    return [index.parent / name for name in files]
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Any]:
+    """Open a safetensors file; raise ValueError where it is cut, damaged or none."""
+    from safetensors import SafetensorError, safe_open
+
+    refuse_pointer(file)
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise ValueError(f"{file}: cut, damaged or no safetensors at all ({error})") from None
+
+
+def refuse_pointer(file: Path) -> None:
+    """Raise ValueError if a file is what a clone without Git LFS has in its place."""
+    # A few lines of text, which begin alike.
+    with file.open("rb") as content:
+        if content.read(len(POINTER)) == POINTER:
+            raise ValueError(
+                f"{file}: found a pointer of Git LFS, expected the file itself; `git lfs pull` in "
+                "its clone fetches it"
+            )
+
+
+def tensor_files(folder: Path) -> dict[str, Path]:
+    """List every tensor of a folder's weights, with the file that holds it."""
+    names: dict[str, Path] = {}
+    for file in weight_files(folder):
+        with opened(file) as tensors:
+            names |= dict.fromkeys(tensors.keys(), file)
+    return names
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """List every tensor of a folder's weights with its shape; no weights are read."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(folder):
+        with opened(file) as tensors:
+            names = tensors.keys()
+            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+    return shapes
+
+
+def tensor(folder: Path, name: str) -> Any:
+    """Read one tensor of a folder's weights: whole models are not held in memory to be compared."""
+    with opened(tensor_files(folder)[name]) as tensors:
+        return tensors.get_tensor(name)
+
+
+def plain_name(name: str) -> str:
+    """
+    Strip from a tensor's or a module's name what files and models put before it.
+
+    Files name the same tensor differently: with or without `model.`, in vision-language models with
+    `language_model.` before or after it, and in adapters with `base_model.model.` before all.
+    """
+    return re.sub(r"^((base_model|model|language_model)\.)+", "", name)
+
+
+def module_name(name: str) -> str:
+    """Name the module that an adapter's tensor belongs to, without what PEFT puts around it."""
+    return re.split(r"\.(?:lora_\w+|token_adapter|base_layer|(?:weight|bias)$)", name)[
+        0
+    ].removeprefix("base_model.model.")
+
+
+def layer_of(name: str) -> int | None:
+    """Return the decoder layer that a tensor belongs to; None for any other, such as an image's."""
+    found = re.match(r"layers\.(\d+)\.", plain_name(name))
+    return int(found[1]) if found else None
