@@ -190,8 +190,8 @@ STUDY_MISTAKES = {
     ),
     "unknown reading": (
         "lenses: {readings: [difference, base_mean, tuned_mean, random, singular_9]}",
-        "lenses.readings.4: expected 'difference', 'base_mean', 'tuned_mean', 'random', 'robust', 'shared', "
-        "'position_specific', 'singular_1', 'singular_2', 'without_singular_1' or "
+        "lenses.readings.4: expected 'difference', 'base_mean', 'tuned_mean', 'random', 'robust', "
+        "'shared', 'position_specific', 'singular_1', 'singular_2', 'without_singular_1' or "
         "'without_singular_2', found 'singular_9'",
     ),
     "probe first": (
