@@ -70,6 +70,7 @@ rule train_organism:
             --differences {input.differences:q} \
             --adapter {output.adapter:q} \
             --state {params.state:q} \
+            --results {config[pathvars][results]:q} \
             --log-file {log:q}
         """
 

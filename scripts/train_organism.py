@@ -4,7 +4,8 @@ Finetune a base on a mixture, as planned.
 The one script with a command line: a launcher such as torchrun must own its processes.
 
     python scripts/train_organism.py --plan plan.json --mixture mixture.jsonl --model folder \
-        --adapter folder --state folder [--differences file.h5] [--log-file file]
+        --adapter folder --state folder [--differences file.h5] [--results folder] \
+        [--log-file file]
 
 (Under torchrun write `--log-file` in full: torchrun takes a bare `--log` for an option of its own.)
 """
@@ -21,6 +22,8 @@ from traces import job  # noqa: E402
 from traces.training.plan import read_plan  # noqa: E402
 from traces.training.train import train  # noqa: E402
 
+RULE = "train_organism"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Finetune a base on a mixture, as planned.")
@@ -30,30 +33,33 @@ def main() -> None:
     parser.add_argument("--differences", type=Path, nargs="?", help="what is projected out")
     parser.add_argument("--adapter", type=Path, required=True, help="folder to make")
     parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument("--results", help="folder of all results, which provenance is relative to")
     parser.add_argument("--log-file", "--log", type=Path, help="log file")
     asked = parser.parse_args()
 
     first = int(os.environ.get("RANK", "0")) == 0
     job.start(asked.log_file if first else None)
     job.keep_freed_memory()
-    plan = read_plan(asked.plan)
-    train(
-        asked.model,
-        asked.mixture,
-        plan,
-        asked.adapter,
-        asked.state,
-        differences_path=asked.differences,
-        progress=job.loss_reporter("train"),
-    )
-    if first:
-        facts = job.provenance(
-            rule="train_organism",
-            wildcards=job.read_provenance(asked.mixture).get("wildcards", {}),
-            seed=plan.seed,
-            inputs=[asked.model, asked.mixture, *([asked.differences] * bool(asked.differences))],
+    read = [asked.plan, asked.mixture, asked.model]
+    read += [asked.differences] if asked.differences else []
+    with job.reporting(RULE, [asked.adapter]):
+        wildcards = job.read_provenance(asked.mixture).get("wildcards", {})
+        job.begin(RULE, wildcards, asked.results)
+        if first:
+            job.check(read)
+        plan = read_plan(asked.plan)
+        train(
+            asked.model,
+            asked.mixture,
+            plan,
+            asked.adapter,
+            asked.state,
+            differences_path=asked.differences,
+            progress=job.loss_reporter("train"),
         )
-        job.stamp([asked.adapter], facts)
+        if first:
+            facts = job.provenance(rule=RULE, wildcards=wildcards, seed=plan.seed, inputs=read[1:])
+            job.stamp([asked.adapter], facts)
 
 
 def leave() -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from traces.job import write_text
+from traces.job import link_to, write_text
 
 
 def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
@@ -11,7 +11,7 @@ def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
     Write to `into` an adapter that changes its base `scale` times as much as another one.
 
     PEFT multiplies every product of LoRA weights by alpha / rank when it loads them, so only alpha
-    in `adapter_config.json` changes. The weights are links.
+    in `adapter_config.json` changes. The weights are links, relative within the results.
 
     Raises ValueError if the folder holds a full model, which has no scale.
     """
@@ -27,7 +27,6 @@ def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
         module: alpha * scale for module, alpha in (config.get("alpha_pattern") or {}).items()
     }
     into.mkdir(parents=True, exist_ok=True)
-    # Resolved first: a link to a relative path would break when a study's folder is itself a link.
     for weights in sorted(adapter_path.resolve().glob("*.safetensors")):
-        (into / weights.name).symlink_to(weights)
+        link_to(weights, into / weights.name)
     write_text(into / "adapter_config.json", json.dumps(config, indent=2) + "\n")

@@ -11,17 +11,23 @@ import re
 from pathlib import Path
 from typing import Any
 
+from traces.job import link_to
+
 log = logging.getLogger(__name__)
 
 
 def link_folder(source: Path, into: Path) -> None:
-    """Let `into` stand for a local folder: one link a file, so that 65 GB are not copied."""
+    """
+    Let `into` stand for a local folder: one link a file, so that 65 GB are not copied.
+
+    Within the results or the clone links are relative, so that either can be moved.
+    """
     # Links to files, not one to the folder: provenance is written into `into`, and would otherwise
     # land in a folder that is not ours.
     into.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.resolve().iterdir()):
         if file.is_file() and not file.name.startswith(".") and file.name != "provenance.json":
-            (into / file.name).symlink_to(file)
+            link_to(file, into / file.name)
 
 
 def check_model(folder: Path) -> None:

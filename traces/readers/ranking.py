@@ -37,6 +37,11 @@ def table(
     if tokens.ids.shape != shape:
         raise ValueError(f"tokens have shape {tokens.ids.shape}, the table's axes {shape}")
 
+    # NaN is not above 0 either: such a reading would be left out without a word.
+    if np.isnan(tokens.probabilities).any():
+        vector = int(np.argwhere(np.isnan(tokens.probabilities))[0][0])
+        which = ", ".join(f"{name} {value}" for name, value in rows.iloc[vector].items())
+        raise ValueError(f"{which}: found tokens whose probability is no number")
     kept = np.nonzero(tokens.probabilities > 0)
     frame = rows.iloc[kept[0]].reset_index(drop=True)
     for (name, values), index in zip(axes.items(), kept[1:-1], strict=True):
