@@ -73,7 +73,8 @@ def contents(artifact: Path, *, blocks: int | None = None) -> dict[str, dict[str
     """
     Describe every file of an artifact: `bytes`, and `sha256` of all or of some `blocks` of it.
 
-    artifact : a file, or a folder without its provenance, hidden files and `.md`; links are followed
+    artifact : a file, or a folder without its provenance, hidden files and notes for people
+               (`.md`); links are followed
     blocks   : how many are hashed of a file that is larger than these, the last one always; by
                default all, or 64 where the artifact has more than a gigabyte
 
