@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from traces.readers import ranking
 
@@ -22,3 +23,12 @@ def test_the_table_has_a_row_for_each_token_in_order(tokenizer):
     last = frame[(frame["reading"] == "random") & (frame["sign"] == -1)]
     assert last[["layer", "rank", "token_id"]].values.tolist() == [[4, 0, 19]]
     assert last["token"].tolist() == [tokenizer.decode([19])]
+
+
+def test_a_reading_whose_probabilities_are_no_numbers_is_named_and_not_left_out(tokenizer):
+    ids = np.arange(2 * 2 * 3).reshape(2, 2, 3)
+    probabilities = np.full(ids.shape, 0.5, np.float32)
+    probabilities[1, 0] = np.nan
+    rows = pd.DataFrame({"reading": ["difference", "random"], "layer": [4, 4]})
+    with pytest.raises(ValueError, match="reading random, layer 4: found tokens whose probability"):
+        ranking.table(ranking.Tokens(ids, probabilities), tokenizer, rows, sign=SIGNS)
