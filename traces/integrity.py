@@ -90,10 +90,22 @@ def changed(
     artifact: Path, recorded: Mapping[str, Mapping[str, Any]], *, without: Iterable[str] = ()
 ) -> str | None:
     """
-    Say in which way an artifact differs from its recorded `contents`; None if in none.
+    Say in which way an artifact differs from its recorded `contents`, and what to do; None if in
+    none.
 
     without : names of files that are not looked at
     """
+    found = _missing_or_other(artifact, recorded)
+    if found:
+        return f"{found}; delete {artifact} and run again: what a job wrote is not to be edited"
+    added = sorted(_files(artifact).keys() - recorded.keys() - set(without))
+    if added:
+        where = artifact / added[0]
+        return f"{where}: found a file that its job did not write, expected none; move it elsewhere"
+    return None
+
+
+def _missing_or_other(artifact: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str | None:
     files = _files(artifact)
     for name, expected in recorded.items():
         where = artifact / name if artifact.is_dir() else artifact
@@ -104,9 +116,6 @@ def changed(
             return f"{where}: found {size:,} bytes, expected {expected['bytes']:,}"
         if _fingerprint(files[name], expected.get("blocks")) != expected:
             return f"{where}: found other contents than its job wrote, expected the same"
-    added = sorted(files.keys() - recorded.keys() - set(without))
-    if added:
-        return f"{artifact / added[0]}: found a file that its job did not write, expected none"
     return None
 
 

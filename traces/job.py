@@ -328,9 +328,7 @@ def check(artifacts: Iterable[Path]) -> None:
         require_place(artifact, facts)
         found = changed(artifact, facts["contents"]) if "contents" in facts else None
         if found:
-            raise ValueError(
-                f"{found}; delete {artifact} and run again: what a job wrote is not to be edited"
-            )
+            raise ValueError(found)
 
 
 def _place(artifact: Path) -> str | None:

@@ -57,7 +57,7 @@ CHANGES = {
     "missing": (lambda f: (f / "config.json").unlink(), "config.json: found no such file"),
     "added": (
         lambda f: (f / "decoy.safetensors").touch(),
-        "decoy.safetensors: found a file that its job did not write",
+        "decoy.safetensors: found a file that its job did not write, .*; move it elsewhere",
     ),
 }
 
@@ -89,7 +89,10 @@ def test_a_file_is_known_by_its_contents_and_not_by_its_time(tmp_path):
     os.utime(file, (0, 0))
     assert integrity.contents(file) == recorded
     file.write_text("one\n")
-    assert integrity.changed(file, recorded) == f"{file}: found 4 bytes, expected 8"
+    assert integrity.changed(file, recorded) == (
+        f"{file}: found 4 bytes, expected 8; delete {file} and run again: what a job wrote is not "
+        "to be edited"
+    )
 
 
 def test_a_link_stands_for_what_it_leads_to(folder, tmp_path):

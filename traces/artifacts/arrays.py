@@ -183,11 +183,13 @@ class Activations:
             )
         with _naming(self.path, "the done-marker"):
             marker = json.loads((self.path / DONE).read_text(encoding="utf-8"))
-            written = dict(marker["contents"])
+            written = marker.get("contents")
+        if written is None:
+            raise ValueError(f"{path}: found no checksums in its done-marker; {REMEDY}")
         # The marker tells that the writer ended well, not that all files are as it left them.
         found = changed(self.path, written, without=[DONE])
         if found:
-            raise ValueError(f"{found}; delete {path} and run its job again")
+            raise ValueError(found)
         with _naming(self.path, "its arrays"):
             group = zarr.open_group(self.path, mode="r")
             self.attributes: dict[str, Any] = dict(group.attrs)

@@ -243,7 +243,7 @@ def test_a_store_that_is_not_as_it_was_written_is_refused_by_name(
 
     CHANGES[name](path, other)
 
-    with pytest.raises(ValueError, match="a.zarr.* run its job again") as refused:
+    with pytest.raises(ValueError, match="a.zarr.*; delete .* run (its job )?again") as refused:
         store = Activations(path)
         store.rows(0, SAMPLES), store.tokens
     assert "\n" not in str(refused.value)
