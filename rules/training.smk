@@ -70,7 +70,6 @@ rule train_organism:
             --differences {input.differences:q} \
             --adapter {output.adapter:q} \
             --state {params.state:q} \
-            --results {config[pathvars][results]:q} \
             --log-file {log:q}
         """
 

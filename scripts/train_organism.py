@@ -4,8 +4,7 @@ Finetune a base on a mixture, as planned.
 The one script with a command line: a launcher such as torchrun must own its processes.
 
     python scripts/train_organism.py --plan plan.json --mixture mixture.jsonl --model folder \
-        --adapter folder --state folder [--differences file.h5] [--results folder] \
-        [--log-file file]
+        --adapter folder --state folder [--differences file.h5] [--log-file file]
 
 (Under torchrun write `--log-file` in full: torchrun takes a bare `--log` for an option of its own.)
 """
@@ -33,7 +32,6 @@ def main() -> None:
     parser.add_argument("--differences", type=Path, nargs="?", help="what is projected out")
     parser.add_argument("--adapter", type=Path, required=True, help="folder to make")
     parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--results", help="folder of all results, which provenance is relative to")
     parser.add_argument("--log-file", "--log", type=Path, help="log file")
     asked = parser.parse_args()
 
@@ -44,7 +42,7 @@ def main() -> None:
     read += [asked.differences] if asked.differences else []
     with job.reporting(RULE, [asked.adapter]):
         wildcards = job.read_provenance(asked.mixture).get("wildcards", {})
-        job.begin(RULE, wildcards, asked.results)
+        job.begin(RULE, wildcards, job.results_of(asked.mixture))
         if first:
             job.check(read)
         plan = read_plan(asked.plan)

@@ -313,6 +313,12 @@ def require_place(artifact: Path, known: Mapping[str, Any]) -> None:
         )
 
 
+def results_of(artifact: Path) -> Path | None:
+    """Return the folder of all results, from an artifact that should lie as deep as it says."""
+    where = read_provenance(artifact).get("artifact")
+    return None if where is None else Path(*artifact.parts[: -len(Path(where).parts)])
+
+
 def check(artifacts: Iterable[Path]) -> None:
     """
     Raise ValueError if an artifact is not what its job wrote, or lies where another one belongs.

@@ -365,6 +365,18 @@ def test_results_that_were_moved_are_the_same_results(study, tmp_path, monkeypat
     job.check([Path(A)])
 
 
+def test_the_folder_of_results_is_known_from_an_artifact_there(study, tmp_path):
+    results, ran = study
+    ours, theirs = ran(A), ran(B)
+    assert job.results_of(ours) == results
+    assert job.results_of(write(tmp_path / "rows.jsonl")) is None
+    # Of one that lies where another belongs, too: otherwise nothing would notice.
+    shutil.copyfile(job.provenance_file(theirs), job.provenance_file(ours))
+    job.begin("r", {}, job.results_of(ours))
+    with pytest.raises(ValueError, match="found differences/mini/b/unrelated.h5"):
+        job.check([ours])
+
+
 def test_a_copy_outside_of_the_results_is_its_owners(study, tmp_path):
     results, ran = study
     ours = ran(A)
