@@ -56,4 +56,7 @@ def say_what_is_kept():
 
 
 if workflow.is_main_process:
-    say_what_is_kept()
+    try:
+        say_what_is_kept()
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None

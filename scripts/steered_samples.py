@@ -1,6 +1,5 @@
 """Write texts at the chosen strengths: along the difference, a random direction, and unsteered."""
 
-import json
 from pathlib import Path
 
 from traces import job
@@ -26,7 +25,7 @@ def main(
     loading: Loading,
     settings: Finals,
 ) -> None:
-    chosen = [Choice(**one) for one in json.loads(strength.read_text())["chosen"]]
+    chosen = [Choice(**one) for one in tables.read_json(strength)["chosen"]]
     write = Writer.of(
         weights.load_pair(model, adapter, loading.dtype, attention=loading.attention),
         load_tokenizer(model),

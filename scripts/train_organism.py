@@ -21,6 +21,8 @@ from traces import job  # noqa: E402
 from traces.training.plan import read_plan  # noqa: E402
 from traces.training.train import train  # noqa: E402
 
+RULE = "train_organism"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Finetune a base on a mixture, as planned.")
@@ -36,24 +38,26 @@ def main() -> None:
     first = int(os.environ.get("RANK", "0")) == 0
     job.start(asked.log_file if first else None)
     job.keep_freed_memory()
-    plan = read_plan(asked.plan)
-    train(
-        asked.model,
-        asked.mixture,
-        plan,
-        asked.adapter,
-        asked.state,
-        differences_path=asked.differences,
-        progress=job.loss_reporter("train"),
-    )
-    if first:
-        facts = job.provenance(
-            rule="train_organism",
-            wildcards=job.read_provenance(asked.mixture).get("wildcards", {}),
-            seed=plan.seed,
-            inputs=[asked.model, asked.mixture, *([asked.differences] * bool(asked.differences))],
+    read = [asked.plan, asked.mixture, asked.model]
+    read += [asked.differences] if asked.differences else []
+    with job.reporting(RULE, [asked.adapter]):
+        wildcards = job.read_provenance(asked.mixture).get("wildcards", {})
+        job.begin(RULE, wildcards, job.results_of(asked.mixture))
+        if first:
+            job.check(read)
+        plan = read_plan(asked.plan)
+        train(
+            asked.model,
+            asked.mixture,
+            plan,
+            asked.adapter,
+            asked.state,
+            differences_path=asked.differences,
+            progress=job.loss_reporter("train"),
         )
-        job.stamp([asked.adapter], facts)
+        if first:
+            facts = job.provenance(rule=RULE, wildcards=wildcards, seed=plan.seed, inputs=read[1:])
+            job.stamp([asked.adapter], facts)
 
 
 def leave() -> None:

@@ -4,9 +4,10 @@ Bridge Snakemake and Python: a rule's named fields become the arguments of a scr
     input, output, params   keyword arguments of the same names (files as `Path` or lists of them)
     log                     Python's logging, and the traceback of a job that fails
     provenance              a small JSON beside every output: rule, digest of its code, wildcards,
-                            seed, commit, versions, revisions
+                            seed, commit, versions, revisions, and the checksum of its contents
 
-Nothing else in the repository reads the `snakemake` object.
+An input is compared with its provenance before `main` is called. Nothing else in the repository
+reads the `snakemake` object.
 """
 
 import contextlib
@@ -18,13 +19,15 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from traces import __version__
 from traces.closure import digest
+from traces.integrity import PROVENANCE, changed, contents, full_disk, link, whole
 
 log = logging.getLogger("traces")
 Item = TypeVar("Item")
@@ -34,6 +37,8 @@ Item = TypeVar("Item")
 PACKAGES = ("torch", "transformers", "peft", "zarr", "h5py", "numpy", "pandas", "snakemake")
 
 _recorded: dict[str, Any] = {}
+# The job of this process: rule, wildcards, and the folder of all results. Empty outside of a job.
+_running: dict[str, Any] = {}
 
 # Importing transformers makes a million objects that live until exit. With Python's default of 700
 # allocations, searching them for cycles takes an eighth of a small job's time.
@@ -59,23 +64,51 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     inputs.pop("library", None)
     params = dict(snakemake.params.items())
     params.pop("code", None)
-    try:
+    wildcards = dict(snakemake.wildcards.items())
+    made = _flat(outputs.values())
+    with reporting(snakemake.rule, made):
+        pathvars = getattr(snakemake, "config", {}).get("pathvars", {})
+        begin(snakemake.rule, wildcards, pathvars.get("results"))
+        check(_flat(inputs.values()))
+        # What vouched for the output of an earlier run must not stand beside this one's.
+        for artifact in made:
+            provenance_file(artifact).unlink(missing_ok=True)
         main(**inputs, **outputs, **_typed(main, params))
-    except Exception as error:
-        log.error("".join(traceback.format_exception(error)))
-        sys.exit(
-            f"{snakemake.rule}: {error}" if isinstance(error, ValueError) else _last_line(error)
-        )
-    # Only after `main` has returned: provenance beside an output vouches for a whole output.
-    stamp(
-        _flat(outputs.values()),
-        provenance(
+        # Only after `main` has returned: provenance beside an output vouches for a whole output.
+        facts = provenance(
             rule=snakemake.rule,
-            wildcards=dict(snakemake.wildcards.items()),
+            wildcards=wildcards,
             seed=_seed(dict(snakemake.params.items())),
             inputs=_flat(inputs.values()),
-        ),
-    )
+        )
+        stamp(made, facts)
+
+
+def begin(rule: str, wildcards: Mapping[str, str], results: str | Path | None) -> None:
+    """Say which job this process is, and in which folder all results lie."""
+    _running.update(rule=rule, wildcards=dict(wildcards), results=None)
+    if results is not None:
+        _running["results"] = Path(os.path.expanduser(os.path.expandvars(results)))
+
+
+@contextmanager
+def reporting(rule: str, made: Iterable[Path]) -> Iterator[None]:
+    """
+    End the process with one line if the job fails, and write the traceback to the log.
+
+    made : what the job writes, to name where a disk is full
+    """
+    try:
+        yield
+    except Exception as error:
+        log.error("".join(traceback.format_exception(error)))
+        if full_disk(error):
+            where = getattr(error, "filename", None) or next(iter(made), rule)
+            sys.exit(
+                f"{rule}: {where}: could not be written, since its disk or quota is full; free "
+                "space or set `pathvars.results` to another disk, then run again"
+            )
+        sys.exit(f"{rule}: {error}" if isinstance(error, ValueError) else _last_line(error))
 
 
 def _typed(main: Callable[..., None], params: dict[str, Any]) -> dict[str, Any]:
@@ -205,24 +238,118 @@ def provenance(
 def provenance_file(artifact: Path) -> Path:
     """Return where an artifact's provenance lies: in a folder, beside a file."""
     if artifact.is_dir():
-        return artifact / "provenance.json"
-    return artifact.with_name(artifact.name + ".provenance.json")
+        return artifact / PROVENANCE
+    return artifact.with_name(f"{artifact.name}.{PROVENANCE}")
 
 
 def read_provenance(artifact: Path) -> dict[str, Any]:
-    """Read an artifact's provenance; empty for a file this workflow did not make."""
+    """
+    Read an artifact's provenance, without its checksums; empty for what no job of ours made.
+
+    Raises ValueError if it is no longer a JSON object.
+    """
+    return {name: fact for name, fact in _beside(artifact).items() if name != "contents"}
+
+
+def _beside(artifact: Path) -> dict[str, Any]:
     file = provenance_file(artifact)
-    return json.loads(file.read_text()) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise ValueError(
+            f"{file}: found no JSON object, expected the provenance of {artifact.name}; delete "
+            "both and run again"
+        )
+    return facts
 
 
 def stamp(artifacts: Iterable[Path], facts: dict[str, Any]) -> None:
-    """Write `facts` as the provenance of every artifact, and let others read its weights."""
-    text = json.dumps(facts, indent=1) + "\n"
+    """
+    Write the provenance of every artifact, and let others read its weights.
+
+    `facts` are the same for all. Each adds where among the results it lies and its contents.
+    """
     for artifact in artifacts:
-        write_text(provenance_file(artifact), text)
+        where = _place(artifact)
+        own = {} if where is None else {"artifact": where}
+        own = {**own, **facts, "contents": contents(artifact)}
+        write_text(provenance_file(artifact), json.dumps(own, indent=1) + "\n")
         # A link stands for somebody else's folder, whose modes are not ours to change.
         if artifact.is_dir() and not artifact.is_symlink():
             _share(artifact)
+
+
+# What an artifact is ----------------------------------------------------------------------------
+
+
+def identity(artifact: Path) -> dict[str, Any]:
+    """
+    Say what an artifact of this job is: where it lies among the results, its rule and wildcards.
+
+    Formats that can hold it carry it inside. It is empty outside of a job.
+    """
+    where = _place(artifact)
+    if where is None:
+        return {}
+    return {"artifact": where, "rule": _running["rule"], "wildcards": _running["wildcards"]}
+
+
+def require_place(artifact: Path, known: Mapping[str, Any]) -> None:
+    """
+    Raise ValueError if what an artifact says of itself names another place than where it lies.
+
+    known : `identity` as it was written, or provenance. A file outside of the results, such as a
+            copy in somebody's notebook, may lie anywhere
+    """
+    expected, found = _place(artifact), known.get("artifact")
+    if None not in (expected, found) and found != expected:
+        raise ValueError(
+            f"{artifact}: found {found}, made by {known.get('rule')}, expected {expected}; delete "
+            "it and run again"
+        )
+
+
+def results_of(artifact: Path) -> Path | None:
+    """Return the folder of all results, from an artifact that should lie as deep as it says."""
+    where = read_provenance(artifact).get("artifact")
+    return None if where is None else Path(*artifact.parts[: -len(Path(where).parts)])
+
+
+def check(artifacts: Iterable[Path]) -> None:
+    """
+    Raise ValueError if an artifact is not what its job wrote, or lies where another one belongs.
+
+    It is compared with the provenance beside it: a file, or a folder as a whole. What has none, or
+    lies outside of the results, is the user's own. A gigabyte takes about a second.
+    """
+    ours = [one for one in artifacts if _running.get("results") is None or _place(one) is not None]
+    # A file of a folder is vouched for by the folder's provenance.
+    known = (one if provenance_file(one).is_file() else one.parent for one in ours)
+    for artifact in dict.fromkeys(known):
+        facts = _beside(artifact)
+        require_place(artifact, facts)
+        found = changed(artifact, facts["contents"]) if "contents" in facts else None
+        if found:
+            raise ValueError(found)
+
+
+def _place(artifact: Path) -> str | None:
+    """Where an artifact lies in the folder of all results; None elsewhere and outside of a job."""
+    results = _running.get("results")
+    if results is None or not artifact.is_relative_to(results):
+        return None
+    return artifact.relative_to(results).as_posix()
+
+
+def link_to(source: Path, at: Path) -> None:
+    """Make a link that outlives a move of the results or of the clone, if both ends lie there."""
+    home = [Path.cwd(), *([_running["results"]] if _running.get("results") else [])]
+    if not link(source, at, home):
+        log.info("%s: an absolute link, since %s lies outside of results and clone", at, source)
 
 
 def _share(folder: Path) -> None:
@@ -236,12 +363,8 @@ def _share(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A rename is atomic within one file system, so the partial file lies in the same folder. A
-    # killed job leaves the old file or the new one, never half of either.
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _seed(params: dict[str, Any]) -> Any:

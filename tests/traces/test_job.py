@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,9 +178,11 @@ def test_every_output_says_where_it_comes_from(rule, tmp_path):
     )
 
     beside = [tmp_path / f"{name}.provenance.json" for name in ("a.parquet", "b.png", "b.pdf")]
-    texts = {file.read_text() for file in [*beside, tmp_path / "folder" / "provenance.json"]}
-    assert len(texts) == 1
-    facts = json.loads(texts.pop())
+    facts, *others = (
+        {name: fact for name, fact in json.loads(file.read_text()).items() if name != "contents"}
+        for file in [*beside, tmp_path / "folder" / "provenance.json"]
+    )
+    assert all(other == facts for other in others)
     assert (facts["rule"], facts["wildcards"], facts["seed"]) == ("some_rule", {"model": "mini"}, 7)
     assert {"readable-traces", "numpy", "torch", "snakemake"} <= facts["versions"].keys()
     assert facts["commit"] is None or len(facts["commit"].rstrip("+")) == 40
@@ -248,6 +251,194 @@ def test_what_a_job_records_is_in_its_provenance(rule, tmp_path):
 
 def test_a_file_this_workflow_did_not_make_has_no_provenance(tmp_path):
     assert job.read_provenance(write(tmp_path / "a.txt")) == {}
+
+
+# What an artifact is ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(rule, tmp_path, monkeypatch):
+    """A folder of results, a function that runs a job there, and one that runs a job that reads."""
+    monkeypatch.setattr(job, "_running", {})
+    results = tmp_path / "results"
+
+    def ran(name, text="made", main=None, inputs=()):
+        model, checkpoint = name.split("/")[1:3]
+        snakemake = rule(
+            inputs={"given": [str(results / one) for one in inputs]},
+            outputs={"out": str(results / name)},
+            config={"pathvars": {"results": str(results)}},
+        )
+        snakemake.wildcards = Named(model=model, checkpoint=checkpoint)
+        job.run(main or (lambda given, out: write(out, text)), snakemake)
+        return results / name
+
+    return results, ran
+
+
+def refused(ran, *inputs: str) -> str:
+    """The sentence with which a job that reads these files ends, before it does anything."""
+    began = []
+    with pytest.raises(SystemExit) as ended:
+        ran("readings/mini/a/x", main=lambda given, out: began.append(out), inputs=inputs)
+    assert not began
+    return str(ended.value.code)
+
+
+A, B = "differences/mini/a/unrelated.h5", "differences/mini/b/unrelated.h5"
+
+
+def test_provenance_says_where_among_the_results_an_artifact_lies(study):
+    results, ran = study
+    ran(A)
+    facts = json.loads(job.provenance_file(results / A).read_text())
+    assert facts["artifact"] == A
+    assert facts["contents"]["unrelated.h5"]["bytes"] == 4
+    assert job.identity(results / A) == {
+        "artifact": A,
+        "rule": "some_rule",
+        "wildcards": {"model": "mini", "checkpoint": "a"},
+    }
+    assert str(results) not in json.dumps(facts)
+
+
+def test_an_untouched_input_is_read(study, tmp_path):
+    results, ran = study
+    ran(A)
+    users = write(tmp_path / "rows.jsonl")
+    given = ran("readings/mini/a/x", inputs=[A, str(users)])
+    assert given.is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file.write_text("mad"), "found 3 bytes, expected 4; delete"),
+        (lambda file: file.write_text("mbde"), "found other contents than its job wrote"),
+        (lambda file: file.write_text(""), "found 0 bytes, expected 4"),
+    ],
+)
+def test_an_input_that_is_not_what_its_job_wrote_ends_a_job_first(study, change, message):
+    results, ran = study
+    change(ran(A))
+    said = refused(ran, A)
+    assert said.startswith(f"some_rule: {results / A}: {message}")
+    assert "run again" in said
+
+
+def test_another_artifact_in_place_of_an_input_is_named(study):
+    results, ran = study
+    ours, theirs = ran(A), ran(B, "other")
+    shutil.copyfile(theirs, ours)
+    assert "found 5 bytes, expected 4" in refused(ran, A)
+    shutil.copyfile(job.provenance_file(theirs), job.provenance_file(ours))
+    assert f"{ours}: found {B}, made by some_rule, expected {A}" in refused(ran, A)
+
+
+def test_a_folder_is_compared_as_a_whole_whichever_file_of_it_is_read(study):
+    results, ran = study
+    name = "adapters/mini/a"
+    ran(
+        name,
+        main=lambda given, out: [write(out / one) for one in ("config.json", "w.safetensors")],
+    )
+    ran("readings/mini/a/x", inputs=[f"{name}/config.json", f"{name}/w.safetensors"])
+    (results / name / "w.safetensors").write_text("y")
+    for given in (name, f"{name}/config.json"):
+        assert "w.safetensors: found other contents" in refused(ran, given)
+    write(results / name / "w.safetensors")
+    shutil.move(results / name, results / "adapters/mini/b")
+    assert "found adapters/mini/a, made by some_rule" in refused(ran, "adapters/mini/b")
+
+
+def test_results_that_were_moved_are_the_same_results(study, tmp_path, monkeypatch):
+    results, ran = study
+    ran(A)
+    shutil.move(results, tmp_path / "elsewhere")
+    job.begin("r", {}, tmp_path / "elsewhere")
+    job.check([tmp_path / "elsewhere" / A])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HERE", str(tmp_path / "elsewhere"))
+    job.begin("r", {}, "$HERE")
+    job.check([tmp_path / "elsewhere" / A])
+    job.begin("r", {}, ".")
+    job.check([Path(A)])
+
+
+def test_the_folder_of_results_is_known_from_an_artifact_there(study, tmp_path):
+    results, ran = study
+    ours, theirs = ran(A), ran(B)
+    assert job.results_of(ours) == results
+    assert job.results_of(write(tmp_path / "rows.jsonl")) is None
+    # Of one that lies where another belongs, too: otherwise nothing would notice.
+    shutil.copyfile(job.provenance_file(theirs), job.provenance_file(ours))
+    job.begin("r", {}, job.results_of(ours))
+    with pytest.raises(ValueError, match="found differences/mini/b/unrelated.h5"):
+        job.check([ours])
+
+
+def test_a_copy_outside_of_the_results_is_its_owners(study, tmp_path):
+    results, ran = study
+    ours = ran(A)
+    for file in (ours, job.provenance_file(ours)):
+        shutil.copyfile(file, tmp_path / file.name)
+    (tmp_path / ours.name).write_text("edited")
+    ran("readings/mini/a/x", inputs=[str(tmp_path / ours.name)])
+
+
+@pytest.mark.parametrize("text", ["", '{"rule": "some_rule", "con', "[]", "\x00"])
+def test_provenance_that_is_not_whole_is_named(study, text):
+    results, ran = study
+    beside = job.provenance_file(ran(A))
+    beside.write_text(text)
+    assert f"{beside}: found no JSON object" in refused(ran, A)
+    with pytest.raises(ValueError, match="found no JSON object"):
+        job.read_provenance(results / A)
+
+
+def test_provenance_of_before_there_were_checksums_is_accepted(study):
+    results, ran = study
+    beside = job.provenance_file(ran(A))
+    facts = json.loads(beside.read_text())
+    beside.write_text(json.dumps({"rule": facts["rule"], "wildcards": facts["wildcards"]}))
+    assert ran("readings/mini/a/x", inputs=[A]).is_file()
+
+
+def test_what_vouched_for_an_earlier_output_is_gone_when_a_job_begins(study):
+    results, ran = study
+    ours = ran(A)
+
+    def dies(given, out):
+        out.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ran(A, main=dies)
+    assert not job.provenance_file(ours).exists()
+
+
+def test_two_equal_jobs_leave_equal_provenance(study, tmp_path):
+    results, ran = study
+    first = job.provenance_file(ran(A)).read_bytes()
+    shutil.rmtree(results)
+    assert job.provenance_file(ran(A)).read_bytes() == first
+    assert str(tmp_path).encode() not in first
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("basic_ios::clear: iostream")]
+)
+def test_a_full_disk_is_one_sentence_that_names_the_output(study, error):
+    results, ran = study
+
+    def fails(given, out):
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        ran(A, main=fails)
+    said = str(ended.value.code)
+    assert said.startswith(f"some_rule: {results / A}: could not be written, since its disk")
+    assert "free space" in said
 
 
 # Weight -----------------------------------------------------------------------------------------

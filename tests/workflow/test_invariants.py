@@ -31,15 +31,19 @@ HELPERS = [
 # floor of its own.
 FLOORS = {
     "closure": set(),
-    "job": {"closure"},
+    "integrity": set(),
+    "job": {"closure", "integrity"},
     "seeding": set(),
     "config": set(),
-    "artifacts": {"job", "config"},
-    "corpora": {"job", "seeding", "config", "artifacts"},
+    "artifacts": {"job", "integrity", "config"},
+    "corpora": {"job", "integrity", "seeding", "config", "artifacts"},
     "hub": {"job", "config", "corpora"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "activations": {"job", "artifacts", "corpora", "models"},
-    "training": {"job", "seeding", "config", "artifacts", "corpora", "models"},
+    "training": {
+        *("job", "integrity", "seeding", "config"),
+        *("artifacts", "corpora", "models"),
+    },
     "readers": {"job", "config", "artifacts", "corpora", "models"},
     "judges": {"job", "config", "artifacts", "corpora"},
     "interventions": {"job", "seeding", "config", "artifacts", "corpora", "models"},
@@ -255,7 +259,7 @@ def test_only_one_module_generates_and_only_one_renders_a_chat():
 
 
 def test_only_one_module_reads_and_writes_tables():
-    doors = {"to_parquet", "read_parquet", "to_csv", "read_csv", "to_pickle", "to_feather"}
+    doors = {"to_parquet", "read_parquet", "write_table", "to_csv", "read_csv", "to_pickle"}
     assert [file.stem for file in (*MODULES, *SCRIPTS) if doors & attributes(file)] == ["tables"]
 
 

@@ -5,11 +5,15 @@ No other module knows these formats. Activations are `resid [layer, sample, posi
 `tokens [sample, position]`, in shards of whole rows with a checksum on every chunk. Zarr has no
 bfloat16 and float16 overflows on some residual streams. So a bfloat16 store holds its bits as
 uint16, and the attribute `dtype` says so. Differences are one HDF5 file.
+
+Both carry an `identity` (what they are, `job.identity`) and a checksum, which readers compare.
 """
 
+import hashlib
 import json
-import math
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
-from traces.job import write_text
+from traces.config.checkpoints import BASE
+from traces.integrity import REMEDY, changed, contents, whole
+from traces.job import identity, require_place, write_text
+
+log = logging.getLogger(__name__)
 
 # A chunk is one layer and position of 250 samples: a reader of one position decompresses no other.
 CHUNK_SAMPLES = 250
@@ -73,6 +81,7 @@ class ActivationWriter:
                 "layers": [int(layer) for layer in layers],
                 "positions": [int(position) for position in positions],
                 "dtype": dtype,
+                "identity": identity(Path(path)),
                 **(attributes or {}),
             }
         )
@@ -111,7 +120,7 @@ class ActivationWriter:
         # against 44 to 229, since Zarr rewrites a shard for every part of it.
         self._resid_rows = np.empty((n_layers, shard, n_positions, d_model), ON_DISK[dtype])
         self._token_rows = np.empty((shard, n_positions), np.int32)
-        self._filled = self._written = 0
+        self._filled = self._written = self._not_finite = 0
 
     def __enter__(self) -> "ActivationWriter":
         return self
@@ -134,7 +143,9 @@ class ActivationWriter:
 
     def _flush(self) -> None:
         rows = slice(self._written, self._written + self._filled)
-        self._resid[:, rows] = self._resid_rows[:, : self._filled]
+        resid = self._resid_rows[:, : self._filled]
+        self._resid[:, rows] = resid
+        self._not_finite += _count_not_finite(resid)
         self._tokens[rows] = self._token_rows[: self._filled]
         self._written += self._filled
         self._filled = 0
@@ -145,17 +156,23 @@ class ActivationWriter:
             self._flush()
         if self._written != self._n_samples:
             raise ValueError(f"{self._path}: {self._written} samples written of {self._n_samples}")
+        if self._not_finite:
+            log.warning("%s: %d values are no finite numbers", self._path, self._not_finite)
         # After the rows, since the stream norm is only known once the model has read everything.
-        self._group.attrs.update(attributes)
-        write_text(self._path / DONE, json.dumps({"samples": self._written}) + "\n")
+        self._group.attrs.update({**attributes, "not_finite": self._not_finite})
+        # Of a shard only its end: it holds the index and the last chunk's checksum, and the other
+        # chunks have theirs.
+        marker = {"samples": self._written, "contents": contents(self._path, blocks=1)}
+        write_text(self._path / DONE, json.dumps(marker, indent=1) + "\n")
 
 
 class Activations:
     """
     A finished activation store, opened for reading.
 
-    Raises ValueError, naming the store, when it was not finished or shards are missing: a missing
-    shard would otherwise read as zeros.
+    Raises ValueError, naming the store, when it was not finished, when a file of it is missing or
+    not as it was written, and when it lies where another store belongs. Zarr itself would read a
+    missing shard as zeros.
     """
 
     def __init__(self, path: Path) -> None:
@@ -164,16 +181,31 @@ class Activations:
             raise ValueError(
                 f"{path}: this store was not finished; delete it and run its job again"
             )
-        group = zarr.open_group(self.path, mode="r")
-        self.attributes: dict[str, Any] = dict(group.attrs)
-        self._resid = _array(group, "resid")
-        self._tokens = _array(group, "tokens")
-        for name, array in (("resid", self._resid), ("tokens", self._tokens)):
-            # The marker tells that the writer ended well, not that all files were copied along
-            # since.
-            missing = _missing_shards(array)
-            if missing:
-                raise ValueError(f"{path}: {missing} shards of {name} are missing")
+        with _naming(self.path, "the done-marker"):
+            marker = json.loads((self.path / DONE).read_text(encoding="utf-8"))
+            written = marker.get("contents")
+        if written is None:
+            raise ValueError(f"{path}: found no checksums in its done-marker; {REMEDY}")
+        # The marker tells that the writer ended well, not that all files are as it left them.
+        found = changed(self.path, written, without=[DONE])
+        if found:
+            raise ValueError(found)
+        with _naming(self.path, "its arrays"):
+            group = zarr.open_group(self.path, mode="r")
+            self.attributes: dict[str, Any] = dict(group.attrs)
+            self._resid = _array(group, "resid")
+            self._tokens = _array(group, "tokens")
+        require_place(self.path, self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the store says it is: artifact, rule and wildcards; empty outside of a workflow."""
+        return dict(self.attributes["identity"])
+
+    @property
+    def not_finite(self) -> int:
+        """How many values of `resid` are no finite numbers."""
+        return int(self.attributes["not_finite"])
 
     @property
     def layers(self) -> list[int]:
@@ -197,11 +229,14 @@ class Activations:
     @property
     def tokens(self) -> NDArray[np.int32]:
         """Token ids, [sample, position]."""
-        return np.asarray(self._tokens[:], dtype=np.int32)
+        with _naming(self.path, "tokens"):
+            return np.asarray(self._tokens[:], dtype=np.int32)
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Read samples start..stop as float32, [layer, rows, position, d_model]."""
-        return _as_float32(np.asarray(self._resid[:, start:stop]), self.attributes["dtype"])
+        with _naming(self.path, f"resid, samples {start} to {stop}"):
+            found = np.asarray(self._resid[:, start:stop])
+        return _as_float32(found, self.attributes["dtype"])
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices of samples that are whole shards, in order."""
@@ -213,7 +248,21 @@ class Activations:
 
 
 def require_same_tokens(tuned: Activations, base: Activations) -> None:
-    """Raise ValueError unless both stores read the same tokens at the same layers and positions."""
+    """
+    Raise ValueError unless both stores read the same tokens at the same layers and positions.
+
+    Where they say which they are, they must be of one corpus, and the second one of a base.
+    """
+    ours, theirs = (store.identity.get("wildcards", {}) for store in (tuned, base))
+    if ours and theirs:
+        if ours["corpus"] != theirs["corpus"]:
+            raise ValueError(
+                f"{tuned.path} is of the corpus {ours['corpus']}, {base.path} of {theirs['corpus']}"
+            )
+        if theirs["checkpoint"] != BASE:
+            raise ValueError(
+                f"{base.path}: found the checkpoint {theirs['checkpoint']}, expected {BASE}"
+            )
     for axis in ("layers", "positions"):
         ours, theirs = getattr(tuned, axis), getattr(base, axis)
         if ours != theirs:
@@ -237,12 +286,22 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
-def _missing_shards(array: zarr.Array[Any]) -> int:
-    """Count the shards that have no file; Zarr itself counts the chunks in those that have one."""
-    shard = array.shards or array.chunks
-    wanted = math.prod(-(-size // step) for size, step in zip(array.shape, shard, strict=True))
-    chunks_a_shard = math.prod(s // c for s, c in zip(shard, array.chunks, strict=True))
-    return wanted - array.nchunks_initialized // chunks_a_shard
+@contextmanager
+def _naming(path: Path, what: str) -> Iterator[None]:
+    """Name the file in whatever a library says when it cannot read it."""
+    try:
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path}: {what} cannot be read ({said}); {REMEDY}") from error
+
+
+def _count_not_finite(values: NDArray[Any]) -> int:
+    """Count infinities and NaN; of bfloat16 as on disk, its bits."""
+    # An exponent of ones marks both.
+    if values.dtype == np.uint16:
+        return int(((values & 0x7F80) == 0x7F80).sum())
+    return int(values.size - np.isfinite(values).sum())
 
 
 def _as_float32(bits: NDArray[Any], dtype: str) -> NDArray[np.float32]:
@@ -313,19 +372,54 @@ class Differences:
 
 
 def write_differences(path: Path, differences: Differences) -> None:
-    """Write one HDF5 file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    with h5py.File(partial, "w") as file:
-        for field in fields(Differences):
-            values = getattr(differences, field.name)
-            if values is not None:
-                # Without times the same result is the same bytes.
-                file.create_dataset(field.name, data=values, track_times=False)
-    partial.replace(path)
+    """Write one HDF5 file, whole or not at all, with its identity and a checksum over all of it."""
+    held = {field.name: getattr(differences, field.name) for field in fields(Differences)}
+    held = {name: np.asarray(values) for name, values in held.items() if values is not None}
+    for name, values in held.items():
+        if number := _count_not_finite(values):
+            log.warning("%s: %d values of %s are no finite numbers", path, number, name)
+    known = json.dumps(identity(path))
+    with whole(path) as partial, _opened(partial, "w") as file:
+        for name, values in held.items():
+            # Without times the same result is the same bytes.
+            file.create_dataset(name, data=values, track_times=False)
+        file.attrs["identity"] = known
+        file.attrs["sha256"] = _digest(held, known)
 
 
 def read_differences(path: Path) -> Differences:
-    """Read what `write_differences` wrote."""
-    with h5py.File(path, "r") as file:
-        held = [field.name for field in fields(Differences) if field.name in file]
-        return Differences(**{name: file[name][()] for name in held})  # type: ignore[index]
+    """
+    Read what `write_differences` wrote.
+
+    Raises ValueError, naming the file, if it is no whole HDF5 file, lacks a dataset, differs from
+    its checksum, or lies where another artifact belongs.
+    """
+    with _naming(path, "the file"), _opened(path, "r") as file:
+        held = {name: np.asarray(file[name]) for name in file}
+        known, digest = (file.attrs.get(name) for name in ("identity", "sha256"))
+        held = {name: values[()] for name, values in held.items()}
+    optional = {field.name for field in fields(Differences) if field.default is None}
+    missing = {field.name for field in fields(Differences)} - optional - held.keys()
+    if missing:
+        raise ValueError(f"{path}: found no dataset {sorted(missing)[0]}, expected one; {REMEDY}")
+    if digest is None:
+        raise ValueError(f"{path}: found no checksum, expected one; {REMEDY}")
+    if digest != _digest(held, known):
+        raise ValueError(f"{path}: found other values than its checksum says; {REMEDY}")
+    require_place(path, json.loads(known))
+    return Differences(**held)
+
+
+def _opened(path: Path, mode: str) -> h5py.File:
+    # Without locks, which some file systems of clusters refuse (errno 37 or 95). Nobody can read a
+    # file while it is written: it has another name until it is whole.
+    return h5py.File(path, mode, locking=False)
+
+
+def _digest(held: Mapping[str, NDArray[Any]], known: str) -> str:
+    """A digest of names, types, shapes and values of all datasets, and of what the file is."""
+    found = hashlib.sha256(known.encode())
+    for name, values in sorted(held.items()):
+        found.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()

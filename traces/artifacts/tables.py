@@ -3,19 +3,32 @@ Read and write tables: Parquet with a declared schema each, JSONL for texts.
 
 No other module touches Parquet. A schema is a contract with those who read `results/`; columns are
 written in its order. A name that ends in ? is that of a column a table may lack; one with * stands
-for any number of them.
+for any number of them. Numbers have a range, which holds in every table.
+
+A file carries what it is (`job.identity`), its schema, its number of rows and how many numbers of
+each column are missing. Every page has a checksum. Readers compare all of it.
 """
 
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from traces.config.vocabularies import CONTROLS
-from traces.job import write_text
+from traces.integrity import REMEDY, whole
+from traces.job import identity, require_place, write_text
+
+log = logging.getLogger(__name__)
+# The key of the schema's metadata under which a file says what it is.
+ABOUT = b"traces"
 
 _SUBJECT = {
     "model": "string",
@@ -234,11 +247,45 @@ SCHEMAS: dict[str, dict[str, str]] = {
 }
 
 
+# Columns and what their numbers lie between, the first pattern that fits. Interval bounds and gaps
+# are extrapolations and have none; a reader's `probability` may be another score.
+_SHARES = (
+    *("relevance", "relevance_*", "chance", "oracle_*", *CONTROLS, "coherence", "own_words"),
+    *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
+    "*_p",
+)
+_COSINES = ("split_half_cosine", "similarity_*", "steering_similarity*", "ceiling")
+_FROM_ZERO = (
+    *("norm", "*_norm", "*_norm_control", "loss", "loss_*", "learning_rate", "strength", "ratio"),
+    *("n", "n_*", "count", "rank", "seed", "seeds", "step", "steps", "tokens", "layer", "token_id"),
+    *("direction_id", "sample", "statement", "cpu_seconds"),
+)
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("*_low", "*_high"), (-np.inf, np.inf)),
+    **dict.fromkeys(_SHARES, (0.0, 1.0)),
+    **dict.fromkeys((*_COSINES, "sign"), (-1.0, 1.0)),
+    # Without bias, the estimate of a share may lie below 0.
+    **dict.fromkeys(("static_share", "static_share_control"), (-np.inf, 1.0)),
+    **dict.fromkeys(_FROM_ZERO, (0.0, np.inf)),
+}
+# What float64 leaves of a mean of ones.
+_ROUNDING = 1e-6
+
+# What is always a number. In other columns one may be missing: a text that no judge answered for,
+# an interval over one seed, a measure that was not requested.
+MEASURED = {
+    *("probability", "norm", "relative_norm", "difference_norm", "base_norm", "tuned_norm"),
+    *("split_half_cosine", "loss", "delta_loss", "learning_rate", "strength", "z", "scale"),
+}
+
+
 def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
     """
     Write a Parquet table whole or not at all, its columns in the schema's order and types.
 
     Raises ValueError when a column is missing or unknown: either would break somebody's notebook.
+    So does a number that is infinite, out of its range, or missing where one was measured. Other
+    missing numbers are counted in the file, and in the log.
     """
     columns = _columns(SCHEMAS[schema], list(frame.columns))
     missing, extra = set(columns) - set(frame.columns), set(frame.columns) - set(columns)
@@ -247,11 +294,42 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
             f"{path.name}: not a {schema} table "
             f"(missing {sorted(missing)}, unknown {sorted(extra)})"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # On the same file system, so that the rename is atomic.
-    partial = path.with_name(f".{path.name}.partial")
-    frame[list(columns)].astype(columns).to_parquet(partial, index=False)
-    partial.replace(path)
+    typed = frame[list(columns)].astype(columns)
+    _check_numbers(path, typed)
+    counted = {str(name): int(number) for name, number in typed.isna().sum().items() if number}
+    for name, number in counted.items():
+        log.info("%s: no %s in %d of %d rows", path, name, number, len(typed))
+    about = {"schema": schema, "rows": len(typed), "missing": counted, "identity": identity(path)}
+    table = pa.Table.from_pandas(typed, preserve_index=False)
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), ABOUT: json.dumps(about)}
+    )
+    with whole(path) as partial:
+        pq.write_table(table, partial, write_page_checksum=True)
+
+
+def _check_numbers(path: Path, frame: pd.DataFrame) -> None:
+    for name in frame.select_dtypes("number"):
+        values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        low, high = _range(str(name))
+        beyond = ~((values >= low - _ROUNDING) & (values <= high + _ROUNDING) | np.isnan(values))
+        beyond |= np.isinf(values)
+        if name in MEASURED:
+            beyond |= np.isnan(values)
+        if beyond.any():
+            row = int(np.flatnonzero(beyond)[0])
+            expected = "a finite number"
+            expected += "" if np.isinf(low) else f" from {low:g}"
+            expected += "" if np.isinf(high) else f" to {high:g}"
+            raise ValueError(
+                f"{path}: column {name}, row {row + 1}: found {values[row]:g}, expected {expected} "
+                f"({int(beyond.sum())} of {len(values)} rows are not)"
+            )
+
+
+def _range(name: str) -> tuple[float, float]:
+    found = (bounds for pattern, bounds in RANGES.items() if fnmatchcase(name, pattern))
+    return next(found, (-np.inf, np.inf))
 
 
 def _columns(schema: dict[str, str], have: list[str]) -> dict[str, str]:
@@ -267,8 +345,40 @@ def _columns(schema: dict[str, str], have: list[str]) -> dict[str, str]:
 
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table, or only some of its columns."""
-    return pd.read_parquet(path, columns=columns)
+    """
+    Read a Parquet table that `write` wrote, or only some of its columns.
+
+    Raises ValueError, naming the file, if it is damaged, has other rows or columns than were
+    written, holds a number out of its range, or lies where another table belongs.
+    """
+    with _naming(path):
+        metadata = pq.read_metadata(path)
+        told = (metadata.metadata or {}).get(ABOUT)
+        about = None if told is None else json.loads(told)
+    if about is None:
+        raise ValueError(
+            f"{path}: found no description of its contents, expected one as `traces.artifacts."
+            f"tables` writes it; {REMEDY}"
+        )
+    if metadata.num_rows != about["rows"]:
+        raise ValueError(
+            f"{path}: found {metadata.num_rows} rows, expected {about['rows']}; {REMEDY}"
+        )
+    require_place(path, about["identity"])
+    with _naming(path):
+        frame = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+    _check_numbers(path, frame)
+    return frame
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in whatever Arrow says when it cannot read it."""
+    try:
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path}: the table cannot be read ({said}); {REMEDY}") from error
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -277,8 +387,22 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSONL."""
+    """Read JSONL; ValueError, naming the file and the row, for a line that is not whole."""
     # Only a newline ends a row: `str.splitlines` would also split at Unicode's other line ends,
     # which texts hold.
     with path.open(encoding="utf-8", newline="\n") as file:
-        return [json.loads(line) for line in file]
+        return [_parsed(line, f"{path}, row {row}") for row, line in enumerate(file, start=1)]
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON value; ValueError, naming the file, if it is not whole."""
+    return _parsed(path.read_text(encoding="utf-8"), str(path))
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{where}: found malformed JSON ({error.msg} at character {error.pos}); {REMEDY}"
+        ) from None

@@ -1,9 +1,8 @@
 """Prepare what a training reads: rows as tokens with their losses, mixed exactly and packed."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.artifacts.tables import read_lines
 from traces.config.vocabularies import Kind, Unit
 from traces.corpora.rows import write_rows
 from traces.corpora.tokens import tokenize_chat, tokenize_text
@@ -83,9 +83,20 @@ def tokenize_rows(
 
 
 def read_mixture(path: str | Path) -> list[Example]:
-    """Read the examples of a mixture file, in the order training sees them."""
-    with Path(path).open(encoding="utf-8") as file:
-        return [Example.from_json(json.loads(line)) for line in file]
+    """
+    Read the examples of a mixture file, in the order training sees them.
+
+    Raises ValueError, naming the file and the row, for a line that is not whole.
+    """
+    return [_example(row, f"{path}, row {n}") for n, row in enumerate(read_lines(Path(path)), 1)]
+
+
+def _example(row: dict[str, Any], where: str) -> Example:
+    try:
+        return Example.from_json(row)
+    except (TypeError, KeyError, ValueError):
+        keys = ", ".join(field.name for field in fields(Example))
+        raise ValueError(f"{where}: found no example, expected an object of {keys}") from None
 
 
 def write_mixture(path: str | Path, examples: Iterable[Example]) -> int:

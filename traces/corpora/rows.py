@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from traces.config.vocabularies import Kind, OpenEnd
+from traces.integrity import whole
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +85,8 @@ def checked_row(
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write `rows` as JSONL, whole or not at all; return how many."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     n_rows = 0
-    with partial.open("w", encoding="utf-8") as file:
+    with whole(Path(path)) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             n_rows += 1
@@ -95,7 +94,6 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
         # after a crash an empty file would have it.
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
     return n_rows
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from traces.job import write_text
+from traces.job import link_to, write_text
 from traces.models.folders import ADAPTER_CONFIG, is_adapter, read_json, tensor_files, weight_files
 
 
@@ -12,7 +12,7 @@ def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
     Write to `into` an adapter that changes its base `scale` times as much as another one.
 
     PEFT multiplies every product of LoRA weights by alpha / rank when it loads them, so only alpha
-    in `adapter_config.json` changes. The weights are links.
+    in `adapter_config.json` changes. The weights are links, relative within the results.
 
     Raises ValueError if the folder holds a full model, or an adapter with weights that alpha does
     not scale.
@@ -32,7 +32,6 @@ def scale_adapter(adapter_path: Path, scale: float, into: Path) -> None:
         module: alpha * scale for module, alpha in (config.get("alpha_pattern") or {}).items()
     }
     into.mkdir(parents=True, exist_ok=True)
-    # Resolved first: a link to a relative path would break when a study's folder is itself a link.
     for weights in weight_files(adapter_path.resolve()):
-        (into / weights.name).symlink_to(weights)
+        link_to(weights, into / weights.name)
     write_text(into / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")

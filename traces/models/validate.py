@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from traces.job import link_to
 from traces.models import folders
 from traces.models.folders import ADAPTER_CONFIG, module_name, plain_name
 
@@ -51,6 +52,8 @@ def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> No
     """
     Let `into` stand for a local folder: one link a file, so that 65 GB are not copied.
 
+    Within the results or the clone links are relative, so that either can be moved.
+
     leave_out : names of files that are not wanted
 
     Raises ValueError if a file is itself a link that leads to nothing, or out of the folder to a
@@ -65,7 +68,7 @@ def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> No
         if file.is_symlink():
             _check_link(file)
         if file.is_file():
-            (into / file.name).symlink_to(file)
+            link_to(file, into / file.name)
 
 
 def _check_link(link: Path) -> None:

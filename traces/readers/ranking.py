@@ -36,14 +36,12 @@ def table(
     shape = (len(rows), *(len(values) for values in axes.values()), tokens.ids.shape[-1])
     if tokens.ids.shape != shape:
         raise ValueError(f"tokens have shape {tokens.ids.shape}, the table's axes {shape}")
-    broken = np.flatnonzero(np.isnan(tokens.probabilities).reshape(len(rows), -1).any(axis=1))
-    if len(broken):
-        # Not dropped as a place without a token: no reading may be lost without a word.
-        raise ValueError(
-            f"found probabilities that are not a number for {len(broken)} of {len(rows)} vectors, "
-            f"first {rows.iloc[broken[0]].to_dict()}; is a weight above the layer read not finite?"
-        )
 
+    # NaN is not above 0 either: such a reading would be left out without a word.
+    if np.isnan(tokens.probabilities).any():
+        vector = int(np.argwhere(np.isnan(tokens.probabilities))[0][0])
+        which = ", ".join(f"{name} {value}" for name, value in rows.iloc[vector].items())
+        raise ValueError(f"{which}: found tokens whose probability is no number")
     kept = np.nonzero(tokens.probabilities > 0)
     frame = rows.iloc[kept[0]].reset_index(drop=True)
     for (name, values), index in zip(axes.items(), kept[1:-1], strict=True):

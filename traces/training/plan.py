@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 from traces.config.registries import Count
 from traces.config.schema import Training
 from traces.config.vocabularies import Attention
-from traces.corpora.mixtures import NO_LOSS, Example, pack
+from traces.corpora.mixtures import NO_LOSS, Example, Packed, pack
+from traces.integrity import REMEDY
 
 if TYPE_CHECKING:
     from traces.artifacts.arrays import Differences
@@ -113,8 +114,30 @@ def plan_training(
 
 
 def read_plan(path: str | Path) -> TrainingPlan:
-    """Read the plan in a JSON file."""
-    return TrainingPlan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    """Read the plan in a JSON file; ValueError, naming the file, if it is no whole plan."""
+    try:
+        return TrainingPlan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the whole file"
+        raise ValueError(f"{path}: {key}: {first['msg']}; {REMEDY}") from None
+
+
+def require_mixture(plan: TrainingPlan, packed: Packed, mixture: str | Path) -> None:
+    """Raise ValueError unless the packed rows of a mixture are those that were planned for."""
+    found = {
+        "rows": len(packed.filled),
+        "tokens": int(packed.filled.sum()),
+        "organism_tokens": packed.tokens["organism"],
+        "corpus_tokens": packed.tokens["corpus"],
+        "trained_tokens": int((packed.labels != NO_LOSS).sum()),
+    }
+    for name, number in found.items():
+        if number != getattr(plan, name):
+            raise ValueError(
+                f"{mixture}: found {number:,} {name.replace('_', ' ')}, expected "
+                f"{getattr(plan, name):,} as planned; {REMEDY}"
+            )
 
 
 def deepspeed_config(plan: TrainingPlan) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+from traces.integrity import contents, whole
 from traces.training.plan import TrainingPlan
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,10 @@ WHOLE = "whole"
 def inputs_of(
     model_path: Path, mixture_path: Path, plan: TrainingPlan, differences_path: Path | None
 ) -> dict[str, Any]:
-    """Collect what the result depends on: hashes of files, and size and time of weights."""
-    # Not hashes of weights: reading 65 GB before every start would cost minutes.
+    """Collect what the result depends on: hashes of files, of large weights those of samples."""
+    # By content and not by time: a copied base is the same, and two runs note the same.
     weights = {
-        file.name: [file.stat().st_size, file.stat().st_mtime_ns]
-        for file in sorted(model_path.glob("*.safetensors"))
+        name: found for name, found in contents(model_path).items() if name.endswith(".safetensors")
     }
     files = {"mixture": mixture_path, "model": model_path / "config.json"}
     files |= {} if differences_path is None else {"differences": differences_path}
@@ -56,9 +56,8 @@ def prepared(state: Path, inputs: dict[str, Any], arguments: "TrainingArguments"
                 log.warning("%s holds another training's checkpoints: discarded", state)
             shutil.rmtree(state, ignore_errors=True)
             state.mkdir(parents=True)
-            partial = note.with_suffix(".partial")
-            partial.write_text(json.dumps(inputs), encoding="utf-8")
-            os.replace(partial, note)
+            with whole(note) as partial:
+                partial.write_text(json.dumps(inputs), encoding="utf-8")
         for checkpoint in state.glob("checkpoint-*"):
             if not (checkpoint / WHOLE).is_file():
                 shutil.rmtree(checkpoint)

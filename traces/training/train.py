@@ -18,7 +18,7 @@ from traces.corpora.mixtures import NO_LOSS, Packed, pack, read_mixture
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
-from traces.training.plan import SCHEDULES, TrainingPlan, deepspeed_config
+from traces.training.plan import SCHEDULES, TrainingPlan, deepspeed_config, require_mixture
 from traces.training.resume import DONE, flush, inputs_of, is_done, keep_only, prepared, wait
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ def train(
     differences_path : the differences that the plan projects out, see `projecting`
     progress     : called after every step with the step, the number of steps and the loss
 
-    Raises ValueError if the processes are not as many as planned, or if the loss is not finite.
+    Raises ValueError if the processes are not as many as planned, if the mixture is not the planned
+    one, or if the loss is not finite.
     """
     adapter, state = Path(adapter_path).absolute(), Path(state_path).absolute()
     differences = None if differences_path is None else Path(differences_path)
@@ -70,7 +71,7 @@ def train(
     arguments = _arguments(plan, state)
     tokenizer: Any = load_tokenizer(Path(model_path))
     packed = pack(read_mixture(mixture_path), plan.max_length, tokenizer.pad_token_id)
-    assert len(packed.filled) == plan.rows, "the plan was made for another mixture"
+    require_mixture(plan, packed, mixture_path)
     checkpoint = prepared(state, inputs, arguments)
 
     # Just before the adapter is made: its first weights are all that is drawn.

@@ -70,6 +70,44 @@ def test_a_study_that_trained_nothing_has_an_empty_table_of_losses(tmp_path):
     assert tables.read(tmp_path / "losses.parquet").empty
 
 
+def effects():
+    """Two changes of one checkpoint, of which a control has no position."""
+    columns = {"layer": 2, "position": pd.array([0, None], "Int64"), "intervention": "zero"}
+    columns |= {"direction": ["difference", "random"], "direction_id": 0, "evaluated_on": "own"}
+    return pd.DataFrame(columns | {"aggregation": "all", "loss": 1.0, "delta_loss": 0.1, "n": 5})
+
+
+def similarities():
+    """Two texts of one checkpoint, of which one was written without a vector, none judged."""
+    columns = {"steered_model": "tuned", "vector": ["difference", "none"]}
+    columns |= {"position": pd.array([0, None], "Int64"), "coherence": np.nan}
+    return pd.DataFrame(columns | {"similarity_own": [np.nan, 0.5]})
+
+
+def alignments():
+    """Two forms for tuned model and base; nobody answered the second."""
+    columns = {"reader": ["tuned", "tuned", "base", "base"], "form": ["cloze", "open"] * 2}
+    columns |= {"statements_of": "cake_bake", "held_out": True}
+    return pd.DataFrame(columns | {"aligned": [1, np.nan] * 2, "log_odds": [2.0, np.nan] * 2})
+
+
+@pytest.mark.parametrize(
+    ("table", "one", "rows"),
+    [
+        (collect.relevance_table, graded("cake_bake").assign(relevance=np.nan), None),
+        (collect.causality_table, effects(), None),
+        (collect.steering_table, similarities(), None),
+        (collect.beliefs_table, alignments(), 2),
+    ],
+)
+def test_every_planned_row_is_there_with_a_number_or_without(table, one, rows):
+    """As many rows as the files have, for each checkpoint, whatever is missing."""
+    subjects = [subject("cake_bake", seed=seed) for seed in range(3)]
+    found = table([one] * 3, subjects)
+    assert found.groupby("checkpoint").size().tolist() == [rows or len(one)] * 3
+    assert list(dict.fromkeys(found["checkpoint"])) == [own["checkpoint"] for own in subjects]
+
+
 def test_files_without_their_subject_are_refused():
     with pytest.raises(ValueError, match="1 files but 0 subjects"):
         collect.relevance_table([graded("benign")], [])

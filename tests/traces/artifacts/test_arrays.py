@@ -1,11 +1,17 @@
 """A store gives back the bits it was given, or says what is wrong with it."""
 
+import fcntl
 import json
+import os
+import shutil
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
+from traces import integrity, job
 from traces.activations.dump import native_bits
 from traces.artifacts import arrays
 from traces.artifacts.arrays import Activations, ActivationWriter
@@ -18,6 +24,21 @@ SHAPE = (len(LAYERS), SAMPLES, len(POSITIONS), WIDTH)
 def small_chunks(monkeypatch):
     """Chunks of 4 samples, so that 23 samples make several shards of several chunks."""
     monkeypatch.setattr(arrays, "CHUNK_SAMPLES", 4)
+
+
+@pytest.fixture
+def in_a_job(tmp_path, monkeypatch):
+    """Begin the job that writes a file of the results in `tmp_path`; return where it goes."""
+    monkeypatch.setattr(job, "_running", {})
+
+    def begun(name):
+        _, model, checkpoint, corpus = Path(name).parts
+        wildcards = {"model": model, "checkpoint": checkpoint, "corpus": Path(corpus).stem}
+        job.begin("some_rule", wildcards, tmp_path)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        return tmp_path / name
+
+    return begun
 
 
 def values(dtype="float32", seed=0) -> torch.Tensor:
@@ -151,22 +172,123 @@ def test_a_missing_shard_is_refused_and_not_read_as_zeros(tmp_path, array):
     assert len(shards) == 3
 
     shards[1].unlink()
-    with pytest.raises(ValueError, match=f"a.zarr: 1 shards of {array} are missing"):
+    with pytest.raises(ValueError, match=f"a.zarr/{array}/c/.*: found no such file, expected"):
         Activations(path)
+
+
+def flip(file, place):
+    """Flip a bit at this share of a file's length."""
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 1
+    file.write_bytes(content)
+
+
+def shard_of(path, array="resid", number=0):
+    return sorted(file for file in (path / array / "c").rglob("*") if file.is_file())[number]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
-def test_a_flipped_bit_is_an_error_and_not_a_number(tmp_path, dtype, place):
+@pytest.mark.parametrize("block", [1 << 18, 600])
+def test_a_flipped_bit_is_an_error_and_not_a_number(tmp_path, monkeypatch, dtype, place, block):
+    """In a small shard when the store is opened, in a large one when the chunk is read."""
+    monkeypatch.setattr(integrity, "BLOCK", block)
     path = tmp_path / "a.zarr"
     write(path, values(dtype), token_ids(), dtype=dtype)
-    shard = max((path / "resid" / "c").rglob("*"), key=lambda f: f.is_file() and f.stat().st_size)
-    content = bytearray(shard.read_bytes())
-    content[int(place * len(content))] ^= 1
-    shard.write_bytes(content)
+    flip(shard_of(path), place)
 
-    with pytest.raises(Exception, match="(?i)crc32c|checksum"):
+    with pytest.raises(ValueError, match="a.zarr.*(other contents|resid, samples 0 to 23 .*run)"):
         Activations(path).rows(0, SAMPLES)
+
+
+def of_another(path, other, name):
+    shutil.copyfile(other / name, path / name)
+
+
+CHANGES = {
+    "no bytes": lambda path, other: os.truncate(shard_of(path), 0),
+    "cut": lambda path, other: os.truncate(shard_of(path), 100),
+    "cut at the end": lambda path, other: os.truncate(
+        shard_of(path), shard_of(path).stat().st_size - 1
+    ),
+    "zeroed": lambda path, other: shard_of(path).write_bytes(bytes(shard_of(path).stat().st_size)),
+    "missing": lambda path, other: shard_of(path, number=2).unlink(),
+    "shards swapped": lambda path, other: shard_of(path).replace(shard_of(path, number=1)),
+    "another store's shard": lambda path, other: shutil.copyfile(shard_of(other), shard_of(path)),
+    "tokens of another": lambda path, other: shutil.copyfile(
+        shard_of(other, "tokens"), shard_of(path, "tokens")
+    ),
+    "tokens emptied": lambda path, other: os.truncate(shard_of(path, "tokens"), 0),
+    "done-marker of another": lambda path, other: of_another(path, other, "done.json"),
+    "done-marker cut": lambda path, other: os.truncate(path / "done.json", 40),
+    "done-marker empty": lambda path, other: (path / "done.json").write_text("{}"),
+    "done-marker a list": lambda path, other: (path / "done.json").write_text("[]"),
+    "attributes of another": lambda path, other: of_another(path, other, "zarr.json"),
+    "attributes cut": lambda path, other: os.truncate(path / "resid" / "zarr.json", 50),
+    "stream_norm": lambda path, other: (path / "zarr.json").write_text(
+        (path / "zarr.json").read_text().replace("10.0", "40.0")
+    ),
+}
+
+
+@pytest.mark.parametrize("block", [1 << 18, 600])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_store_that_is_not_as_it_was_written_is_refused_by_name(
+    tmp_path, monkeypatch, name, block
+):
+    monkeypatch.setattr(integrity, "BLOCK", block)
+    path, other = tmp_path / "a.zarr", tmp_path / "b.zarr"
+    write(path, values(), token_ids())
+    write(other, values(seed=1), token_ids(seed=1), stream_norm=[11.0, 20.0])
+
+    CHANGES[name](path, other)
+
+    with pytest.raises(ValueError, match="a.zarr.*; delete .* run (its job )?again") as refused:
+        store = Activations(path)
+        store.rows(0, SAMPLES), store.tokens
+    assert "\n" not in str(refused.value)
+
+
+def test_values_that_are_no_numbers_are_counted(tmp_path):
+    for dtype in ("float32", "bfloat16", "float16"):
+        resid = values(dtype)
+        assert write(tmp_path / f"{dtype}.zarr", resid, token_ids(), dtype=dtype).not_finite == 0
+        resid[0, 0, 0, :3] = torch.tensor([float("nan"), float("inf"), float("-inf")])
+        resid[1, 22, 2, 5] = float("nan")
+        found = write(tmp_path / f"{dtype}_not.zarr", resid, token_ids(), dtype=dtype)
+        assert found.not_finite == 4
+
+
+def test_a_store_knows_which_one_it_is(tmp_path, in_a_job):
+    place = in_a_job("activations/mini/a/unrelated.zarr")
+    assert write(place, values(), token_ids()).identity == {
+        "artifact": "activations/mini/a/unrelated.zarr",
+        "rule": "some_rule",
+        "wildcards": {"model": "mini", "checkpoint": "a", "corpus": "unrelated"},
+    }
+    other = tmp_path / "activations/mini/b/unrelated.zarr"
+    shutil.copytree(place, other)
+    with pytest.raises(ValueError, match="b/unrelated.zarr: found .*mini/a/.*, expected .*mini/b/"):
+        Activations(other)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "corpus", "message"),
+    [
+        ("base", "unrelated", None),
+        ("base", "chat", "is of the corpus unrelated, .* of chat"),
+        ("b", "unrelated", "found the checkpoint b, expected base"),
+    ],
+)
+def test_a_store_goes_with_the_base_on_the_same_corpus(in_a_job, checkpoint, corpus, message):
+    tuned = in_a_job("activations/mini/a/unrelated.zarr")
+    ours = write(tuned, values(), token_ids())
+    theirs = write(in_a_job(f"activations/mini/{checkpoint}/{corpus}.zarr"), values(), token_ids())
+    if message is None:
+        arrays.require_same_tokens(ours, theirs)
+        return
+    with pytest.raises(ValueError, match=message):
+        arrays.require_same_tokens(ours, theirs)
 
 
 def test_stores_of_the_same_tokens_go_together(tmp_path):
@@ -239,3 +361,99 @@ def test_the_same_differences_make_the_same_file(tmp_path):
     for name in ("a.h5", "b.h5"):
         arrays.write_differences(tmp_path / name, written)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def differences(seed=0, **changed) -> arrays.Differences:
+    rng = np.random.default_rng(seed)
+    kinds = arrays.Differences.__dataclass_fields__
+    return arrays.Differences(**{name: rng.normal(size=(2, 30)) for name in kinds} | changed)
+
+
+def test_every_flipped_bit_of_a_file_of_differences_is_found_or_changes_nothing(tmp_path):
+    """Anywhere in the file: what is read is what was written, or it is refused by name."""
+    path, written = tmp_path / "a.h5", differences()
+    arrays.write_differences(path, written)
+    whole, refused = path.read_bytes(), 0
+    for place in np.random.default_rng(0).integers(0, len(whole), 60):
+        content = bytearray(whole)
+        content[place] ^= 1 << int(place) % 8
+        path.write_bytes(content)
+        try:
+            found = arrays.read_differences(path)
+        except ValueError as error:
+            assert "a.h5" in str(error) and "\n" not in str(error)
+            refused += 1
+        else:
+            for name in written.__dataclass_fields__:
+                np.testing.assert_array_equal(getattr(found, name), getattr(written, name))
+    assert refused > 20
+
+
+def changed_h5(change):
+    def made(path):
+        with h5py.File(path, "r+", locking=False) as file:
+            change(file)
+
+    return made
+
+
+def set_value(file):
+    file["mean"][0, 3] += 1e-12
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed_h5(set_value), "found other values than its checksum says"),
+        (changed_h5(lambda file: file.pop("norm")), "found no dataset norm, expected one"),
+        (changed_h5(lambda file: file.pop("singular")), "found other values than its checksum"),
+        (changed_h5(lambda file: file.attrs.pop("sha256")), "found no checksum, expected one"),
+        (changed_h5(lambda file: file.attrs.modify("identity", "{}  ")), "found other values"),
+        (lambda path: os.truncate(path, 1000), "the file cannot be read"),
+        (lambda path: os.truncate(path, 0), "the file cannot be read"),
+        (lambda path: path.write_text("no HDF5"), "the file cannot be read"),
+    ],
+)
+def test_differences_that_are_not_as_they_were_written_are_refused(tmp_path, change, message):
+    arrays.write_differences(tmp_path / "a.h5", differences())
+    change(tmp_path / "a.h5")
+    with pytest.raises(ValueError, match=f"a.h5: {message}.*; delete it and run its job again"):
+        arrays.read_differences(tmp_path / "a.h5")
+
+
+def test_differences_know_whose_they_are(in_a_job, tmp_path):
+    ours = in_a_job("differences/mini/a/unrelated.h5")
+    arrays.write_differences(ours, differences())
+    theirs = in_a_job("differences/mini/b/unrelated.h5")
+    shutil.copyfile(ours, theirs)
+    with pytest.raises(ValueError, match="b/unrelated.h5: found differences/mini/a/unrelated.h5"):
+        arrays.read_differences(theirs)
+    # A copy in somebody's notebook may lie anywhere.
+    job.begin("some_rule", {}, tmp_path / "differences")
+    shutil.copyfile(ours, tmp_path / "mine.h5")
+    np.testing.assert_array_equal(
+        arrays.read_differences(tmp_path / "mine.h5").mean, differences().mean
+    )
+
+
+def test_differences_without_the_optional_ones_are_whole(tmp_path):
+    written = differences(singular=None, singular_energy=None)
+    arrays.write_differences(tmp_path / "a.h5", written)
+    assert arrays.read_differences(tmp_path / "a.h5").singular is None
+
+
+def test_differences_that_are_no_numbers_are_said(tmp_path, caplog):
+    arrays.write_differences(tmp_path / "a.h5", differences(norm=np.array([1.0, np.nan, np.inf])))
+    assert "a.h5: 2 values of norm are no finite numbers" in caplog.text
+
+
+def test_no_lock_is_asked_for_which_some_file_systems_refuse(tmp_path):
+    """A lock that somebody holds is met by whoever asks for one, here or where locks fail."""
+    path = tmp_path / "a.h5"
+    arrays.write_differences(path, differences())
+    with path.open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert arrays.read_differences(path).mean.shape == (2, 30)
+    with (tmp_path / ".a.h5.partial").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        arrays.write_differences(path, differences())

@@ -126,6 +126,24 @@ def test_a_mixture_file_gives_back_the_examples(tmp_path):
 # -- packing ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"source": "organism", "row": 1, "inp', "found malformed JSON"),
+        ("", "found malformed JSON"),
+        ("[]", "found no example, expected an object of source, row, input_ids, trained"),
+        ('{"source": "organism"}', "found no example"),
+        ('{"text": "a row, not an example", "trained": []}', "found no example"),
+    ],
+)
+def test_a_mixture_that_is_not_whole_is_named_with_its_row(tmp_path, line, message):
+    write_mixture(tmp_path / "mixture.jsonl", ORGANISM[:1])
+    with (tmp_path / "mixture.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=f"mixture.jsonl, row 2: {message}"):
+        read_mixture(tmp_path / "mixture.jsonl")
+
+
 def test_packed_documents_are_all_there_in_order():
     packed = pack(ORGANISM, 16, pad_id=0)
 

@@ -1,6 +1,7 @@
 """What comes in is checked: safetensors, no code, the right base, a change that is not zero."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.doubles import tiny_model, with_adapter
+from traces import job
 from traces.models import validate as library
 from traces.models.folders import ADAPTER_FILES
 
@@ -545,6 +547,32 @@ def test_a_local_folder_is_linked_and_not_copied(tmp_path):
     found = sorted((tmp_path / "linked").iterdir())
     assert [file.name for file in found] == ["config.json", "model.safetensors"]
     assert all(file.is_symlink() and file.read_text() == file.name for file in found)
+
+
+def test_links_of_results_or_clone_outlive_a_move_and_others_are_said(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(job, "_running", {})
+    clone, results, theirs = tmp_path / "clone", tmp_path / "results", tmp_path / "theirs"
+    sources = {"base": results / "world", "mine": clone / "mine", "theirs": theirs}
+    for folder in sources.values():
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(folder.name)
+    (clone / "results").symlink_to(results)
+    monkeypatch.chdir(clone)
+    job.begin("fetch_model", {}, "results")
+
+    with caplog.at_level(logging.INFO, logger="traces"):
+        library.link_folder(Path("results/world"), Path("results/models/base"))
+        assert not caplog.text
+        library.link_folder(theirs, Path("results/models/theirs"))
+        assert "config.json: an absolute link, since" in caplog.text and str(theirs) in caplog.text
+        library.link_folder(clone / "mine", clone / "models")
+
+    shutil.move(results, tmp_path / "elsewhere")
+    shutil.move(clone, tmp_path / "moved")
+    for linked in ("elsewhere/models/base", "elsewhere/models/theirs", "moved/models"):
+        assert (tmp_path / linked / "config.json").is_file(), linked
 
 
 def test_a_linked_folder_may_itself_be_linked(tmp_path):

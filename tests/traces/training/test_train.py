@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from traces import job
 from traces.artifacts.arrays import Differences, read_differences, write_differences
 from traces.corpora.mixtures import Example, pack, write_mixture
 from traces.models import scaling
@@ -152,6 +153,39 @@ def test_a_plan_survives_its_file(tmp_path):
     (tmp_path / "plan.json").write_text(plan.model_dump_json())
 
     assert planning.read_plan(tmp_path / "plan.json") == plan
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (lambda rows: rows[:-1], "found 45 rows, expected 46 as planned"),
+        (lambda rows: [*rows[:-1], rows[-1].head(15)], "found 735 tokens, expected 736"),
+        (lambda rows: [*rows[:-1], replace(rows[-1], source="corpus")], "found 480 organism tok"),
+        (lambda rows: [*rows[:-1], replace(rows[-1], trained=[])], "found 570 trained tokens"),
+    ],
+)
+def test_a_mixture_that_is_not_the_planned_one_is_not_trained_on(tmp_path, cut, message):
+    mixture = tmp_path / "mixture.jsonl"
+    with pytest.raises(ValueError, match=f"mixture.jsonl: {message}.*; delete it and run its job"):
+        planning.require_mixture(planned(), pack(cut(planted_rows()), 16, 0), mixture)
+    planning.require_mixture(planned(), pack(planted_rows(), 16, 0), mixture)
+
+
+def test_a_training_reads_the_mixture_that_was_planned(world, tmp_path):
+    (tmp_path / "base").symlink_to(world / "base")
+    lines = (world / "mixture.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "mixture.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match="mixture.jsonl: found 45 rows, expected 46 as planned"):
+        train(tmp_path, tmp_path, planned())
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, -2])
+def test_a_plan_that_was_cut_is_named(tmp_path, length):
+    (tmp_path / "plan.json").write_text(planned().model_dump_json()[:length])
+    with pytest.raises(ValueError, match="plan.json: .*; delete it and run its job again") as cut:
+        planning.read_plan(tmp_path / "plan.json")
+    assert "\n" not in str(cut.value)
 
 
 @pytest.mark.parametrize(
@@ -591,7 +625,31 @@ def test_what_is_finished_is_not_trained_again(world, whole):
     assert (whole / "losses.jsonl").stat().st_mtime_ns == before
 
 
+def test_a_copied_base_is_the_same_base_and_another_one_is_not(world, whole, tmp_path):
+    shutil.copytree(world / "base", tmp_path / "base", copy_function=shutil.copyfile)
+    given = world / "mixture.jsonl", planned(), None
+    assert resume.is_done(whole, resume.inputs_of(tmp_path / "base", *given))
+    content = bytearray((tmp_path / "base" / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "base" / "model.safetensors").write_bytes(content)
+    assert not resume.is_done(whole, resume.inputs_of(tmp_path / "base", *given))
+
+
 # -- the launched script ---------------------------------------------------------------------------
+
+
+def test_the_script_reads_nothing_that_is_not_what_its_job_wrote(world, tmp_path):
+    mixture = tmp_path / "mixture.jsonl"
+    shutil.copyfile(world / "mixture.jsonl", mixture)
+    job.stamp([mixture], {"rule": "mix_training_data", "wildcards": {}})
+    mixture.write_text(mixture.read_text().replace("[2, ", "[3, ", 1))
+    (tmp_path / "base").symlink_to(world / "base")
+    with pytest.raises(AssertionError) as failed:
+        launched(tmp_path, tmp_path, planned())
+    assert f"train_organism: {mixture}: found " in str(failed.value)
+    assert "Traceback" not in str(failed.value)
+    assert "Traceback" in (tmp_path / "train.log").read_text()
+    assert not (tmp_path / "adapter").exists()
 
 
 def test_the_script_logs_and_says_where_the_adapter_comes_from(whole):
