@@ -1,6 +1,7 @@
 """Check that every name in a configuration exists, and that no chain of names is a circle."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import partial
 
@@ -19,6 +20,7 @@ def check_names(loaded: LoadedStudy, places: Places) -> None:
     _check_study(loaded, places, known)
     _check_parts(loaded, places)
     _check_organisms(loaded, places, known)
+    _check_titles(loaded, places)
     _check_models(loaded, places, known)
 
 
@@ -91,9 +93,27 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
             known("corpus", organism.mixed_with, f"{where}: mixed_with")
         if organism.teacher is not None:
             known("organism", organism.teacher, f"{where}: data.taught.teacher")
+        if organism.words_of is not None:
+            known("organism", organism.words_of, f"{where}: words_of")
     for name in loaded.organisms:
         where = f"{places.organism(name)}: data.taught.teacher"
         _refuse_circle(name, lambda one: loaded.organisms[one].teacher, where, "is taught by")
+
+
+def _check_titles(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse two organisms of the study with one title: tables would show two rows of one name."""
+    # Of the study alone: the registry may hold two of a kind that no study makes together.
+    made = dict.fromkeys(name for run in loaded.study.runs for name in run.organisms)
+    first: dict[str, str] = {}
+    for name in made:
+        title = loaded.organisms[name].title
+        seen = " ".join(unicodedata.normalize("NFC", title).split())
+        if seen in first:
+            raise ValueError(
+                f"{places.organism(name)}: title: found {title!r}, which is the title in "
+                f"{places.organism(first[seen])}, too; expected a title of its own"
+            )
+        first[seen] = name
 
 
 def _check_models(loaded: LoadedStudy, places: Places, known: Known) -> None:
