@@ -12,7 +12,7 @@ from typing import Any
 from traces.config.checks.names import check_names
 from traces.config.checks.paths import check_paths
 from traces.config.checks.places import Places
-from traces.config.checks.readings import check_readings, lacking
+from traces.config.checks.readings import check_readings, check_rows, lacking
 from traces.config.checks.recipes import check_recipes
 from traces.config.files import (
     CommandLine,
@@ -60,6 +60,7 @@ def load_study(
     # Paths last: what the selection leaves out need not be on this machine.
     loaded = loaded._replace(study=_asked_for(loaded, places))
     check_paths(loaded, places)
+    check_rows(loaded, places)
     return loaded
 
 

@@ -156,7 +156,11 @@ class LoadedStudy(NamedTuple):
 
     def used_models(self) -> list[str]:
         """List every model the study loads: its own, those they are made from or compared with."""
-        found = list(self.study.models)
+        return self.with_their_bases(self.study.models)
+
+    def with_their_bases(self, models: Iterable[str]) -> list[str]:
+        """List models, and those that they are made from or compared with, each once."""
+        found = list(models)
         # The list grows while it is read, since a base may itself be made from another one.
         for name in found:
             entry = self.models[name]

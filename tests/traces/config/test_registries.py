@@ -289,7 +289,7 @@ def test_a_probe_and_what_is_read_of_a_corpus_are_checked(folder, entry, expecte
 
 
 def test_a_corpus_may_say_what_is_read_of_it(folder):
-    append(folder / "corpora.yaml", "mine: {kind: chat, made: chat, rows: 9, positions: [-1, 2]}")
+    append(folder / "corpora.yaml", "mine: {kind: chat, made: chat, rows: 90, positions: [-1, 2]}")
     loaded = load(folder, "corpora: [unrelated, mini_chat, mine, start]\nsamples: 77\n" + run())
     assert [loaded.samples(name) for name in loaded.study.corpora] == [77, 77, 77, 4]
     assert [loaded.positions(name) for name in loaded.study.corpora] == [
@@ -345,7 +345,7 @@ def test_a_path_that_is_not_there_is_refused(folder, registry, entry, override, 
     monkeypatch.setenv("HERE", "/nowhere")
     append(folder / f"{registry}.yaml", entry)
     found = sentence(folder, override)
-    assert found == f"config/{registry}.yaml: mine.path: /nowhere/none is not there"
+    assert found == f"config/{registry}.yaml: mine.path: $HERE/none is not there"
 
 
 def test_a_path_that_no_study_asks_for_need_not_be_there(folder):

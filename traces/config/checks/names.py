@@ -10,13 +10,13 @@ from traces.config.checks.places import Places
 from traces.config.selection import nameable
 from traces.config.study import LoadedStudy
 
-Known = Callable[[str, str, str], None]  # kind, name, where: `_check_known` of one study
+Known = Callable[[str, str, str], None]  # kind, name, where: `check_known` of one study
 _REGISTRIES = {"model": "models", "corpus": "corpora", "organism": "organisms"}
 
 
 def check_names(loaded: LoadedStudy, places: Places) -> None:
     """Check models, corpora, organisms, runs and selections, wherever they are named."""
-    known = partial(_check_known, loaded, places)
+    known = partial(check_known, loaded, places)
     _check_study(loaded, places, known)
     _check_parts(loaded, places)
     _check_organisms(loaded, places, known)
@@ -24,7 +24,7 @@ def check_names(loaded: LoadedStudy, places: Places) -> None:
     _check_models(loaded, places, known)
 
 
-def _check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
+def check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
     """Refuse a name that the registry of its kind lacks; the message lists those it has."""
     registry = getattr(loaded, _REGISTRIES[kind])
     if name not in registry:

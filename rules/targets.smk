@@ -1,0 +1,39 @@
+"""
+The files that the command line asks for by name, to be made, made again or stopped at: their names are
+checked as the study is.
+"""
+
+
+def loosely(pattern):
+    """What a path must be for a rule to make it, whatever its wildcards stand for."""
+    parts = re.split(r"\{(\w+)[^{}]*\}", str(pattern))
+    words, seen = [re.escape(parts[0])], set()
+    for name, text in zip(parts[1::2], parts[2::2]):
+        words += [f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)", re.escape(text)]
+        seen.add(name)
+    return re.compile("".join(words))
+
+
+def patterns():
+    """Every rule with each of its outputs that has wildcards; readings last, of any reader."""
+    found = [(rule.name, str(output)) for rule in workflow.rules for output in rule.output]
+    first = rules.read_lenses.output.readings[0]
+    found.append(("read_lenses", os.path.join(os.path.dirname(first), "{reader}.parquet")))
+    return [(rule, loosely(output)) for rule, output in found if "{" in output]
+
+
+def check_asked_files(words):
+    """Refuse a file that no study could ask for; what is no file of a rule is passed over."""
+    paths = [word if os.path.isabs(word) else os.path.relpath(word) for word in words]
+    for path in paths if any("/" in path for path in paths) else ():
+        for maker, pattern in patterns():
+            if found := pattern.fullmatch(path):
+                check_target(registry, places, maker, found.groupdict(), path)
+                break
+
+
+if workflow.is_main_process:
+    try:
+        check_asked_files(named_files(sys.argv[1:]))
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
