@@ -61,8 +61,9 @@ places = Places([*CONFIGFILES, said], CONFIG)
 
 # Where files go, environment variables filled in. Snakemake took the folders from the configuration
 # as they stand there; what it takes from a configuration later replaces them.
-FOLDERS = {name: str(local(folder)) for name, folder in study.pathvars}
-workflow.pathvars.update(Pathvars.from_config({"pathvars": FOLDERS}))
+filled = {name: str(local(folder)) for name, folder in study.pathvars}
+workflow.pathvars.update(Pathvars.from_config({"pathvars": filled}))
+FOLDERS = {name: workflow.pathvars.apply(f"<{name}>") for name in filled}
 
 CHECKPOINT = rf"{BASE}|[a-z0-9_]+-[a-z0-9_.]+-s\d+"
 RELEASED = r"[a-z0-9_]+-released(_[a-z0-9_.]+)?-s\d+"

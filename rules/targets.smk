@@ -32,8 +32,21 @@ def check_asked_files(words):
                 break
 
 
+def check_folders():
+    """Refuse logs inside of what a rule makes, which is deleted before it is made again."""
+    for name in ("logs", "benchmarks"):
+        folder = Path(FOLDERS[name])
+        for maker, pattern in patterns():
+            if any(pattern.fullmatch(str(one)) for one in (folder, *folder.parents)):
+                where = places.at(f"pathvars.{name}")
+                raise ValueError(
+                    f"{where}: found a folder that the rule {maker} makes anew, expected another"
+                )
+
+
 if workflow.is_main_process:
     try:
+        check_folders()
         check_asked_files(named_files(sys.argv[1:]))
     except ValueError as error:
         raise WorkflowError(str(error)) from None

@@ -23,7 +23,8 @@ class LoadedStudy(NamedTuple):
         List every finetuned model of the study, in its own order, each once.
 
         measure : only those of runs with this measure. For beliefs, only organisms that have
-                  statements, and the control where there is such an organism to compare it with
+                  statements, and the control (without one, any other organism) where there is
+                  such an organism to compare it with
         model   : only those that are made on this model
         """
         # A dict keeps the order and drops what two runs share: it is trained once.
@@ -35,7 +36,7 @@ class LoadedStudy(NamedTuple):
             for organism in run.organisms
             if measure != "beliefs"
             or self.organisms[organism].statements
-            or organism == self.study.control
+            or self.study.control in (None, organism)
             for recipe in run.recipes
             for seed in run.seeds
         )

@@ -102,9 +102,9 @@ def _check(wanted: Wanted, path: str) -> None:
 
 
 def _check_variables(where: str, path: str, told: str = "") -> None:
-    """Refuse a variable that is not set: it would stay in place and read as a missing file."""
+    """Refuse a variable that is not set, or is set to nothing: the path would be another one."""
     for braced, plain in re.findall(r"\$(?:\{([^}]*)\}|(\w+))", path):
-        if (braced or plain) not in os.environ:
+        if not os.environ.get(braced or plain):
             raise ValueError(
                 f"{where}: the environment variable {braced or plain} is not set (in {path}){told}"
             )
@@ -114,13 +114,16 @@ def _check_written(where: str, path: str) -> None:
     """Refuse where files cannot go: nowhere, into the repository itself, or into a file."""
     if not path.strip():
         raise ValueError(f"{where}: found {path!r}, expected a folder")
-    if re.search(r"[{}\x00-\x1f]", path):
-        raise ValueError(f"{where}: found {path!r}, expected a folder without braces and controls")
     _check_variables(where, path)
     found = local(path)
+    # Snakemake would read braces as wildcards.
+    if re.search(r"[{}\x00-\x1f]", str(found)):
+        raise ValueError(f"{where}: found {path!r}, expected a folder without braces and controls")
     if found.resolve() in (Path.cwd(), Path(found.anchor or "/")):
         raise ValueError(
             f"{where}: found {path!r}, expected a folder for these files alone, such as results"
         )
-    if found.exists() and not found.is_dir():
-        raise ValueError(f"{where}: {path} is a file, expected a folder")
+    there = next(one for one in (found, *found.parents) if one.exists() or one.is_symlink())
+    if not there.is_dir():
+        what = "a file" if there.exists() else "a link to what is not there"
+        raise ValueError(f"{where}: {path} is, or is in, {what}; expected a folder")
