@@ -171,6 +171,17 @@ def read_of(wildcards):
     }
 
 
+def most_samples(wildcards, output):
+    """
+    The most samples that are read of a corpus' rows, under any of its names; None if none are.
+
+    It takes `output`, so that Snakemake leaves it out of what a changed value makes anew: another
+    number of samples needs the same rows.
+    """
+    names = [one for one in registry.read_corpora() if registry.text_of(one) == wildcards.corpus]
+    return max(map(registry.samples, names), default=None)
+
+
 def mixture_of(wildcards):
     """What one training reads (traces/config/schema.py: Mixture)."""
     recipe, training = recipe_of(wildcards), training_of(wildcards)

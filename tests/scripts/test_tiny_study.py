@@ -172,6 +172,7 @@ def world(at) -> Path:
             **LOCAL,
             rows=200,
             seed=42,
+            samples=None,
         )
     return at
 
@@ -420,6 +421,7 @@ def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
             blank=False,
             rows=rows,
             seed=seed,
+            samples=4,
         )
         return list(read_rows(tmp_path / "a.jsonl", "documents"))
 
@@ -615,6 +617,7 @@ def test_probes_are_read_with_the_stream_norm_of_ordinary_text(world, model, ada
         blank=True,
         rows=SAMPLES,
         seed=42,
+        samples=SAMPLES,
     )
     text = {"context": world / "corpus.jsonl"}
     blank = {**text, "corpus": tmp_path / "blank.jsonl"}
