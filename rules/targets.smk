@@ -25,11 +25,25 @@ def patterns():
 def check_asked_files(words):
     """Refuse a file that no study could ask for; what is no file of a rule is passed over."""
     paths = [word if os.path.isabs(word) else os.path.relpath(word) for word in words]
-    for path in paths if any("/" in path for path in paths) else ():
-        for maker, pattern in patterns():
-            if found := pattern.fullmatch(path):
-                check_target(registry, places, maker, found.groupdict(), path)
-                break
+    known = patterns() if any("/" in path for path in paths) else []
+    for path in paths:
+        fits = ((maker, pattern.fullmatch(path)) for maker, pattern in known)
+        maker, found = next((one for one in fits if one[1]), (None, None))
+        if found:
+            check_target(registry, places, maker, found.groupdict(), path)
+            check_asked_rows(found.groupdict())
+
+
+def check_asked_rows(names):
+    """Read the local rows of what a file's path names, which the study may not read itself."""
+    case = names.get("checkpoint", BASE)
+    organism = names.get("organism")
+    if case != BASE:
+        organism = Checkpoint.parse(case).organism
+    if organism is not None:
+        check_local_rows(registry.organisms[organism].data)
+    if "corpus" in names:
+        check_local_rows(registry.corpora[names["corpus"]])
 
 
 def check_folders():
