@@ -61,7 +61,11 @@ places = Places([*CONFIGFILES, said], CONFIG)
 
 # Where files go, environment variables filled in. Snakemake took the folders from the configuration
 # as they stand there; what it takes from a configuration later replaces them.
-filled = {name: str(local(folder)) for name, folder in study.pathvars}
+filled = {
+    "results": str(local(study.pathvars.results)),
+    "logs": str(local(study.pathvars.logs)),
+    "benchmarks": str(local(study.pathvars.benchmarks)),
+}
 workflow.pathvars.update(Pathvars.from_config({"pathvars": filled}))
 FOLDERS = {name: workflow.pathvars.apply(f"<{name}>") for name in filled}
 

@@ -82,7 +82,7 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     if "--" in words:
         words = words[: words.index("--")]
     starts = [place for place, word in enumerate(words) if word.startswith("-")]
-    for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(words)], strict=False):
         name, is_joined, value = words[start].partition("=")
         if not name.startswith("--") and len(name) > 2:
             # -Ca=1: a short option with its value behind it.

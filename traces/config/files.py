@@ -208,17 +208,18 @@ def as_meant(config: Mapping[str, Any], sources: list[Source]) -> dict[str, Any]
     """
     files = [source for source in sources if isinstance(source, Path)]
     for file in files:
-        _check_keys(_as_snakemake(file), read_yaml(file), f"{file}: ")
+        _check_keys(_as_snakemake(file), read_yaml(file), str(file))
     read, meant = merged(map(_as_snakemake, files)), merged(map(read_yaml, files))
     corrected = _corrected(dict(config), read, meant)
     return merged([corrected, *(one for one in sources if isinstance(one, CommandLine))])
 
 
-def _check_keys(read: Any, meant: Any, where: str) -> None:
+def _check_keys(read: Any, meant: Any, file: str, *path: str) -> None:
     for one, other in _pairs(read, meant):
         if isinstance(read, Mapping) and repr(one[0]) != repr(other[0]):
-            raise ValueError(f"{where}found the key {other[0]} bare, expected it in quotes")
-        _check_keys(one[1], other[1], f"{where}{other[0]}.")
+            where = ": ".join([file, ".".join(path)] if path else [file])
+            raise ValueError(f"{where}: found the key {other[0]} bare, expected it in quotes")
+        _check_keys(one[1], other[1], file, *path, str(other[0]))
 
 
 def _pairs(read: Any, meant: Any) -> Iterator[tuple[tuple[Any, Any], tuple[Any, Any]]]:
