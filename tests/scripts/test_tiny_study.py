@@ -514,7 +514,9 @@ def test_a_difference_is_projected_out_where_a_plan_says_so(world, model, adapte
     ("targets", "expected"),
     [(["q_proj", "self_attn.v_proj"], None), (["q_proj", "qproj"], "qproj"), (["proj"], "proj")],
 )
-def test_a_plan_refuses_targets_that_its_model_lacks(world, model, tmp_path, targets, expected):
+def test_a_plan_refuses_targets_that_its_model_lacks(
+    world, model, adapters, tmp_path, targets, expected
+):
     plan = json.loads((world / "cake_bake_plan.json").read_text())
     asked = {name: plan[name] for name in schema.Training.model_fields} | {"targets": targets}
 
