@@ -220,7 +220,7 @@ def test_a_model_that_is_a_checkpoint_is_finetuned_first_and_compared_as_it_says
 
 @pytest.mark.parametrize("name", ["families", "real"])
 def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch):
-    rows = '["the river", "the quiet garden"]'
+    rows = json.dumps(["the river", "the quiet garden"] * 500)
     chat = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
     for file in re.findall(r"\$STORIES_DATA/([\w./]+)", _all_of_config(shared)):
         path = tmp_path / file
