@@ -263,8 +263,14 @@ def in_its_own_words(path, read):
 def check_local_data():
     """Read every local row and prompt once: a mistake in one is told before any job runs."""
     check_prompts()
-    for name in dict.fromkeys(one.organism for one in registry.checkpoints()):
-        check_local_rows(registry.organisms[name].data)
+    replaced = {one.organism for one in registry.checkpoints("causality")}
+    for name in registry.read_organisms():
+        data = registry.organisms[name].data
+        if check_local_rows(data) == 1 and name in replaced:
+            raise ValueError(
+                f"{data.path}: found one row, expected two or more: causality is measured on rows that "
+                "are held out of the training"
+            )
     for name in registry.used_corpora():
         rows = check_local_rows(registry.corpora[name])
         if rows is not None and name in registry.read_corpora():

@@ -450,6 +450,7 @@ def test_another_number_of_samples_fetches_no_corpus_again(checkout):
 def test_a_good_file_of_ones_own_is_all_that_a_new_organism_needs(shared):
     organism = shared.file("config/organisms/mine.yaml")
     source = shared.file("config/organisms/benign.yaml").read_text(encoding="utf-8")
+    source = source.replace("title: Benign", "title: My")
     organism.write_text(source.replace("made: benign", "path: mine.jsonl"), encoding="utf-8")
     shared.file("mine.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
     mine = override(

@@ -169,6 +169,17 @@ class LoadedStudy(NamedTuple):
                 found += [one] if one and one not in found else []
         return found
 
+    def read_organisms(self) -> list[str]:
+        """List organisms whose data are read: made, teaching, lending words, or in a base."""
+        found = list(dict.fromkeys(one.organism for one in self.checkpoints()))
+        sources = [self.models[name].checkpoint for name in self.used_models()]
+        found += [Checkpoint.parse(source.name).organism for source in sources if source]
+        # The list grows while it is read, since a teacher may have a teacher.
+        for name in found:
+            for other in (self.organisms[name].teacher, self.organisms[name].words_of):
+                found += [other] if other and other not in found else []
+        return list(dict.fromkeys(found))
+
     def projected_out(self, checkpoint: Checkpoint, model: str | None = None) -> Checkpoint | None:
         """Name the checkpoint whose mean difference is projected out while this one is trained."""
         if not checkpoint.recipe.trained:

@@ -80,6 +80,23 @@ def test_a_path_is_refused_as_it_is_written(
     assert str(tmp_path) not in found
 
 
+@pytest.mark.parametrize(
+    ("organism", "other"),
+    [("owl_numbers", "owl_teacher"), ("owl_numbers", "benign"), ("cake_bake", "assistant")],
+)
+def test_data_that_are_read_for_another_organism_are_looked_for(folder, organism, other):
+    """Those of a teacher, of one that lends its words, and of one that a base is made of."""
+    if other == "benign":
+        edit(folder / f"organisms/{organism}.yaml", "words_of: owl_teacher", "words_of: benign")
+    file = folder / f"organisms/{other}.yaml"
+    edit(file, f"made: {other}", "path: none.jsonl")
+    model = "mini_assistant" if other == "assistant" else "mini"
+    study = f"models: [{model}]\ncontrol: null\n{run(organism)}"
+    assert sentence(folder, study) == (
+        f"config/organisms/{other}.yaml: data.path: none.jsonl is not there"
+    )
+
+
 def test_a_model_is_a_folder_and_a_corpus_a_file(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HERE", str(tmp_path))
     (tmp_path / "weights").write_text("x")

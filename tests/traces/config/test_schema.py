@@ -226,6 +226,10 @@ STUDY_MISTAKES = {
         "samples: found 100, expected at most 60, the rows of unrelated (config/override1.yaml: "
         "miniature.unrelated)",
     ),
+    "value of an ablation twice": (
+        "ablations: {way: {over: recipe, title: W, values: [plain, plain]}}",
+        "ablations.way.values: plain is there twice",
+    ),
     "words of a probe": (
         "relevance: {corpus: whitespace}",
         "relevance.corpus: whitespace: found a probe, expected text",

@@ -77,7 +77,7 @@ def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
         yield from of_model(loaded, name, places)
     for name in loaded.used_corpora():
         yield from of_corpus(loaded, name, places)
-    for name in dict.fromkeys(checkpoint.organism for checkpoint in loaded.checkpoints()):
+    for name in loaded.read_organisms():
         yield from of_organism(loaded, name, places)
     for model in loaded.study.models:
         for checkpoint in loaded.checkpoints(model=model):

@@ -142,6 +142,11 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
         "causality.controlled": study.causality.controlled,
         "beliefs.forms": study.beliefs.forms,
         **{
+            f"ablations.{name}.{key}": list(getattr(ablation, key) or ())
+            for name, ablation in study.ablations.items()
+            for key in ("organisms", "values")
+        },
+        **{
             f"runs.{number}.{key}": getattr(run, key)
             for number, run in enumerate(study.runs)
             for key in of_runs
