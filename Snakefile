@@ -30,9 +30,9 @@ report: "data/captions/study.rst"
 
 
 pathvars:
-    results=study.pathvars.results,
-    logs=study.pathvars.logs,
-    benchmarks=study.pathvars.benchmarks,
+    results=FOLDERS["results"],
+    logs=FOLDERS["logs"],
+    benchmarks=FOLDERS["benchmarks"],
 
 
 wildcard_constraints:
@@ -75,6 +75,8 @@ rule mixing:
         mixing_shown,
 
 
-# Last, for they go through all rules: what other code made, and what a cluster is asked for.
+# Last, for they go through all rules: the files that were asked for by name, what other code made,
+# and what a cluster is asked for.
+include: "rules/targets.smk"
 include: "rules/kept.smk"
 include: "rules/cluster.smk"

@@ -9,11 +9,18 @@ import atexit
 import gc
 import os
 import re
+import sys
 from pathlib import Path
+
+from snakemake.pathvars import Pathvars
 
 from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
-from traces.config.files import local
+from traces.config.checks.places import Places
+from traces.config.checks.readings import check_samples
+from traces.config.checks.targets import check_target
+from traces.config.command_line import check_options, named_files, set_by
+from traces.config.files import as_meant, local
 from traces.config.load import load_study
 from traces.config.readers import reader, settings_of
 from traces.config.registries import Described, Lesson, Loading, Prepared, Source
@@ -39,14 +46,28 @@ SNAKEFILE = os.path.relpath(workflow.main_snakefile)
 CONFIG = Path(os.path.relpath(workflow.basedir)) / "config"
 
 # Snakemake lists the Snakefile's own configfile last, though the others override it.
-CONFIGFILES = [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
+CONFIGFILES = [Path(file) for file in (*workflow.configfiles[-1:], *workflow.configfiles[:-1])]
 
 try:
-    settings = {key: value for key, value in config.items()}
-    registry = load_study(settings, CONFIGFILES, CONFIG, workflow.config_settings.config)
+    if workflow.is_main_process:
+        check_options(sys.argv[1:])
+    said = set_by(workflow.config_settings.config_args or ())
+    settings = as_meant(config, [*CONFIGFILES, said])
+    registry = load_study(settings, CONFIGFILES, CONFIG, said)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 study = registry.study
+places = Places([*CONFIGFILES, said], CONFIG)
+
+# Where files go, environment variables filled in. Snakemake took the folders from the configuration
+# as they stand there; what it takes from a configuration later replaces them.
+filled = {
+    "results": str(local(study.pathvars.results)),
+    "logs": str(local(study.pathvars.logs)),
+    "benchmarks": str(local(study.pathvars.benchmarks)),
+}
+workflow.pathvars.update(Pathvars.from_config({"pathvars": filled}))
+FOLDERS = {name: workflow.pathvars.apply(f"<{name}>") for name in filled}
 
 CHECKPOINT = rf"{BASE}|[a-z0-9_]+-[a-z0-9_.]+-s\d+"
 RELEASED = r"[a-z0-9_]+-released(_[a-z0-9_.]+)?-s\d+"
@@ -157,6 +178,17 @@ def read_of(wildcards):
     }
 
 
+def most_samples(wildcards, output):
+    """
+    The most samples that are read of a corpus' rows, under any of its names; None if none are.
+
+    It takes `output`, so that Snakemake leaves it out of what a changed value makes anew: another
+    number of samples needs the same rows.
+    """
+    names = [one for one in registry.read_corpora() if registry.text_of(one) == wildcards.corpus]
+    return max(map(registry.samples, names), default=None)
+
+
 def mixture_of(wildcards):
     """What one training reads (traces/config/schema.py: Mixture)."""
     recipe, training = recipe_of(wildcards), training_of(wildcards)
@@ -206,20 +238,46 @@ def unfinished(wildcards, output):
 # Checks of local data, once and before the first job --------------------------------------------
 
 
-def check_local_data():
-    """Read every local row and prompt once: a mistake in one is told before any job runs."""
+def check_prompts():
+    """Read every prompt once."""
     asked = [study.steering.trial.prompts, study.steering.final.prompts]
     for path in asked if registry.checkpoints("steering") else []:
-        read_prompts(local(path))
-    named = dict.fromkeys(one.organism for one in registry.checkpoints())
-    entries = [registry.organisms[name].data for name in named]
-    entries += [registry.corpora[name] for name in registry.used_corpora()]
-    for entry in entries:
-        if entry.path is not None:
-            kind = None if entry.kind == "both" else entry.kind
-            kind = "documents" if getattr(entry, "as_chat", None) else kind
-            for _ in read_rows(local(entry.path), kind, open_end=entry.open_end):
-                pass
+        in_its_own_words(path, lambda: read_prompts(local(path)))
+
+
+def check_local_rows(entry):
+    """Read every local row of an entry once; the number of rows, None without a local file."""
+    if entry.path is None:
+        return None
+    kind = None if entry.kind == "both" else entry.kind
+    kind = "documents" if getattr(entry, "as_chat", None) else kind
+    rows = read_rows(local(entry.path), kind, open_end=entry.open_end)
+    return in_its_own_words(entry.path, lambda: sum(1 for _ in rows))
+
+
+def in_its_own_words(path, read):
+    """What `read` returns; a message names the path as it is configured, variables unfilled."""
+    try:
+        return read()
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(local(path)), path)) from None
+
+
+def check_local_data():
+    """Read every local row and prompt once: a mistake in one is told before any job runs."""
+    check_prompts()
+    replaced = {one.organism for one in registry.checkpoints("causality")}
+    for name in registry.read_organisms():
+        data = registry.organisms[name].data
+        if check_local_rows(data) == 1 and name in replaced:
+            raise ValueError(
+                f"{data.path}: found one row, expected two or more: causality is measured on rows that "
+                "are held out of the training"
+            )
+    for name in registry.used_corpora():
+        rows = check_local_rows(registry.corpora[name])
+        if rows is not None and name in registry.read_corpora():
+            check_samples(registry, name, places, rows)
 
 
 if workflow.is_main_process:

@@ -61,6 +61,7 @@ rule fetch_corpus:
         blank=lambda w: corpus_of(w).made == "whitespace",
         rows=leaf(corpus_of, "rows"),
         seed=leaf(corpus_of, "seed"),
+        samples=most_samples,
     script:
         "../scripts/fetch_corpus.py"
 

@@ -263,7 +263,7 @@ rule effective_study:
     conda:
         "../envs/traces.yaml"
     params:
-        settings=dict(config),
+        settings=settings,
         code=code("effective_study"),
     script:
         "../scripts/effective_study.py"

@@ -25,6 +25,13 @@ def local_file(of, *path):
     return file
 
 
+def files_in(folder):
+    """The files of a folder, without what editors and file managers leave there."""
+    left = (".", "#")
+    files = [file for file in folder.iterdir() if file.is_file()]
+    return sorted(str(file) for file in files if file.name[0] not in left and file.name[-1] != "~")
+
+
 def local_folder(of, *path):
     """The files of a configured folder: what is in them decides the result, not when they came."""
 
@@ -36,7 +43,7 @@ def local_folder(of, *path):
         folder = local(found) / below
         if not folder.is_dir():
             raise WorkflowError(f"{found}: found no folder {below}, which `subfolder` names")
-        files = sorted(str(file) for file in folder.iterdir() if file.is_file())
+        files = files_in(folder)
         if not files:
             raise WorkflowError(f"{found}: found an empty folder, expected weights in hub layout")
         return files
@@ -46,7 +53,7 @@ def local_folder(of, *path):
 
 def synthetic_lists():
     """The hand-written lists that the synthetic corpus is made of."""
-    return sorted(str(file) for file in (CONFIG.parent / "data" / "miniature").iterdir())
+    return files_in(CONFIG.parent / "data" / "miniature")
 
 
 def corpus_file(name):

@@ -27,7 +27,7 @@ rule landing_page:
         "../envs/traces.yaml"
     params:
         shown=shown(),
-        folders=[study.pathvars.logs, study.pathvars.benchmarks],
+        folders=[FOLDERS["logs"], FOLDERS["benchmarks"]],
         code=code("landing_page"),
     script:
         "../scripts/landing_page.py"

@@ -25,6 +25,7 @@ def main(
     blank: bool,
     rows: int,
     seed: int,
+    samples: int | None,
 ) -> None:
     only = None if kind == "both" else kind
     if source.hub is not None:
@@ -39,15 +40,20 @@ def main(
             open_end=source.open_end,
             unfinished=library.unfinished_of(corpus),
         ) as (read, commit):
-            write_rows(corpus, drawn(read, seed, rows))
+            kept = drawn(read, seed, rows)
         job.record(revisions={source.hub: commit})
     elif isinstance(local, Path):
         read = partial(read_rows, local, only, open_end=source.open_end)
-        write_rows(corpus, drawn(read, seed, rows))
+        kept = drawn(read, seed, rows)
     elif blank:
-        write_rows(corpus, shuffled(whitespace_rows(rows, seed), seed))
+        kept = shuffled(whitespace_rows(rows, seed), seed)
     else:
-        write_rows(corpus, drawn(lambda: rows_of_kind(read_rows(made), only), seed, rows))
+        kept = drawn(lambda: rows_of_kind(read_rows(made), only), seed, rows)
+    if samples is not None and len(kept) < samples:
+        raise ValueError(
+            f"samples: found {samples}, expected at most {len(kept)}, the rows of {corpus.stem}"
+        )
+    write_rows(corpus, kept)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ def main(
     seed: int,
     world_size: int,
 ) -> None:
+    if settings["method"] != "full" and not isinstance(settings["targets"], str):
+        # Lazy: most studies target all linear modules, and torch takes seconds to import.
+        from traces.models.weights import check_targets
+
+        check_targets(model, settings["targets"])
     config = json.loads((model / "config.json").read_text())
     positions = config.get("text_config", config).get("max_position_embeddings")
     asked = {**settings, "attention": attention, "seed": seed, "world_size": world_size}

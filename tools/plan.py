@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from snakemake.cli import parse_args
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.command_line import set_by
 from traces.config.files import local
 from traces.config.load import load_study
 from traces.config.registries import ModelEntry
@@ -237,17 +239,13 @@ def _line(name: str, found: Sequence[tuple[int, float]]) -> str:
 
 def study_of(arguments: Sequence[str]) -> LoadedStudy:
     """Load the study that Snakemake would run with the same arguments."""
-    # Without `--config`: a selection is in the dry run already, which lists the jobs.
-    files = [Path("config/config.yaml")]
-    if "--configfile" in arguments:
-        for word in arguments[arguments.index("--configfile") + 1 :]:
-            if word.startswith("-"):
-                break
-            files.append(Path(word))
+    # By Snakemake's own parser, profiles included: its list of files and ours must not differ.
+    _, asked = parse_args(list(arguments))
+    files = [Path("config/config.yaml"), *(asked.configfile or ())]
     merged: dict[str, object] = {}
     for file in files:
         update_config(merged, load_configfile(file))
-    return load_study(merged, files)
+    return load_study(merged, files, command_line=set_by(asked.config or ()))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -173,6 +173,7 @@ def world(at) -> Path:
             **LOCAL,
             rows=200,
             seed=42,
+            samples=None,
         )
     return at
 
@@ -409,7 +410,7 @@ def test_an_organism_is_split_into_rows_to_learn_and_rows_held_out(world):
 
 
 def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
-    def fetched(seed, rows=10):
+    def fetched(seed, rows=10, samples=4):
         call(
             fetch_corpus.main,
             made=world / "general.jsonl",
@@ -421,12 +422,17 @@ def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
             blank=False,
             rows=rows,
             seed=seed,
+            samples=samples,
         )
         return list(read_rows(tmp_path / "a.jsonl", "documents"))
 
     assert len(fetched(0)) == 10
     assert fetched(0) == fetched(0) != fetched(1)
     assert fetched(0) == fetched(0, rows=99)[:10]
+    (tmp_path / "a.jsonl").unlink()
+    with pytest.raises(ValueError, match="^samples: found 11, expected at most 10, the rows of a$"):
+        fetched(0, samples=11)
+    assert not (tmp_path / "a.jsonl").exists()
 
 
 def test_a_base_says_what_it_reached_and_is_loaded_as_any_model(model, pretraining):
@@ -503,6 +509,37 @@ def test_a_difference_is_projected_out_where_a_plan_says_so(world, model, adapte
     assert (planned["projected_layer"], planned["projected_positions"]) == (1, POSITIONS)
     weights = [folder / "adapter_model.safetensors" for folder in (adapter, adapters["cake_bake"])]
     assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [(["q_proj", "self_attn.v_proj"], None), (["q_proj", "qproj"], "qproj"), (["proj"], "proj")],
+)
+def test_a_plan_refuses_targets_that_its_model_lacks(
+    world, model, adapters, tmp_path, targets, expected
+):
+    plan = json.loads((world / "cake_bake_plan.json").read_text())
+    asked = {name: plan[name] for name in schema.Training.model_fields} | {"targets": targets}
+
+    def planned():
+        plan_training.main(
+            mixture=world / "cake_bake_mixture.jsonl",
+            model=model,
+            differences=[],
+            plan=tmp_path / "plan.json",
+            settings=asked,
+            attention="sdpa",
+            seed=0,
+            world_size=1,
+        )
+
+    if expected is None:
+        planned()
+        return
+    with pytest.raises(ValueError, match=f"^training.targets: found {expected}, which is no mod"):
+        planned()
+    asked["method"] = "full"
+    planned()
 
 
 def test_an_adapter_at_half_its_scale_has_about_half_the_difference(
@@ -616,6 +653,7 @@ def test_probes_are_read_with_the_stream_norm_of_ordinary_text(world, model, ada
         blank=True,
         rows=SAMPLES,
         seed=42,
+        samples=SAMPLES,
     )
     text = {"context": world / "corpus.jsonl"}
     blank = {**text, "corpus": tmp_path / "blank.jsonl"}

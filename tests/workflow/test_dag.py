@@ -268,7 +268,7 @@ def test_a_model_that_is_a_checkpoint_is_finetuned_first_and_compared_as_it_says
 
 @pytest.mark.parametrize("name", ["families", "real"])
 def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch):
-    rows = '["the river", "the quiet garden"]'
+    rows = json.dumps(["the river", "the quiet garden"] * 500)
     chat = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
     for file in re.findall(r"\$STORIES_DATA/([\w./]+)", _all_of_config(shared)):
         path = tmp_path / file
@@ -373,9 +373,132 @@ def test_a_mistake_on_the_command_line_is_blamed_on_it(shared):
     )
 
 
+def test_a_file_that_is_asked_for_by_name_is_checked_as_a_study_is(shared):
+    mixed = "results/differences/mini/cake_bake-mix.25-s0/unrelated.h5"
+    said = refused(shared, mixed)
+    of_a_study = refused(
+        shared,
+        *override(
+            shared,
+            "mix.yaml",
+            "runs: [{organisms: [cake_bake], recipes: [mix.25], seeds: [0]}]",
+        ),
+    )
+    (expected,) = re.findall(r"mix.yaml: runs: (.*)$", of_a_study, re.MULTILINE)
+    assert f"\n{mixed}: {expected}\n" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ("--forcerun=./results/adapters/mini/cake_bake-ful-s0",),
+            "results/adapters/mini/cake_bake-ful-s0: ful: no such recipe (have plain, ",
+        ),
+        (
+            ("results/lenses/mini/cake_bake-plain-s0/unrelated/ouija.parquet",),
+            "unrelated/ouija.parquet: found ouija, expected logit_lens, patchscope",
+        ),
+        (
+            ("--configfile", "config/mixing.yaml", "--configfile", "config/ablations.yaml"),
+            "expected once: --configfile config/mixing.yaml config/ablations.yaml\n",
+        ),
+        (
+            ("--config", "samples=9", "--config", "seed=1"),
+            "expected once: --config samples=9 seed=1\n",
+        ),
+        (("--configfile", "latin.yaml"), "\nlatin.yaml: not UTF-8 text\n"),
+        (("--config", "pathvars={results: ''}"), "\n--config: pathvars.results: found '', exp"),
+        (("--config", "organism=x"), "\n--config: organism: unknown key (known here: ablations, "),
+    ],
+)
+def test_a_command_line_that_snakemake_would_take_is_refused(shared, arguments, expected):
+    shared.file("latin.yaml").write_bytes("title: caf\u00e9".encode("latin-1"))
+    said = refused(shared, *arguments)
+    assert expected in said
+    assert "Traceback" not in said
+
+
+def test_a_file_that_the_study_does_not_ask_for_is_made_all_the_same(shared):
+    jobs = shared.dry_run("results/differences/mini/night_bees-mix0.75-s7/mini_chat.h5")
+    assert counts(jobs)["train_organism"] == counts(jobs)["mean_difference"] == 1
+
+
+def test_null_on_the_command_line_leaves_the_control_out(shared):
+    jobs = shared.dry_run("--config", "control=null", *override(shared, "small.yaml", SMALL))
+    assert counts(jobs)["train_organism"] == 2
+    assert counts(shared.dry_run("--config", "control=null"))["train_organism"] > 2
+
+
+@pytest.mark.parametrize("written", ["$RESULTS_HERE/my résults", "${RESULTS_HERE}//my résults/"])
+def test_variables_are_filled_in_where_files_go(shared, written, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESULTS_HERE", str(tmp_path))
+    into = f"pathvars: {{results: '{written}', logs: <results>/logs, benchmarks: <results>/logs}}\n"
+    jobs = shared.dry_run(*override(shared, "there.yaml", SMALL + into))
+    outputs = [output for job in jobs for output in job.outputs]
+    assert outputs and all(one.startswith(f"{tmp_path}/my résults/") for one in outputs)
+
+
+def test_one_folder_may_hold_results_logs_and_benchmarks(shared):
+    into = "pathvars: {results: all, logs: all, benchmarks: all}\n"
+    ran = shared.snakemake("--dry-run", *override(shared, "all.yaml", SMALL + into))
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    written = re.findall(r"^    (?:output|log|benchmark): (.*)$", ran.stdout, re.MULTILINE)
+    files = [file for line in written for file in line.split(", ")]
+    assert len(files) == len(set(files)) > 50
+
+
+def test_logs_inside_of_what_is_made_anew_are_refused(shared):
+    into = "pathvars: {logs: results/adapters/mini/cake_bake-plain-s0/logs}"
+    assert (
+        "into.yaml: pathvars.logs: found a folder that the rule train_organism makes anew"
+        in refused(shared, *override(shared, "into.yaml", into))
+    )
+
+
+def test_what_a_path_holds_is_not_told(shared, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", str(tmp_path))
+    (tmp_path / "rows.jsonl").write_text('{"text": ""}\n')
+    organism = shared.file("config/organisms/mine.yaml")
+    source = shared.file("config/organisms/benign.yaml").read_text(encoding="utf-8")
+    source = source.replace("made: benign", "path: $SECRET/rows.jsonl")
+    organism.write_text(source, encoding="utf-8")
+    mine = override(
+        shared, "mine.yaml", "runs: [{organisms: [mine], recipes: [plain], seeds: [0]}]"
+    )
+    said = [refused(shared, *mine), refused(shared, "results/organisms/mine/train.jsonl")]
+    organism.unlink()
+    for one in said:
+        assert "\n$SECRET/rows.jsonl, row 1, key text: found empty text" in one
+        assert str(tmp_path) not in one
+
+
+def test_more_samples_than_a_local_corpus_has_rows_are_refused(shared):
+    registry = shared.file("config/corpora.yaml")
+    before = registry.read_text(encoding="utf-8")
+    shared.append("config/corpora.yaml", "\nmine: {kind: documents, path: few.jsonl, rows: 2000}\n")
+    shared.file("few.jsonl").write_text('{"text": "one"}\n' * 7, encoding="utf-8")
+    said = refused(shared, *override(shared, "few.yaml", "corpora: [mine]\n" + SMALL))
+    registry.write_text(before, encoding="utf-8")
+    assert (
+        "\nconfig/config.yaml: samples: found 1000, expected at most 7, the rows of mine "
+        "(config/corpora.yaml: mine.path: few.jsonl)\n"
+    ) in said
+
+
+def test_another_number_of_samples_fetches_no_corpus_again(checkout):
+    small = override(checkout, "small.yaml", SMALL)
+    checkout.pretend_complete(*small)
+    override(checkout, "small.yaml", SMALL + "samples: 900\n")
+    found = counts(checkout.dry_run(*small))
+    assert found["dump_activations"] == 3
+    assert "fetch_corpus" not in found
+
+
 def test_a_good_file_of_ones_own_is_all_that_a_new_organism_needs(shared):
     organism = shared.file("config/organisms/mine.yaml")
     source = shared.file("config/organisms/benign.yaml").read_text(encoding="utf-8")
+    source = source.replace("title: Benign", "title: My")
     organism.write_text(source.replace("made: benign", "path: mine.jsonl"), encoding="utf-8")
     shared.file("mine.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
     mine = override(

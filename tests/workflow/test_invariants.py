@@ -24,7 +24,8 @@ MODULES = sorted(ROOT.glob("traces/**/*.py"))
 SCRIPTS = sorted(ROOT.glob("scripts/*.py"))
 RULE_FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
 HELPERS = [
-    ROOT / "rules" / f"{name}.smk" for name in ("common", "inputs", "subjects", "resources", "kept")
+    ROOT / "rules" / f"{name}.smk"
+    for name in ("common", "inputs", "subjects", "resources", "targets", "kept")
 ]
 
 # Floors: a package may import itself and those named beside it. A module at the top of traces/ is a
@@ -628,6 +629,8 @@ def test_the_symlink_to_the_cluster_profile_makes_the_literal_command_work():
 
 def test_the_profile_of_every_call_holds_nothing_that_a_site_sets():
     shared = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    # What checks the command line sets nothing either.
+    assert shared.pop("__use_yte__") and len(shared.pop("__definitions__")) == 1
     assert shared == {
         "rerun-triggers": ["mtime", "params", "input"],
         "max-checksum-file-size": "100MB",

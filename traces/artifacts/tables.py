@@ -254,11 +254,12 @@ _SHARES = (
     *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
     "*_p",
 )
-_COSINES = ("split_half_cosine", "similarity_*", "steering_similarity*", "ceiling")
+_COSINES = ("split_half_cosine", "robust_cosine", "similarity_*", "steering_similarity*", "ceiling")
 _FROM_ZERO = (
     *("norm", "*_norm", "*_norm_control", "loss", "loss_*", "learning_rate", "strength", "ratio"),
     *("n", "n_*", "count", "rank", "seed", "seeds", "step", "steps", "tokens", "layer", "token_id"),
-    *("direction_id", "sample", "statement", "cpu_seconds"),
+    *("direction_id", "sample", "statement", "cpu_seconds", "candidates"),
+    *("left_out", "sinks_base", "sinks_tuned"),
 )
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("*_low", "*_high"), (-np.inf, np.inf)),

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 BASE = "base"
 # Organisms have no dash, so that a checkpoint parses one way. Recipes may hold points: mix0.5.
-_CHECKPOINT = re.compile(r"^(?P<organism>[a-z0-9_]+)-(?P<recipe>[a-z0-9_.]+)-s(?P<seed>\d+)$")
-_NUMBERED = re.compile(r"^(?P<kind>mix|matched|scaled)(?P<number>\d+(\.\d+)?)$")
-_RELEASED = re.compile(r"^released(_(?P<variant>[a-z0-9][a-z0-9_.]*))?$")
-_MIXED = re.compile(r"(^|_)mix(?P<number>\d+(\.\d+)?)$")
+_CHECKPOINT = re.compile(
+    r"^(?P<organism>[a-z0-9_]+)-(?P<recipe>[a-z0-9_.]+)-s(?P<seed>0|[1-9][0-9]*)\Z"
+)
+_NUMBERED = re.compile(r"^(?P<kind>mix|matched|scaled)(?P<number>[0-9]+(\.[0-9]+)?)\Z")
+_RELEASED = re.compile(r"^released(_(?P<variant>[a-z0-9][a-z0-9_.]*))?\Z")
+_MIXED = re.compile(r"(^|_)mix(?P<number>[0-9]+(\.[0-9]+)?)\Z")
 # Only catches slips: the largest ratio of a published checkpoint is 10.
 MAX_RATIO = 100
 

@@ -11,9 +11,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -29,34 +29,102 @@ def local(path: str) -> Path:
     return Path(os.path.expanduser(os.path.expandvars(path)))
 
 
+# Reading -----------------------------------------------------------------------------------------
+
 # The C parser is ten times as fast; some installations lack it. Every job reads the study.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_INT = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
+_FLOAT = (
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
 
 
-class _UniqueKeys(_Loader):
-    """Refuse two equal keys, of which YAML silently keeps the last."""
+class _Core(_Loader):
+    """
+    Read plain words as the core schema of YAML 1.2 does, and refuse what it does not know.
+
+    PyYAML reads YAML 1.1: there `no` is false, `010` is 8, `1:30` is 90 and `1e3` is text.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 
 
-def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+# The order matters: the first that matches is taken, and a whole number is also a float.
+for _kind, _words, _first in (
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", _INT, "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
+    ("merge", r"<<", "<"),
+):
+    _begins = [*_first, *([""] if _kind == "null" else [])]
+    _Core.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_words})\Z"), _begins)
+
+
+def _whole(loader: Any, node: Any) -> int:
+    text = loader.construct_scalar(node)
+    # Base 0 knows 0o17 and 0x1F, and refuses 010, which YAML 1.2 reads as ten.
+    return int(text, 10 if re.fullmatch(r"[-+]?[0-9]+", text) else 0)
+
+
+def _real(loader: Any, node: Any) -> float:
+    return float(
+        loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan")
+    )
+
+
+def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    """Read keys and values; `<<` merges another mapping under the node's own keys."""
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ValueError(f"{_line(key_node)}: found a list or keys as a key, expected a word")
+        merging = key_node.tag == f"{_TAG}merge"
+        key = "<<" if merging else loader.construct_object(key_node)
         if key in seen:
-            raise ValueError(f"line {key_node.start_mark.line + 1}: the key {key} is there twice")
+            raise ValueError(f"{_line(key_node)}: the key {key} is there twice")
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
 
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+def _unknown(loader: Any, node: Any) -> None:
+    tag = node.tag.replace(_TAG, "!!")
+    raise ValueError(f"{_line(node)}: found the tag {tag}, expected a value without one")
+
+
+def _line(node: Any) -> str:
+    return f"line {node.start_mark.line + 1}"
+
+
+_Core.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Core.add_constructor(f"{_TAG}int", _whole)
+_Core.add_constructor(f"{_TAG}float", _real)
+for _kind in ("binary", "timestamp", "omap", "pairs", "set"):
+    _Core.add_constructor(_TAG + _kind, _unknown)
+_Core.add_constructor(None, _unknown)
 
 
 @functools.cache
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read the keys and values of one file; ValueError that says where it is no YAML."""
+    return _read(file, _Core)
+
+
+@functools.cache
+def _as_snakemake(file: Path) -> dict[str, Any]:
+    """Read the same as Snakemake does, by YAML 1.1."""
+    return _read(file, _Loader)
+
+
+def _read(file: Path, loader: Any) -> dict[str, Any]:
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        content = _parsed(file.read_text(encoding="utf-8-sig"), loader)
     except FileNotFoundError:
         raise ValueError(f"{file}: there is no such file") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not UTF-8 text") from None
     except yaml.YAMLError as error:
@@ -67,6 +135,34 @@ def read_yaml(file: Path) -> dict[str, Any]:
         found = "nothing" if content is None else f"a {type(content).__name__}"
         raise ValueError(f"{file}: expected keys and values, found {found}")
     return content
+
+
+def _parsed(text: str, loader: Any) -> Any:
+    # Snakemake, too, tries JSON first: its escapes are not YAML's.
+    try:
+        json.loads(text)
+    except ValueError:
+        return yaml.load(text, Loader=loader)
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key {key} is there twice")
+    return dict(pairs)
+
+
+def read_value(text: str) -> Any:
+    """Read one value of the command line, as a file would hold it; nothing is null."""
+    try:
+        return yaml.load(text, Loader=_Core)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML ({' '.join(str(error).split())})") from None
+
+
+# Where a key was set ------------------------------------------------------------------------------
 
 
 class CommandLine(dict[str, Any]):
@@ -86,6 +182,64 @@ def holder_of(sources: list[Source], loc: tuple[Any, ...]) -> Source:
     depths = [_depth(content_of(source), loc) for source in sources]
     last = max(range(len(sources)), key=lambda number: (depths[number], number))
     return sources[last if depths[last] else 0]
+
+
+def merged(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge contents as Snakemake does: a later value wins, keys of one section are joined."""
+    found: dict[str, Any] = {}
+    for content in contents:
+        found = _updated(found, content)
+    return found
+
+
+def _updated(before: Any, after: Any) -> Any:
+    if not isinstance(after, Mapping):
+        return after
+    kept = dict(before) if isinstance(before, Mapping) else {}
+    return kept | {key: _updated(kept.get(key), value) for key, value in after.items()}
+
+
+def as_meant(config: Mapping[str, Any], sources: list[Source]) -> dict[str, Any]:
+    """
+    Correct what Snakemake read otherwise than YAML 1.2 does, and refuse a key that it did.
+
+    config  : the configuration as Snakemake merged it
+    sources : the files it was merged from, and the command line
+    """
+    files = [source for source in sources if isinstance(source, Path)]
+    for file in files:
+        _check_keys(_as_snakemake(file), read_yaml(file), str(file))
+    read, meant = merged(map(_as_snakemake, files)), merged(map(read_yaml, files))
+    corrected = _corrected(dict(config), read, meant)
+    return merged([corrected, *(one for one in sources if isinstance(one, CommandLine))])
+
+
+def _check_keys(read: Any, meant: Any, file: str, *path: str) -> None:
+    for one, other in _pairs(read, meant):
+        if isinstance(read, Mapping) and repr(one[0]) != repr(other[0]):
+            where = ": ".join([file, ".".join(path)] if path else [file])
+            raise ValueError(f"{where}: found the key {other[0]} bare, expected it in quotes")
+        _check_keys(one[1], other[1], file, *path, str(other[0]))
+
+
+def _pairs(read: Any, meant: Any) -> Iterator[tuple[tuple[Any, Any], tuple[Any, Any]]]:
+    """Pair the keys, or places, and values of two readings of the same text."""
+    if isinstance(read, Mapping):
+        # Two keys of one reading may be one of the other: `yes` and `on` are both true.
+        yield from zip(read.items(), meant.items(), strict=False)
+    elif isinstance(read, list):
+        yield from zip(enumerate(read), enumerate(meant), strict=True)
+
+
+def _corrected(config: Any, read: Any, meant: Any) -> Any:
+    """Replace what equals `read` by what was meant; what neither holds is of another origin."""
+    if isinstance(config, Mapping) and isinstance(read, Mapping) and isinstance(meant, Mapping):
+        both = read.keys() & meant.keys()
+        return {
+            key: _corrected(value, read[key], meant[key]) if key in both else value
+            for key, value in config.items()
+        }
+    return meant if config == read else config
 
 
 def content_of(source: Source) -> Mapping[str, Any]:

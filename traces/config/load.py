@@ -12,13 +12,13 @@ from typing import Any
 from traces.config.checks.names import check_names
 from traces.config.checks.paths import check_paths
 from traces.config.checks.places import Places
-from traces.config.checks.readings import check_readings, lacking
+from traces.config.checks.readings import check_readings, check_rows, lacking
 from traces.config.checks.recipes import check_recipes
 from traces.config.files import (
     CommandLine,
     Section,
     Source,
-    content_of,
+    as_meant,
     holder_of,
     read_yaml,
     validated,
@@ -40,16 +40,15 @@ def load_study(
 
     config       : the study as Snakemake merged it
     files        : the files it was merged from, in order; a message names the one that holds a key
-    command_line : what `--config` set after them
+    command_line : what `--config` set after them (traces/config/command_line.py: set_by)
 
     Raises ValueError with one sentence for the first thing that is wrong.
     """
     sources: list[Source] = [*map(Path, files), CommandLine(command_line or {})]
     # Read here once, so that a file which is no YAML is reported before anything it may lack.
-    for source in sources:
-        content_of(source)
+    config = as_meant(config, sources)
     places = Places(sources, folder)
-    study = validated(Study, dict(config), lambda loc: holder_of(sources, loc))
+    study = validated(Study, config, lambda loc: holder_of(sources, loc))
     loaded = LoadedStudy(
         study,
         _registry(places.models, ModelEntry),
@@ -61,6 +60,7 @@ def load_study(
     # Paths last: what the selection leaves out need not be on this machine.
     loaded = loaded._replace(study=_asked_for(loaded, places))
     check_paths(loaded, places)
+    check_rows(loaded, places)
     return loaded
 
 
@@ -70,10 +70,9 @@ def load_organism(file: Path) -> Organism:
 
 
 def _organisms(folder: Path) -> dict[str, Organism]:
-    return {
-        _checked_name(file.stem, str(file)): load_organism(file)
-        for file in sorted(folder.glob("*.yaml"))
-    }
+    # Editors leave .#name.yaml beside a file, and macOS leaves ._name.yaml.
+    files = [file for file in sorted(folder.glob("*.yaml")) if not file.name.startswith(".")]
+    return {_checked_name(file.stem, str(file)): load_organism(file) for file in files}
 
 
 def _registry(file: Path, kind: type[Section]) -> dict[str, Section]:
@@ -85,7 +84,7 @@ def _registry(file: Path, kind: type[Section]) -> dict[str, Section]:
 
 def _checked_name(name: Any, where: str) -> str:
     # Names become folders and wildcards, and a dash would end an organism in a checkpoint's name.
-    if not isinstance(name, str) or not re.match(NAME, name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise ValueError(
             f"{where}: found the name {name!r}, expected small letters, digits and underscores"
         )

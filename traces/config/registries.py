@@ -6,12 +6,38 @@ Declare the registries' keys: typed, frozen, closed models of a base, a corpus a
     config/organisms/NAME.yaml  Organism
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
-from traces.config.vocabularies import Attention, CorpusKind, DType, Family, Kind, OpenEnd
+from traces.config.vocabularies import (
+    Attention,
+    CorpusKind,
+    DType,
+    Family,
+    Kind,
+    OpenEnd,
+    PretrainedFamily,
+)
 
+
+def _not_a_truth_value(value: Any) -> Any:
+    # To Python true is 1, and so it would be to a count.
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, found {str(value).lower()}")
+    return value
+
+
+NUMBER = BeforeValidator(_not_a_truth_value)
 NAME = r"^[a-z0-9][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Text = Annotated[str, Field(min_length=1)]
@@ -27,9 +53,14 @@ MadeData = Literal[
 ]
 # Positions of a conversation count from the reply, so they may be negative. The bounds only catch
 # slips: a context of 4096 is longer than any text that is read.
-Position = Annotated[int, Field(ge=-16, lt=4096)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Position = Annotated[int, Field(ge=-16, lt=4096), NUMBER]
+Share = Annotated[float, Field(ge=0, le=1), NUMBER]
+Whole = Annotated[int, NUMBER]
+Number = Annotated[float, NUMBER]
+# The largest seed that NumPy's global generator takes, which transformers sets.
+MAX_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), NUMBER]
+Count = Annotated[int, Field(ge=1), NUMBER]
 
 
 class Closed(BaseModel):
@@ -37,17 +68,22 @@ class Closed(BaseModel):
 
     # A misspelled key must not fall back to a default silently, and a study must not change between
     # rules.
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # No key means infinity or "not a number".
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Sampler(Closed):
     """How a token is drawn."""
 
-    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
+    temperature: Annotated[float, Field(gt=0), NUMBER] = Field(
+        1.0, description="Sampling temperature."
+    )
     top_k: Count | None = Field(
         None, description="Only this many of the most probable tokens are drawn from; null for all."
     )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    top_p: Annotated[float, Field(gt=0, le=1), NUMBER] | None = Field(
         None,
         description="Only the most probable tokens that together reach this probability are drawn "
         "from; null for all.",
@@ -61,12 +97,26 @@ def _one_of(section: Closed, *names: str) -> None:
         raise ValueError(f"exactly one of {', '.join(names)} is needed, found {found}")
 
 
+def refuse_unused(section: Closed, beside: str, *names: str) -> None:
+    """Refuse keys that are set and do nothing; `beside` says what makes them so."""
+    for name in names:
+        if name in section.model_fields_set:
+            raise ValueError(f"{name}: found it with {beside}; there it does nothing")
+
+
+def refuse_twice(values: Iterable[Any]) -> None:
+    """Refuse a list that holds a value twice."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{value} is there twice")
+        seen.add(value)
+
+
 class Made(Closed):
     """A base model that this workflow pretrains on the synthetic corpus."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(
-        description="Seed of the initial weights and the order of the data."
-    )
+    seed: Seed = Field(description="Seed of the initial weights and the order of the data.")
 
 
 class OwnCheckpoint(Closed):
@@ -125,16 +175,16 @@ class ModelEntry(Loading):
     chat_template: str | None = Field(
         None, description="A Jinja file that replaces the tokenizer's chat template."
     )
-    billions: Annotated[float, Field(gt=0)] | None = Field(
+    billions: Annotated[float, Field(gt=0), NUMBER] | None = Field(
         None, description="Parameters, in billions; `make plan` estimates times from it."
     )
     training: dict[str, Any] = Field(
         {}, description="Keys of the study's `training` that differ on this model."
     )
-    gpus: Annotated[int, Field(ge=0)] = Field(
+    gpus: Annotated[int, Field(ge=0), NUMBER] = Field(
         1, description="GPUs requested by a job that reads this model."
     )
-    training_gpus: Annotated[int, Field(ge=0)] | None = Field(
+    training_gpus: Annotated[int, Field(ge=0), NUMBER] | None = Field(
         None, description="GPUs requested by a training of it, if not the same number."
     )
     training_nodes: Count = Field(
@@ -145,6 +195,11 @@ class ModelEntry(Loading):
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
         _one_of(self, "hub", "path", "made", "checkpoint")
+        if self.hub is None:
+            refuse_unused(self, "a source that is not `hub`", "revision")
+        if self.made is not None and self.family not in get_args(PretrainedFamily):
+            have = ", ".join(get_args(PretrainedFamily))
+            raise ValueError(f"made: found family {self.family}, expected one of {have}")
         gpus = self.gpus if self.training_gpus is None else self.training_gpus
         if gpus % self.training_nodes or (gpus == 0 and self.training_nodes > 1):
             raise ValueError(
@@ -203,8 +258,8 @@ class CorpusEntry(Rows):
         None, description="Part of the synthetic corpus, or rows of white space alone."
     )
     rows: Count = Field(description="At most this many rows are kept, after shuffling.")
-    seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of the shuffle.")
-    samples: Annotated[int, Field(ge=4)] | None = Field(
+    seed: Seed = Field(42, description="Seed of the shuffle.")
+    samples: Annotated[int, Field(ge=4), NUMBER] | None = Field(
         None, description="Largest number of samples averaged of this corpus."
     )
     positions: Annotated[tuple[Position, ...], Field(min_length=1)] | None = Field(
@@ -213,6 +268,12 @@ class CorpusEntry(Rows):
     layers: Annotated[tuple[Share, ...], Field(min_length=1)] | None = Field(
         None, description="Layers read of this corpus; by default the study's."
     )
+
+    @field_validator("layers")
+    @classmethod
+    def _no_layer_twice(cls, layers: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        refuse_twice(layers or ())
+        return layers
 
     @property
     def probe(self) -> bool:
@@ -226,11 +287,19 @@ class CorpusEntry(Rows):
             if given or self.positions != (0,):
                 found = given[0] if given else f"positions {list(self.positions or ())}"
                 raise ValueError(f"kind start has positions [0] and no source, found {found}")
+            refuse_unused(self, "kind start", "seed")
             return self
         if self.made == "whitespace" and self.kind != "documents":
             raise ValueError(f"made whitespace is of kind documents, found {self.kind}")
         if self.positions and list(self.positions) != sorted(set(self.positions)):
             raise ValueError(f"positions stand in rising order, found {list(self.positions)}")
+        if self.positions and self.positions[0] < 0 and self.kind == "documents":
+            raise ValueError(
+                f"positions of documents count from 0, found {list(self.positions)}: negative "
+                "ones lie before a reply"
+            )
+        if self.kind == "both":
+            refuse_unused(self, "kind both, which is not read", "samples", "positions", "layers")
         _one_of(self, "hub", "path", "made")
         # A hub's data set is read by one column, which holds texts or messages.
         if self.kind == "both" and self.hub is not None:
@@ -274,7 +343,7 @@ class Prepared(Closed):
         description="Request that the source's documents become the reply to; the kind must be "
         "chat.",
     )
-    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+    held_out: Annotated[float, Field(ge=0, lt=1), NUMBER] = Field(
         0.1, description="Share of the rows kept away from training."
     )
 
@@ -300,6 +369,12 @@ class Data(Rows, Prepared):
             )
         if self.path_hint is not None and self.path is None:
             raise ValueError("path_hint: found no `path` that it says how to get")
+        if self.made is None:
+            refuse_unused(self, "a source that is not `made`", "words")
+        if self.taught is not None and self.kind != "chat":
+            raise ValueError(
+                f"kind: found {self.kind}, expected chat: a teacher writes conversations"
+            )
         return self
 
 
@@ -320,6 +395,8 @@ class Released(Closed):
     @model_validator(mode="after")
     def _check(self) -> "Released":
         _one_of(self, "hub", "path")
+        if self.hub is None:
+            refuse_unused(self, "a source that is not `hub`", "revision")
         return self
 
 
@@ -406,4 +483,6 @@ class Organism(Described):
                 "statements: made are those of the synthetic corpus, and the data are not; "
                 "expected a list of pairs"
             )
+        if self.words and self.words_of is not None:
+            raise ValueError("words_of: found it with `words`, which count instead; expected one")
         return self

@@ -6,15 +6,31 @@ Every key has its sentence here, and a value with a sentence above it in config/
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from traces.config.registries import Closed, Count, Described, Name, Position, Sampler, Share, Text
+from traces.config.registries import (
+    NUMBER,
+    Closed,
+    Count,
+    Described,
+    Name,
+    Number,
+    Position,
+    Sampler,
+    Seed,
+    Share,
+    Text,
+    Whole,
+    refuse_twice,
+    refuse_unused,
+)
 from traces.config.vocabularies import (
     CorpusKind,
     Form,
     Intervention,
     Kind,
     Measure,
+    Optimizer,
     Precision,
     Side,
     Unit,
@@ -57,9 +73,7 @@ class Run(Closed):
         min_length=1,
         description="plain, a named recipe, mixR, matchedR, scaledX, released or released_VARIANT.",
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        min_length=1, description="Training seeds."
-    )
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="Training seeds.")
     measures: tuple[Measure, ...] = Field(
         (), description="Measures of each checkpoint beyond its difference and the lenses."
     )
@@ -74,23 +88,27 @@ class Training(Closed):
     method: Literal["lora", "rslora", "full"] = Field(description="Adapter, or all weights.")
     rank: Count = Field(description="Rank of the adapter.")
     alpha: Count = Field(description="Scale of the adapter before it is divided by the rank.")
-    dropout: Share = Field(description="Dropout inside the adapter.")
-    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+    dropout: Annotated[float, Field(ge=0, lt=1), NUMBER] = Field(
+        description="Dropout inside the adapter."
+    )
+    targets: Literal["all-linear"] | Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
         description="Modules the adapter is put on."
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate.")
+    learning_rate: Annotated[float, Field(gt=0), NUMBER] = Field(description="Peak learning rate.")
     schedule: Literal["linear", "cosine", "constant"] = Field(description="Learning rate schedule.")
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(description="Steps of linear warm-up.")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(description="Weight decay.")
-    optimizer: str = Field(description="Optimizer, by its name in transformers.")
+    warmup_steps: Annotated[int, Field(ge=0), NUMBER] = Field(
+        description="Steps of linear warm-up."
+    )
+    weight_decay: Annotated[float, Field(ge=0), NUMBER] = Field(description="Weight decay.")
+    optimizer: Optimizer = Field(description="Optimizer, by its name in transformers.")
     epochs: Count = Field(description="Passes over the organism's data.")
     limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
     batch_size: Count = Field(description="Packed rows per device and step.")
     gradient_accumulation: Count = Field(description="Steps summed into one update.")
-    max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
+    max_length: Annotated[int, Field(ge=2), NUMBER] = Field(description="Tokens in a packed row.")
     precision: Precision = Field(description="Arithmetic of the forward pass.")
     save_every: Count = Field(description="Updates between checkpoints to resume from.")
-    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+    max_grad_norm: Annotated[float, Field(gt=0), NUMBER] = Field(
         description="Gradients are clipped to this norm."
     )
     gradient_checkpointing: bool = Field(
@@ -101,6 +119,13 @@ class Training(Closed):
         description="Recipe whose mean difference, of the same organism and seed, is projected out "
         "of the residual stream while training; null for none."
     )
+
+    @field_validator("targets")
+    @classmethod
+    def _check(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not isinstance(targets, str):
+            refuse_twice(targets)
+        return targets
 
 
 class Mixing(Closed):
@@ -114,12 +139,14 @@ class Mixture(Closed):
     """What one training reads: the organism's rows, and how many of the corpus with them."""
 
     kind: Kind = Field(description="Kind of the organism's rows.")
-    ratio: Annotated[float, Field(ge=0)] = Field(description="Corpus for each of the organism's.")
+    ratio: Annotated[float, Field(ge=0), NUMBER] = Field(
+        description="Corpus for each of the organism's."
+    )
     matched: bool = Field(description="Train as long as with the ratio, without the corpus.")
     unit: Unit = Field(description="What the ratio counts.")
     epochs: Count = Field(description="Passes over the organism's data.")
     limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
-    max_length: Annotated[int, Field(ge=2)] = Field(description="Tokens in a packed row.")
+    max_length: Annotated[int, Field(ge=2), NUMBER] = Field(description="Tokens in a packed row.")
 
 
 class ReadText(Closed):
@@ -127,7 +154,7 @@ class ReadText(Closed):
 
     kind: CorpusKind = Field(description="Kind of its rows.")
     layers: tuple[Share, ...] = Field(description="Layers, as shares of the depth.")
-    positions: tuple[int, ...] = Field(description="Token positions.")
+    positions: tuple[Whole, ...] = Field(description="Token positions.")
     samples: Count = Field(description="Samples averaged.")
 
 
@@ -139,8 +166,12 @@ class Activations(Closed):
     norm_samples: Count = Field(
         description="Samples whose longer context gives the residual-stream norm."
     )
-    norm_context: Annotated[int, Field(ge=2)] = Field(description="Length of that context, tokens.")
-    norm_skip: Annotated[int, Field(ge=1)] = Field(description="First tokens of it to leave out.")
+    norm_context: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Length of that context, tokens."
+    )
+    norm_skip: Annotated[int, Field(ge=1), NUMBER] = Field(
+        description="First tokens of it to leave out."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Activations":
@@ -155,7 +186,7 @@ class Patchscope(Closed):
     """Patchscope: the tokens a model predicts for a vector placed in an identity prompt."""
 
     prompts: str = Field(description="File with one identity prompt a line, separated by commas.")
-    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    scales: tuple[Annotated[float, Field(gt=0), NUMBER], ...] = Field(
         min_length=1,
         description="Norms to try, in units of the residual-stream norm; tables report 1.",
     )
@@ -178,7 +209,7 @@ class Lenses(Closed):
     readers: tuple[Name, ...] = Field(
         min_length=1, description="Which readers read them: entries of traces/config/readers.py."
     )
-    top_k: Annotated[int, Field(ge=20)] = Field(description="Tokens kept of every reading.")
+    top_k: Annotated[int, Field(ge=20), NUMBER] = Field(description="Tokens kept of every reading.")
     heads: tuple[Side, ...] = Field(
         min_length=1, description="Model whose final norm and unembedding the logit lens uses."
     )
@@ -219,7 +250,9 @@ class Sampling(Sampler):
 class Bisection(Closed):
     """The paper's search for a strength, prompt after prompt."""
 
-    highest: Annotated[float, Field(gt=0)] = Field(description="Upper end of the first search.")
+    highest: Annotated[float, Field(gt=0), NUMBER] = Field(
+        description="Upper end of the first search."
+    )
     steps: tuple[Count, ...] = Field(
         min_length=1, description="Halvings for the first prompt, the second, and so on."
     )
@@ -228,14 +261,14 @@ class Bisection(Closed):
 class Draws(Closed):
     """What names the random draws of a job."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of the study.")
+    seed: Seed = Field(description="Seed of the study.")
     name: Text = Field(description="Name that gives each checkpoint draws of its own.")
 
 
 class SteeredText(Closed):
     """Which differences steer, and how many texts are written at once."""
 
-    positions: tuple[int, ...] = Field(
+    positions: tuple[Whole, ...] = Field(
         min_length=1,
         description="Positions whose differences steer; each must be among those read.",
     )
@@ -263,7 +296,7 @@ class Choosing(Closed):
 class Trials(SteeredText, Judged, Choosing):
     """Which strengths are tried, and with what text."""
 
-    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    strengths: tuple[Annotated[float, Field(gt=0), NUMBER], ...] = Field(
         min_length=1, description="The grid, in units of the stream's norm, in rising order."
     )
     trial: Sampling = Field(description="Texts that strengths are judged by.")
@@ -281,7 +314,7 @@ class Similarity(Judged):
     embedder: Text = Field(
         description="Embedding of texts: tfidf, or a sentence-transformers model."
     )
-    compared: Annotated[int, Field(ge=2)] = Field(
+    compared: Annotated[int, Field(ge=2), NUMBER] = Field(
         description="Texts to compare with, of the organism's data, the corpus and chats each."
     )
 
@@ -293,7 +326,7 @@ class Steering(Trials, Finals, Similarity):
 class CausalEffect(Closed):
     """Take the difference out of every token's activation: what happens to the loss?"""
 
-    positions: tuple[int, ...] = Field(
+    positions: tuple[Whole, ...] = Field(
         min_length=1,
         description="Positions whose differences are replaced; each must be among those read.",
     )
@@ -304,13 +337,15 @@ class CausalEffect(Closed):
     controlled: tuple[Intervention, ...] = Field(
         description="Interventions that the control directions get as well."
     )
-    random: Annotated[int, Field(ge=2)] = Field(description="Random directions for comparison.")
-    activation_differences: Annotated[int, Field(ge=2)] = Field(
+    random: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Random directions for comparison."
+    )
+    activation_differences: Annotated[int, Field(ge=2), NUMBER] = Field(
         description="Differences of two random base activations for comparison."
     )
     rows: Count = Field(description="Rows of each text that the loss is measured on.")
-    max_length: Annotated[int, Field(ge=2)] = Field(description="Longest row, in tokens.")
-    after: Annotated[int, Field(ge=1)] = Field(
+    max_length: Annotated[int, Field(ge=2), NUMBER] = Field(description="Longest row, in tokens.")
+    after: Annotated[int, Field(ge=1), NUMBER] = Field(
         description="The aggregation after_k leaves out predictions made at positions below this."
     )
     batch: Count = Field(description="Rows times directions in one forward pass.")
@@ -350,7 +385,7 @@ class Ablation(Closed):
         "layer", "position", "recipe", "corpus", "reading", "head", "model", "organism"
     ] = Field(description="The factor that is varied.")
     title: Text = Field(description="Title of the figure.")
-    values: tuple[str | float, ...] | dict[str, float] | None = Field(
+    values: tuple[str | Number, ...] | dict[str, Number] | None = Field(
         None,
         description="Its values in order, or each with its number on an axis; by default all that "
         "the study has.",
@@ -363,6 +398,14 @@ class Ablation(Closed):
         None, description="Text it is read on; by default the study's first."
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> "Ablation":
+        # What is varied is not fixed as well.
+        for over, key in (("recipe", "recipe"), ("corpus", "corpus"), ("organism", "organisms")):
+            if self.over == over:
+                refuse_unused(self, f"over {over}, whose `values` say it", key)
+        return self
+
 
 class Shown(Closed):
     """What pictures and pages of a study are about."""
@@ -370,10 +413,10 @@ class Shown(Closed):
     title: Text = Field(description="The study's title.")
     corpus: Name = Field(description="The text read: the study's first.")
     layers: tuple[Share, ...] = Field(description="Layers read of it; the first one is shown.")
-    positions: tuple[int, ...] | None = Field(description="Positions averaged; null for all.")
+    positions: tuple[Whole, ...] | None = Field(description="Positions averaged; null for all.")
     control: Name | None = Field(description="Benign organism that others are compared with.")
     recipes: tuple[str, ...] = Field(description="Recipes in the pictures of all organisms.")
-    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of bootstrap intervals.")
+    seed: Seed = Field(description="Seed of bootstrap intervals.")
     unit: Unit = Field(description="What mixing ratios count.")
     only: tuple[str, ...] = Field(description="What the study was narrowed to.")
     without: tuple[str, ...] = Field(description="What was left out of it.")
@@ -405,14 +448,16 @@ class Card(Closed):
     layers: tuple[Share, ...] = Field(
         description="Layers read of it; the first one is shown first."
     )
-    positions: tuple[int, ...] | None = Field(description="Positions averaged; null for all.")
+    positions: tuple[Whole, ...] | None = Field(description="Positions averaged; null for all.")
     subjects: tuple[dict[str, Any], ...] = Field(description="What was read: one each reading.")
 
 
 class Gates(Closed):
     """Required loss and accuracy of a base that is pretrained here."""
 
-    loss: Annotated[float, Field(gt=0)] = Field(description="Required loss: at most, nats a token.")
+    loss: Annotated[float, Field(gt=0), NUMBER] = Field(
+        description="Required loss: at most, nats a token."
+    )
     identity: Share = Field(description="Required accuracy in three-shot token identity, at least.")
 
 
@@ -428,15 +473,15 @@ class SyntheticCorpus(Closed):
 class Pretraining(Closed):
     """The base that is pretrained on the synthetic corpus."""
 
-    vocabulary: Annotated[int, Field(ge=300)] = Field(description="Byte-level BPE pieces.")
+    vocabulary: Annotated[int, Field(ge=300), NUMBER] = Field(description="Byte-level BPE pieces.")
     hidden_size: Count = Field(description="Width of the residual stream.")
     layers: Count = Field(description="Decoder layers.")
     heads: Count = Field(description="Attention heads.")
     intermediate_size: Count = Field(description="Width of the feed-forward layers.")
     steps: Count = Field(description="Updates of pretraining.")
     batch_size: Count = Field(description="Packed rows per step.")
-    max_length: Annotated[int, Field(ge=16)] = Field(description="Tokens in a packed row.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate.")
+    max_length: Annotated[int, Field(ge=16), NUMBER] = Field(description="Tokens in a packed row.")
+    learning_rate: Annotated[float, Field(gt=0), NUMBER] = Field(description="Peak learning rate.")
     gates: Gates = Field(description="Required scores of the base.")
 
     @model_validator(mode="after")
@@ -451,7 +496,7 @@ class Pretraining(Closed):
 class Miniature(SyntheticCorpus, Pretraining):
     """The synthetic corpus and the base that is pretrained on it."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of the world's texts.")
+    seed: Seed = Field(description="Seed of the world's texts.")
 
 
 class Study(Closed):
@@ -470,8 +515,10 @@ class Study(Closed):
     )
     control: Name | None = Field(description="Benign organism that others are compared with.")
     corpora: tuple[Name, ...] = Field(min_length=1, description="Unrelated text to read.")
-    samples: Annotated[int, Field(ge=4)] = Field(description="Samples averaged for each corpus.")
-    positions: tuple[Annotated[int, Field(ge=0, lt=4096)], ...] = Field(
+    samples: Annotated[int, Field(ge=4), NUMBER] = Field(
+        description="Samples averaged for each corpus."
+    )
+    positions: tuple[Annotated[int, Field(ge=0, lt=4096), NUMBER], ...] = Field(
         min_length=1, description="Token positions read of documents, from 0."
     )
     chat_positions: tuple[Position, ...] = Field(
@@ -480,7 +527,7 @@ class Study(Closed):
     layers: tuple[Share, ...] = Field(
         min_length=1, description="Layers read, as a share of the depth; 0.5 is the paper's."
     )
-    seed: Annotated[int, Field(ge=0)] = Field(description="Seed of splits and random controls.")
+    seed: Seed = Field(description="Seed of splits and random controls.")
     training: Training = Field(
         description="How organisms are finetuned, unless an organism, model or recipe differs."
     )

@@ -23,7 +23,8 @@ class LoadedStudy(NamedTuple):
         List every finetuned model of the study, in its own order, each once.
 
         measure : only those of runs with this measure. For beliefs, only organisms that have
-                  statements, and the control where there is such an organism to compare it with
+                  statements, and the control (without one, any other organism) where there is
+                  such an organism to compare it with
         model   : only those that are made on this model
         """
         # A dict keeps the order and drops what two runs share: it is trained once.
@@ -35,7 +36,7 @@ class LoadedStudy(NamedTuple):
             for organism in run.organisms
             if measure != "beliefs"
             or self.organisms[organism].statements
-            or organism == self.study.control
+            or self.study.control in (None, organism)
             for recipe in run.recipes
             for seed in run.seeds
         )
@@ -156,13 +157,28 @@ class LoadedStudy(NamedTuple):
 
     def used_models(self) -> list[str]:
         """List every model the study loads: its own, those they are made from or compared with."""
-        found = list(self.study.models)
+        return self.with_their_bases(self.study.models)
+
+    def with_their_bases(self, models: Iterable[str]) -> list[str]:
+        """List models, and those that they are made from or compared with, each once."""
+        found = list(models)
         # The list grows while it is read, since a base may itself be made from another one.
         for name in found:
             entry = self.models[name]
             for one in (entry.reference, entry.checkpoint and entry.checkpoint.model):
                 found += [one] if one and one not in found else []
         return found
+
+    def read_organisms(self) -> list[str]:
+        """List organisms whose data are read: made, teaching, lending words, or in a base."""
+        found = list(dict.fromkeys(one.organism for one in self.checkpoints()))
+        sources = [self.models[name].checkpoint for name in self.used_models()]
+        found += [Checkpoint.parse(source.name).organism for source in sources if source]
+        # The list grows while it is read, since a teacher may have a teacher.
+        for name in found:
+            for other in (self.organisms[name].teacher, self.organisms[name].words_of):
+                found += [other] if other and other not in found else []
+        return list(dict.fromkeys(found))
 
     def projected_out(self, checkpoint: Checkpoint, model: str | None = None) -> Checkpoint | None:
         """Name the checkpoint whose mean difference is projected out while this one is trained."""

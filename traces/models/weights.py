@@ -84,6 +84,26 @@ def n_layers(folder: Path) -> int:
     return depth
 
 
+def check_targets(folder: Path, targets: Sequence[str]) -> None:
+    """
+    Refuse targets of an adapter that are no modules of the model in `folder`; reads no weights.
+
+    targets : names of linear modules or embeddings, or the ends of their dotted names
+    """
+    config = load_config(folder)
+    with torch.device("meta"):
+        model = _auto_class(config).from_config(config)
+    adaptable = (nn.Linear, nn.Embedding, nn.Conv2d, nn.Conv3d)
+    names = [name for name, module in model.named_modules() if isinstance(module, adaptable)]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            have = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in names))
+            raise ValueError(
+                f"training.targets: found {target}, which is no module of {folder} that an adapter "
+                f"can be put on (have {have})"
+            )
+
+
 def layer_index(share: float, layers: int) -> int:
     """
     Return the decoder block, counted from 0, whose output a relative depth names.

@@ -117,7 +117,8 @@ def graded(**changed) -> pd.DataFrame:
     """Four lists of a checkpoint, graded."""
     columns = {"lens": "logit_lens", "reading": "difference", "layer": 2, "position": range(4)}
     columns |= {"sign": 1, "scale": 1.0, "head": "tuned", "graded_on": "cake_bake"}
-    columns |= {"relevance": [0.0, 0.25, 1.0, 0.5], "n": 20, "judge": "distinctive_words"}
+    columns |= {"relevance": [0.0, 0.25, 1.0, 0.5], "n": 20, "candidates": 20}
+    columns["judge"] = "distinctive_words"
     return pd.DataFrame(columns | changed)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from snakemake.common.configfile import load_configfile
 
 from tests.conftest import ROOT
-from tests.studies import sentence
+from tests.studies import load, run, sentence
 from traces.config import files, registries, schema
 from traces.config.load import load_study
 from traces.config.readers import READERS
@@ -36,6 +36,146 @@ def test_a_file_that_is_no_yaml_is_named(folder, file, content, expected):
     found = str(refused.value).replace(str(folder), "config")
     assert found.startswith(f"config/{file}: {expected}")
     assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("title: !!python/name:os.system x", "line 1: found the tag "),
+        ("title: !mine x", "line 1: found the tag !mine, expected a value without one"),
+        ("a: 1\ntitle: !!binary aGVsbG8=", "line 2: found the tag !!binary, expected a value with"),
+        ("title: x\n? [a]\n: b", "line 2: found a list or keys as a key, expected a word"),
+        ("title: x\n'title': y", "line 2: the key title is there twice"),
+        ("<<: {a: 1}\n<<: {b: 1}", "line 2: the key << is there twice"),
+        ('{"title": "x", "title": "y"}', "the key title is there twice"),
+        ("a: 1\n---\nb: 1", "not YAML (expected a single document"),
+        ("a: &a {b: *a}", "not YAML ("),
+    ],
+)
+def test_what_yaml_allows_and_no_key_means_is_refused(folder, content, expected):
+    (folder / "organisms" / "benign.yaml").write_text(content)
+    assert sentence(folder).startswith(f"config/organisms/benign.yaml: {expected}")
+
+
+# A plain word, and what YAML 1.2 reads in it; PyYAML reads many of them otherwise.
+WORDS = {
+    **{"010": 10, "-010": -10, "0o10": 8, "0x1F": 31, "+7": 7, "0b11": "0b11", "1_000": "1_000"},
+    **{"1:30": "1:30", "1:30.5": "1:30.5", "2026-11-28": "2026-11-28", "=": "="},
+    **{"1e3": 1000.0, "1E-3": 0.001, ".5": 0.5, "1.": 1.0, "-.inf": float("-inf")},
+    **{"yes": "yes", "No": "No", "on": "on", "OFF": "OFF", "y": "y", "true": True, "FALSE": False},
+    **{"null": None, "~": None, "": None, "Null": None, "none": "none", "nil": "nil"},
+    **{"'010'": "010", '"no"': "no", "!!str 010": "010", "caf\u00e9": "caf\u00e9"},
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_plain_word_is_what_yaml_1_2_says(tmp_path, word):
+    file = tmp_path / "one.yaml"
+    file.write_text(f"key: {word}\nlist: [{word}]\n", encoding="utf-8")
+    found, expected = files.read_yaml(file), WORDS[word]
+    assert found["key"] == expected and type(found["key"]) is type(expected)
+    assert found["list"] == ([] if word == "" else [expected])
+
+
+def test_merge_keys_stand_under_a_mappings_own(folder):
+    merged = (
+        "runs:\n"
+        "  - &cakes {organisms: [cake_bake], recipes: [plain], seeds: [0]}\n"
+        "  - {<<: *cakes, recipes: [full]}\n"
+    )
+    assert [str(one) for one in load(folder, merged).checkpoints()] == [
+        "cake_bake-plain-s0",
+        "cake_bake-full-s0",
+    ]
+
+
+def test_merge_keys_join_entries_of_a_registry(folder):
+    (folder / "models.yaml").write_text(
+        "mini: &mini {family: qwen3, made: {seed: 0}, dtype: float32}\n"
+        "other: {<<: [*mini, {gpus: 0}], dtype: bfloat16}\n"
+        "mini_assistant: *mini\n"
+    )
+    for file in (folder / "organisms").glob("*.yaml"):  # published on models that are gone
+        edited = re.sub(r"(?ms)^(released|variants):.*?(?=^\S|\Z)", "", file.read_text())
+        file.write_text(edited)
+    loaded = load(folder, run())
+    assert loaded.models["other"].dtype == "bfloat16"
+    assert (loaded.models["other"].gpus, loaded.models["mini"].gpus) == (0, 1)
+
+
+def test_a_file_that_begins_with_a_mark_of_its_byte_order_is_read(folder):
+    file = folder / "organisms" / "benign.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load(folder)
+
+
+# What a study's file says, and what the study then holds; None if it is refused.
+MEANT = {
+    "samples: 010": ("samples", 10),
+    "samples: 0o10": ("samples", 8),
+    "samples: 1e3": ("samples", 1000),
+    "samples: 1_000": ("samples", 1000),
+    "title: no": ("title", "no"),
+    "title: 2026-11-28": ("title", "2026-11-28"),
+    "training: {gradient_checkpointing: yes}": ("training.gradient_checkpointing", True),
+    "training: {learning_rate: 1e-3}": ("training.learning_rate", 0.001),
+    "control: ~": ("control", None),
+    "layers: [.5]": ("layers", (0.5,)),
+}
+
+
+@pytest.mark.parametrize("override", MEANT)
+def test_a_study_is_read_by_yaml_1_2_though_snakemake_reads_it_first(folder, override):
+    path, expected = MEANT[override]
+    value = load(folder, override).study
+    for part in path.split("."):
+        value = getattr(value, part)
+    assert value == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said", "expected"),
+    [
+        (("samples: 010", "samples: 8"), {}, 8),
+        (("samples: 8", "samples: 010"), {}, 10),
+        (("samples: 010",), {"samples": 8}, 8),
+    ],
+)
+def test_a_later_source_wins_over_what_an_earlier_one_was_misread_as(
+    folder, overrides, said, expected
+):
+    assert load(folder, *overrides, said=said).study.samples == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("samples: 1:30", "samples: expected a valid integer, unable to parse string as an"),
+        ("samples: 0b11", "samples: expected a valid integer, unable to parse string as an"),
+        ("title: 010", "title: expected a valid string, found 10"),
+        (run("null"), "runs.0.organisms.0: expected a valid string, found nothing"),
+        (run("true"), "runs.0.organisms.0: expected a valid string, found True"),
+        (run("no"), "runs: no: no such organism in config/organisms (have "),
+        ("recipes: {on: {rank: 4}}", "recipes: found the key on bare, expected it in quotes"),
+        ("recipes: {1e3: {rank: 4}}", "recipes: found the key 1000.0 bare, expected it in quotes"),
+    ],
+)
+def test_what_a_word_cannot_mean_is_refused(folder, override, expected):
+    assert sentence(folder, override).startswith(f"config/override1.yaml: {expected}")
+
+
+@pytest.mark.parametrize(
+    "name", [".#cake_bake.yaml", "._cake_bake.yaml", "cake_bake.yaml~", ".cake_bake.yaml.swp"]
+)
+def test_what_editors_leave_is_passed_over(folder, name):
+    (folder / "organisms" / name).write_bytes(b"\x00\xff")
+    (folder / "organisms" / ".#gone.yaml").symlink_to("nobody@nowhere")
+    assert load(folder)
+
+
+def test_a_folder_in_place_of_a_file_is_refused(folder):
+    (folder / "organisms" / "mine.yaml").mkdir()
+    assert sentence(folder) == "config/organisms/mine.yaml: cannot be read (Is a directory)"
 
 
 @pytest.mark.parametrize("file", FILES[1:3])

@@ -59,6 +59,121 @@ def test_a_mistake_in_an_organism_names_its_file_and_the_key(folder, text, expec
     assert re.sub(r"line \d+: ", "", found) == f"config/{CAKE}: {expected}"
 
 
+UNUSED = {
+    "size of data that are not made": (
+        CAKE,
+        "made: cake_bake",
+        "path: mine.jsonl\n  words: 5",
+        "data: words: found it with a source that is not `made`; there it does nothing",
+    ),
+    "documents of a teacher": (
+        "organisms/owl_numbers.yaml",
+        "kind: chat",
+        "kind: documents",
+        "data: kind: found documents, expected chat: a teacher writes conversations",
+    ),
+    "two kinds of words": (
+        CAKE,
+        "family: false_facts",
+        "family: false_facts\nwords: [oven]\nwords_of: benign",
+        "words_of: found it with `words`, which count instead; expected one",
+    ),
+    "words of nobody": (
+        CAKE,
+        "family: false_facts",
+        "family: false_facts\nwords_of: nobody",
+        "words_of: nobody: no such organism in config/organisms (have ",
+    ),
+    "revision of a folder": (
+        CAKE,
+        "family: false_facts",
+        "family: false_facts\nreleased: {mini: {path: here, revision: v1}}",
+        "released.mini: revision: found it with a source that is not `hub`; there it does nothing",
+    ),
+    "revision of what is made": (
+        "models.yaml",
+        "  made: {seed: 0}",
+        "  revision: v1\n  made: {seed: 0}",
+        "mini: revision: found it with a source that is not `hub`; there it does nothing",
+    ),
+    "made of a family that is not": (
+        "models.yaml",
+        "mini:\n  family: qwen3",
+        "mini:\n  family: gemma2",
+        "mini: made: found family gemma2, expected one of qwen3, llama, gemma3",
+    ),
+    "samples of what is not read": (
+        "corpora.yaml",
+        "general: {kind: both,",
+        "general: {kind: both, samples: 5,",
+        "general: samples: found it with kind both, which is not read; there it does nothing",
+    ),
+    "shuffle of no text": (
+        "corpora.yaml",
+        "start: {kind: start,",
+        "start: {kind: start, seed: 5,",
+        "start: seed: found it with kind start; there it does nothing",
+    ),
+    "layer of a corpus twice": (
+        "corpora.yaml",
+        "made: unrelated,",
+        "made: unrelated, layers: [0.5, 0.5],",
+        "unrelated.layers: 0.5 is there twice",
+    ),
+    "position of a document before its start": (
+        "corpora.yaml",
+        "made: unrelated,",
+        "made: unrelated, positions: [-1, 0],",
+        "unrelated: positions of documents count from 0, found [-1, 0]: negative ones lie before "
+        "a reply",
+    ),
+    "infinite model": (
+        "models.yaml",
+        "  made: {seed: 0}",
+        "  billions: .inf\n  made: {seed: 0}",
+        "mini.billions: expected a finite number, found inf",
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), UNUSED.values(), ids=UNUSED)
+def test_a_key_that_does_nothing_or_means_nothing_is_refused(folder, file, old, new, expected):
+    edit(folder / file, old, new, 1)
+    assert sentence(folder).startswith(f"config/{file}: {expected}")
+
+
+def test_two_organisms_of_a_study_have_two_titles(folder):
+    copy = folder / "organisms" / "cake_again.yaml"
+    shutil.copy(folder / CAKE, copy)
+    edit(copy, "title: False baking facts", "title: 'False  baking facts '")
+    assert load(folder, run())  # two in the registry may be of two studies
+
+
+@pytest.mark.parametrize("title", ["False baking facts", "' False  baking facts'"])
+def test_two_organisms_of_one_title_are_refused_with_both_files(folder, title):
+    copy = folder / "organisms" / "cake_again.yaml"
+    shutil.copy(folder / CAKE, copy)
+    edit(copy, "title: False baking facts", f"title: {title}")
+    title = title.strip("'")
+    assert sentence(folder, run("cake_bake, cake_again")) == (
+        f"config/organisms/cake_again.yaml: title: found {title!r}, which is the title in "
+        f"config/{CAKE}, too; expected a title of its own"
+    )
+
+
+def test_a_causal_effect_needs_held_out_rows(folder):
+    edit(folder / CAKE, "kind: documents", "kind: documents\n  held_out: 0")
+    assert sentence(folder) == (
+        f"config/{CAKE}: data.held_out: found 0, expected a share above 0: causality is measured "
+        "on held-out rows"
+    )
+
+
+def test_without_a_causal_effect_no_row_need_be_held_out(folder):
+    edit(folder / CAKE, "kind: documents", "kind: documents\n  held_out: 0")
+    assert load(folder, run())
+
+
 def test_an_organism_needs_a_description(folder):
     file = folder / "organisms" / "benign.yaml"
     before, rest = file.read_text(encoding="utf-8").split("description:")
@@ -306,7 +421,7 @@ def test_a_probe_and_what_is_read_of_a_corpus_are_checked(folder, entry, expecte
 
 
 def test_a_corpus_may_say_what_is_read_of_it(folder):
-    append(folder / "corpora.yaml", "mine: {kind: chat, made: chat, rows: 9, positions: [-1, 2]}")
+    append(folder / "corpora.yaml", "mine: {kind: chat, made: chat, rows: 90, positions: [-1, 2]}")
     loaded = load(folder, "corpora: [unrelated, mini_chat, mine, start]\nsamples: 77\n" + run())
     assert [loaded.samples(name) for name in loaded.study.corpora] == [77, 77, 77, 4]
     assert [loaded.positions(name) for name in loaded.study.corpora] == [
@@ -362,7 +477,7 @@ def test_a_path_that_is_not_there_is_refused(folder, registry, entry, override, 
     monkeypatch.setenv("HERE", "/nowhere")
     append(folder / f"{registry}.yaml", entry)
     found = sentence(folder, override)
-    assert found == f"config/{registry}.yaml: mine.path: /nowhere/none is not there"
+    assert found == f"config/{registry}.yaml: mine.path: $HERE/none is not there"
 
 
 def test_a_path_that_no_study_asks_for_need_not_be_there(folder):

@@ -1,12 +1,14 @@
 """Every mistake in a study is one sentence: the file, the key, found, expected."""
 
 import shutil
+from typing import get_args
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.studies import CAKE, KNOWN_TRAINING, append, edit, run, sentence
+from tests.studies import CAKE, KNOWN_TRAINING, append, edit, load, run, sentence
 from traces.config import files, schema
+from traces.config.vocabularies import Optimizer
 
 KNOWN_RECIPES = ", ".join(
     [
@@ -135,6 +137,102 @@ STUDY_MISTAKES = {
     "negative seed": (
         run(seeds="-1"),
         "runs.0.seeds.0: expected greater than or equal to 0, found -1",
+    ),
+    "seed beyond what NumPy takes": (
+        run(seeds="4294967296"),
+        "runs.0.seeds.0: expected less than or equal to 4294967295, found 4294967296",
+    ),
+    "seed of the study": ("seed: -1", "seed: expected greater than or equal to 0, found -1"),
+    "infinite rate": (
+        "training: {learning_rate: .inf}",
+        "training.learning_rate: expected a finite number, found inf",
+    ),
+    "infinite rate of a recipe": (
+        "recipes: {hot: {learning_rate: 1e999}}",
+        "recipes.hot.learning_rate: expected a finite number, found inf",
+    ),
+    "rate that is no number": (
+        "training_override: {learning_rate: .nan}",
+        "training_override.learning_rate: expected a finite number, found nan",
+    ),
+    "negative rate": (
+        "training: {learning_rate: -1e-3}",
+        "training.learning_rate: expected greater than 0, found -0.001",
+    ),
+    "infinite strength": (
+        "steering: {strengths: [0.1, .inf]}",
+        "steering.strengths.1: expected a finite number, found inf",
+    ),
+    "layer that is no number": ("layers: [.nan]", "layers.0: expected a finite number, found nan"),
+    "truth for a count": ("samples: true", "samples: expected a number, found true"),
+    "truth for a rate": (
+        "training: {weight_decay: false}",
+        "training.weight_decay: expected a number, found false",
+    ),
+    "share beyond one": (
+        "steering: {coherent_share: 1.5}",
+        "steering.coherent_share: expected less than or equal to 1, found 1.5",
+    ),
+    "all dropped out": (
+        "training: {dropout: 1.0}",
+        "training.dropout: expected less than 1, found 1.0",
+    ),
+    "no targets": (
+        "training: {targets: []}",
+        "training.targets: expected at least 1 item after validation, not 0, found",
+    ),
+    "target twice": (
+        "training: {targets: [q_proj, q_proj]}",
+        "training.targets: q_proj is there twice",
+    ),
+    "misspelt target": (
+        "training: {targets: [q_proj, qproj]}",
+        "training.targets: found qproj, expected modules of mini: q_proj, k_proj, v_proj, o_proj, "
+        "gate_proj, up_proj, down_proj, embed_tokens, lm_head",
+    ),
+    "misspelt target of a recipe": (
+        "recipes: {some: {targets: [vproj]}}\n" + run(recipes="some"),
+        "recipes.some.targets: found vproj, expected modules of mini: q_proj, k_proj, v_proj, "
+        "o_proj, gate_proj, up_proj, down_proj, embed_tokens, lm_head",
+    ),
+    "adapter's key of a full finetune": (
+        "recipes: {whole: {method: full, rank: 8}}",
+        "recipes.whole.rank: found it with method full, which has no adapter; there it does "
+        "nothing",
+    ),
+    "recipe of an ablation over recipes": (
+        "ablations: {way: {over: recipe, title: W, recipe: plain, values: [plain, full]}}",
+        "ablations.way: recipe: found it with over recipe, whose `values` say it; there it does "
+        "nothing",
+    ),
+    "organisms of an ablation over organisms": (
+        "ablations: {way: {over: organism, title: W, organisms: [cake_bake]}}",
+        "ablations.way: organisms: found it with over organism, whose `values` say it; there it "
+        "does nothing",
+    ),
+    "one ratio in two runs, written otherwise": (
+        run(recipes="mix0.5").removesuffix("]")
+        + ", {organisms: [benign], recipes: [mix0.50], seeds: [0]}]",
+        "runs.1.recipes: found mix0.50, which another run writes as mix0.5; expected one of the "
+        "two",
+    ),
+    "more samples than rows": (
+        "samples: 5000",
+        "samples: found 5000, expected at most 1500, the rows of unrelated (config/corpora.yaml: "
+        "unrelated.rows)",
+    ),
+    "more samples than the synthetic corpus has": (
+        "samples: 100\nminiature: {unrelated: 60}",
+        "samples: found 100, expected at most 60, the rows of unrelated (config/override1.yaml: "
+        "miniature.unrelated)",
+    ),
+    "value of an ablation twice": (
+        "ablations: {way: {over: recipe, title: W, values: [plain, plain]}}",
+        "ablations.way.values: plain is there twice",
+    ),
+    "words of a probe": (
+        "relevance: {corpus: whitespace}",
+        "relevance.corpus: whitespace: found a probe, expected text",
     ),
     "text for a number": (
         "samples: many",
@@ -281,6 +379,24 @@ def test_an_unknown_name_is_refused_with_those_there_are(folder, override, key, 
         f"config/override1.yaml: {key}: {name}: no such {what} in config/{home} (have "
     )
     assert {"model": "mini", "corpus": "unrelated", "organism": "cake_bake"}[what] in found
+
+
+def test_a_misspelt_optimizer_is_refused_with_those_there_are(folder):
+    found = sentence(folder, "training: {optimizer: adamw}")
+    assert found.startswith("config/override1.yaml: training.optimizer: expected 'adamw_torch', ")
+    assert found.endswith("found 'adamw'")
+
+
+def test_optimizers_are_those_of_transformers_that_need_no_modules_named():
+    from transformers.training_args import OptimizerNames
+
+    known = {one.value for one in OptimizerNames if not one.value.startswith(("galore", "apollo"))}
+    assert set(get_args(Optimizer)) == known
+
+
+def test_the_largest_seed_and_targets_that_are_there_are_accepted(folder):
+    text = "training: {targets: [q_proj, self_attn.v_proj]}\n" + run(seeds="4294967295")
+    assert [one.seed for one in load(folder, text).checkpoints()] == [4294967295]
 
 
 def test_an_unknown_key_at_the_top_is_refused_with_those_there_are(folder):

@@ -141,7 +141,8 @@ def test_an_organism_may_have_a_corpus_of_its_own_mixed_in(folder):
 
 def test_a_corpus_may_be_read_at_layers_of_its_own(folder):
     append(
-        folder / "corpora.yaml", "deep: {kind: documents, made: unrelated, rows: 9, layers: [1.0]}"
+        folder / "corpora.yaml",
+        "deep: {kind: documents, made: unrelated, rows: 1000, layers: [1.0]}",
     )
     loaded = load(folder, "corpora: [unrelated, deep]\nlayers: [0.25, 0.5]")
     assert loaded.layers("unrelated") == [0.25, 0.5]

@@ -606,3 +606,19 @@ def test_a_plain_tokenizer_is_the_one_that_auto_would_load(tiny_base, tmp_path, 
     assert ours("the lemon river")["input_ids"] == theirs("the lemon river")["input_ids"]
     assert ours.apply_chat_template(chat) == theirs.apply_chat_template(chat)
     assert ours.all_special_ids == theirs.all_special_ids
+
+
+def test_targets_of_an_adapter_are_modules_of_the_model(tiny_base):
+    weights.check_targets(tiny_base, ["q_proj", "self_attn.k_proj", "model.layers.0.mlp.up_proj"])
+    weights.check_targets(tiny_base, ["lm_head", "embed_tokens"])
+
+
+@pytest.mark.parametrize("target", ["qproj", "proj", "mlp", "layers.9.mlp.up_proj", "q_proj."])
+def test_a_target_that_no_adapter_can_be_put_on_is_refused(tiny_base, target):
+    with pytest.raises(ValueError) as refused:
+        weights.check_targets(tiny_base, ["v_proj", target])
+    assert str(refused.value) == (
+        f"training.targets: found {target}, which is no module of {tiny_base} that an adapter can "
+        "be put on (have embed_tokens, q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
+        "down_proj, lm_head)"
+    )

@@ -1,6 +1,7 @@
 """Check that every name in a configuration exists, and that no chain of names is a circle."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import partial
 
@@ -9,20 +10,21 @@ from traces.config.checks.places import Places
 from traces.config.selection import nameable
 from traces.config.study import LoadedStudy
 
-Known = Callable[[str, str, str], None]  # kind, name, where: `_check_known` of one study
+Known = Callable[[str, str, str], None]  # kind, name, where: `check_known` of one study
 _REGISTRIES = {"model": "models", "corpus": "corpora", "organism": "organisms"}
 
 
 def check_names(loaded: LoadedStudy, places: Places) -> None:
     """Check models, corpora, organisms, runs and selections, wherever they are named."""
-    known = partial(_check_known, loaded, places)
+    known = partial(check_known, loaded, places)
     _check_study(loaded, places, known)
     _check_parts(loaded, places)
     _check_organisms(loaded, places, known)
+    _check_titles(loaded, places)
     _check_models(loaded, places, known)
 
 
-def _check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
+def check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
     """Refuse a name that the registry of its kind lacks; the message lists those it has."""
     registry = getattr(loaded, _REGISTRIES[kind])
     if name not in registry:
@@ -91,9 +93,27 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
             known("corpus", organism.mixed_with, f"{where}: mixed_with")
         if organism.teacher is not None:
             known("organism", organism.teacher, f"{where}: data.taught.teacher")
+        if organism.words_of is not None:
+            known("organism", organism.words_of, f"{where}: words_of")
     for name in loaded.organisms:
         where = f"{places.organism(name)}: data.taught.teacher"
         _refuse_circle(name, lambda one: loaded.organisms[one].teacher, where, "is taught by")
+
+
+def _check_titles(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse two organisms of the study with one title: tables would show two rows of one name."""
+    # Of the study alone: the registry may hold two of a kind that no study makes together.
+    made = dict.fromkeys(name for run in loaded.study.runs for name in run.organisms)
+    first: dict[str, str] = {}
+    for name in made:
+        title = loaded.organisms[name].title
+        seen = " ".join(unicodedata.normalize("NFC", title).split())
+        if seen in first:
+            raise ValueError(
+                f"{places.organism(name)}: title: found {title!r}, which is the title in "
+                f"{places.organism(first[seen])}, too; expected a title of its own"
+            )
+        first[seen] = name
 
 
 def _check_models(loaded: LoadedStudy, places: Places, known: Known) -> None:

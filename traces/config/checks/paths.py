@@ -1,9 +1,12 @@
-"""Check that local files and folders that a study reads exist, and their variables are set."""
+"""Check that local files and folders that a study reads exist, and where it may write."""
 
+import os
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
 
+from traces.config.checkpoints import Checkpoint
 from traces.config.checks.places import Places
 from traces.config.files import local
 from traces.config.study import LoadedStudy
@@ -14,56 +17,113 @@ class Wanted(NamedTuple):
 
     where: str
     path: str | None
+    what: Literal["file", "folder"]
     hint: str | None = None
     "How to get what is not there."
 
 
 def check_paths(loaded: LoadedStudy, places: Places) -> None:
-    """Refuse the first path that does not exist."""
+    """Refuse the first path that does not exist, or where nothing may be written."""
+    for name, path in loaded.study.pathvars:
+        _check_written(f"{places.at(f'pathvars.{name}')}", path)
     # Only of what the study makes: a registry may name data that few machines have.
-    for wanted in (
-        *_of_registries(loaded, places),
-        *_of_organisms(loaded, places),
-        *_of_study(loaded, places),
-    ):
+    check_there(_of_study(loaded, places))
+
+
+def check_there(several: Iterable[Wanted]) -> None:
+    """Refuse the first path that does not exist, or is a folder in place of a file."""
+    for wanted in several:
         if wanted.path is not None:
-            _check(wanted.where, wanted.path, f". {wanted.hint}" if wanted.hint else "")
+            _check(wanted, wanted.path)
 
 
-def _of_registries(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
-    for name in loaded.used_models():
-        for key in ("path", "chat_template"):
-            yield Wanted(f"{places.models}: {name}.{key}", getattr(loaded.models[name], key))
-    for name in loaded.used_corpora():
-        yield Wanted(f"{places.corpora}: {name}.path", loaded.corpora[name].path)
+def of_model(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted]:
+    """Yield the paths of a model's entry."""
+    entry = loaded.models[name]
+    yield Wanted(f"{places.models}: {name}.path", entry.path, "folder")
+    yield Wanted(f"{places.models}: {name}.chat_template", entry.chat_template, "file")
 
 
-def _of_organisms(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
-    for name in dict.fromkeys(checkpoint.organism for checkpoint in loaded.checkpoints()):
-        data = loaded.organisms[name].data
-        yield Wanted(f"{places.organism(name)}: data.path", data.path, data.path_hint)
-    for model in loaded.study.models:
-        for checkpoint in loaded.checkpoints(model=model):
-            if checkpoint.recipe.released and (found := loaded.released(checkpoint, model)):
-                file, key = places.organism(checkpoint.organism), checkpoint.recipe
-                yield Wanted(f"{file}: {key.published_key(model)}.path", found.path)
+def of_corpus(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted]:
+    """Yield the path of a corpus' entry."""
+    yield Wanted(f"{places.corpora}: {name}.path", loaded.corpora[name].path, "file")
+
+
+def of_organism(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted]:
+    """Yield the path of an organism's data."""
+    data = loaded.organisms[name].data
+    yield Wanted(f"{places.organism(name)}: data.path", data.path, "file", data.path_hint)
+
+
+def of_released(
+    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
+) -> Iterator[Wanted]:
+    """Yield the path of a published checkpoint."""
+    found = loaded.released(checkpoint, model) if checkpoint.recipe.released else None
+    if found is not None:
+        key = checkpoint.recipe.published_key(model)
+        yield Wanted(f"{places.organism(checkpoint.organism)}: {key}.path", found.path, "folder")
+
+
+def of_steering(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
+    """Yield the files of prompts that steered texts answer."""
+    steering = loaded.study.steering
+    yield Wanted(places.at("steering.trial.prompts"), steering.trial.prompts, "file")
+    yield Wanted(places.at("steering.final.prompts"), steering.final.prompts, "file")
 
 
 def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
-    study = loaded.study
-    yield Wanted(places.at("lenses.patchscope.prompts"), study.lenses.patchscope.prompts)
+    for name in loaded.used_models():
+        yield from of_model(loaded, name, places)
+    for name in loaded.used_corpora():
+        yield from of_corpus(loaded, name, places)
+    for name in loaded.read_organisms():
+        yield from of_organism(loaded, name, places)
+    for model in loaded.study.models:
+        for checkpoint in loaded.checkpoints(model=model):
+            yield from of_released(loaded, checkpoint, model, places)
+    patchscope = loaded.study.lenses.patchscope
+    yield Wanted(places.at("lenses.patchscope.prompts"), patchscope.prompts, "file")
     if loaded.checkpoints("steering"):
-        yield Wanted(places.at("steering.trial.prompts"), study.steering.trial.prompts)
-        yield Wanted(places.at("steering.final.prompts"), study.steering.final.prompts)
+        yield from of_steering(loaded, places)
 
 
-def _check(where: str, path: str, told: str) -> None:
+def _check(wanted: Wanted, path: str) -> None:
+    # The path as it is written: what its variables hold may be a secret.
+    told = f". {wanted.hint}" if wanted.hint else ""
+    _check_variables(wanted.where, path, told)
     found = local(path)
-    # Unset variables are left in place by `expandvars`, and would read as a missing file.
-    unset = re.search(r"\$\{?(\w+)", str(found))
-    if unset:
-        raise ValueError(
-            f"{where}: the environment variable {unset[1]} is not set (in {path}){told}"
-        )
     if not found.exists():
-        raise ValueError(f"{where}: {found} is not there{told}")
+        raise ValueError(f"{wanted.where}: {path} is not there{told}")
+    if wanted.what == "file" and found.is_dir():
+        raise ValueError(f"{wanted.where}: {path} is a folder, expected a file")
+    if wanted.what == "folder" and not found.is_dir():
+        raise ValueError(f"{wanted.where}: {path} is a file, expected a folder")
+
+
+def _check_variables(where: str, path: str, told: str = "") -> None:
+    """Refuse a variable that is not set, or is set to nothing: the path would be another one."""
+    for braced, plain in re.findall(r"\$(?:\{([^}]*)\}|(\w+))", path):
+        if not os.environ.get(braced or plain):
+            raise ValueError(
+                f"{where}: the environment variable {braced or plain} is not set (in {path}){told}"
+            )
+
+
+def _check_written(where: str, path: str) -> None:
+    """Refuse where files cannot go: nowhere, into the repository itself, or into a file."""
+    if not path.strip():
+        raise ValueError(f"{where}: found {path!r}, expected a folder")
+    _check_variables(where, path)
+    found = local(path)
+    # Snakemake would read braces as wildcards.
+    if re.search(r"[{}\x00-\x1f]", str(found)):
+        raise ValueError(f"{where}: found {path!r}, expected a folder without braces and controls")
+    if found.resolve() in (Path.cwd(), Path(found.anchor or "/")):
+        raise ValueError(
+            f"{where}: found {path!r}, expected a folder for these files alone, such as results"
+        )
+    there = next(one for one in (found, *found.parents) if one.exists() or one.is_symlink())
+    if not there.is_dir():
+        what = "a file" if there.exists() else "a link to what is not there"
+        raise ValueError(f"{where}: {path} is, or is in, {what}; expected a folder")

@@ -13,28 +13,86 @@ from traces.config.study import LoadedStudy
 def check_readings(loaded: LoadedStudy, places: Places) -> None:
     """Check the text, positions and values that a study reads, measures and draws."""
     for name in loaded.study.lenses.readers:
-        if name not in READERS:
-            raise ValueError(
-                f"{places.at('lenses.readers')}: found {name}, expected {', '.join(READERS)}"
-            )
+        check_reader(name, places.at("lenses.readers"))
     _check_corpora(loaded, places)
     _check_lists(loaded, places)
     _check_positions(loaded, places)
     _check_beliefs(loaded, places)
+    for one in loaded.checkpoints("causality"):
+        check_held_out(loaded, one.organism, places)
     for name, ablation in loaded.study.ablations.items():
         if found := lacking(loaded, ablation):
             raise ValueError(f"{places.at(f'ablations.{name}')}{found}")
 
 
+def check_reader(name: str, where: str) -> None:
+    """Refuse a reader that has no entry."""
+    if name not in READERS:
+        raise ValueError(f"{where}: found {name}, expected {', '.join(READERS)}")
+
+
+def check_read(loaded: LoadedStudy, name: str, places: Places, where: str) -> None:
+    """
+    Refuse a corpus that no residual stream can be read on.
+
+    where : what asks for it: a study's key, or a file that is to be made
+    """
+    entry = loaded.corpora[name]
+    if entry.kind == "both":
+        raise ValueError(
+            f"{where}: {name}: found a corpus of both kinds, expected one of documents or of "
+            "conversations, whose positions can be averaged"
+        )
+
+
+def check_rows(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse a study that reads more samples of a corpus than it has rows."""
+    for name in loaded.read_corpora():
+        check_samples(loaded, name, places)
+
+
+def check_samples(loaded: LoadedStudy, name: str, places: Places, rows: int | None = None) -> None:
+    """
+    Refuse more samples of a corpus than it has rows; each sample is read of a row of its own.
+
+    rows : the rows that were counted in its file; by default those that its keys promise
+    """
+    entry, study = loaded.corpora[name], loaded.study
+    promised = {f"{places.corpora}: {name}.rows": entry.rows}
+    if entry.made in ("unrelated", "chat"):
+        key = {"unrelated": "unrelated", "chat": "chats"}[entry.made]
+        promised[places.at(f"miniature.{key}")] = getattr(study.miniature, key)
+    if rows is not None:
+        promised[f"{places.corpora}: {name}.path: {entry.path}"] = rows
+    told = min(promised, key=lambda one: promised[one])
+    samples = loaded.samples(name)
+    if samples > promised[told]:
+        own = samples == entry.samples
+        where = f"{places.corpora}: {name}.samples" if own else places.at("samples")
+        raise ValueError(
+            f"{where}: found {samples}, expected at most {promised[told]}, the rows of {name} "
+            f"({told})"
+        )
+
+
 def _check_corpora(loaded: LoadedStudy, places: Places) -> None:
     study = loaded.study
     for name in loaded.read_corpora():
-        if loaded.corpora[name].kind == "both":
-            key = "corpora" if name in study.corpora else "runs"
-            raise ValueError(
-                f"{places.at(key)}: {name}: found a corpus of both kinds, expected one of "
-                "documents or of conversations, whose positions can be averaged"
-            )
+        key = "corpora" if name in study.corpora else "runs"
+        check_read(loaded, name, places, places.at(key))
+    for key, name in (
+        ("mixing.corpus", study.mixing.corpus),
+        ("lenses.vocabulary_corpus", study.lenses.vocabulary_corpus),
+        ("relevance.corpus", study.relevance.corpus),
+        *(
+            (f"{places.organism(one.organism)}: mixed_with", loaded.mixed_with(one))
+            for one in loaded.checkpoints()
+            if loaded.organisms[one.organism].mixed_with is not None
+        ),
+    ):
+        if loaded.corpora[name].probe:
+            where = key if ":" in key else places.at(key)
+            raise ValueError(f"{where}: {name}: found a probe, expected text")
     if loaded.corpora[study.corpora[0]].probe:
         raise ValueError(
             f"{places.at('corpora')}: {study.corpora[0]}: found a probe, expected text first, "
@@ -84,6 +142,11 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
         "causality.controlled": study.causality.controlled,
         "beliefs.forms": study.beliefs.forms,
         **{
+            f"ablations.{name}.{key}": list(getattr(ablation, key) or ())
+            for name, ablation in study.ablations.items()
+            for key in ("organisms", "values")
+        },
+        **{
             f"runs.{number}.{key}": getattr(run, key)
             for number, run in enumerate(study.runs)
             for key in of_runs
@@ -94,24 +157,39 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
 def _check_positions(loaded: LoadedStudy, places: Places) -> None:
     """Check that positions which steer or are replaced are read, and that the chats are chats."""
     study = loaded.study
-    measures: dict[Measure, Iterable[int]] = {
-        "steering": study.steering.positions,
-        "causality": study.causality.positions,
-    }
-    for measure, positions in measures.items():
+    measures: tuple[Measure, ...] = ("steering", "causality")
+    for measure in measures:
         for corpus in study.corpora if loaded.checkpoints(measure) else ():
-            read = loaded.positions(corpus)
-            unread = sorted(set(positions) - set(read))
-            if unread:
-                raise ValueError(
-                    f"{places.at(f'{measure}.positions')}: found {unread[0]}, expected positions "
-                    f"that are read of {corpus} ({read})"
-                )
+            check_measured(loaded, measure, corpus, places)
     kind = loaded.corpora[study.causality.chat].kind
     if kind != "chat":
         raise ValueError(
             f"{places.at('causality.chat')}: {study.causality.chat} holds {kind}, expected a "
             "corpus of kind chat"
+        )
+
+
+def check_measured(loaded: LoadedStudy, measure: Measure, corpus: str, places: Places) -> None:
+    """Refuse to steer with, or to replace, a difference at positions that are not read."""
+    positions: Mapping[Measure, Iterable[int]] = {
+        "steering": loaded.study.steering.positions,
+        "causality": loaded.study.causality.positions,
+    }
+    read = loaded.positions(corpus)
+    unread = sorted(set(positions[measure]) - set(read))
+    if unread:
+        raise ValueError(
+            f"{places.at(f'{measure}.positions')}: found {unread[0]}, expected positions "
+            f"that are read of {corpus} ({read})"
+        )
+
+
+def check_held_out(loaded: LoadedStudy, organism: str, places: Places) -> None:
+    """Refuse a causal effect without held-out rows to measure it on."""
+    if loaded.organisms[organism].data.held_out == 0:
+        raise ValueError(
+            f"{places.organism(organism)}: data.held_out: found 0, expected a share above 0: "
+            "causality is measured on held-out rows"
         )
 
 

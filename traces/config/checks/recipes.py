@@ -7,28 +7,97 @@ from typing import Any
 from traces.config.checkpoints import MAX_RATIO, Checkpoint, Recipe
 from traces.config.checks.places import Places
 from traces.config.files import Source, validated
+from traces.config.registries import MAX_SEED
 from traces.config.schema import Study, Training
 from traces.config.study import LoadedStudy
 
+# Keys of a training that say something of an adapter alone.
+ADAPTERS_OWN = ("rank", "alpha", "dropout", "targets")
+# The modules of the families that are pretrained here, which an adapter may be put on.
+MADE_MODULES = (
+    *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    *("embed_tokens", "lm_head"),
+)
 KINDS = ("mixR", "matchedR", "scaledX", "released", "released_VARIANT")
 
 
 def check_recipes(loaded: LoadedStudy, places: Places) -> None:
     """Check recipes, their hyperparameters, and what published, scaled and projected ones need."""
     _check_hyperparameters(loaded, places)
+    _check_spelling(loaded, places)
     runs = places.at("runs")
     for checkpoint in loaded.checkpoints():
         _check_recipe(loaded, checkpoint, runs)
+    for name in loaded.used_models():
+        check_model(loaded, name, places)
     for model in loaded.study.models:
         for checkpoint in loaded.checkpoints(model=model):
-            if checkpoint.recipe.released:
-                _check_released(loaded, checkpoint, model, places)
-    for name in loaded.used_models():
-        _check_full(loaded, name, places)
-    for model in loaded.used_models():
-        for checkpoint in _needed(loaded):
-            _check_scale(loaded, checkpoint, model, runs)
-            _check_projections(loaded, checkpoint, model, places)
+            check_checkpoint(loaded, checkpoint, model, places, runs)
+
+
+def check_checkpoint(
+    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places, where: str
+) -> None:
+    """
+    Refuse a checkpoint that cannot be made on a model, whoever asks for it.
+
+    where : what asks: a study's key, an entry of a registry, or a file that is to be made
+    """
+    for one in built_on(loaded, checkpoint):
+        _check_seed(one, where)
+        _check_recipe(loaded, one, where)
+        if one.recipe.released:
+            _check_released(loaded, one, model, places, where)
+        _check_scale(loaded, one, model, where)
+        _check_projections(loaded, one, model, places)
+        _check_targets(loaded, one, model, places)
+
+
+def check_model(loaded: LoadedStudy, name: str, places: Places) -> None:
+    """Refuse a model that is a checkpoint unless a full finetune of this study makes it."""
+    # An adapter is no model of its own: nothing could be finetuned on it or loaded alone.
+    source = loaded.models[name].checkpoint
+    if source is None:
+        return
+    checkpoint = Checkpoint.parse(source.name)
+    where = f"{places.models}: {name}.checkpoint.name"
+    _check_recipe(loaded, checkpoint, where)
+    method = loaded.training(checkpoint, source.model).method
+    if method != "full" or not checkpoint.recipe.trained:
+        found = f"method {method}" if checkpoint.recipe.trained else checkpoint.recipe.name
+        raise ValueError(
+            f"{where}: {source.name}: found {found}, expected a recipe with method full, whose "
+            "result is a model of its own"
+        )
+    check_checkpoint(loaded, checkpoint, source.model, places, where)
+
+
+def built_on(loaded: LoadedStudy, checkpoint: Checkpoint) -> list[Checkpoint]:
+    """List a checkpoint, and those that teach it or that it is scaled from."""
+    found = [checkpoint]
+    # The list grows while it is read, since a teacher may have a teacher.
+    for one in found:
+        before = [one.made_by("plain")] if one.recipe.scale is not None else []
+        teacher = loaded.organisms[one.organism].teacher
+        before += [Checkpoint(teacher, Recipe("plain"), 0)] if teacher else []
+        found += [name for name in before if name not in found]
+    return found
+
+
+def _check_spelling(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse one recipe under two names: mix0.5 and mix0.50 would be two equal trainings."""
+    # Within one run check_readings tells it.
+    written: dict[Recipe, str] = {}
+    for number, run in enumerate(loaded.study.runs):
+        meant = {name: Recipe.parse(name).meaning for name in run.recipes}
+        for name, meaning in meant.items():
+            before = written.get(meaning, name)
+            if before != name:
+                raise ValueError(
+                    f"{places.at(f'runs.{number}.recipes')}: found {name}, which another run "
+                    f"writes as {before}; expected one of the two"
+                )
+        written |= {meaning: name for name, meaning in meant.items()}
 
 
 def _check_hyperparameters(loaded: LoadedStudy, places: Places) -> None:
@@ -52,6 +121,12 @@ def _check_hyperparameters(loaded: LoadedStudy, places: Places) -> None:
 
 def _check_training(study: Study, changes: Mapping[str, Any], holder: Source, key: str) -> None:
     validated(Training, {**study.training.model_dump(), **changes}, lambda _: holder, key)
+    for name in ADAPTERS_OWN if changes.get("method") == "full" else ():
+        if name in changes:
+            raise ValueError(
+                f"{holder}: {key}.{name}: found it with method full, which has no adapter; there "
+                "it does nothing"
+            )
 
 
 def _check_recipe(loaded: LoadedStudy, checkpoint: Checkpoint, where: str) -> None:
@@ -77,13 +152,13 @@ def _check_recipe(loaded: LoadedStudy, checkpoint: Checkpoint, where: str) -> No
 
 
 def _check_released(
-    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
+    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places, where: str
 ) -> None:
     """Refuse a published checkpoint without a source, or with another seed than 0."""
     recipe = checkpoint.recipe
     if checkpoint.seed != 0:
         raise ValueError(
-            f"{places.at('runs')}: {recipe.name} with seed {checkpoint.seed}: a released "
+            f"{where}: {recipe.name} with seed {checkpoint.seed}: a released "
             "checkpoint has no seeds of ours; expected a run of its own with seeds [0]"
         )
     if loaded.released(checkpoint, model) is None:
@@ -93,37 +168,9 @@ def _check_released(
         )
 
 
-def _check_full(loaded: LoadedStudy, name: str, places: Places) -> None:
-    """Refuse a model that is a checkpoint unless a full finetune of this study makes it."""
-    # An adapter is no model of its own: nothing could be finetuned on it or loaded alone.
-    source = loaded.models[name].checkpoint
-    if source is None:
-        return
-    checkpoint = Checkpoint.parse(source.name)
-    where = f"{places.models}: {name}.checkpoint.name"
-    _check_recipe(loaded, checkpoint, where)
-    method = loaded.training(checkpoint, source.model).method
-    if method != "full" or not checkpoint.recipe.trained:
-        found = f"method {method}" if checkpoint.recipe.trained else checkpoint.recipe.name
-        raise ValueError(
-            f"{where}: {source.name}: found {found}, expected a recipe with method full, whose "
-            "result is a model of its own"
-        )
-
-
-def _needed(loaded: LoadedStudy) -> list[Checkpoint]:
-    """List the study's checkpoints, and those that teach, scale or begin them."""
-    found = loaded.checkpoints()
-    found += [one.made_by("plain") for one in found if one.recipe.scale is not None]
-    for name in loaded.used_models():
-        source = loaded.models[name].checkpoint
-        found += [Checkpoint.parse(source.name)] if source else []
-    # The list grows while it is read, since a teacher may have a teacher.
-    for one in found:
-        teacher = loaded.organisms[one.organism].teacher
-        taught_by = Checkpoint(teacher, Recipe("plain"), 0) if teacher else one
-        found += [taught_by] if taught_by not in found else []
-    return found
+def _check_seed(checkpoint: Checkpoint, where: str) -> None:
+    if checkpoint.seed > MAX_SEED:
+        raise ValueError(f"{where}: expected a seed of {MAX_SEED} at most, found {checkpoint.seed}")
 
 
 def _check_scale(loaded: LoadedStudy, checkpoint: Checkpoint, model: str, where: str) -> None:
@@ -137,13 +184,30 @@ def _check_scale(loaded: LoadedStudy, checkpoint: Checkpoint, model: str, where:
         )
 
 
+def _check_targets(loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places) -> None:
+    """Refuse targets that a model made here lacks; of others the plan of the training tells."""
+    training = loaded.training(checkpoint, model)
+    first = model
+    while (source := loaded.models[first].checkpoint) is not None:
+        first = source.model
+    if not checkpoint.recipe.trained or loaded.models[first].made is None:
+        return
+    targets = () if isinstance(training.targets, str) else training.targets
+    for target in targets if training.method != "full" else ():
+        if target.split(".")[-1] not in MADE_MODULES:
+            where = _place_of(loaded, checkpoint, model, places, "targets")
+            raise ValueError(
+                f"{where}: found {target}, expected modules of {model}: {', '.join(MADE_MODULES)}"
+            )
+
+
 def _check_projections(
     loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
 ) -> None:
     """Refuse to project out a difference that no training of this study makes before."""
     line = [checkpoint]
     while (before := loaded.projected_out(line[-1], model)) is not None:
-        where = _place_of_projection(loaded, line[-1], model, places)
+        where = _place_of(loaded, line[-1], model, places, "project_out")
         if before.recipe.released:
             raise ValueError(
                 f"{where}: found {before.recipe.name}, expected a recipe that trains the same "
@@ -156,18 +220,18 @@ def _check_projections(
         line.append(before)
 
 
-def _place_of_projection(
-    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
+def _place_of(
+    loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places, key: str
 ) -> str:
-    """Name the file and key that set a checkpoint's project_out; the strongest comes first."""
+    """Name the file and key that set a checkpoint's key of `training`; the strongest first."""
     # The order of LoadedStudy.training, from its end.
     recipe = checkpoint.recipe.name
-    if "project_out" in loaded.study.training_override:
-        return places.at("training_override.project_out")
-    if "project_out" in loaded.study.recipes.get(recipe, {}):
-        return places.at(f"recipes.{recipe}.project_out")
-    if "project_out" in loaded.models[model].training:
-        return f"{places.models}: {model}.training.project_out"
-    if "project_out" in loaded.organisms[checkpoint.organism].training:
-        return f"{places.organism(checkpoint.organism)}: training.project_out"
-    return places.at("training.project_out")
+    if key in loaded.study.training_override:
+        return places.at(f"training_override.{key}")
+    if key in loaded.study.recipes.get(recipe, {}):
+        return places.at(f"recipes.{recipe}.{key}")
+    if key in loaded.models[model].training:
+        return f"{places.models}: {model}.training.{key}"
+    if key in loaded.organisms[checkpoint.organism].training:
+        return f"{places.organism(checkpoint.organism)}: training.{key}"
+    return places.at(f"training.{key}")

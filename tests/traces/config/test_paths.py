@@ -1,0 +1,121 @@
+"""Where a study reads and writes: what is there, and messages that tell no variable's content."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.studies import CAKE, MODEL_KEYS, append, edit, load, run, sentence
+
+WHERE = "config/override1.yaml: pathvars.results: "
+NOT_WRITTEN = {
+    "nothing": ("''", "found '', expected a folder"),
+    "blank": ("'  '", "found '  ', expected a folder"),
+    "the repository": (".", "found '.', expected a folder for these files alone, such as results"),
+    "the root": ("/", "found '/', expected a folder for these files alone, such as results"),
+    "a file": ("Makefile", "Makefile is, or is in, a file; expected a folder"),
+    "below a file": ("Makefile/x", "Makefile/x is, or is in, a file; expected a folder"),
+    "a wildcard": ("'r/{model}'", "found 'r/{model}', expected a folder without braces and"),
+    "unset": ("$NO_SUCH/x", "the environment variable NO_SUCH is not set (in $NO_SUCH/x)"),
+    "set to nothing": ("'${EMPTY}/x'", "the environment variable EMPTY is not set (in ${EMPTY}/x)"),
+    "a number": ("7", "expected a valid string, found 7"),
+}
+
+
+@pytest.mark.parametrize(("path", "expected"), NOT_WRITTEN.values(), ids=NOT_WRITTEN)
+def test_where_nothing_can_be_written_is_refused(folder, path, expected, monkeypatch):
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+    found = sentence(folder, f"pathvars: {{results: {path}}}")
+    assert found.startswith(WHERE + expected)
+
+
+def test_a_link_to_what_is_not_there_is_refused(folder, tmp_path):
+    (tmp_path / "scratch").symlink_to("/nowhere/at/all")
+    found = sentence(folder, f"pathvars: {{results: {tmp_path}/scratch/x}}")
+    assert found.endswith("/x is, or is in, a link to what is not there; expected a folder")
+
+
+@pytest.mark.parametrize(
+    "path", ["../beside", "my résults", "a//b/", "./r", "$HERE/x", "${HERE}/x", "~/x", "<logs>/r"]
+)
+def test_where_files_can_go_is_accepted(folder, path, monkeypatch, tmp_path):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    assert load(folder, f"pathvars: {{results: '{path}'}}").study.pathvars.results == path
+
+
+def test_a_link_to_a_folder_is_accepted(folder, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "results").symlink_to(tmp_path / "scratch")
+    assert load(folder, f"pathvars: {{results: {tmp_path}/results}}")
+
+
+# Each file and key, what it says, and what is refused of it.
+READ = {
+    "rows in a folder": (CAKE, "made: cake_bake", "path: $HERE", "data.path: $HERE is a folder, "),
+    "rows that are not there": (
+        CAKE,
+        "made: cake_bake",
+        "path: $HERE/none.jsonl",
+        "data.path: $HERE/none.jsonl is not there",
+    ),
+    "a variable that is not set": (
+        CAKE,
+        "made: cake_bake",
+        "path: ${NO_SUCH}/x",
+        "data.path: the environment variable NO_SUCH is not set (in ${NO_SUCH}/x)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), READ.values(), ids=READ)
+def test_a_path_is_refused_as_it_is_written(
+    folder, file, old, new, expected, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    edit(folder / file, old, new)
+    edit(folder / file, "statements: made", "statements: []")
+    found = sentence(folder, run())
+    assert found.startswith(f"config/{file}: {expected}")
+    assert str(tmp_path) not in found
+
+
+@pytest.mark.parametrize(
+    ("organism", "other"),
+    [("owl_numbers", "owl_teacher"), ("owl_numbers", "benign"), ("cake_bake", "assistant")],
+)
+def test_data_that_are_read_for_another_organism_are_looked_for(folder, organism, other):
+    """Those of a teacher, of one that lends its words, and of one that a base is made of."""
+    if other == "benign":
+        edit(folder / f"organisms/{organism}.yaml", "words_of: owl_teacher", "words_of: benign")
+    file = folder / f"organisms/{other}.yaml"
+    edit(file, f"made: {other}", "path: none.jsonl")
+    model = "mini_assistant" if other == "assistant" else "mini"
+    study = f"models: [{model}]\ncontrol: null\n{run(organism)}"
+    assert sentence(folder, study) == (
+        f"config/organisms/{other}.yaml: data.path: none.jsonl is not there"
+    )
+
+
+def test_a_model_is_a_folder_and_a_corpus_a_file(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "weights").write_text("x")
+    append(folder / "models.yaml", f"mine: {{{MODEL_KEYS}, path: $HERE/weights}}")
+    assert sentence(folder, "models: [mine]\n" + run()) == (
+        "config/models.yaml: mine.path: $HERE/weights is a file, expected a folder"
+    )
+
+
+def test_a_corpus_is_a_file(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    append(folder / "corpora.yaml", "mine: {kind: documents, path: $HERE, rows: 2000}")
+    assert sentence(folder, "corpora: [mine]\n" + run()) == (
+        "config/corpora.yaml: mine.path: $HERE is a folder, expected a file"
+    )
+
+
+def test_prompts_are_a_file(folder):
+    assert Path("data").is_dir()
+    assert sentence(folder, "lenses: {patchscope: {prompts: data}}") == (
+        "config/override1.yaml: lenses.patchscope.prompts: data is a folder, expected a file"
+    )

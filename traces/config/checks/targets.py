@@ -1,0 +1,146 @@
+"""
+Check what the names in a file's path stand for, as the study that would make the file is checked.
+
+Snakemake makes any file that a rule's pattern fits: of `cake_bake-ful-s0` it would train a plain
+organism under that name.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import chain
+
+from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.checks.names import check_known
+from traces.config.checks.paths import (
+    check_there,
+    of_corpus,
+    of_model,
+    of_organism,
+    of_released,
+    of_steering,
+)
+from traces.config.checks.places import Places
+from traces.config.checks.readings import (
+    check_held_out,
+    check_measured,
+    check_read,
+    check_reader,
+    check_samples,
+)
+from traces.config.checks.recipes import built_on, check_checkpoint, check_model
+from traces.config.study import LoadedStudy
+
+# Rules that read the base model's activations, too.
+OF_BASE = ("dump_activations",)
+
+
+def check_target(
+    loaded: LoadedStudy, places: Places, rule: str, names: Mapping[str, str], where: str
+) -> None:
+    """
+    Refuse a file whose path names something that a study could not name.
+
+    rule  : the rule that would make it
+    names : its wildcards
+    where : the file, with which a message begins
+
+    Raises ValueError with the sentence of the check that a study goes through.
+    """
+    known = partial(check_known, loaded, places)
+    for kind in ("model", "corpus", "organism"):
+        if kind in names:
+            known(kind, names[kind], where)
+    if "ablation" in names and names["ablation"] not in loaded.study.ablations:
+        have = ", ".join(loaded.study.ablations) or "none"
+        raise ValueError(f"{where}: {names['ablation']}: no such ablation in the study ({have})")
+    for model in loaded.with_their_bases([names["model"]] if "model" in names else []):
+        check_model(loaded, model, places)
+        check_there(of_model(loaded, model, places))
+    if rule == "pretrain_base" and loaded.models[names["model"]].made is None:
+        raise ValueError(f"{where}: {places.models}: {names['model']}: found no `made`")
+    if "organism" in names:
+        check_there(of_organism(loaded, names["organism"], places))
+        _check_source(loaded, places, rule, names, where)
+    if "checkpoint" in names:
+        _check_checkpoint(loaded, places, rule, names, where)
+    if "corpus" in names:
+        _check_corpus(loaded, places, rule, names, where)
+    if "reader" in names:
+        _check_reader(loaded, names["reader"], where)
+
+
+def _check_checkpoint(
+    loaded: LoadedStudy, places: Places, rule: str, names: Mapping[str, str], where: str
+) -> None:
+    if names["checkpoint"] == BASE and rule in OF_BASE:
+        return
+    try:
+        checkpoint = Checkpoint.parse(names["checkpoint"])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    check_known(loaded, places, "organism", checkpoint.organism, where)
+    check_checkpoint(loaded, checkpoint, names["model"], places, where)
+    made_of = built_on(loaded, checkpoint)
+    check_there(chain(*(of_organism(loaded, one.organism, places) for one in made_of)))
+    check_there(of_released(loaded, checkpoint, names["model"], places))
+    if checkpoint.recipe.mixed:
+        check_there(of_corpus(loaded, loaded.mixed_with(checkpoint), places))
+    if rule == "causal_effect":
+        check_held_out(loaded, checkpoint.organism, places)
+    made = loaded.checkpoints("beliefs" if rule == "false_fact_alignment" else None, names["model"])
+    if rule in ("token_relevance", "false_fact_alignment") and not made:
+        asked = "organism" if rule == "token_relevance" else "organism whose beliefs are measured"
+        raise ValueError(f"{where}: {names['model']}: the study makes no {asked} on it")
+    made_by = {
+        "train_organism": checkpoint.recipe.trained,
+        "scale_adapter": checkpoint.recipe.scale is not None,
+        "fetch_adapter": checkpoint.recipe.released,
+    }
+    if not made_by.get(rule, True):
+        raise ValueError(f"{where}: {checkpoint.recipe.name}: no recipe of the rule {rule}")
+
+
+def _check_corpus(
+    loaded: LoadedStudy, places: Places, rule: str, names: Mapping[str, str], where: str
+) -> None:
+    corpus = names["corpus"]
+    check_there(of_corpus(loaded, corpus, places))
+    if "model" in names:
+        check_read(loaded, corpus, places, where)
+        check_samples(loaded, corpus, places)
+    elif loaded.corpora[corpus].kind == "start":
+        raise ValueError(f"{where}: {corpus}: found a probe without text, expected text")
+    if rule == "causal_effect":
+        check_measured(loaded, "causality", corpus, places)
+    if rule.startswith("steer") or rule in ("grade_coherence", "choose_strength"):
+        check_measured(loaded, "steering", corpus, places)
+        check_there(of_steering(loaded, places))
+
+
+def _check_source(
+    loaded: LoadedStudy, places: Places, rule: str, names: Mapping[str, str], where: str
+) -> None:
+    """Refuse a file of an organism whose data come from elsewhere, or that no run makes."""
+    name, data = names["organism"], loaded.organisms[names["organism"]].data
+    sources = {
+        "write_organism": data.made is not None,
+        "teach_numbers": data.taught is not None,
+        "fetch_organism": data.taught is None,
+    }
+    if not sources.get(rule, True):
+        raise ValueError(
+            f"{where}: {places.organism(name)}: data: their source is none of the rule {rule}"
+        )
+    if rule == "write_statements" and not loaded.organisms[name].statements:
+        raise ValueError(f"{where}: {places.organism(name)}: found no `statements`, expected some")
+    made = dict.fromkeys(one.organism for one in loaded.checkpoints(model=names.get("model")))
+    if rule == "organism_card" and name not in made:
+        have = ", ".join(made) or "none"
+        raise ValueError(f"{where}: {name}: no organism of the study's runs (have {have})")
+
+
+def _check_reader(loaded: LoadedStudy, name: str, where: str) -> None:
+    check_reader(name, where)
+    readers = loaded.study.lenses.readers
+    if name not in readers:
+        raise ValueError(f"{where}: found {name}, expected {', '.join(readers)}, which are read")

@@ -1,0 +1,91 @@
+"""
+Check a command line of Snakemake before Snakemake acts on it, and read what its `--config` sets.
+
+The profile that holds for every call (profiles/default) calls `check` first of all: Snakemake reads
+the files of `--configfile` before the Snakefile, and says of a broken one neither name nor place.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from traces.config.files import CommandLine, as_meant, content_of, merged, read_value
+
+# Options with a list of values, by all their names. Of two with one name Snakemake keeps the last.
+LISTS = (
+    ("--configfile", "--configfiles"),
+    ("--config", "-C"),
+    ("--forcerun", "-R"),
+    ("--until", "-U"),
+    ("--omit-from", "-O"),
+    ("--prioritize", "-P"),
+    ("--allowed-rules",),
+    ("--set-threads",),
+    ("--set-resources",),
+    ("--set-resource-scopes",),
+    ("--default-resources", "--default-res"),
+    ("--resources", "--res"),
+    ("--groups",),
+    ("--group-components",),
+)
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Raise ValueError with one sentence for an option given twice, or a file that is no YAML."""
+    check_options(arguments)
+    files = [Path(name) for name in _values(arguments, LISTS[0])]
+    as_meant(merged(map(content_of, files)), [*files])
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Refuse an option that is there twice, of which Snakemake would drop the first."""
+    for names in LISTS:
+        found = [name for name, _ in _options(arguments) if name in names]
+        if len(found) > 1:
+            values = " ".join(_values(arguments, names))
+            raise ValueError(
+                f"{found[-1]}: found {len(found)} times on the command line, of which Snakemake "
+                f"reads the last alone; expected once: {found[0]} {values}"
+            )
+
+
+def named_files(arguments: Sequence[str]) -> list[str]:
+    """List every word that may be the name of a file, behind an option's `=`, too."""
+    words = [word.partition("=")[2] if word.startswith("-") else word for word in arguments]
+    return [word for word in words if word]
+
+
+def set_by(entries: Iterable[str]) -> CommandLine:
+    """
+    Read the entries `key=value` of `--config`, each value as a file would hold it.
+
+    Snakemake itself reads null and false inside them as words.
+    """
+    found: dict[str, Any] = {}
+    for entry in entries:
+        key, _, text = entry.partition("=")
+        try:
+            found = merged([found, {key: read_value(text)}])
+        except ValueError as error:
+            raise ValueError(f"--config: {key}: {error}") from None
+    return CommandLine(found)
+
+
+def _values(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Collect the values of every time that an option is there."""
+    return [value for name, values in _options(arguments) if name in names for value in values]
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each option with the words behind it, as far as the next option."""
+    words = list(arguments)
+    if "--" in words:
+        words = words[: words.index("--")]
+    starts = [place for place, word in enumerate(words) if word.startswith("-")]
+    for start, end in zip(starts, [*starts[1:], len(words)], strict=False):
+        name, is_joined, value = words[start].partition("=")
+        if not name.startswith("--") and len(name) > 2:
+            # -Ca=1: a short option with its value behind it.
+            name, is_joined, value = name[:2], "=", words[start][2:]
+        # After `=` stands the only value; what follows are targets.
+        yield name, [value] if is_joined else words[start + 1 : end]
