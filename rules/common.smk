@@ -28,7 +28,7 @@ from traces.config.schema import (
     SyntheticCorpus,
     Trials,
 )
-from traces.corpora.rows import read_prompts, read_rows
+from traces.corpora.rows import count_rows, read_prompts, read_rows
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
 gc.set_threshold(10_000_000)
@@ -206,7 +206,8 @@ def unfinished(wildcards, output):
 def check_local_data():
     """Read every local row and prompt once: a mistake in one is told before any job runs."""
     asked = [study.steering.trial.prompts, study.steering.final.prompts]
-    for path in asked if registry.checkpoints("steering") else []:
+    asked = asked if registry.checkpoints("steering") else []
+    for path in [*asked, study.lenses.patchscope.prompts]:
         read_prompts(local(path))
     named = dict.fromkeys(one.organism for one in registry.checkpoints())
     entries = [registry.organisms[name].data for name in named]
@@ -215,8 +216,8 @@ def check_local_data():
         if entry.path is not None:
             kind = None if entry.kind == "both" else entry.kind
             kind = "documents" if getattr(entry, "as_chat", None) else kind
-            for _ in read_rows(local(entry.path), kind, open_end=entry.open_end):
-                pass
+            rows = read_rows(local(entry.path), kind, field=entry.field, open_end=entry.open_end)
+            count_rows(rows, getattr(entry, "held_out", 0), str(local(entry.path)))
 
 
 if workflow.is_main_process:

@@ -42,7 +42,7 @@ def main(
             write_rows(corpus, drawn(read, seed, rows))
         job.record(revisions={source.hub: commit})
     elif isinstance(local, Path):
-        read = partial(read_rows, local, only, open_end=source.open_end)
+        read = partial(read_rows, local, only, field=source.field, open_end=source.open_end)
         write_rows(corpus, drawn(read, seed, rows))
     elif blank:
         write_rows(corpus, shuffled(whitespace_rows(rows, seed), seed))
