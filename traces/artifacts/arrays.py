@@ -213,7 +213,12 @@ class Activations:
 
 
 def require_same_tokens(tuned: Activations, base: Activations) -> None:
-    """Raise ValueError unless both stores read the same tokens at the same layers and positions."""
+    """
+    Raise ValueError unless both stores read the same texts at the same layers and positions.
+
+    The tokens at the positions are compared, and the attribute `context`, a digest of all tokens
+    before and between them.
+    """
     for axis in ("layers", "positions"):
         ours, theirs = getattr(tuned, axis), getattr(base, axis)
         if ours != theirs:
@@ -228,6 +233,11 @@ def require_same_tokens(tuned: Activations, base: Activations) -> None:
         raise ValueError(
             f"{tuned.path} and {base.path} read different tokens, first in sample {sample}: "
             f"{ours[sample].tolist()} and {theirs[sample].tolist()}"
+        )
+    if tuned.attributes.get("context") != base.attributes.get("context"):
+        raise ValueError(
+            f"{tuned.path} and {base.path} read the same tokens at their positions and different "
+            "ones around them, expected the same texts; make both stores again"
         )
 
 

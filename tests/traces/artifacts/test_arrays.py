@@ -239,3 +239,12 @@ def test_the_same_differences_make_the_same_file(tmp_path):
     for name in ("a.h5", "b.h5"):
         arrays.write_differences(tmp_path / name, written)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_stores_of_other_texts_around_the_same_tokens_are_refused(tmp_path):
+    one = write(tmp_path / "a.zarr", values(), token_ids(), context="1f")
+    same = write(tmp_path / "b.zarr", values(), token_ids(), context="1f")
+    other = write(tmp_path / "c.zarr", values(), token_ids(), context="2e")
+    arrays.require_same_tokens(one, same)
+    with pytest.raises(ValueError, match="a.zarr and .*c.zarr read the same tokens at their posi"):
+        arrays.require_same_tokens(one, other)

@@ -391,3 +391,15 @@ def test_what_has_no_direction_is_one_clear_sentence(base):
         drawn(base, positions=[7])
     with pytest.raises(ValueError, match="a-b-s0, position 2: a difference of length 0.0"):
         drawn(base, mean=np.zeros_like(MEAN))
+
+
+def test_replies_without_loss_are_not_measured(tokenizer):
+    chat = [{"role": role, "content": "the river"} for role in ("user", "assistant") * 2]
+    kept, left = (
+        causality.read_texts(
+            tokenizer, [{"messages": row}], n=1, max_length=99, kind="chat", source="rows"
+        )[0]
+        for row in (chat, [chat[0], chat[1] | {"weight": 0}, *chat[2:]])
+    )
+    assert kept.ids == left.ids and kept.start == left.start
+    assert left.predicted == kept.predicted[len(kept.predicted) // 2 :]
