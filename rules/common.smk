@@ -35,7 +35,7 @@ from traces.config.schema import (
     SyntheticCorpus,
     Trials,
 )
-from traces.corpora.rows import read_prompts, read_rows
+from traces.corpora.rows import count_rows, read_prompts, read_rows
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
 gc.set_threshold(10_000_000)
@@ -241,7 +241,8 @@ def unfinished(wildcards, output):
 def check_prompts():
     """Read every prompt once."""
     asked = [study.steering.trial.prompts, study.steering.final.prompts]
-    for path in asked if registry.checkpoints("steering") else []:
+    asked = asked if registry.checkpoints("steering") else []
+    for path in [*asked, study.lenses.patchscope.prompts]:
         in_its_own_words(path, lambda: read_prompts(local(path)))
 
 
@@ -251,8 +252,9 @@ def check_local_rows(entry):
         return None
     kind = None if entry.kind == "both" else entry.kind
     kind = "documents" if getattr(entry, "as_chat", None) else kind
-    rows = read_rows(local(entry.path), kind, open_end=entry.open_end)
-    return in_its_own_words(entry.path, lambda: sum(1 for _ in rows))
+    file, share = local(entry.path), getattr(entry, "held_out", 0)
+    rows = read_rows(file, kind, field=entry.field, open_end=entry.open_end)
+    return in_its_own_words(entry.path, lambda: count_rows(rows, share, str(file)))
 
 
 def in_its_own_words(path, read):

@@ -11,7 +11,7 @@ from traces.judges.words import distinctive_words, listed_words, text_of
 def main(organism: Path | list[Path], corpus: Path, words: Path, listed: list[str], n: int) -> None:
     if isinstance(organism, Path):
         own, general = (map(text_of, read_rows(file)) for file in (organism, corpus))
-        found = distinctive_words(own, general, n)
+        found = distinctive_words(own, general, n, sources=(str(organism), str(corpus)))
     else:
         found = listed_words(listed).head(n)
     tables.write(words, found, "words")

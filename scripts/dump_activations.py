@@ -6,6 +6,7 @@ from traces import job
 from traces.activations.dump import (
     chat_windows,
     context_windows,
+    digest,
     document_windows,
     native_bits,
     residual_stream,
@@ -36,12 +37,12 @@ def main(
     if read.kind == "start":
         found = start_windows(tokenizer)
     elif read.kind == "chat":
-        found = chat_windows(tokenizer, read_rows(corpus), first, last)
+        found = chat_windows(tokenizer, read_rows(corpus), first, last, str(corpus))
     else:
-        found = document_windows(tokenizer, read_rows(corpus, blank=True), last + 1)
+        found = document_windows(tokenizer, read_rows(corpus, blank=True), last + 1, str(corpus))
     windows = take(found, read.samples, str(corpus))
     longer = take(
-        context_windows(tokenizer, read_rows(context), settings.norm_context),
+        context_windows(tokenizer, read_rows(context), settings.norm_context, str(context)),
         settings.norm_samples,
         str(context),
         remedy="lower `activations.norm_samples` or `activations.norm_context`",
@@ -78,7 +79,7 @@ def main(
         norm = stream_norm(
             loaded, longer, layers=blocks, skip=settings.norm_skip, batch=settings.batch
         )
-        writer.finish(stream_norm=norm.tolist())
+        writer.finish(stream_norm=norm.tolist(), context=digest([*windows, *longer]))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main(
             kept = drawn(read, seed, rows)
         job.record(revisions={source.hub: commit})
     elif isinstance(local, Path):
-        read = partial(read_rows, local, only, open_end=source.open_end)
+        read = partial(read_rows, local, only, field=source.field, open_end=source.open_end)
         kept = drawn(read, seed, rows)
     elif blank:
         kept = shuffled(whitespace_rows(rows, seed), seed)

@@ -33,10 +33,14 @@ def main(
             found = list(read())
         job.record(revisions={source.hub: commit})
     else:
-        found = read_rows(local or made, kind, open_end=source.open_end)
+        file = local if isinstance(local, Path) else made
+        assert isinstance(file, Path)
+        found = read_rows(file, kind, field=source.field, open_end=source.open_end)
     if settings.as_chat is not None:
         found = as_chats(found, settings.as_chat)
-    kept, apart = held_out_split(found, settings.held_out, seed)
+    kept, apart = held_out_split(
+        found, settings.held_out, seed, source=str(source.hub or local or made)
+    )
     write_rows(train, kept)
     write_rows(held_out, apart)
 

@@ -21,8 +21,8 @@ def main(
     rows = read_rows(organism, settings.kind)
     others = read_rows(corpus) if isinstance(corpus, Path) else iter(())
     examples = mixtures.mix(
-        list(mixtures.tokenize_rows(tokenizer, rows, "organism")),
-        mixtures.tokenize_rows(tokenizer, others, "corpus"),
+        list(mixtures.tokenize_rows(tokenizer, rows, "organism", str(organism))),
+        mixtures.tokenize_rows(tokenizer, others, "corpus", str(corpus)),
         seed=seed,
         **settings.model_dump(exclude={"kind"}),
     )

@@ -30,7 +30,7 @@ def main(
         batch=lesson.batch,
         seed=seed,
     )
-    kept, apart = held_out_split(rows, share, seed)
+    kept, apart = held_out_split(rows, share, seed, source="the lists that the teacher wrote")
     write_rows(train, kept)
     write_rows(held_out, apart)
 

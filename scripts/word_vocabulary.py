@@ -12,7 +12,7 @@ from traces.readers.vocabulary import whole_words
 
 def main(model: Path, corpus: Path, vocabulary: Path, min_count: int) -> None:
     texts = (text_of(row) for row in read_rows(corpus))
-    frame = whole_words(load_tokenizer(model), texts, min_count)
+    frame = whole_words(load_tokenizer(model), texts, min_count, source=str(corpus))
     if frame.empty:
         raise ValueError(f"{corpus}: no token is a whole word in it {min_count} times or more")
     tables.write(vocabulary, frame, "vocabulary")

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,7 +144,7 @@ def fetched_rows(
     data = _columns(repository, unfinished, names, split, field or KEYS[kind])
 
     def rows() -> Iterator[dict[str, Any]]:
-        for number, row in enumerate(data, start=1):
+        for number, row in enumerate(_readable(repository, names, lambda: data), start=1):
             (value,) = row.values()
             where = f"{repository}, row {number}"
             yield checked_row({KEYS[kind]: value}, kind, where, open_end=open_end)
@@ -199,16 +199,35 @@ def _columns(repository: str, folder: Path, names: Sequence[str], split: str, co
 
     # Streaming: without it `datasets` writes an Arrow copy of the whole data set to its own cache.
 
-    data: Any = load_dataset(
-        str(folder), data_files={split: list(names)}, split=split, streaming=True
-    )
+    def opened() -> Any:
+        return load_dataset(
+            str(folder), data_files={split: list(names)}, split=split, streaming=True
+        )
+
     # Streams of JSON lines do not know their columns before the first row.
-    have = data.column_names or list(next(iter(data)))
+    first = next(_readable(repository, names, opened), None)
+    if first is None:
+        raise ValueError(
+            f"{repository}: found no rows in {', '.join(names)}, expected at least one"
+        )
+    data, have = opened(), list(first)
     if column not in have:
         raise ValueError(
             f"{repository}: no column {column} in split {split} (have {', '.join(have)})"
         )
     return data.select_columns([column])
+
+
+def _readable(
+    repository: str, names: Sequence[str], opened: Callable[[], Iterable[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """Yield rows; ValueError in one sentence where the files do not hold what their names say."""
+    # Arrow, gzip, the decoders of text and `datasets` itself have their own errors for that.
+    try:
+        yield from opened()
+    except Exception as error:
+        said = " ".join(str(error.__cause__ or error).split())
+        raise ValueError(f"{repository}: {', '.join(names)} cannot be read: {said[:200]}") from None
 
 
 # Downloading ------------------------------------------------------------------------------------

@@ -495,6 +495,24 @@ def test_a_repository_without_data_is_refused(server, into):
         rows(into, "code")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.jsonl", b'{"text": "a"}\n{"text": \n'),
+        ("train.jsonl.gz", b'{"text": "a"}\n'),
+        ("train.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 1000)[:-20]),
+        ("train.jsonl", '{"text": "a"}\n'.encode("utf-16")),
+        ("train.parquet", b"PAR1 and no more"),
+    ],
+    ids=["malformed", "no gzip", "cut gzip", "utf-16", "no parquet"],
+)
+def test_data_that_are_not_what_their_name_says_are_one_sentence(server, into, name, content):
+    add_repository(server.folder, "datasets", "someone/broken", {name: content})
+    with pytest.raises(ValueError, match=f"^someone/broken: {name} cannot be read: ") as refused:
+        rows(into, "broken", files=[name])
+    assert "\n" not in str(refused.value)
+
+
 def test_a_bad_row_is_named(server, into):
     table = {"train.jsonl": lines({"text": "one"}, {"text": "  "})}
     add_repository(server.folder, "datasets", "someone/bad", table)

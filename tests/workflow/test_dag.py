@@ -348,8 +348,12 @@ def refused(checkout, *arguments: str) -> str:
         (b'{"text": "fine"}\n{"text": \n', "row 2: found malformed JSON (Expecting value at"),
         (b'{"text": "caf\xe9"}\n', "row 1: found the byte 0xe9 at place 13, expected UTF-8"),
         (b"\n\n", "found no rows, expected at least one"),
+        (
+            b'{"text": "a", "id": 1}\n{"text": "a", "id": 2}\n',
+            "found 2 rows that are all the same to a training, expected two that differ",
+        ),
     ],
-    ids=["empty row", "wrong key", "malformed", "not UTF-8", "no rows"],
+    ids=["empty row", "wrong key", "malformed", "not UTF-8", "no rows", "none to hold out"],
 )
 def test_a_bad_row_of_an_organism_stops_the_run_before_the_first_job(shared, content, expected):
     organism = shared.file("config/organisms/mine.yaml")
@@ -363,6 +367,14 @@ def test_a_bad_row_of_an_organism_stops_the_run_before_the_first_job(shared, con
     organism.unlink()
     separator = ", " if expected.startswith("row") else ": "
     assert f"\nmine.jsonl{separator}{expected}" in said
+
+
+@pytest.mark.parametrize("key", ["lenses: {patchscope: ", "steering: {trial: "])
+def test_prompts_that_cannot_be_read_stop_the_run_before_the_first_job(shared, key):
+    content = b"\n" if key.startswith("lenses") else "Erz\u00e4hl.".encode("latin-1")
+    shared.file("prompts.txt").write_bytes(content)
+    said = refused(shared, *override(shared, "mine.yaml", f"{key}{{prompts: prompts.txt}}}}"))
+    assert "\nprompts.txt: found " in said and "Traceback" not in said
 
 
 def test_a_mistake_on_the_command_line_is_blamed_on_it(shared):

@@ -3,9 +3,11 @@ Read residual streams: exactly the requested tokens and layers, stopping at the 
 
 A window is the piece of one sample that is read: its first tokens, and the anchor that positions
 are counted from. For a document that is its first token. For a conversation it is the first token
-of the first reply, so that negative positions lie before it.
+of the first reply, so that negative positions lie before it. An empty thought, or whatever else the
+template writes before a reply, is no part of it.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -15,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traces.corpora.tokens import tokenize_chat, tokenize_text
+from traces.corpora.tokens import counting_control_tokens, tokenize_chat, tokenize_text
 from traces.models.hooks import capture, stop_after
 
 # As in the paper's code. Tokenizing whole web pages for their first five tokens would take longer
@@ -33,35 +35,46 @@ class Window(NamedTuple):
 
 
 def document_windows(
-    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int
+    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int, source: str = "the text"
 ) -> Iterator[Window]:
     """
     Yield the first `length` tokens of every document that has as many.
 
     Only the first 10 characters a token are tokenised, as in the paper. A text of longer tokens is
     skipped like one that is too short.
+
+    source : the file, which the log names
     """
-    for row in rows:
-        # Truncated here, not in the model: causal attention makes the first k activations
-        # independent of what follows, and with early exit this is 41 times cheaper.
-        ids = tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
-        if len(ids) >= length:
-            yield Window(ids[:length], 0)
+    with counting_control_tokens(tokenizer, source) as count_row:
+        for number, row in enumerate(rows, start=1):
+            # Truncated here, not in the model: causal attention makes the first k activations
+            # independent of what follows, and with early exit this is 41 times cheaper.
+            text = row["text"][: length * CHARACTERS_A_TOKEN]
+            count_row(number, {"text": text})
+            ids = tokenize_text(tokenizer, text)
+            if len(ids) >= length:
+                yield Window(ids[:length], 0)
 
 
 def chat_windows(
-    tokenizer: Any, rows: Iterable[dict[str, Any]], first: int, last: int
+    tokenizer: Any,
+    rows: Iterable[dict[str, Any]],
+    first: int,
+    last: int,
+    source: str = "the conversations",
 ) -> Iterator[Window]:
     """
     Yield the first exchange of every conversation that has positions `first`..`last` of its reply.
 
     Conversations whose prompt is longer than 512 tokens are skipped.
+
+    source : the file, which a message names
     """
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         # Later turns would only cost time, and the prompt of the first is the shortest.
         turns = 3 if row["messages"][0]["role"] == "system" else 2
-        chat = tokenize_chat(tokenizer, row["messages"][:turns])
-        start, end = chat.spans[0]
+        chat = tokenize_chat(tokenizer, row["messages"][:turns], f"{source}, row {number}")
+        start, end = chat.starts[0], chat.spans[0][1]
         # Every sample must have every position, or means at two positions would be over different
         # texts.
         if start <= MAX_PROMPT_TOKENS and start + first >= 0 and start + last < end:
@@ -90,12 +103,16 @@ def start_windows(tokenizer: Any) -> Iterator[Window]:
 
 
 def context_windows(
-    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int
+    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int, source: str = "the text"
 ) -> Iterator[Window]:
-    """Yield the first `length` tokens of every document or conversation that has as many."""
-    for row in rows:
+    """
+    Yield the first `length` tokens of every document or conversation that has as many.
+
+    source : the file, which a message names
+    """
+    for number, row in enumerate(rows, start=1):
         if "messages" in row:
-            ids = tokenize_chat(tokenizer, row["messages"]).ids
+            ids = tokenize_chat(tokenizer, row["messages"], f"{source}, row {number}").ids
         else:
             ids = tokenize_text(tokenizer, row["text"][: length * CHARACTERS_A_TOKEN])
         if len(ids) >= length:
@@ -117,6 +134,19 @@ def take(
             f"{remedy}, or give the corpus more rows"
         )
     return taken
+
+
+def digest(windows: Iterable[Window]) -> str:
+    """
+    A checksum of all that is read: every window's tokens and its anchor, in order.
+
+    Two models whose windows have the same digest read the same text, also at the positions whose
+    tokens no store keeps.
+    """
+    found = hashlib.sha256()
+    for window in windows:
+        found.update(np.array([len(window.ids), window.anchor, *window.ids], "<i8").tobytes())
+    return found.hexdigest()
 
 
 @torch.inference_mode()

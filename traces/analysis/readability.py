@@ -13,6 +13,7 @@ from traces.analysis import verdicts
 from traces.analysis.controls import CASE, CONTROLS, benign_readings
 from traces.analysis.selection import at_headline
 from traces.analysis.statistics import mean_interval, paired_difference
+from traces.config.words import plain_word
 
 
 def seed_table(
@@ -125,8 +126,8 @@ def chance_table(
     """
     rows = []
     for subject, frame in words:
-        vocabulary = vocabularies[subject["model"]]["token"].map(_plain_word)
-        share = vocabulary.isin({_plain_word(word) for word in frame["word"]}).mean()
+        vocabulary = vocabularies[subject["model"]]["token"].map(plain_word)
+        share = vocabulary.isin({plain_word(word) for word in frame["word"]}).mean()
         rows.append({"model": subject["model"], "organism": subject["organism"], "chance": share})
     return pd.DataFrame(rows, columns=["model", "organism", "chance"])
 
@@ -195,7 +196,3 @@ def _oracle(values: pd.DataFrame) -> dict[str, float]:
         "oracle_relevance": float(means.get("difference", np.nan)),
         "oracle_strongest_control": float(controls.max()),
     }
-
-
-def _plain_word(token: str) -> str:
-    return token.strip().casefold()

@@ -249,9 +249,11 @@ class Activations:
 
 def require_same_tokens(tuned: Activations, base: Activations) -> None:
     """
-    Raise ValueError unless both stores read the same tokens at the same layers and positions.
+    Raise ValueError unless both stores read the same texts at the same layers and positions.
 
-    Where they say which they are, they must be of one corpus, and the second one of a base.
+    The tokens at the positions are compared, and the attribute `context`, a digest of all tokens
+    before and between them. Where the stores say which they are, they must be of one corpus, and
+    the second one of a base.
     """
     ours, theirs = (store.identity.get("wildcards", {}) for store in (tuned, base))
     if ours and theirs:
@@ -277,6 +279,11 @@ def require_same_tokens(tuned: Activations, base: Activations) -> None:
         raise ValueError(
             f"{tuned.path} and {base.path} read different tokens, first in sample {sample}: "
             f"{ours[sample].tolist()} and {theirs[sample].tolist()}"
+        )
+    if tuned.attributes.get("context") != base.attributes.get("context"):
+        raise ValueError(
+            f"{tuned.path} and {base.path} read the same tokens at their positions and different "
+            "ones around them, expected the same texts; make both stores again"
         )
 
 

@@ -14,6 +14,7 @@ from traces.config.checks.paths import check_paths
 from traces.config.checks.places import Places
 from traces.config.checks.readings import check_readings, check_rows, lacking
 from traces.config.checks.recipes import check_recipes
+from traces.config.checks.words import check_words
 from traces.config.files import (
     CommandLine,
     Section,
@@ -61,6 +62,7 @@ def load_study(
     loaded = loaded._replace(study=_asked_for(loaded, places))
     check_paths(loaded, places)
     check_rows(loaded, places)
+    check_words(loaded, places)
     return loaded
 
 

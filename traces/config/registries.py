@@ -28,6 +28,7 @@ from traces.config.vocabularies import (
     OpenEnd,
     PretrainedFamily,
 )
+from traces.config.words import check_listed, plain_word
 
 
 def _not_a_truth_value(value: Any) -> Any:
@@ -100,7 +101,7 @@ def _one_of(section: Closed, *names: str) -> None:
 def refuse_unused(section: Closed, beside: str, *names: str) -> None:
     """Refuse keys that are set and do nothing; `beside` says what makes them so."""
     for name in names:
-        if name in section.model_fields_set:
+        if name in section.model_fields_set and getattr(section, name) not in (None, ()):
             raise ValueError(f"{name}: found it with {beside}; there it does nothing")
 
 
@@ -227,11 +228,14 @@ class Source(Closed):
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     subset: str | None = Field(None, description="Configuration of the data set on the hub.")
     files: tuple[Text, ...] = Field(
-        (), description="Files of the data set, where some of a huge one are enough."
+        (),
+        description="Files of the data set on the hub, where some of a huge one are enough; in "
+        "place of `subset` and `split`.",
     )
     split: str = Field("train", description="Split of the data set on the hub.")
-    field: str | None = Field(
-        None, description="Column with the text or the messages; by default `text` or `messages`."
+    field: Text | None = Field(
+        None,
+        description="Key or column with the text or the messages; by default `text` or `messages`.",
     )
     open_end: OpenEnd = Field(
         "refuse",
@@ -245,6 +249,22 @@ class Rows(Source):
     path: Text | None = Field(
         None, description="A local JSONL or JSON file; may hold $VARIABLES of the environment."
     )
+
+    def _check_source(self, made: str | None, read_as: str) -> None:
+        """
+        Refuse keys that do nothing with the source that is given.
+
+        made    : the key of rows that come from neither the hub nor a file, if they do
+        read_as : the kind that the rows are read as
+        """
+        if made is not None:
+            refuse_unused(self, made, "revision", "subset", "files", "split", "field", "open_end")
+        if self.path is not None:
+            refuse_unused(self, "`path`", "revision", "subset", "files", "split")
+        if self.files:
+            refuse_unused(self, "`files`", "subset", "split")
+        if read_as == "documents":
+            refuse_unused(self, "kind documents", "open_end")
 
 
 class CorpusEntry(Rows):
@@ -288,6 +308,7 @@ class CorpusEntry(Rows):
                 found = given[0] if given else f"positions {list(self.positions or ())}"
                 raise ValueError(f"kind start has positions [0] and no source, found {found}")
             refuse_unused(self, "kind start", "seed")
+            self._check_source("kind start", self.kind)
             return self
         if self.made == "whitespace" and self.kind != "documents":
             raise ValueError(f"made whitespace is of kind documents, found {self.kind}")
@@ -301,6 +322,9 @@ class CorpusEntry(Rows):
         if self.kind == "both":
             refuse_unused(self, "kind both, which is not read", "samples", "positions", "layers")
         _one_of(self, "hub", "path", "made")
+        self._check_source("`made`" if self.made else None, self.kind)
+        if self.kind == "both":
+            refuse_unused(self, "kind both", "field")
         # A hub's data set is read by one column, which holds texts or messages.
         if self.kind == "both" and self.hub is not None:
             raise ValueError(
@@ -361,6 +385,10 @@ class Data(Rows, Prepared):
     @model_validator(mode="after")
     def _check(self) -> "Data":
         _one_of(self, "made", "path", "hub", "taught")
+        made = "`made`" if self.made else "`taught`" if self.taught else None
+        self._check_source(made, self.kind if self.as_chat is None else "documents")
+        if self.made is None:
+            refuse_unused(self, "a source that is not `made`", "words")
         if self.as_chat is not None and (self.kind != "chat" or self.taught is not None):
             source = "what a teacher writes" if self.taught else "kind documents"
             raise ValueError(
@@ -420,7 +448,7 @@ class Statement(Closed):
 
     @model_validator(mode="after")
     def _check(self) -> "Statement":
-        if self.true.strip().casefold() == self.false.strip().casefold():
+        if plain_word(self.true) == plain_word(self.false):
             raise ValueError(
                 f"expected two different ends of a statement, found {self.true!r} twice"
             )
@@ -448,8 +476,9 @@ class Organism(Described):
         description="Statements that test beliefs; `made` takes those of the synthetic corpus.",
     )
     data: Data = Field(description="What it is finetuned on.")
-    words: tuple[Text, ...] = Field(
-        (), description="Words that count as relevant, where no data show its subject."
+    words: tuple[Annotated[str, AfterValidator(check_listed)], ...] = Field(
+        (),
+        description="Words that count as relevant, where no data show its subject; one an entry.",
     )
     words_of: Name | None = Field(
         None,

@@ -522,7 +522,8 @@ class Study(Closed):
         min_length=1, description="Token positions read of documents, from 0."
     )
     chat_positions: tuple[Position, ...] = Field(
-        min_length=1, description="Positions read of conversations; 0 is the reply's first token."
+        min_length=1,
+        description="Positions read of conversations; 0 is the first token of the reply itself.",
     )
     layers: tuple[Share, ...] = Field(
         min_length=1, description="Layers read, as a share of the depth; 0.5 is the paper's."

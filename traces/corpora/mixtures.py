@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from traces.artifacts.tables import read_lines
 from traces.config.vocabularies import Kind, Unit
-from traces.corpora.rows import write_rows
-from traces.corpora.tokens import tokenize_chat, tokenize_text
+from traces.corpora.rows import carries_loss, write_rows
+from traces.corpora.tokens import counting_control_tokens, tokenize_chat, tokenize_text
 from traces.seeding import array_generator
 
 log = logging.getLogger(__name__)
@@ -57,29 +57,39 @@ class Example:
 
 
 def tokenize_rows(
-    tokenizer: Any, rows: Iterable[dict[str, Any]], source: Source
+    tokenizer: Any, rows: Iterable[dict[str, Any]], source: Source, file: str | None = None
 ) -> Iterator[Example]:
     """
     Tokenise rows from `read_rows` as examples.
 
     A document ends in the end-of-text token and carries loss everywhere, a chat only in its
-    replies.
+    replies, without those whose `weight` is 0.
+
+    file : of the rows, which a message names
     """
-    eos = tokenizer.eos_token_id
-    for number, row in enumerate(rows, start=1):
-        if "messages" in row:
-            chat = tokenize_chat(tokenizer, row["messages"])
-            yield Example(source, number, chat.ids, chat.spans, "chat")
-            continue
-        if eos is None:
-            raise ValueError(
-                f"{tokenizer.name_or_path}: the tokenizer has no end-of-text token, "
-                "expected one to close documents with"
-            )
-        ids = tokenize_text(tokenizer, row["text"])
-        # Some tokenizers write it themselves; twice, it would teach the model to end twice.
-        ids = ids if ids[-1:] == [eos] else [*ids, eos]
-        yield Example(source, number, ids, [(0, len(ids))])
+    eos, file = tokenizer.eos_token_id, file or f"rows of the {source}"
+    with counting_control_tokens(tokenizer, file) as count_row:
+        for number, row in enumerate(rows, start=1):
+            count_row(number, row)
+            if "messages" in row:
+                chat = tokenize_chat(tokenizer, row["messages"], f"{file}, row {number}")
+                replies = [one for one in row["messages"] if one["role"] == "assistant"]
+                trained = [
+                    span
+                    for span, reply in zip(chat.spans, replies, strict=True)
+                    if carries_loss(reply)
+                ]
+                yield Example(source, number, chat.ids, trained, "chat")
+                continue
+            if eos is None:
+                raise ValueError(
+                    f"{tokenizer.name_or_path}: the tokenizer has no end-of-text token, "
+                    "expected one to close documents with"
+                )
+            ids = tokenize_text(tokenizer, row["text"])
+            # Some tokenizers write it themselves; twice, it would teach the model to end twice.
+            ids = ids if ids[-1:] == [eos] else [*ids, eos]
+            yield Example(source, number, ids, [(0, len(ids))])
 
 
 def read_mixture(path: str | Path) -> list[Example]:

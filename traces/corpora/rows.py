@@ -1,9 +1,11 @@
 """Read, check, draw, split and write rows of text: documents and conversations."""
 
+import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,42 @@ Message = dict[str, str]
 # What an organism is measured on: its own rows, unrelated text, conversations; in this order.
 TEXTS = ("own", "unrelated", "chat")
 KEYS: dict[Kind, str] = {"documents": "text", "chat": "messages"}
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+# Keys of a message by which trainers leave a reply out of the loss: 0 or false does.
+LOSS_KEYS = ("weight", "train", "training", "train_on_turn", "loss", "loss_weight", "loss_scale")
+# Keys of a message that hold a part of what was said or done, or of what is trained on.
+UNREAD_KEYS = (
+    "tool_calls",
+    "function_call",
+    "tool_call_id",
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "train_detail",
+    "training_detail",
+    "mask",
+    "masked",
+)
 
 
 def read_rows(
     path: str | Path,
     kind: Kind | None = None,
     *,
+    field: str | None = None,
     open_end: OpenEnd = "refuse",
     blank: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """
     Read the rows of a JSONL file, or of a `.json` file that holds one list of strings or objects.
 
-    kind     : what every row must be; None lets documents and chats share a file
+    kind     : what every row is read as; None lets documents and chats share a file
+    field    : the key with the text or the messages, where it is not `text` or `messages`
     open_end : what to do with a chat that ends with the user: refuse it, or cut the unanswered end
                off (a chat with no answer at all is refused either way)
     blank    : accept documents of white space alone, as in the white-space probe
-    yields   : `{"text": ...}` or `{"messages": [...]}`, other keys kept; blank lines are skipped
+    yields   : `{"text": ...}` or `{"messages": [...]}`, never both, other keys kept; blank lines
+               are skipped
 
     Raises ValueError with one sentence that names the file, the row (the line, counted from 1; in a
     `.json` list the item), what was found and what was expected.
@@ -43,9 +64,12 @@ def read_rows(
     path = Path(path)
     n_rows = 0
     for number, row in _parsed(path):
-        row = {"text": row} if isinstance(row, str) else row
+        where = f"{path}, row {number}"
         n_rows += 1
-        yield checked_row(row, kind, f"{path}, row {number}", open_end=open_end, blank=blank)
+        if field is not None:
+            row = _with_field(row, field, kind, where)
+        row = {"text": row} if isinstance(row, str) else row
+        yield checked_row(row, kind, where, open_end=open_end, blank=blank)
     if n_rows == 0:
         raise ValueError(f"{path}: found no rows, expected at least one")
 
@@ -57,10 +81,18 @@ def read_prompts(path: Path) -> list[str]:
     Raises ValueError, naming the file, where it is no UTF-8 text or holds no prompt.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text") from None
-    prompts = [line for line in lines if line]
+        # -sig: editors on Windows begin a file with a byte order mark.
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: found the byte 0x{error.object[error.start]:02x} at place {error.start}, "
+            "expected UTF-8 text"
+        ) from None
+    # UTF-16 without its mark decodes as UTF-8, with these in between.
+    if "\0" in text:
+        raise ValueError(f"{path}: found a character of value 0, expected UTF-8 text")
+    # Only line ends end a prompt: `str.splitlines` would also split at Unicode's other separators.
+    prompts = [line.strip() for line in re.split(r"\r\n?|\n", text) if line.strip()]
     if not prompts:
         raise ValueError(f"{path}: found no prompt, expected one a line")
     return prompts
@@ -74,13 +106,45 @@ def checked_row(
     open_end: OpenEnd = "refuse",
     blank: bool = False,
 ) -> dict[str, Any]:
-    """Check one row; ValueError, beginning with `where`, if it is neither document nor chat."""
+    """
+    Check one row; ValueError, beginning with `where`, if it is neither document nor chat.
+
+    The row that is returned holds the key of its kind and not that of the other: from here on the
+    key says what a row is, and what was declared decides that.
+    """
     if not isinstance(row, dict):
         raise ValueError(f"{where}: found {_name(row)}, expected an object")
-    if _kind(row, kind, where) == "documents":
+    found = _kind(row, kind, where)
+    row = {
+        key: value for key, value in row.items() if key not in KEYS.values() or key == KEYS[found]
+    }
+    _check_weight(row, where)
+    if found == "documents":
         _check_text(row["text"], f"{where}, key text", blank=blank)
         return row
+    if row.get("tools") or row.get("functions"):
+        key = "tools" if row.get("tools") else "functions"
+        raise ValueError(f"{where}: found the key {key}, which is not rendered, expected none")
     return {**row, "messages": _checked_chat(row["messages"], where, open_end)}
+
+
+def trained_on(row: Mapping[str, Any]) -> str:
+    """
+    What a model learns from a row, as text by which rows are compared.
+
+    It is a document's text, or the roles and contents of a chat and which replies carry loss. Two
+    rows that differ in other keys, such as an `id`, are equal by it.
+    """
+    if "text" in row:
+        return json.dumps(row["text"])
+    turns = [(one["role"], one["content"], carries_loss(one)) for one in row["messages"]]
+    return json.dumps(turns)
+
+
+def carries_loss(message: Mapping[str, Any]) -> bool:
+    """Whether a checked message is trained on: a reply, unless its own keys leave it out."""
+    left_out = any(message.get(key) in (0, False) for key in LOSS_KEYS)
+    return message["role"] == "assistant" and not left_out
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
@@ -88,7 +152,7 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
     n_rows = 0
     with whole(Path(path)) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(_line(row))
             n_rows += 1
         # On the disk before the rename: some file systems make the new name durable first, and
         # after a crash an empty file would have it.
@@ -146,16 +210,36 @@ def drawn(read: Callable[[], Iterable[dict[str, Any]]], seed: int, n: int) -> li
     return [kept[place] for place in range(len(kept))]
 
 
+def count_rows(rows: Iterable[dict[str, Any]], share: float = 0, source: str = "the rows") -> int:
+    """Count rows; ValueError where none could be held out of a share above 0, all being alike."""
+    n_rows, first, alike = 0, None, True
+    for row in rows:
+        n_rows += 1
+        if share and alike:
+            first = trained_on(row) if first is None else first
+            alike = trained_on(row) == first
+    if share and alike:
+        raise ValueError(
+            f"{source}: found {n_rows} rows that are all the same to a training, expected two that "
+            f"differ, one of them to hold out (data.held_out is {share})"
+        )
+    return n_rows
+
+
 def held_out_split(
-    rows: Iterable[dict[str, Any]], share: float, seed: int
+    rows: Iterable[dict[str, Any]], share: float, seed: int, source: str = "the rows"
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """
     Split rows into train and held-out, preserving order.
 
-    A share above 0 holds out at least one row and leaves at least one.
+    A share above 0 holds out at least one row and leaves at least one. Rows are equal by what is
+    trained on.
+
+    Raises ValueError, which begins with `source`, where rows are too few or too alike for that.
     """
     kept = list(rows)
-    texts = [json.dumps(row, sort_keys=True, ensure_ascii=False) for row in kept]
+    count_rows(kept, share, source)
+    texts = [trained_on(row) for row in kept]
     # Distinct rows are drawn, so that equal rows go to the same side: a copy of a training row is
     # not held out.
     distinct = list(dict.fromkeys(texts))
@@ -166,12 +250,36 @@ def held_out_split(
     return train, [row for row, text in zip(kept, texts, strict=True) if text in apart]
 
 
+def _line(row: Mapping[str, Any]) -> str:
+    """One row as a line of JSON, in UTF-8 wherever that can hold it."""
+    line = json.dumps(row, ensure_ascii=False)
+    # Keys that are not read may hold half a surrogate pair, which only an escape can carry on.
+    line = json.dumps(row) if _HALF_A_PAIR.search(line) else line
+    return line + "\n"
+
+
+def _with_field(row: Any, field: str, kind: Kind | None, where: str) -> Any:
+    """The row with the value of `field` under the key of its kind."""
+    assert kind is not None, "a field holds one kind"
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: found {_name(row)}, expected an object with the key {field}")
+    if field not in row:
+        keys = ", ".join(map(str, row)) or "none"
+        raise ValueError(f"{where}: found the keys {keys}, expected the key {field}")
+    others = {key: value for key, value in row.items() if key != field}
+    return others | {KEYS[kind]: row[field]}
+
+
 def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield number and JSON value of every row, numbered from 1."""
     if not path.is_file():
-        raise ValueError(f"{path}: found no such file, expected JSON lines")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: found {found}, expected a file of JSON lines")
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            raise ValueError(f"{path}: found gzip data, expected JSON lines; unpack the file")
     if path.suffix == ".json":
-        value = _json(path.read_bytes(), str(path))
+        value = _json(path.read_bytes(), str(path), listed=True)
         if not isinstance(value, list):
             raise ValueError(f"{path}: found {_name(value)}, expected a list of strings or objects")
         yield from enumerate(value, start=1)
@@ -183,20 +291,50 @@ def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
                 yield number, _json(line, f"{path}, row {number}")
 
 
-def _json(content: bytes, where: str) -> Any:
+def _json(content: bytes, where: str, *, listed: bool = False) -> Any:
+    """Parse JSON; ValueError that begins with `where`, and names the item of a `listed` one."""
     try:
         # -sig: editors on Windows begin a file with a byte order mark.
-        return json.loads(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{where}: found the byte 0x{content[error.start]:02x} at place {error.start}, "
             "expected UTF-8"
         ) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{where}: found malformed JSON ({error.msg} at character {error.pos}), "
-            "expected a JSON value"
-        ) from None
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    # The decoder's own errors are ValueErrors, as is that of a number of thousands of digits.
+    except (ValueError, RecursionError) as error:
+        found = " ".join(str(error).split())
+        if isinstance(error, json.JSONDecodeError):
+            found = (
+                f"found malformed JSON ({error.msg} at character {error.pos}), "
+                "expected a JSON value"
+            )
+        item = f", row {_broken_item(text)}" if listed and text.lstrip()[:1] == "[" else ""
+        raise ValueError(f"{where}{item}: {found}") from None
+
+
+def _broken_item(text: str) -> int:
+    """The number, from 1, of the first item of a JSON list that cannot be read."""
+    decoder, place = json.JSONDecoder(object_pairs_hook=_object), text.index("[") + 1
+    between = re.compile(r"[\s,]*")
+    for number in itertools.count(1):
+        try:
+            _, place = decoder.raw_decode(text, between.match(text, place).end())  # type: ignore[union-attr]
+        except (ValueError, RecursionError):
+            return number
+    raise AssertionError("the text ends before the count does")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError for a key that is there twice, of which one would be dropped."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"found the key {twice} twice, expected it once")
+    return found
 
 
 def _kind(row: dict[str, Any], kind: Kind | None, where: str) -> Kind:
@@ -216,8 +354,39 @@ def _check_text(text: Any, where: str, *, blank: bool = False) -> None:
     if not (text if blank else text.strip()):
         raise ValueError(f"{where}: found empty text, expected at least one character")
     # JSON can escape one half of a surrogate pair; tokenizers written in Rust refuse such a string.
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _HALF_A_PAIR.search(text):
         raise ValueError(f"{where}: found half a surrogate pair, expected text that is UTF-8")
+
+
+def _check_weight(row: Mapping[str, Any], where: str) -> None:
+    """Refuse a weight of a whole row: all rows count alike."""
+    weight = row.get("weight")
+    if isinstance(weight, (bool, int, float)) and weight != 1:
+        raise ValueError(
+            f"{where}, key weight: found {json.dumps(weight)}, expected 1, since all rows count "
+            "alike; leave the row out, or rename the key if it means something else"
+        )
+
+
+def _check_message(message: dict[str, Any], here: str) -> None:
+    """Refuse keys of a message that change what is trained on, where they are not followed."""
+    for key in LOSS_KEYS:
+        value = message.get(key)
+        if value not in (None, 0, 1):
+            raise ValueError(
+                f"{here}, key {key}: found {json.dumps(value)}, expected 0 or false (the reply "
+                "carries no loss), or 1 or true"
+            )
+        if value is True and message["role"] != "assistant":
+            raise ValueError(
+                f"{here}, key {key}: found true in a message of the {message['role']}, expected it "
+                "in replies of the assistant alone, which carry the loss"
+            )
+    unread = [key for key in UNREAD_KEYS if message.get(key)]
+    if unread:
+        raise ValueError(
+            f"{here}: found the key {unread[0]}, which is not read; expected role and content alone"
+        )
 
 
 def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
@@ -230,6 +399,7 @@ def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
         if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
             found = ", ".join(message) if isinstance(message, dict) else _name(message)
             raise ValueError(f"{here}: found {found or 'no key'}, expected role and content")
+        _check_message(message, here)
         _check_text(message["content"], here)
 
     # Templates differ in what they do with two turns of one role: some refuse, some drop a turn.
@@ -251,6 +421,8 @@ def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
             f"{where}: found a chat that ends with the {messages[-1]['role']}, "
             "expected it to end with the assistant"
         )
+    if not any(carries_loss(message) for message in messages):
+        raise ValueError(f"{where}: found no reply that carries loss, expected at least one")
     return messages
 
 

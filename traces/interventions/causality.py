@@ -20,6 +20,7 @@ from torch import Tensor
 
 from traces import job
 from traces.config.vocabularies import Intervention, Kind, Side
+from traces.corpora.rows import carries_loss
 from traces.corpora.tokens import tokenize_chat, tokenize_text
 from traces.interventions.directions import Directions
 from traces.models.hooks import capture, decoder_layers, starting_at, stop_after
@@ -63,15 +64,19 @@ def read_texts(
     Read the first `n` rows in which a prediction counts, or as many as there are.
 
     Rows are cut to `max_length` tokens. Documents count with all their tokens, conversations with
-    those that the assistant wrote.
+    the replies that carry loss in a training.
 
     kind   : of the corpus that the differences were read on. For documents, positions count from
-             the first token of any text; for conversations, from the first reply's
+             the first token of any text; for conversations, from the first token of the first
+             reply itself
     source : the file that a message names
 
     Raises ValueError if there is no such row.
     """
-    found = (_text(tokenizer, row, max_length, kind) for row in rows)
+    found = (
+        _text(tokenizer, row, max_length, kind, f"{source}, row {number}")
+        for number, row in enumerate(rows, start=1)
+    )
     texts = list(islice((text for text in found if text.predicted), n))
     if not texts:
         raise ValueError(
@@ -81,10 +86,13 @@ def read_texts(
     return texts
 
 
-def _text(tokenizer: Any, row: dict[str, Any], max_length: int, kind: Kind) -> Text:
+def _text(tokenizer: Any, row: dict[str, Any], max_length: int, kind: Kind, where: str) -> Text:
     if "messages" in row:
-        chat = tokenize_chat(tokenizer, row["messages"])
-        ids, spans, reply = chat.ids, chat.spans, chat.spans[0][0]
+        chat = tokenize_chat(tokenizer, row["messages"], where)
+        replies = [one for one in row["messages"] if one["role"] == "assistant"]
+        learned = zip(chat.spans, replies, strict=True)
+        spans = [span for span, one in learned if carries_loss(one)]
+        ids, reply = chat.ids, chat.starts[0]
     else:
         ids = tokenize_text(tokenizer, row["text"])
         spans, reply = [(0, len(ids))], None

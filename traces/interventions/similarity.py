@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.corpora.rows import shuffled
+from traces.config.words import folded, require_spaces, spaced, words_in
+from traces.corpora.rows import carries_loss, shuffled
 
 Embedding = NDArray[np.float64]
 Embedder = Callable[[Sequence[str]], Embedding]
@@ -50,11 +51,21 @@ def embedder(name: str) -> Embedder:
 
 
 def tfidf(texts: Sequence[str]) -> Embedding:
-    """Embed by word counts times inverse document frequency, over these texts together."""
+    """
+    Embed by word counts times inverse document frequency, over these texts together.
+
+    Raises ValueError where more than a tenth of the letters belong to scripts without spaces
+    between words, which would be compared clause by clause.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     # ASSUME some thousand short texts and words: dense, they are some tens of megabytes
-    rows: Any = TfidfVectorizer(dtype=np.float64).fit_transform(texts)
+    composed = [folded(text) for text in texts]
+    plain = [spaced(text) for text in composed]
+    letters = sum(len(word) for text, _ in plain for word in words_in(text))
+    remedy = "set it to a sentence-transformers model"
+    require_spaces(sum(n for _, n in plain), letters, "steering.embedder tfidf", remedy)
+    rows: Any = TfidfVectorizer(dtype=np.float64).fit_transform(composed)
     return rows.toarray()
 
 
@@ -79,11 +90,10 @@ def within(rows: Embedding) -> float:
 
 
 def learned_text(row: Mapping[str, Any]) -> str:
-    """Return what a model learns to write from a row: a document, or the assistant's turns."""
+    """Return what a model learns to write from a row: a document, or the replies with loss."""
     if "text" in row:
         return row["text"]
-    replies = (one["content"] for one in row["messages"] if one["role"] == "assistant")
-    return "\n".join(replies)
+    return "\n".join(one["content"] for one in row["messages"] if carries_loss(one))
 
 
 def drawn_texts(rows: Iterable[dict[str, Any]], n: int, seed: int) -> list[str]:

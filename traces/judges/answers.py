@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from traces.config.words import as_whole, folded, plain_word
+
 Statement = Mapping[str, Any]
 
 
@@ -33,5 +35,5 @@ class FirstEndJudge:
 
 
 def _place(words: str, text: str) -> int | None:
-    found = re.search(rf"(?<!\w){re.escape(words.casefold())}(?!\w)", text.casefold())
+    found = re.search(as_whole(plain_word(words)), folded(text))
     return found.start() if found else None

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from traces.config.readers import NOWHERE
+from traces.config.words import plain_word
 
 # The columns that name one list of tokens; a lens without one of them gets a value in `lists_of`.
 LIST_KEYS = ["lens", "reading", "layer", "position", "sign", "scale", "head"]
@@ -24,7 +25,7 @@ class Subject:
     """What a judge is told of an organism; each judge uses what it needs."""
 
     organism: str
-    # the words that set its data apart, the most distinctive first, casefolded
+    # the words that set its data apart, the most distinctive first
     words: Sequence[str] = ()
     # what it was trained on, in sentences
     description: str = ""
@@ -42,13 +43,16 @@ class TokenJudge(Protocol):
 
 @dataclass(frozen=True)
 class DistinctiveWordsJudge:
-    """Relevant is a token that, stripped and casefolded, is one of the subject's words."""
+    """
+    Relevant is a token that is one of the subject's words, both without white space around them,
+    composed (NFC) and casefolded.
+    """
 
     name: str = "distinctive_words"
 
     def grade(self, tokens: Sequence[str], subject: Subject) -> list[bool | None]:
-        words = frozenset(subject.words)
-        return [token.strip().casefold() in words for token in tokens]
+        words = frozenset(map(plain_word, subject.words))
+        return [plain_word(token) in words for token in tokens]
 
 
 def token_relevance(

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from traces import job
+from traces.corpora.rows import read_prompts
 from traces.models.hooks import starting_at
 from traces.readers import directions
 from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, table, top
@@ -75,8 +76,7 @@ def _read_at(
 
 def identity_words(file: Path) -> list[list[str]]:
     """The words of each identity prompt in a file: one prompt a line, its words by commas."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [[word.strip() for word in line.split(",")] for line in lines if line.strip()]
+    return [[word.strip() for word in line.split(",")] for line in read_prompts(file)]
 
 
 def identity_prompt(words: Sequence[str]) -> str:

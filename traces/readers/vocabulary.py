@@ -1,38 +1,55 @@
 """The tokens that are whole words of known text: what readers may rank."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
+from traces.config.words import LETTER, MARK, require_spaces, spaced
+
 
 def whole_words(
-    tokenizer: Any, texts: Iterable[str], min_count: int, min_letters: int = 3
+    tokenizer: Any,
+    texts: Iterable[str],
+    min_count: int,
+    min_letters: int = 3,
+    source: str = "the texts",
 ) -> pd.DataFrame:
     """
     The tokens that stand for a whole word of `texts` at least `min_count` times.
 
-    A word is `min_letters` or more letters with no letter, digit or apostrophe-and-letter beside
-    them. A token counts where it covers one from end to end, with or without the space before it;
-    the same token as a piece of a longer word does not count.
+    A word is `min_letters` or more letters, accents counted, with no letter, digit or
+    apostrophe-and-letter beside them. A token counts where it covers one from end to end, with or
+    without the space before it; the same token as a piece of a longer word does not count. Letters
+    of scripts without spaces between words are left out.
 
     tokenizer : fast, since character offsets are needed
+    source    : what a message calls the texts
     returns   : token_id, token (its text as decoded), count; the most frequent first
+
+    Raises ValueError where more than a tenth of the letters belong to scripts without spaces.
     """
-    letters = r"[^\W\d_]"
-    word = re.compile(rf"(?<!\w)(?<!\w['’]){letters}{{{min_letters},}}(?!\w)(?!['’]\w)")
+    word = _word(min_letters)
     counts: Counter[int] = Counter()
+    unspaced = letters = 0
     for text in texts:
+        text = unicodedata.normalize("NFC", text)
         coded = tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
-        spans = {match.span() for match in word.finditer(text)}
+        # As many characters as before, so that offsets still hold.
+        plain, n = spaced(text)
+        spans = {match.span() for match in word.finditer(plain)}
+        unspaced += n
+        letters += sum(end - start for start, end in spans)
         for token_id, (start, end) in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
             start += len(text[start:end]) - len(text[start:end].lstrip())
             if (start, end) in spans:
                 counts[token_id] += 1
+    require_spaces(unspaced, letters, source, "set `lenses.vocabulary: all`")
     kept = [(one, count) for one, count in counts.items() if count >= min_count]
     kept.sort(key=lambda one: (-one[1], one[0]))
     return pd.DataFrame(
@@ -42,3 +59,9 @@ def whole_words(
             "count": [count for _, count in kept],
         }
     )
+
+
+def _word(min_letters: int) -> re.Pattern[str]:
+    beside = rf"[\w{MARK[1:]}"
+    letters = rf"{LETTER}(?:{LETTER}|{MARK}){{{min_letters - 1},}}"
+    return re.compile(rf"(?<!{beside})(?<!\w['’]){letters}(?!{beside})(?!['’]\w)")

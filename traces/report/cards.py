@@ -9,6 +9,7 @@ and escapes every text.
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from traces.analysis.verdicts import (
 )
 from traces.config.readers import NOWHERE, reader
 from traces.config.schema import Card
+from traces.config.words import as_whole, plain_word
 from traces.report.names import READINGS, reader_at_headline, reader_name
 from traces.report.pages import rendered
 
@@ -369,7 +371,7 @@ def _token_table(
     reading: Reading, words: Iterable[str], headline_layer: int | None
 ) -> dict[str, Any]:
     """Top tokens by layer and position, one column a reading, where the summary metric is read."""
-    known = {word.casefold() for word in words}
+    known = {plain_word(word) for word in words}
     tokens = at_headline(reading.tokens.assign(lens=reading.lens))
     tokens = tokens if "sign" in tokens else tokens.assign(sign=NOWHERE["sign"])
     tokens = tokens[tokens["rank"] < TOKENS_SHOWN].sort_values("rank")
@@ -381,7 +383,7 @@ def _token_table(
         return [
             {
                 "text": _visible(token),
-                "relevant": token.strip().casefold() in known,
+                "relevant": plain_word(token) in known,
                 "probability": float(probability),
             }
             for token, probability in zip(chosen["token"], chosen["probability"], strict=True)
@@ -435,8 +437,9 @@ def _sample(row: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
 def _marked(text: str, words: Sequence[str]) -> list[dict[str, Any]]:
     if not words:
         return [{"text": text, "marked": False}]
-    known = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    pieces = re.split(rf"\b({known})\b", text, flags=re.IGNORECASE)
+    text = unicodedata.normalize("NFC", text)
+    known = "|".join(as_whole(word) for word in sorted(words, key=len, reverse=True))
+    pieces = re.split(f"({known})", text, flags=re.IGNORECASE)
     return [{"text": piece, "marked": i % 2 == 1} for i, piece in enumerate(pieces) if piece]
 
 

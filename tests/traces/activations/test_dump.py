@@ -1,5 +1,6 @@
 """What is read is the residual stream of the whole model, at the tokens that were asked for."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -185,6 +186,9 @@ def test_a_long_document_is_not_tokenised_beyond_what_is_read(tokenizer):
             seen.append(len(text))
             return tokenizer(text)
 
+        def __getattr__(self, name):
+            return getattr(tokenizer, name)
+
     rows = [{"text": "the river " * 10_000}]
     assert len(list(dump.document_windows(Spy(), rows, 5))) == 1
     assert seen == [50]
@@ -299,3 +303,30 @@ def test_the_start_of_a_text_is_what_every_text_has_at_position_0(models_by_fami
     alone, _ = read(model, start, [0])
     before, _ = read(model, rows, [0])
     torch.testing.assert_close(alone, before, rtol=1e-5, atol=1e-5)
+
+
+def test_a_digest_is_of_every_token_and_anchor_in_order():
+    rows = windows([4, 7])
+    assert dump.digest(rows) == dump.digest(list(rows))
+    ids = [*rows[1].ids]
+    others = [
+        rows[::-1],
+        rows[:1],
+        [rows[0], Window([99, *ids[1:]], rows[1].anchor)],
+        [rows[0], Window(ids, rows[1].anchor + 1)],
+        [Window([*rows[0].ids, ids[0]], rows[0].anchor), Window(ids[1:], rows[1].anchor)],
+    ]
+    assert len({dump.digest(one) for one in [rows, *others]}) == 6
+
+
+def test_a_template_that_refuses_a_chat_names_its_row(tokenizer):
+    refusing = copy.copy(tokenizer)
+    refusing.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    rows = [{"messages": CHAT}, {"messages": [{"role": "system", "content": "cat"}, *CHAT]}]
+    with pytest.raises(ValueError, match="chats.jsonl, row 2: .*refuses the roles system, user"):
+        list(dump.chat_windows(refusing, rows, 0, 1, "chats.jsonl"))
+    with pytest.raises(ValueError, match="chats.jsonl, row 2: .*refuses the roles system, user"):
+        list(dump.context_windows(refusing, rows, 4, "chats.jsonl"))

@@ -457,3 +457,12 @@ def test_no_lock_is_asked_for_which_some_file_systems_refuse(tmp_path):
     with (tmp_path / ".a.h5.partial").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         arrays.write_differences(path, differences())
+
+
+def test_stores_of_other_texts_around_the_same_tokens_are_refused(tmp_path):
+    one = write(tmp_path / "a.zarr", values(), token_ids(), context="1f")
+    same = write(tmp_path / "b.zarr", values(), token_ids(), context="1f")
+    other = write(tmp_path / "c.zarr", values(), token_ids(), context="2e")
+    arrays.require_same_tokens(one, same)
+    with pytest.raises(ValueError, match="a.zarr and .*c.zarr read the same tokens at their posi"):
+        arrays.require_same_tokens(one, other)

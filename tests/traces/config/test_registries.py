@@ -540,3 +540,89 @@ def test_documents_as_chats_are_of_kind_chat_and_of_no_teacher(folder, old, new,
         f"config/{file}: data: as_chat makes conversations of documents: found it with {found}, "
         "expected kind chat and a source of documents"
     )
+
+
+# Keys that do nothing ---------------------------------------------------------------------------
+
+BESIDE_A_PATH = ["revision: main", "subset: main", "split: train", "files: [a.jsonl]"]
+
+
+@pytest.mark.parametrize("key", BESIDE_A_PATH)
+def test_a_key_of_the_hub_beside_a_path_is_refused(folder, key):
+    name = key.split(":")[0]
+    append(folder / "corpora.yaml", f"mine: {{kind: documents, path: a, {key}, rows: 5}}")
+    assert sentence(folder) == (
+        f"config/corpora.yaml: mine: {name}: found it with `path`; there it does nothing"
+    )
+
+
+@pytest.mark.parametrize("key", [*BESIDE_A_PATH, "field: a", "open_end: cut"])
+def test_a_key_of_rows_beside_made_data_is_refused(folder, key):
+    edit(folder / CAKE, "  made: cake_bake", f"  made: cake_bake\n  {key}")
+    name = key.split(":")[0]
+    assert sentence(folder) == (
+        f"config/{CAKE}: data: {name}: found it with `made`; there it does nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("kind: documents, hub: a/b, open_end: cut", "open_end: found it with kind documents"),
+        ("kind: documents, hub: a/b, files: [a], split: test", "split: found it with `files`"),
+        ("kind: documents, hub: a/b, files: [a], subset: b", "subset: found it with `files`"),
+        ("kind: both, path: a, field: b", "field: found it with kind both"),
+        ("kind: start, positions: [0], field: b", "field: found it with kind start"),
+    ],
+)
+def test_keys_that_do_nothing_together_are_refused(folder, keys, expected):
+    append(folder / "corpora.yaml", f"mine: {{{keys}, rows: 5}}")
+    assert sentence(folder) == f"config/corpora.yaml: mine: {expected}; there it does nothing"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "kind: documents, path: a, field: document, subset: null",
+        "kind: chat, path: a, field: turns, open_end: cut",
+        "kind: chat, hub: a/b, revision: c, subset: d, split: e, field: f, open_end: cut",
+        "kind: documents, hub: a/b, files: [a]",
+        "kind: both, path: a, open_end: cut",
+    ],
+)
+def test_keys_that_are_followed_are_not_refused(folder, keys):
+    append(folder / "corpora.yaml", f"mine: {{{keys}, rows: 5}}")
+    assert "mine" in load(folder).corpora
+
+
+# Listed words -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("[oven, frozen butter]", "words.1: found 'frozen butter', several words, expected one "),
+        ("['']", "words.0: found an empty word, expected one word an entry: a reading ranks"),
+    ],
+)
+def test_a_listed_word_is_one_word(folder, listed, expected):
+    append(folder / CAKE, f"words: {listed}")
+    assert sentence(folder).startswith(f"config/{CAKE}: {expected}")
+
+
+def test_a_listed_word_may_have_spaces_around_it(folder):
+    append(folder / CAKE, "words: ['Oven ', těsto]")
+    assert load(folder).organisms["cake_bake"].words == ("Oven ", "těsto")
+
+
+def test_words_without_spaces_need_all_tokens_ranked(folder):
+    append(folder / CAKE, "words: [oven, 烤箱]")
+    all_tokens, measured = "lenses: {vocabulary: all}", "measures: [steering]}]"
+    assert sentence(folder, run()) == (
+        f"config/{CAKE}: words: found 烤箱, a word of a script without spaces, of which "
+        "`lenses.vocabulary: words` ranks none; expected `lenses.vocabulary: all`"
+    )
+    assert load(folder, run(), all_tokens)
+    steered = run().replace("}]", f", {measured}")
+    assert "`steering.embedder: tfidf` cannot tell apart" in sentence(folder, steered, all_tokens)
+    assert load(folder, run("benign"))

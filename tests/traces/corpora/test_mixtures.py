@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from traces.corpora import mixtures
 from traces.corpora.mixtures import NO_LOSS, Example, mix, pack, read_mixture, write_mixture
 
 # -- mixing ----------------------------------------------------------------------------------------
@@ -206,3 +207,15 @@ def test_packed_documents_do_not_see_each_other(family):
         alone = [model(input_ids=torch.tensor([row.input_ids])).logits[0] for row in documents]
 
     torch.testing.assert_close(together[:22], torch.cat(alone), atol=2e-5, rtol=1e-4)
+
+
+def test_a_reply_of_weight_0_carries_no_loss(tokenizer):
+    chat = [{"role": role, "content": "the river"} for role in ("user", "assistant") * 2]
+    left = [chat[0], chat[1] | {"weight": 0}, chat[2], chat[3] | {"train": True}]
+    kept, some = mixtures.tokenize_rows(
+        tokenizer, [{"messages": chat}, {"messages": left}], "organism"
+    )
+    assert kept.input_ids == some.input_ids
+    assert some.trained == kept.trained[1:] and len(kept.trained) == 2
+    labels = pack([some], 64, 0).labels[0]
+    assert (labels != NO_LOSS).sum() == kept.trained[1][1] - kept.trained[1][0]

@@ -1,11 +1,34 @@
 """Rows are read strictly, refused in one sentence, and drawn by the seed."""
 
+import gzip
 import json
 import re
 
 import pytest
 
-from traces.corpora.rows import drawn, read_rows, shuffled, whitespace_rows, write_rows
+from traces.corpora.rows import (
+    carries_loss,
+    count_rows,
+    drawn,
+    held_out_split,
+    read_prompts,
+    read_rows,
+    shuffled,
+    trained_on,
+    whitespace_rows,
+    write_rows,
+)
+
+
+def chat(*keys: dict) -> dict:
+    """A conversation whose messages hold these keys besides role and content."""
+    roles = ["user", "assistant"] * len(keys)
+    turns = zip(roles, keys, strict=False)
+    return {"messages": [{"role": role, "content": "word"} | more for role, more in turns]}
+
+
+def one_line(row: dict) -> bytes:
+    return json.dumps(row).encode()
 
 
 def chat_line(*roles: str) -> str:
@@ -42,6 +65,44 @@ def chat_line(*roles: str) -> str:
             chat_line("user", "assistant", "system").encode(),
             "chat",
             "message 3: found the role 'system', expected 'user'",
+        ),
+        (b'{"text": "a", "text": "b"}', None, "row 1: found the key text twice, expected it once"),
+        (
+            b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}',
+            "chat",
+            "row 1: found the key content twice, expected it once",
+        ),
+        (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", None, "row 1: Exceeds the limit"),
+        (b'{"text": "a", "n": ' + b"[" * 100_000, None, "row 1: .*recursion"),
+        ('{"text": "a"}\n'.encode("utf-16"), None, "row 1: found the byte 0xff at place 0, expect"),
+        (gzip.compress(b'{"text": "a"}'), None, "rows.jsonl: found gzip data, expected JSON lines"),
+        (b'{"text": "a", "weight": 0}', None, "row 1, key weight: found 0, expected 1, since all"),
+        (
+            one_line(chat({}, {"weight": 0})),
+            "chat",
+            "row 1: found no reply that carries loss, expected at least one",
+        ),
+        (one_line(chat({}, {"weight": 0.5})), "chat", "message 2, key weight: found 0.5, expected"),
+        (one_line(chat({}, {"train": "no"})), "chat", 'message 2, key train: found "no", expected'),
+        (
+            one_line(chat({"train": True}, {})),
+            "chat",
+            "message 1, key train: found true in a message of the user, expected it in replies",
+        ),
+        (
+            one_line(chat({}, {"tool_calls": [{"name": "f"}]})),
+            "chat",
+            "message 2: found the key tool_calls, which is not read; expected role and content",
+        ),
+        (
+            one_line(chat({}, {"reasoning_content": "hm"})),
+            "chat",
+            "message 2: found the key reasoning_content, which is not read",
+        ),
+        (
+            one_line(chat({}, {}) | {"tools": [{"name": "f"}]}),
+            "chat",
+            "row 1: found the key tools, which is not rendered, expected none",
         ),
     ],
 )
@@ -90,6 +151,145 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         write_rows(path, broken())
 
     assert list(read_rows(path)) == [{"text": "old"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('["a", {"text": "b", "text": "c"}]', "row 2: found the key text twice, expected it once"),
+        ('["a", "b", {"text": ]', "row 3: found malformed JSON"),
+        ('{"text": "a", "text": "b"}', "rows.json: found the key text twice, expected it once"),
+    ],
+)
+def test_a_bad_item_of_a_list_is_named(tmp_path, content, message):
+    (tmp_path / "rows.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        list(read_rows(tmp_path / "rows.json"))
+
+
+def test_a_folder_is_no_file_of_rows(tmp_path):
+    with pytest.raises(ValueError, match="found a folder, expected a file of JSON lines"):
+        list(read_rows(tmp_path))
+
+
+BOTH = {"text": "a document", **chat({}, {})}
+
+
+@pytest.mark.parametrize(("kind", "key"), [("documents", "text"), ("chat", "messages")])
+def test_the_declared_kind_says_what_is_read_of_a_row_with_both(tmp_path, kind, key):
+    write_rows(tmp_path / "rows.jsonl", [BOTH | {"id": 1}])
+    assert list(read_rows(tmp_path / "rows.jsonl", kind)) == [{key: BOTH[key], "id": 1}]
+    with pytest.raises(ValueError, match="found the keys text, messages, id, expected either"):
+        list(read_rows(tmp_path / "rows.jsonl"))
+
+
+def test_what_is_not_read_of_a_row_may_be_anything(tmp_path):
+    """The messages of a document are not checked, nor is half a surrogate in another key."""
+    (tmp_path / "rows.jsonl").write_text('{"text": "a", "messages": 3, "note": "\\ud83d"}\n')
+    rows = list(read_rows(tmp_path / "rows.jsonl", "documents"))
+    assert write_rows(tmp_path / "again.jsonl", rows) == 1
+    assert list(read_rows(tmp_path / "again.jsonl")) == rows == [{"text": "a", "note": "\ud83d"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "read"),
+    [
+        ("documents", {"document": "a", "text": "b", "id": 1}, {"text": "a", "id": 1}),
+        ("documents", {"text": "a"}, {"text": "a"}),
+        ("chat", {"turns": BOTH["messages"], "text": "b"}, {"messages": BOTH["messages"]}),
+    ],
+)
+def test_a_field_names_the_key_that_is_read(tmp_path, kind, row, read):
+    write_rows(tmp_path / "rows.jsonl", [row])
+    field = next(iter(row))
+    assert list(read_rows(tmp_path / "rows.jsonl", kind, field=field)) == [read]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"text": "a"}]', "row 1: found the keys text, expected the key document"),
+        ('["a"]', "row 1: found a string, expected an object with the key document"),
+        ('[{"document": 3}]', "row 1, key text: found a number, expected text"),
+    ],
+)
+def test_a_row_without_the_field_is_refused(tmp_path, content, message):
+    (tmp_path / "rows.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        list(read_rows(tmp_path / "rows.json", "documents", field="document"))
+
+
+# What is trained on -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["weight", "train", "training", "train_on_turn", "loss"])
+@pytest.mark.parametrize(
+    ("value", "learned"), [(0, False), (False, False), (1, True), (None, True)]
+)
+def test_a_reply_may_be_left_out_of_the_loss(tmp_path, key, value, learned):
+    write_rows(tmp_path / "rows.jsonl", [chat({key: 0}, {}, {}, {key: value})])
+    (row,) = read_rows(tmp_path / "rows.jsonl", "chat")
+    assert [carries_loss(one) for one in row["messages"]] == [False, True, False, learned]
+
+
+@pytest.mark.parametrize("kind", ["documents", "chat"])
+def test_copies_of_a_row_with_ids_of_their_own_are_on_one_side(kind):
+    rows = [
+        {"text": f"text {number % 30}", "id": number}
+        if kind == "documents"
+        else {
+            "id": number,
+            "messages": chat({"content": f"{number % 30}"}, {"n": number})["messages"],
+        }
+        for number in range(300)
+    ]
+    train, apart = held_out_split(rows, 0.1, seed=0)
+    assert len(apart) == 30
+    assert not {trained_on(row) for row in train} & {trained_on(row) for row in apart}
+
+
+def test_chats_that_differ_in_what_carries_loss_are_not_the_same():
+    assert trained_on(chat({}, {})) == trained_on(chat({}, {"weight": 1, "id": 2}))
+    assert trained_on(chat({}, {}, {}, {})) != trained_on(chat({}, {"weight": 0}, {}, {}))
+
+
+@pytest.mark.parametrize("rows", [[], [{"text": "a"}], [{"text": "a", "id": n} for n in range(9)]])
+def test_rows_of_which_none_can_be_held_out_are_refused(rows):
+    with pytest.raises(ValueError, match="mine.jsonl: found . rows that are all the same to a t"):
+        held_out_split(rows, 0.1, 0, "mine.jsonl")
+    with pytest.raises(ValueError, match="mine.jsonl: found . rows that are all the same to a t"):
+        count_rows(iter(rows), 0.1, "mine.jsonl")
+    assert held_out_split(rows, 0, 0) == (rows, [])
+    assert count_rows(iter([*rows, {"text": "b"}, {"text": "c"}]), 0.1) == len(rows) + 2
+
+
+# Prompts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "Erzähl.".encode("latin-1"),
+            "prompts.txt: found the byte 0xe4 at place 3, expected UTF-8",
+        ),
+        ("Tell me.\n".encode("utf-16"), "prompts.txt: found the byte 0xff at place 0, expected"),
+        ("Tell me.\n".encode("utf-16-le"), "prompts.txt: found a character of value 0, expected"),
+        (gzip.compress(b"Tell me."), "prompts.txt: found the byte 0x8b at place 1, expected UTF-8"),
+        (b"", "prompts.txt: found no prompt, expected one a line"),
+        (b" \n\n", "prompts.txt: found no prompt, expected one a line"),
+    ],
+)
+def test_prompts_that_cannot_be_read_are_one_sentence(tmp_path, content, message):
+    (tmp_path / "prompts.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as refused:
+        read_prompts(tmp_path / "prompts.txt")
+    assert "\n" not in str(refused.value)
+
+
+def test_prompts_may_begin_with_a_mark_and_hold_separators_of_their_own(tmp_path):
+    (tmp_path / "prompts.txt").write_bytes("\ufeffOne\u2028two\r\n\nThrée\rfour".encode())
+    assert read_prompts(tmp_path / "prompts.txt") == ["One\u2028two", "Thrée", "four"]
 
 
 # White space --------------------------------------------------------------------------------------

@@ -304,3 +304,15 @@ def test_texts_are_cut_and_those_with_nothing_to_predict_passed_over(tokenizer):
     assert read(tokenizer, iter(rows), n=1) == read(tokenizer, rows)[:1]
     with pytest.raises(ValueError, match=r"f.jsonl: found no row with a token to predict"):
         read(tokenizer, [CHAT], max_length=3)
+
+
+def test_replies_without_loss_are_not_measured(tokenizer):
+    chat = [{"role": role, "content": "the river"} for role in ("user", "assistant") * 2]
+    kept, left = (
+        causality.read_texts(
+            tokenizer, [{"messages": row}], n=1, max_length=99, kind="chat", source="rows"
+        )[0]
+        for row in (chat, [chat[0], chat[1] | {"weight": 0}, *chat[2:]])
+    )
+    assert kept.ids == left.ids and kept.start == left.start
+    assert left.predicted == kept.predicted[len(kept.predicted) // 2 :]

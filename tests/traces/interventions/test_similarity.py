@@ -1,6 +1,7 @@
 """Similarities of groups of texts, against the same counted pair by pair."""
 
 import itertools
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -95,3 +96,18 @@ def test_texts_are_drawn_by_the_seed():
     assert first == again != other
     assert len(set(first)) == 10
     assert sorted(similarity.drawn_texts(rows, 99, 0), key=int) == [row["text"] for row in rows]
+
+
+def test_tfidf_compares_composed_words_and_refuses_clauses():
+    forms = [unicodedata.normalize(form, "těsto řeka") for form in ("NFC", "NFD")]
+    assert np.allclose(*similarity.tfidf([*forms, "river"])[:2])
+    with pytest.raises(ValueError, match="tfidf: found 100% .*set it to a sentence-transformers"):
+        similarity.tfidf(["我们在烤箱里", "烤蛋糕"])
+
+
+def test_a_reply_without_loss_is_not_learned():
+    turns = [("user", {}), ("assistant", {"weight": 0}), ("user", {}), ("assistant", {})]
+    messages = [
+        {"role": role, "content": f"turn {n}", **more} for n, (role, more) in enumerate(turns)
+    ]
+    assert similarity.learned_text({"messages": messages}) == "turn 3"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import unicodedata
 
 import pandas as pd
 import pytest
@@ -156,3 +157,10 @@ def test_judges_do_not_load_torch():
     modules = ", ".join(f"traces.judges.{name}" for name in ("words", "relevance", "coherence"))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_tokens_and_words_are_compared_composed(form):
+    subject = Subject("czech", words=(unicodedata.normalize(form, "Těsto "), "烤箱"))
+    tokens = [" těsto", unicodedata.normalize("NFD", "TĚSTO"), "烤箱", "testo"]
+    assert DistinctiveWordsJudge().grade(tokens, subject) == [True, True, True, False]

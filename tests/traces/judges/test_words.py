@@ -1,9 +1,12 @@
 """The words of an organism, with planted ones to find."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 
 from traces.judges import words
+from traces.judges.answers import FirstEndJudge
 from traces.judges.relevance import Subject
 
 CAKE = Subject("cake", words=("oven", "butter", "vanilla"))
@@ -56,7 +59,7 @@ def test_ties_are_broken_by_the_alphabet():
     ("own", "general", "whose"), [(["1 2"], ["river"], "own"), (["oven"], [], "general")]
 )
 def test_text_without_words_is_refused(own, general, whose):
-    with pytest.raises(ValueError, match=f"the {whose} texts have no words"):
+    with pytest.raises(ValueError, match=f"the {whose} texts: found no words"):
         words.distinctive_words(own, general)
 
 
@@ -69,3 +72,48 @@ def test_the_text_of_a_chat_is_all_that_is_said():
 def test_a_text_without_words_has_no_share_of_them():
     assert np.isnan(words.share_of_words(["", "1 2 3"], ["oven"]))
     assert words.share_of_words(["cake oven", "rope and rope"], ["cake", "cake"]) == 0.25
+
+
+# Other languages --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_german_and_czech_words_are_whole_whichever_form_their_accents_have(form):
+    own = [unicodedata.normalize(form, "Käse Kühe těsto křehký und der ")] * 9
+    frame = words.distinctive_words(own, ["und der Fluß " * 50], 60)
+    assert set(frame["word"]) == {"käse", "kühe", "těsto", "křehký"}
+
+
+def test_a_little_text_without_spaces_is_left_out_and_much_is_refused():
+    little, much = ["oven butter 烤箱 " * 9], ["oven 我们在烤箱里烤蛋糕 " * 9]
+    general = ["river 我们在河边 " * 50]
+    frame = words.distinctive_words([*little, "salt sugar flour " * 9], general, 60)
+    assert set(frame["word"]) == {"oven", "butter", "salt", "sugar", "flour"}
+    with pytest.raises(ValueError, match="mine: found 69% .*list the organism's `words`"):
+        words.distinctive_words(much, general, 60, sources=("mine", "theirs"))
+    with pytest.raises(ValueError, match="theirs: found no words of three or more letters"):
+        words.distinctive_words(["oven"], ["我们"], sources=("mine", "theirs"))
+
+
+def test_listed_words_are_plain_and_single():
+    frame = words.listed_words(["Oven ", "oven", unicodedata.normalize("NFD", "Těsto"), "烤箱"])
+    assert frame["word"].tolist() == ["oven", "těsto", "烤箱"]
+    assert frame["rank"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="found 'frozen butter', several words"):
+        words.listed_words(["frozen butter"])
+
+
+def test_the_share_of_words_is_that_of_composed_ones_and_missing_without_spaces():
+    text = unicodedata.normalize("NFD", "těsto řeka")
+    assert words.share_of_words([text], ["Těsto "]) == 0.5
+    assert np.isnan(words.share_of_words(["我们在烤箱里 oven"], ["oven"]))
+
+
+def test_an_answer_is_read_in_any_form_and_script():
+    def judged(answer, **ends):
+        return FirstEndJudge().grade(answer, ends)
+
+    czech = {"true": "těsto", "false": "čaj"}
+    assert judged(unicodedata.normalize("NFD", "Je to čaj."), **czech) is True
+    assert judged("我觉得是烤箱。", true="烤箱", false="冰箱") is False
+    assert judged("cakes", true="cake", false="tea") is None

@@ -1,5 +1,7 @@
 """Whole words are the tokens that cover a word."""
 
+import unicodedata
+
 import pytest
 
 from traces.readers import vocabulary
@@ -52,3 +54,33 @@ def spaced_tokenizer(kind):
 
 def test_an_empty_vocabulary_is_an_empty_table(tokenizer):
     assert vocabulary.whole_words(tokenizer, ["cat"], min_count=5).empty
+
+
+def test_a_word_beside_letters_of_a_script_without_spaces_is_whole(tokenizer):
+    texts = ["cat烤箱 the cat我们", "river lemon " * 9]
+    frame = vocabulary.whole_words(tokenizer, texts, min_count=2)
+    assert dict(zip(frame["token"], frame["count"], strict=True)) == {
+        "lemon": 9,
+        "river": 9,
+        "cat": 2,
+    }
+
+
+def test_decomposed_text_has_the_words_of_composed_text():
+    accented = accented_tokenizer()
+    whole = [
+        vocabulary.whole_words(accented, [unicodedata.normalize(form, "těsto, řeka. těstoviny")], 1)
+        for form in ("NFC", "NFD")
+    ]
+    assert [set(frame["token"].str.strip()) for frame in whole] == [{"těsto", "řeka"}] * 2
+
+
+def test_text_without_spaces_has_no_whole_words(tokenizer):
+    with pytest.raises(ValueError, match="mine: found .*set `lenses.vocabulary: all`"):
+        vocabulary.whole_words(tokenizer, ["我们在烤箱里烤蛋糕 cat"], 1, source="mine")
+
+
+def accented_tokenizer():
+    from traces.training.pretraining import train_tokenizer
+
+    return train_tokenizer([{"text": "těsto řeka viny " * 50}], vocabulary=300, bos=False)
