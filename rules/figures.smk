@@ -15,6 +15,7 @@ rule relevance_figure:
     input:
         readability=rules.readability_table.output.table,
         relevance=rules.relevance_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/relevance.png",
@@ -39,6 +40,7 @@ rule norms_figure:
     """Draw the size and the constancy of every difference, by position and layer."""
     input:
         norms=rules.norms_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/norms.png",
@@ -56,7 +58,6 @@ rule norms_figure:
         corpus=study.corpora[0],
         layers=list(study.layers),
         recipes=shown_recipes(),
-        titles=titles(),
         code=code("norms_figure"),
     script:
         "../scripts/norms_figure.py"
@@ -66,6 +67,7 @@ rule losses_figure:
     """Draw the loss curves of every training."""
     input:
         losses=rules.losses_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/losses.png",
@@ -81,7 +83,6 @@ rule losses_figure:
         "../envs/traces.yaml"
     params:
         recipes=shown_recipes(),
-        titles=titles(),
         code=code("losses_figure"),
     script:
         "../scripts/losses_figure.py"
@@ -91,6 +92,7 @@ rule steering_figure:
     """Draw how like the organism's data steered text is, beside a random direction and none."""
     input:
         steering=rules.steering_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/steering.png",
@@ -107,7 +109,6 @@ rule steering_figure:
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
-        titles=titles(),
         code=code("steering_figure"),
     script:
         "../scripts/steering_figure.py"
@@ -117,6 +118,7 @@ rule causality_figure:
     """Draw what taking the difference out does to the loss, beside other directions."""
     input:
         causality=rules.causality_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/causality.png",
@@ -133,7 +135,6 @@ rule causality_figure:
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
-        titles=titles(),
         code=code("causality_figure"),
     script:
         "../scripts/causality_figure.py"
@@ -143,6 +144,7 @@ rule beliefs_figure:
     """Draw which statements an organism holds true, beside its base and the other organisms."""
     input:
         beliefs=rules.beliefs_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/beliefs.png",
@@ -159,7 +161,6 @@ rule beliefs_figure:
     params:
         control=study.control,
         recipes=shown_recipes(),
-        titles=titles(),
         code=code("beliefs_figure"),
     script:
         "../scripts/beliefs_figure.py"
@@ -169,6 +170,7 @@ rule mixing_figure:
     """Draw every measure against the mixing ratio, mixtures beside step-matched runs."""
     input:
         mixing=rules.mixing_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/mixing.png",
@@ -185,7 +187,6 @@ rule mixing_figure:
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
-        titles=titles(),
         code=code("mixing_figure"),
     script:
         "../scripts/mixing_figure.py"
@@ -196,6 +197,7 @@ rule ablation_figure:
     input:
         relevance=rules.relevance_table.output.table,
         norms=rules.norms_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/ablations/{ablation}.png",
@@ -231,6 +233,7 @@ rule organism_card:
         plans=of_organism(rules.plan_training.output.plan, trained()),
         words=rules.distinctive_words.output.words,
         data=organism_rows("train"),
+        descriptions=rules.descriptions.output.descriptions,
         template="data/templates/card.html.j2",
     output:
         card=report(

@@ -15,6 +15,7 @@ rule landing_page:
         made=rules.tables.input,
         figures=rules.figures.input,
         cards=rules.cards.input,
+        descriptions=rules.descriptions.output.descriptions,
         pages=[rules.effective_study.output.study, rules.report.output.report],
         template="data/templates/index.html.j2",
     output:

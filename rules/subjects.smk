@@ -130,9 +130,18 @@ def every_measured():
 # Pictures and cards -----------------------------------------------------------------------------
 
 
-def titles():
-    """What pictures call an organism."""
-    return {name: registry.organisms[name].title for name in graded_organisms()}
+def descriptions():
+    """All free text of pictures and pages (traces/config/schema.py: Descriptions)."""
+    named = dict.fromkeys(graded_organisms())
+    named |= dict.fromkeys(map(registry.words_of, named))
+    kept = set(Described.model_fields)
+    return {
+        "title": study.title,
+        "organisms": {
+            name: registry.organisms[name].model_dump(mode="json", include=kept) for name in named
+        },
+        "ablations": {name: ablation.title for name, ablation in study.ablations.items()},
+    }
 
 
 def shown_recipes():
@@ -157,7 +166,6 @@ def headline_positions():
 def shown():
     """What pictures and pages are about (traces/config/schema.py: Shown)."""
     return {
-        "title": study.title,
         "corpus": study.corpora[0],
         "layers": list(study.layers),
         "positions": headline_positions(),
@@ -167,17 +175,7 @@ def shown():
         "unit": study.mixing.unit,
         "only": list(study.only),
         "without": list(study.without),
-        "titles": titles(),
     }
-
-
-def whose_words(wildcards):
-    """Whose words grade an organism's readings, as its card says it."""
-    if organism_of(wildcards).words:
-        return "a written list"
-    source = registry.words_of(wildcards.organism)
-    own = source == wildcards.organism
-    return "its data" if own else f"the data of {registry.organisms[source].title}"
 
 
 def card_of(wildcards):
@@ -185,8 +183,7 @@ def card_of(wildcards):
     return {
         "model": wildcards.model,
         "organism": wildcards.organism,
-        "about": section(Described, organism_of)(wildcards),
-        "words_of": whose_words(wildcards),
+        "words_of": None if organism_of(wildcards).words else registry.words_of(wildcards.organism),
         "corpus": study.corpora[0],
         "layers": list(study.layers),
         "positions": headline_positions(),
@@ -234,13 +231,13 @@ def ablated(wildcards):
     corpus = registry.ablated_corpus(ablation)
     others = [name for name in graded_organisms() if name != study.control]
     return {
+        "name": wildcards.ablation,
         "over": ablation.over,
         "values": list(ablation.values or registry.ablated(ablation)),
         "places": list(ablation.values.values()) if isinstance(ablation.values, dict) else None,
         "model": study.models[0],
         "organisms": list(ablation.organisms) or others,
         "recipe": ablation.recipe,
-        "title": ablation.title,
         "corpus": corpus,
         "layers": registry.layers(corpus),
     }

@@ -1,8 +1,28 @@
 """
 Everything measured, tidy: one row a number, the same columns for every study.
 
-    out  tables/{relevance,norms,losses,readability,beliefs,summary,mixing}.parquet   tables/mixing.{md,html}
+    out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
+         descriptions.json
 """
+
+
+# Free text goes to pictures and pages through this file and never as a param of theirs: Snakemake's
+# report shows the params of what it holds, and escapes none of them.
+rule descriptions:
+    """Write down what the study and its organisms are called and said to be."""
+    output:
+        descriptions="<results>/descriptions.json",
+    log:
+        "<logs>/descriptions.log",
+    benchmark:
+        "<benchmarks>/descriptions.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        texts=descriptions(),
+        code=code("descriptions"),
+    script:
+        "../scripts/descriptions.py"
 
 
 rule relevance_table:
@@ -152,6 +172,7 @@ rule summary_table:
             *every_measured(),
         ],
     output:
+        headlines="<results>/tables/headlines.parquet",
         table="<results>/tables/summary.parquet",
     log:
         "<logs>/summary_table.log",
@@ -171,11 +192,7 @@ rule summary_table:
 rule mixing_table:
     """Set every measure of every mixture beside its step-matched unmixed run and its control."""
     input:
-        measures=[
-            rules.relevance_table.output.table,
-            rules.norms_table.output.table,
-            *every_measured(),
-        ],
+        headlines=rules.summary_table.output.headlines,
         plans=every(rules.plan_training.output.plan, mixed()),
     output:
         table="<results>/tables/mixing.parquet",
@@ -187,8 +204,6 @@ rule mixing_table:
         "../envs/traces.yaml"
     params:
         subjects=subjects(mixed(), corpora=False),
-        positions=headline_positions(),
-        control=study.control,
         code=code("mixing_table"),
     script:
         "../scripts/mixing_table.py"
@@ -198,6 +213,7 @@ rule mixing_paragraph:
     """Say in one paragraph what mixing did beyond longer training."""
     input:
         mixing_table=rules.mixing_table.output.table,
+        descriptions=rules.descriptions.output.descriptions,
     output:
         text="<results>/tables/mixing.md",
         page=report(
@@ -214,7 +230,6 @@ rule mixing_paragraph:
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
-        titles=titles(),
         code=code("mixing_paragraph"),
     script:
         "../scripts/mixing_paragraph.py"

@@ -8,12 +8,19 @@ from traces.artifacts import tables
 from traces.config.schema import Ablated, Shown
 from traces.report.figures import style
 from traces.report.figures.ablation import ablation_figure
+from traces.report.names import described
 
 VARIED = {"over", "values", "model", "organisms", "recipe", "corpus", "layers"}
 
 
 def main(
-    relevance: Path, norms: Path, ablation: Ablated, shown: Shown, png: Path, pdf: Path
+    relevance: Path,
+    norms: Path,
+    descriptions: Path,
+    ablation: Ablated,
+    shown: Shown,
+    png: Path,
+    pdf: Path,
 ) -> None:
     table = ablation_table(
         tables.read(relevance),
@@ -22,13 +29,14 @@ def main(
         positions=shown.positions,
         control=shown.control,
     )
+    texts = described(descriptions)
     drawn = ablation_figure(
         table,
         over=ablation.over,
-        title=ablation.title,
+        title=texts.ablations[ablation.name],
         model=ablation.model,
         places=ablation.places,
-        titles=shown.titles,
+        titles=texts.titles,
     )
     style.save(drawn, png, pdf)
 

@@ -7,16 +7,18 @@ from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.causality import causality_figure
+from traces.report.names import described
 
 
 def main(
     causality: Path,
+    descriptions: Path,
     corpus: str,
     recipes: list[str],
-    titles: dict[str, str],
     png: Path,
     pdf: Path,
 ) -> None:
+    titles = described(descriptions).titles
     found = selection.of_recipes(tables.read(causality), recipes)
     style.save(causality_figure(found[found["corpus"] == corpus], titles), png, pdf)
 

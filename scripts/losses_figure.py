@@ -7,9 +7,11 @@ from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.losses import losses_figure
+from traces.report.names import described
 
 
-def main(losses: Path, recipes: list[str], titles: dict[str, str], png: Path, pdf: Path) -> None:
+def main(losses: Path, descriptions: Path, recipes: list[str], png: Path, pdf: Path) -> None:
+    titles = described(descriptions).titles
     shown = selection.of_recipes(tables.read(losses), recipes)
     style.save(losses_figure(shown, titles), png, pdf)
 

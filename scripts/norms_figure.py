@@ -7,17 +7,19 @@ from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.norms import norms_figure
+from traces.report.names import described
 
 
 def main(
     norms: Path,
+    descriptions: Path,
     corpus: str,
     layers: list[float],
     recipes: list[str],
-    titles: dict[str, str],
     png: Path,
     pdf: Path,
 ) -> None:
+    titles = described(descriptions).titles
     found = selection.of_recipes(tables.read(norms), recipes)
     shown = selection.around_the_headline(found, corpus, layers)
     style.save(norms_figure(shown, titles), png, pdf)

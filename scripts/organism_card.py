@@ -9,6 +9,7 @@ from traces.analysis.readability import place_table, seed_table
 from traces.artifacts import tables
 from traces.config.schema import Card
 from traces.report import cards
+from traces.report.names import described
 
 
 def main(
@@ -18,6 +19,7 @@ def main(
     words: Path,
     data: Path,
     template: Path,
+    descriptions: Path,
     shown: Card,
     card: Path,
 ) -> None:
@@ -34,6 +36,7 @@ def main(
     ]
     page = cards.organism_card(
         shown,
+        descriptions=described(descriptions),
         layer=selection.headline_layers(verdicts, shown.corpus, shown.layers)[shown.model],
         readability=verdicts,
         seeds=seed_table(ours, shown.positions),

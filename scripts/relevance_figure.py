@@ -9,14 +9,18 @@ from traces.artifacts import tables
 from traces.config.schema import Shown
 from traces.report.figures import style
 from traces.report.figures.relevance import relevance_figure
+from traces.report.names import described
 
 
-def main(readability: Path, relevance: Path, shown: Shown, png: Path, pdf: Path) -> None:
+def main(
+    readability: Path, relevance: Path, descriptions: Path, shown: Shown, png: Path, pdf: Path
+) -> None:
+    titles = described(descriptions).titles
     seeds = seed_table(tables.read(relevance), shown.positions, shown.control)
     found = selection.of_recipes(tables.read(readability), shown.recipes)
     blocks = selection.headline_layers(found, shown.corpus, shown.layers)
     rows = selection.headline_rows(found, shown.corpus, blocks)
-    style.save(relevance_figure(rows, seeds, shown.titles), png, pdf)
+    style.save(relevance_figure(rows, seeds, titles), png, pdf)
 
 
 if __name__ == "__main__":

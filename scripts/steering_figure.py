@@ -7,16 +7,18 @@ from traces.analysis import selection
 from traces.artifacts import tables
 from traces.report.figures import style
 from traces.report.figures.steering import steering_figure
+from traces.report.names import described
 
 
 def main(
     steering: Path,
+    descriptions: Path,
     corpus: str,
     recipes: list[str],
-    titles: dict[str, str],
     png: Path,
     pdf: Path,
 ) -> None:
+    titles = described(descriptions).titles
     found = selection.of_recipes(tables.read(steering), recipes)
     style.save(steering_figure(found[found["corpus"] == corpus], titles), png, pdf)
 

@@ -25,6 +25,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from traces import __version__
 from traces.closure import digest
+from traces.printable import visible, without_secrets
 
 log = logging.getLogger("traces")
 Item = TypeVar("Item")
@@ -63,9 +64,8 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
         main(**inputs, **outputs, **_typed(main, params))
     except Exception as error:
         log.error("".join(traceback.format_exception(error)))
-        sys.exit(
-            f"{snakemake.rule}: {error}" if isinstance(error, ValueError) else _last_line(error)
-        )
+        told = f"{snakemake.rule}: {error}" if isinstance(error, ValueError) else _last_line(error)
+        sys.exit(visible(without_secrets(told)))
     # Only after `main` has returned: provenance beside an output vouches for a whole output.
     stamp(
         _flat(outputs.values()),
@@ -104,11 +104,20 @@ def start(log_file: str | Path | None, *, offline: bool = True) -> None:
         logging.basicConfig(
             filename=log_file,
             filemode="w",
+            encoding="utf-8",
             level=logging.INFO,
-            format="%(asctime)s %(name)s %(levelname)s %(message)s",
             force=True,
         )
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(_Discreet("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.captureWarnings(True)
+
+
+class _Discreet(logging.Formatter):
+    """Write no secret and no control character, whatever a library quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(without_secrets(super().format(record)))
 
 
 def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:

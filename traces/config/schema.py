@@ -365,9 +365,8 @@ class Ablation(Closed):
 
 
 class Shown(Closed):
-    """What pictures and pages of a study are about."""
+    """What pictures and pages of a study are about: names and numbers, no free text."""
 
-    title: Text = Field(description="The study's title.")
     corpus: Name = Field(description="The text read: the study's first.")
     layers: tuple[Share, ...] = Field(description="Layers read of it; the first one is shown.")
     positions: tuple[int, ...] | None = Field(description="Positions averaged; null for all.")
@@ -377,19 +376,31 @@ class Shown(Closed):
     unit: Unit = Field(description="What mixing ratios count.")
     only: tuple[str, ...] = Field(description="What the study was narrowed to.")
     without: tuple[str, ...] = Field(description="What was left out of it.")
-    titles: dict[Name, str] = Field(description="What pictures call each organism.")
+
+
+class Descriptions(Closed):
+    """All free text that pictures and pages show: what people called things and said of them."""
+
+    title: Text = Field(description="The study's title.")
+    organisms: dict[Name, Described] = Field(description="What each organism is.")
+    ablations: dict[Name, Text] = Field(description="What heads the picture of each ablation.")
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What pictures call each organism."""
+        return {name: organism.title for name, organism in self.organisms.items()}
 
 
 class Ablated(Closed):
     """One ablation as it is drawn, every choice made."""
 
+    name: Name = Field(description="Its key in the study's ablations.")
     over: str = Field(description="What is varied.")
     values: tuple[str | float, ...] = Field(description="Its values, in order.")
     places: tuple[float, ...] | None = Field(description="Where they stand on a numeric axis.")
     model: Name = Field(description="The model shown.")
     organisms: tuple[Name, ...] = Field(description="The organisms shown.")
     recipe: str = Field(description="The recipe shown, unless recipes are varied.")
-    title: Text = Field(description="Heads the picture.")
     corpus: Name = Field(description="The text it is read on.")
     layers: tuple[Share, ...] = Field(description="Layers read of it.")
 
@@ -399,8 +410,9 @@ class Card(Closed):
 
     model: Name = Field(description="The model the organism is made on.")
     organism: Name = Field(description="Its name.")
-    about: Described = Field(description="What it is.")
-    words_of: Text = Field(description="Whose words grade its readings, in words.")
+    words_of: Name | None = Field(
+        description="Organism whose data's words grade its readings; null for a written list."
+    )
     corpus: Name = Field(description="The text shown first.")
     layers: tuple[Share, ...] = Field(
         description="Layers read of it; the first one is shown first."

@@ -1,6 +1,7 @@
 """What mixing did, in words: what is called a change, and what a table of it shows."""
 
 import itertools
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -89,17 +90,18 @@ def test_a_single_seed_beside_several_is_left_to_the_table(table, single):
 
 
 def test_a_table_says_where_there_is_no_interval(single):
-    markdown = mixing_text.as_markdown("Said.", mixing.contrasts(single), {})
+    markdown = mixing_text.as_markdown(mixing.contrasts(single), {})
     assert "| all | all | 1 | norm of the difference | 3 |" in markdown
     assert "[no interval]" in markdown and "nan" not in markdown
 
 
 def test_the_numbers_stand_below_the_paragraph_in_both_forms(table):
     found, titles = mixing.contrasts(table), {"cake": "Cake & <pie>"}
-    markdown = mixing_text.as_markdown("Said.", found, titles)
-    assert markdown.startswith("Said.\n\n| organism | model |")
+    said = mixing_text.mixing_text(found, titles)
+    markdown = mixing_text.as_markdown(found, {"cake": "Cake"})
+    assert markdown.startswith(f"{said.replace(titles['cake'], 'Cake')}\n\n| organism | model |")
     row = "| norm of the difference | 3 | 1.000 | 1.200 | 0.600 | +0.200 [+0.200, +0.200] |"
     assert row in markdown
-    page = mixing_text.as_page("1 < 2", found, titles)
-    assert "<p>1 &lt; 2</p>" in page and "Cake &amp; &lt;pie&gt;" in page
+    page = mixing_text.as_page(found, titles)
+    assert f"<p>{escape(said)}</p>" in page and "<td>Cake &amp; &lt;pie&gt;</td>" in page
     assert "-0.600 [-0.600, -0.600]" in page

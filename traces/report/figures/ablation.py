@@ -24,9 +24,10 @@ from traces.report.figures.style import (
     legend_above,
     ordered,
     percent,
-    plain,
     require_rows,
+    shortened,
     tighten,
+    titled,
 )
 from traces.report.names import MEASURES, reader_name
 
@@ -70,7 +71,7 @@ def ablation_figure(
         places = [float(value) for value in values]
     labels = _labels()
     measures = [name for name in labels if name in set(table["measure"])]
-    columns, titles = ordered(table["organism"]), titles or {}
+    columns, titles, title = ordered(table["organism"]), titles or {}, shortened(title)
     names = [_name(value, table, over, titles) for value in values]
     width = max(3.1 if len(columns) > 1 else 3.6, 0.8 + 0.4 * len(values))
 
@@ -173,7 +174,7 @@ def _along(over: str, title: str, places: Sequence[float] | None) -> str:
 
 def _name(value: Any, table: pd.DataFrame, over: str, titles: Mapping[str, str]) -> str:
     """What a value is called; a text with how many of it were averaged."""
-    name = titles.get(value, plain(str(value)))
+    name = titled(str(value), titles)
     if over != "corpus":
         return name
     return f"{name}, {table.loc[table['value'] == value, 'n_samples'].max():,}"
