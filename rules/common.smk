@@ -29,6 +29,7 @@ from traces.config.schema import (
     Trials,
 )
 from traces.corpora.rows import read_prompts, read_rows
+from traces.printable import without_secrets
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
 gc.set_threshold(10_000_000)
@@ -45,7 +46,7 @@ try:
     settings = {key: value for key, value in config.items()}
     registry = load_study(settings, CONFIGFILES, CONFIG, workflow.config_settings.config)
 except ValueError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(without_secrets(str(error))) from None
 study = registry.study
 
 CHECKPOINT = rf"{BASE}|[a-z0-9_]+-[a-z0-9_.]+-s\d+"
@@ -223,4 +224,4 @@ if workflow.is_main_process:
     try:
         check_local_data()
     except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(without_secrets(str(error))) from None

@@ -37,7 +37,7 @@ FLOORS = {
     "config": set(),
     "artifacts": {"job", "config"},
     "corpora": {"job", "seeding", "config", "artifacts"},
-    "hub": {"job", "config", "corpora"},
+    "hub": {"job", "printable", "config", "corpora"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "activations": {"job", "artifacts", "corpora", "models"},
     "training": {"job", "seeding", "config", "artifacts", "corpora", "models"},

@@ -7,6 +7,7 @@ more series than colours, markers and dashes tell them apart. Only `save` writes
 
 import functools
 import logging
+import textwrap
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,8 +38,8 @@ FALLBACKS = (
     *("Source Han Sans SC", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
     *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei"),
 )
-# Characters of a title in a picture.
-LONGEST = 60
+# Characters of a title in a picture, and of a line where a title heads a panel.
+LONGEST, LINE = 48, 34
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,11 @@ def shortened(title: str) -> str:
     if len(title) <= LONGEST:
         return title
     return f"{title[: LONGEST - 20].rstrip()}…{title[-19:].lstrip()}"
+
+
+def heading(name: str) -> str:
+    """A name as the heading of a panel, in lines that leave the next panel free."""
+    return textwrap.fill(name, LINE)
 
 
 def undrawable(text: str) -> list[str]:
