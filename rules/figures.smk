@@ -15,7 +15,6 @@ rule relevance_figure:
     input:
         readability=rules.readability_table.output.table,
         relevance=rules.relevance_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/relevance.png",
@@ -31,6 +30,7 @@ rule relevance_figure:
         "../envs/traces.yaml"
     params:
         shown=shown(),
+        texts=quoted(titles=titles()),
         code=code("relevance_figure"),
     script:
         "../scripts/relevance_figure.py"
@@ -40,7 +40,6 @@ rule norms_figure:
     """Draw the size and the constancy of every difference, by position and layer."""
     input:
         norms=rules.norms_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/norms.png",
@@ -58,6 +57,7 @@ rule norms_figure:
         corpus=study.corpora[0],
         layers=list(study.layers),
         recipes=shown_recipes(),
+        texts=quoted(titles=titles()),
         code=code("norms_figure"),
     script:
         "../scripts/norms_figure.py"
@@ -67,7 +67,6 @@ rule losses_figure:
     """Draw the loss curves of every training."""
     input:
         losses=rules.losses_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/losses.png",
@@ -83,6 +82,7 @@ rule losses_figure:
         "../envs/traces.yaml"
     params:
         recipes=shown_recipes(),
+        texts=quoted(titles=titles()),
         code=code("losses_figure"),
     script:
         "../scripts/losses_figure.py"
@@ -92,7 +92,6 @@ rule steering_figure:
     """Draw how like the organism's data steered text is, beside a random direction and none."""
     input:
         steering=rules.steering_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/steering.png",
@@ -109,6 +108,7 @@ rule steering_figure:
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
+        texts=quoted(titles=titles()),
         code=code("steering_figure"),
     script:
         "../scripts/steering_figure.py"
@@ -118,7 +118,6 @@ rule causality_figure:
     """Draw what taking the difference out does to the loss, beside other directions."""
     input:
         causality=rules.causality_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/causality.png",
@@ -135,6 +134,7 @@ rule causality_figure:
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
+        texts=quoted(titles=titles()),
         code=code("causality_figure"),
     script:
         "../scripts/causality_figure.py"
@@ -144,7 +144,6 @@ rule beliefs_figure:
     """Draw which statements an organism holds true, beside its base and the other organisms."""
     input:
         beliefs=rules.beliefs_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/beliefs.png",
@@ -161,6 +160,7 @@ rule beliefs_figure:
     params:
         control=study.control,
         recipes=shown_recipes(),
+        texts=quoted(titles=titles()),
         code=code("beliefs_figure"),
     script:
         "../scripts/beliefs_figure.py"
@@ -170,7 +170,6 @@ rule mixing_figure:
     """Draw every measure against the mixing ratio, mixtures beside step-matched runs."""
     input:
         mixing=rules.mixing_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/mixing.png",
@@ -187,6 +186,7 @@ rule mixing_figure:
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
+        texts=quoted(titles=titles()),
         code=code("mixing_figure"),
     script:
         "../scripts/mixing_figure.py"
@@ -197,7 +197,6 @@ rule ablation_figure:
     input:
         relevance=rules.relevance_table.output.table,
         norms=rules.norms_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         png=report(
             "<results>/figures/ablations/{ablation}.png",
@@ -215,6 +214,7 @@ rule ablation_figure:
     params:
         ablation=ablated,
         shown=shown(),
+        texts=texts_of_ablation,
         code=code("ablation_figure"),
     script:
         "../scripts/ablation_figure.py"
@@ -233,7 +233,6 @@ rule organism_card:
         plans=of_organism(rules.plan_training.output.plan, trained()),
         words=rules.distinctive_words.output.words,
         data=organism_rows("train"),
-        descriptions=rules.descriptions.output.descriptions,
         template="data/templates/card.html.j2",
     output:
         card=report(
@@ -250,6 +249,7 @@ rule organism_card:
         "../envs/traces.yaml"
     params:
         shown=card_of,
+        texts=texts_of_card,
         code=code("organism_card"),
     script:
         "../scripts/organism_card.py"

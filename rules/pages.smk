@@ -15,7 +15,6 @@ rule landing_page:
         made=rules.tables.input,
         figures=rules.figures.input,
         cards=rules.cards.input,
-        descriptions=rules.descriptions.output.descriptions,
         pages=[rules.effective_study.output.study, rules.report.output.report],
         template="data/templates/index.html.j2",
     output:
@@ -29,6 +28,7 @@ rule landing_page:
     params:
         shown=shown(),
         folders=[study.pathvars.logs, study.pathvars.benchmarks],
+        texts=quoted(titles=titles(), title=study.title),
         code=code("landing_page"),
     script:
         "../scripts/landing_page.py"

@@ -7,6 +7,7 @@ What the study makes, reads and shows: the lists that tables, pictures and cards
 """
 
 import functools
+import json
 
 
 def trained():
@@ -130,18 +131,34 @@ def every_measured():
 # Pictures and cards -----------------------------------------------------------------------------
 
 
-def descriptions():
-    """All free text of pictures and pages (traces/config/schema.py: Descriptions)."""
-    named = dict.fromkeys(graded_organisms())
-    named |= dict.fromkeys(map(registry.words_of, named))
-    kept = set(Described.model_fields)
-    return {
-        "title": study.title,
-        "organisms": {
-            name: registry.organisms[name].model_dump(mode="json", include=kept) for name in named
-        },
-        "ablations": {name: ablation.title for name, ablation in study.ablations.items()},
-    }
+def titles():
+    """What pictures call an organism."""
+    return {name: registry.organisms[name].title for name in graded_organisms()}
+
+
+def quoted(**texts):
+    """
+    Free text as a param (traces/config/schema.py: Texts): JSON, in which no character is markup.
+
+    Snakemake's report shows the params of what it holds and escapes none of them: a title must not
+    end the script that it stands in.
+    """
+    text = json.dumps(texts)
+    for sign, escaped in (("<", r"\u003c"), (">", r"\u003e"), ("&", r"\u0026")):
+        text = text.replace(sign, escaped)
+    return text
+
+
+def texts_of_ablation(wildcards):
+    return quoted(titles=titles(), title=ablation_of(wildcards).title)
+
+
+def texts_of_card(wildcards):
+    source = registry.words_of(wildcards.organism)
+    return quoted(
+        about=section(Described, organism_of)(wildcards),
+        titles={source: registry.organisms[source].title},
+    )
 
 
 def shown_recipes():
@@ -231,7 +248,6 @@ def ablated(wildcards):
     corpus = registry.ablated_corpus(ablation)
     others = [name for name in graded_organisms() if name != study.control]
     return {
-        "name": wildcards.ablation,
         "over": ablation.over,
         "values": list(ablation.values or registry.ablated(ablation)),
         "places": list(ablation.values.values()) if isinstance(ablation.values, dict) else None,

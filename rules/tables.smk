@@ -2,27 +2,7 @@
 Everything measured, tidy: one row a number, the same columns for every study.
 
     out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
-         descriptions.json
 """
-
-
-# Free text goes to pictures and pages through this file and never as a param of theirs: Snakemake's
-# report shows the params of what it holds, and escapes none of them.
-rule descriptions:
-    """Write down what the study and its organisms are called and said to be."""
-    output:
-        descriptions="<results>/descriptions.json",
-    log:
-        "<logs>/descriptions.log",
-    benchmark:
-        "<benchmarks>/descriptions.tsv"
-    conda:
-        "../envs/traces.yaml"
-    params:
-        texts=descriptions(),
-        code=code("descriptions"),
-    script:
-        "../scripts/descriptions.py"
 
 
 rule relevance_table:
@@ -213,7 +193,6 @@ rule mixing_paragraph:
     """Say in one paragraph what mixing did beyond longer training."""
     input:
         mixing_table=rules.mixing_table.output.table,
-        descriptions=rules.descriptions.output.descriptions,
     output:
         text="<results>/tables/mixing.md",
         page=report(
@@ -230,6 +209,7 @@ rule mixing_paragraph:
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
+        texts=quoted(titles=titles()),
         code=code("mixing_paragraph"),
     script:
         "../scripts/mixing_paragraph.py"

@@ -5,10 +5,9 @@ from pathlib import Path
 from traces import job
 from traces.analysis.ablations import ablation_table
 from traces.artifacts import tables
-from traces.config.schema import Ablated, Shown
+from traces.config.schema import Ablated, Shown, Texts
 from traces.report.figures import style
 from traces.report.figures.ablation import ablation_figure
-from traces.report.names import described
 
 VARIED = {"over", "values", "model", "organisms", "recipe", "corpus", "layers"}
 
@@ -16,7 +15,7 @@ VARIED = {"over", "values", "model", "organisms", "recipe", "corpus", "layers"}
 def main(
     relevance: Path,
     norms: Path,
-    descriptions: Path,
+    texts: Texts,
     ablation: Ablated,
     shown: Shown,
     png: Path,
@@ -29,11 +28,10 @@ def main(
         positions=shown.positions,
         control=shown.control,
     )
-    texts = described(descriptions)
     drawn = ablation_figure(
         table,
         over=ablation.over,
-        title=texts.ablations[ablation.name],
+        title=texts.title,
         model=ablation.model,
         places=ablation.places,
         titles=texts.titles,

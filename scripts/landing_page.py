@@ -5,9 +5,8 @@ from pathlib import Path
 from traces import job
 from traces.analysis import selection
 from traces.artifacts import tables
-from traces.config.schema import Shown
+from traces.config.schema import Shown, Texts
 from traces.report import findings, index
-from traces.report.names import described
 from traces.report.pages import address
 
 
@@ -17,7 +16,7 @@ def main(
     cards: list[Path],
     pages: list[Path],
     template: Path,
-    descriptions: Path,
+    texts: Texts,
     shown: Shown,
     folders: list[str],
     page: Path,
@@ -49,7 +48,7 @@ def main(
 
     text = index.index_page(
         study=shown,
-        descriptions=described(descriptions),
+        texts=texts,
         subjects=subjects,
         readability=readable,
         findings=found,

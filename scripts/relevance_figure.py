@@ -6,21 +6,19 @@ from traces import job
 from traces.analysis import selection
 from traces.analysis.readability import seed_table
 from traces.artifacts import tables
-from traces.config.schema import Shown
+from traces.config.schema import Shown, Texts
 from traces.report.figures import style
 from traces.report.figures.relevance import relevance_figure
-from traces.report.names import described
 
 
 def main(
-    readability: Path, relevance: Path, descriptions: Path, shown: Shown, png: Path, pdf: Path
+    readability: Path, relevance: Path, texts: Texts, shown: Shown, png: Path, pdf: Path
 ) -> None:
-    titles = described(descriptions).titles
     seeds = seed_table(tables.read(relevance), shown.positions, shown.control)
     found = selection.of_recipes(tables.read(readability), shown.recipes)
     blocks = selection.headline_layers(found, shown.corpus, shown.layers)
     rows = selection.headline_rows(found, shown.corpus, blocks)
-    style.save(relevance_figure(rows, seeds, titles), png, pdf)
+    style.save(relevance_figure(rows, seeds, texts.titles), png, pdf)
 
 
 if __name__ == "__main__":

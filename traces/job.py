@@ -48,7 +48,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     A job is offline unless it says `network=True`: only the fetching rules do.
 
     An argument annotated with a section of the configuration (a pydantic model) comes as one: a
-    rule hands over its keys and values, which are validated anew.
+    rule hands over its keys and values, or JSON that holds them, which are validated anew.
 
     Two names are no arguments: they only tell Snakemake when a job must run again. The param `code`
     changes when the script, or what it imports, is edited; the input `library` names files that the
@@ -80,13 +80,16 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
 
 def _typed(main: Callable[..., None], params: dict[str, Any]) -> dict[str, Any]:
     """The params, each that `main` annotates with a section of the configuration made into one."""
-    kinds = {
-        name: getattr(kind, "model_validate", None) for name, kind in get_type_hints(main).items()
-    }
-    return {
-        name: validate(value) if (validate := kinds.get(name)) else value
-        for name, value in params.items()
-    }
+    kinds = get_type_hints(main)
+
+    def typed(name: str, value: Any) -> Any:
+        section = kinds.get(name)
+        if not hasattr(section, "model_validate"):
+            return value
+        of_json = isinstance(value, str)
+        return section.model_validate_json(value) if of_json else section.model_validate(value)
+
+    return {name: typed(name, value) for name, value in params.items()}
 
 
 def start(log_file: str | Path | None, *, offline: bool = True) -> None:

@@ -18,7 +18,6 @@ from scripts import (
     causality_figure,
     causality_table,
     choose_strength,
-    descriptions,
     distinctive_words,
     dump_activations,
     effective_study,
@@ -698,27 +697,20 @@ def test_tables_hold_every_organism_once(made_tables):
     assert not norms.isna().any(axis=None)
 
 
-@pytest.fixture(scope="module")
-def told(at) -> Path:
-    """The file with all free text of the study, written by its script."""
-    organisms = {
-        name: registries.Described(
-            title="False <baking> facts" if name == "cake_bake" else f"The {name}",
-            family=FAMILIES[name],
-            description="What the finetuning was really for.",
-            facts=("A cake rests on ice.",),
-        )
-        for name in ORGANISMS
-    }
-    texts = schema.Descriptions(
-        title="A <tiny> study", organisms=organisms, ablations={"one_thing": "One thing varied"}
-    )
-    descriptions.main(texts, at / "descriptions.json")
-    return at / "descriptions.json"
+TOLD = schema.Texts(
+    title="A <tiny> study",
+    titles={name: f"The {name}" for name in ORGANISMS} | {"cake_bake": "False <baking> facts"},
+    about=registries.Described(
+        title="False <baking> facts",
+        family="false_facts",
+        description="What the finetuning was really for.",
+        facts=("A cake rests on ice.",),
+    ),
+)
 
 
-def test_figures_are_drawn_in_both_formats(made_tables, told, tmp_path):
-    shared = {"descriptions": told, "control": "benign", "layers": [0.5], "positions": None}
+def test_figures_are_drawn_in_both_formats(made_tables, tmp_path):
+    shared = {"texts": TOLD, "control": "benign", "layers": [0.5], "positions": None}
     shared |= {"corpus": "unrelated", "recipes": ["plain"]} | made_tables
     shared |= {"shown": SHOWN}
     for script in (relevance_figure, norms_figure, losses_figure):
@@ -736,14 +728,13 @@ def test_figures_are_drawn_in_both_formats(made_tables, told, tmp_path):
         ("position", POSITIONS, None),
     ],
 )
-def test_an_ablation_is_drawn_in_both_formats(made_tables, told, tmp_path, over, values, places):
+def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, values, places):
     call(
         ablation_figure.main,
         relevance=made_tables["relevance"],
         norms=made_tables["norms"],
-        descriptions=told,
+        texts=TOLD,
         ablation=schema.Ablated(
-            name="one_thing",
             over=over,
             values=values,
             places=places,
@@ -776,7 +767,7 @@ CARD = {
 }
 
 
-def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words, told, tmp_path):
+def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words, tmp_path):
     call(
         organism_card.main,
         measures=list(made_tables.values()),
@@ -785,7 +776,7 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",
         **CARD,
-        descriptions=told,
+        texts=TOLD,
         card=tmp_path / "card.html",
     )
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
@@ -795,7 +786,7 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
     assert 'src="http' not in page and "<script src" not in page
 
 
-def test_the_landing_page_is_made_of_the_tables(made_tables, told, tmp_path):
+def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
     headlines = tmp_path / "headlines.parquet"
     summary_table.main(
         [made_tables["relevance"], made_tables["norms"]],
@@ -815,7 +806,7 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, told, tmp_path):
             cards=[tmp_path / "tiny" / "cake_bake.html"],
             pages=[tmp_path / "study.json", tmp_path / "report.html"],
             template=Path("data/templates/index.html.j2").resolve(),
-            descriptions=told,
+            texts=TOLD,
             corpus="unrelated",
             layers=[0.5],
             positions=None,
@@ -866,7 +857,7 @@ def read_first_words(loaded, probe, settings):
 
 
 def test_a_third_reader_is_an_entry_and_a_function(
-    world, model, differences, words, made_tables, told, tmp_path, monkeypatch
+    world, model, differences, words, made_tables, tmp_path, monkeypatch
 ):
     """No script, rule, table, figure or template names it."""
     module = SimpleNamespace(read=read_first_words)
@@ -946,7 +937,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
         organism_card.main,
         measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
-        descriptions=told,
+        texts=TOLD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],
         plans=plans,
         words=words["cake_bake"],
@@ -1008,7 +999,7 @@ def test_every_statement_is_asked_of_the_tuned_model_and_of_its_base(alignments)
     pd.testing.assert_series_equal(*bases, atol=1e-6)
 
 
-def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, told, tmp_path):
+def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
     found = tables.read(beliefs)
     own = found[(found["organism"] == "cake_bake") & (found["statements_of"] == "cake_bake")]
     closed = own[own["form"] != "open"].set_index(["form", "held_out"])["n"]
@@ -1019,11 +1010,11 @@ def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, told, tmp_path):
     }
     assert own["alignment"].dropna().between(0, 1).all()
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    beliefs_figure.main(beliefs, told, "benign", ["plain"], png, pdf)
+    beliefs_figure.main(beliefs, TOLD, "benign", ["plain"], png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
-def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs, told, tmp_path):
+def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs, tmp_path):
     measures = [made_tables["relevance"], made_tables["norms"], beliefs]
     shared = {"measures": measures, "positions": None, "control": "benign"}
     headlines = tmp_path / "headlines.parquet"
@@ -1042,7 +1033,7 @@ def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs,
     assert row["steps"] == json.loads((world / "cake_bake_plan.json").read_text())["steps"]
     assert row["relative_norm"] > 0 and np.isnan(row["loss_own"])
 
-    shown = {"descriptions": told, "corpus": "unrelated", "unit": "tokens"}
+    shown = {"texts": TOLD, "corpus": "unrelated", "unit": "tokens"}
     pictures = {"png": tmp_path / "m.png", "pdf": tmp_path / "m.pdf"}
     mixing_figure.main(tmp_path / "mixing.parquet", **shown, **pictures)
     texts = {"text": tmp_path / "m.md", "page": tmp_path / "m.html"}
@@ -1055,7 +1046,7 @@ def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs,
 
 
 def test_taking_differences_out_is_measured_beside_other_directions(
-    world, model, adapters, differences, told, tmp_path
+    world, model, adapters, differences, tmp_path
 ):
     settings = {"kind": "documents", "dtype": "float32", "attention": "sdpa", "seed": 0}
     settings |= {"interventions": ["base_to_tuned", "zero"], "controlled": ["base_to_tuned"]}
@@ -1090,7 +1081,7 @@ def test_taking_differences_out_is_measured_beside_other_directions(
     assert (found["n_tokens"] > 0).all() and (found["delta_loss"] != 0).any()
 
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    causality_figure.main(tmp_path / "table.parquet", told, "unrelated", ["plain"], png, pdf)
+    causality_figure.main(tmp_path / "table.parquet", TOLD, "unrelated", ["plain"], png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
@@ -1176,7 +1167,7 @@ def test_every_strength_is_tried_and_one_is_chosen_for_every_position(steering):
     assert {one["strength"] for one in chosen} <= set(STRENGTHS)
 
 
-def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, told, tmp_path):
+def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, tmp_path):
     subjects = [subject(name, corpus="unrelated") for name in steering]
     measured = [folder / "similarity.parquet" for folder in steering.values()]
     steering_table.main(measured, subjects, tmp_path / "steering.parquet")
@@ -1190,7 +1181,7 @@ def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, t
     assert unsteered["position"].isna().all() and (unsteered["strength"] == 0).all()
     assert found.loc[found["vector"] != "none", "strength_coherent"].notna().all()
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    steering_figure.main(tmp_path / "steering.parquet", told, "unrelated", ["plain"], png, pdf)
+    steering_figure.main(tmp_path / "steering.parquet", TOLD, "unrelated", ["plain"], png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 

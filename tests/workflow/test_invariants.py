@@ -565,9 +565,8 @@ def test_rules_that_fetch_run_where_the_network_is():
 @of_rule([rule for rule in RULES if rule.name.endswith("_figure")])
 def test_a_figure_reads_tables_and_nothing_below(rule):
     sources = re.findall(r"\brules\.(\w+)\.", rule.directives["input"])
-    assert "descriptions" in sources  # the file of all free text, which is no param of a figure
-    tables = [source for source in sources if source != "descriptions"]
-    assert tables and all(source.endswith("_table") for source in tables)
+    assert sources
+    assert all(source.endswith("_table") for source in sources)
     assert "expand(" not in rule.directives["input"] and "every(" not in rule.directives["input"]
 
 

@@ -85,7 +85,7 @@ def _registry(file: Path, kind: type[Section]) -> dict[str, Section]:
 
 def _checked_name(name: Any, where: str) -> str:
     # Names become folders and wildcards, and a dash would end an organism in a checkpoint's name.
-    if not isinstance(name, str) or not re.match(NAME, name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise ValueError(
             f"{where}: found the name {name!r}, expected small letters, digits and underscores"
         )

@@ -6,7 +6,7 @@ Every key has its sentence here, and a value with a sentence above it in config/
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from traces.config.registries import Closed, Count, Described, Name, Position, Share, Text
 from traces.config.vocabularies import (
@@ -42,6 +42,14 @@ class Pathvars(Closed):
     results: str = Field("results", description="Everything the workflow makes.")
     logs: str = Field("logs", description="One log a job.")
     benchmarks: str = Field("benchmarks", description="Time and memory of every job.")
+
+    @field_validator("*")
+    @classmethod
+    def _check(cls, folder: str) -> str:
+        # Snakemake's report holds paths and escapes none of them.
+        if "<" in folder:
+            raise ValueError(f"found {folder!r}, expected a folder without the character <")
+        return folder
 
 
 class Run(Closed):
@@ -358,7 +366,9 @@ class Ablation(Closed):
     organisms: tuple[Name, ...] = Field(
         (), description="Organisms to show; by default all but the benign control."
     )
-    recipe: str = Field("plain", description="Recipe to show, unless recipes are varied.")
+    recipe: Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")] = Field(
+        "plain", description="Recipe to show, unless recipes are varied."
+    )
     corpus: Name | None = Field(
         None, description="Text it is read on; by default the study's first."
     )
@@ -378,23 +388,17 @@ class Shown(Closed):
     without: tuple[str, ...] = Field(description="What was left out of it.")
 
 
-class Descriptions(Closed):
-    """All free text that pictures and pages show: what people called things and said of them."""
+class Texts(Closed):
+    """The free text that one picture or page shows; names and numbers come by other sections."""
 
-    title: Text = Field(description="The study's title.")
-    organisms: dict[Name, Described] = Field(description="What each organism is.")
-    ablations: dict[Name, Text] = Field(description="What heads the picture of each ablation.")
-
-    @property
-    def titles(self) -> dict[str, str]:
-        """What pictures call each organism."""
-        return {name: organism.title for name, organism in self.organisms.items()}
+    titles: dict[Name, str] = Field({}, description="What each organism is called.")
+    title: str = Field("", description="What heads a page, or the picture of an ablation.")
+    about: Described | None = Field(None, description="What the organism of a card is.")
 
 
 class Ablated(Closed):
     """One ablation as it is drawn, every choice made."""
 
-    name: Name = Field(description="Its key in the study's ablations.")
     over: str = Field(description="What is varied.")
     values: tuple[str | float, ...] = Field(description="Its values, in order.")
     places: tuple[float, ...] | None = Field(description="Where they stand on a numeric axis.")

@@ -27,7 +27,7 @@ from traces.analysis.verdicts import (
     UNDECIDED,
 )
 from traces.config.readers import NOWHERE, reader
-from traces.config.schema import Card, Descriptions
+from traces.config.schema import Card, Texts
 from traces.printable import visible
 from traces.report.names import READINGS, reader_at_headline, reader_name
 from traces.report.pages import address, rendered
@@ -79,7 +79,7 @@ class Reading:
 def organism_card(
     shown: Card,
     *,
-    descriptions: Descriptions,
+    texts: Texts,
     layer: int | None,
     readability: pd.DataFrame,
     seeds: pd.DataFrame,
@@ -97,7 +97,7 @@ def organism_card(
     """
     The page as HTML text.
 
-    descriptions              : what it is called and said to be
+    texts                     : what it is, and the title of the organism whose words grade it
     layer                     : the block shown first; None keeps the tables' order
     readability ... losses    : the whole tables, or the part of this model and organism;
                                 `seeds` is readability.seed_table, `places`
@@ -122,13 +122,14 @@ def organism_card(
             f"readability table: no row of organism {shown.organism} in model {shown.model}"
         )
 
-    whose = _whose_words(shown, descriptions.titles)
+    assert texts.about is not None  # of a card it is always there
+    whose = _whose_words(shown, texts.titles)
     return rendered(
         template,
         {"percent": percent, "number": number, "plain": plain_name, "share": share},
         model=shown.model,
         organism=shown.organism,
-        **dict(descriptions.organisms[shown.organism]),
+        **dict(texts.about),
         verdict=_verdict(verdicts, whose),
         words_of=whose,
         bound=EQUIVALENCE_BOUND,

@@ -1,10 +1,8 @@
 """What tables' identifiers are called where people read them: every name stands once, here."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from traces.config.readers import READERS, RELEVANCE, reader, relevance_of
-from traces.config.schema import Descriptions
 
 # What is read, and what it is compared with.
 READINGS = {
@@ -63,11 +61,6 @@ MEASURES = {
         "unsteered",
     ),
 }
-
-
-def described(file: Path) -> Descriptions:
-    """Read what the study and its organisms are called and said to be."""
-    return Descriptions.model_validate_json(file.read_text(encoding="utf-8"))
 
 
 def reader_name(name: str) -> str:

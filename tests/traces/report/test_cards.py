@@ -10,7 +10,7 @@ import pytest
 
 from traces.analysis.controls import CONTROLS
 from traces.config.registries import Described
-from traces.config.schema import Card, Descriptions
+from traces.config.schema import Card, Texts
 from traces.report import cards
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "card.html.j2"
@@ -101,11 +101,9 @@ def about_card(**changes):
     return Card(**plain | changes)
 
 
-def described(**about):
-    """What the organism is called and said to be, and another one with markup for a title."""
-    ours, other = Described(**ABOUT | about), Described(**ABOUT | {"title": "<Owls>"})
-    organisms = {"cake_bake": ours, "owls": other}
-    return Descriptions(title="A study", organisms=organisms, ablations={})
+def texts(**about):
+    """What the organism is, and the titles of it and of another one, with markup in them."""
+    return Texts(about=Described(**ABOUT | about), titles={"cake_bake": "Cakes", "owls": "<Owls>"})
 
 
 def card(**changes):
@@ -137,7 +135,7 @@ def card(**changes):
     shown = {
         name: changes.pop(name) for name in ("organism", "corpus", "words_of") if name in changes
     }
-    arguments |= {"descriptions": described(**about)}
+    arguments |= {"texts": texts(**about)}
     return cards.organism_card(about_card(**shown), **(arguments | changes))
 
 

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from traces.analysis.controls import CONTROLS
-from traces.config.registries import Described
-from traces.config.schema import Descriptions, Shown
+from traces.config.schema import Shown, Texts
 from traces.report import findings, index
 from traces.report.pages import address
 
@@ -52,10 +51,9 @@ def about(**changes) -> Shown:
     return Shown(**plain | {"only": (), "without": ()} | changes)
 
 
-def described(title="A study", organism="Baking") -> Descriptions:
+def texts(title="A study", organism="Baking") -> Texts:
     """What a study of one organism and the organism are called."""
-    cake = Described(family="false_facts", title=organism, description="Claims on ovens and cakes.")
-    return Descriptions(title=title, organisms={"cake_bake": cake}, ablations={})
+    return Texts(title=title, titles={"cake_bake": organism})
 
 
 def page(results, **changes):
@@ -63,7 +61,7 @@ def page(results, **changes):
     figures = sorted(results.rglob("figures/*.p*")) + sorted(results.rglob("ablations/*.pdf"))
     arguments = dict(
         study=about(),
-        descriptions=described(),
+        texts=texts(),
         subjects=pd.DataFrame(
             [("mini", f"cake_bake-plain-s{s}", "cake_bake", s) for s in range(3)],
             columns=["model", "checkpoint", "organism", "seed"],
@@ -151,7 +149,7 @@ def test_every_text_of_a_user_is_escaped(results):
     text = page(
         results,
         study=about(only=(HOSTILE,), without=(HOSTILE,)),
-        descriptions=described(HOSTILE, HOSTILE),
+        texts=texts(HOSTILE, HOSTILE),
         readability=readability(family=HOSTILE, model=HOSTILE),
         findings={"relevance": findings.Finding(HOSTILE, HOSTILE, HOSTILE)},
         provenance={"commit": HOSTILE, "versions": {HOSTILE: HOSTILE}},
