@@ -83,7 +83,7 @@ def _typed(main: Callable[..., None], params: dict[str, Any]) -> dict[str, Any]:
     kinds = get_type_hints(main)
 
     def typed(name: str, value: Any) -> Any:
-        section = kinds.get(name)
+        section: Any = kinds.get(name)
         if not hasattr(section, "model_validate"):
             return value
         of_json = isinstance(value, str)

@@ -106,7 +106,8 @@ def secrets() -> Iterator[None]:
 
 def telling(folder: Path) -> list[str]:
     """The files below a folder that hold a planted secret."""
-    files = [file for file in folder.rglob("*") if file.is_file() and "tests" not in file.parts]
+    below = [one for one in folder.iterdir() if one.name != "tests"]  # where this file is
+    files = [file for one in below for file in (one, *one.rglob("*")) if file.is_file()]
     return [str(file) for file in files if re.search(PLANTED.encode(), file.read_bytes())]
 
 
@@ -263,6 +264,13 @@ def on(checkout: Checkout, model: str, *arguments: str) -> str:
     ran = checkout.snakemake("--configfile", "other.yaml", *arguments)
     assert ran.returncode != 0
     return ran.stdout
+
+
+def test_a_file_that_tells_a_secret_is_found(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "job.log").write_text(f"asked with {SECRETS['HF_TOKEN']}")
+    (tmp_path / "study.json").write_text("asked with $HF_TOKEN")
+    assert telling(tmp_path) == [str(tmp_path / "logs" / "job.log")]
 
 
 def test_no_secret_is_in_any_file_of_a_run(hostile):
