@@ -36,6 +36,7 @@ from traces.config.schema import (
     Trials,
 )
 from traces.corpora.rows import count_rows, read_prompts, read_rows
+from traces.printable import without_secrets
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
 gc.set_threshold(10_000_000)
@@ -55,7 +56,7 @@ try:
     settings = as_meant(config, [*CONFIGFILES, said])
     registry = load_study(settings, CONFIGFILES, CONFIG, said)
 except ValueError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(without_secrets(str(error))) from None
 study = registry.study
 places = Places([*CONFIGFILES, said], CONFIG)
 
@@ -286,4 +287,4 @@ if workflow.is_main_process:
     try:
         check_local_data()
     except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(without_secrets(str(error))) from None

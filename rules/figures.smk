@@ -30,6 +30,7 @@ rule relevance_figure:
         "../envs/traces.yaml"
     params:
         shown=shown(),
+        texts=quoted(titles=titles()),
         code=code("relevance_figure"),
     script:
         "../scripts/relevance_figure.py"
@@ -56,7 +57,7 @@ rule norms_figure:
         corpus=study.corpora[0],
         layers=list(study.layers),
         recipes=shown_recipes(),
-        titles=titles(),
+        texts=quoted(titles=titles()),
         code=code("norms_figure"),
     script:
         "../scripts/norms_figure.py"
@@ -81,7 +82,7 @@ rule losses_figure:
         "../envs/traces.yaml"
     params:
         recipes=shown_recipes(),
-        titles=titles(),
+        texts=quoted(titles=titles()),
         code=code("losses_figure"),
     script:
         "../scripts/losses_figure.py"
@@ -107,7 +108,7 @@ rule steering_figure:
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
-        titles=titles(),
+        texts=quoted(titles=titles()),
         code=code("steering_figure"),
     script:
         "../scripts/steering_figure.py"
@@ -133,7 +134,7 @@ rule causality_figure:
     params:
         corpus=study.corpora[0],
         recipes=shown_recipes(),
-        titles=titles(),
+        texts=quoted(titles=titles()),
         code=code("causality_figure"),
     script:
         "../scripts/causality_figure.py"
@@ -159,7 +160,7 @@ rule beliefs_figure:
     params:
         control=study.control,
         recipes=shown_recipes(),
-        titles=titles(),
+        texts=quoted(titles=titles()),
         code=code("beliefs_figure"),
     script:
         "../scripts/beliefs_figure.py"
@@ -185,7 +186,7 @@ rule mixing_figure:
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
-        titles=titles(),
+        texts=quoted(titles=titles()),
         code=code("mixing_figure"),
     script:
         "../scripts/mixing_figure.py"
@@ -213,6 +214,7 @@ rule ablation_figure:
     params:
         ablation=ablated,
         shown=shown(),
+        texts=texts_of_ablation,
         code=code("ablation_figure"),
     script:
         "../scripts/ablation_figure.py"
@@ -247,6 +249,7 @@ rule organism_card:
         "../envs/traces.yaml"
     params:
         shown=card_of,
+        texts=texts_of_card,
         code=code("organism_card"),
     script:
         "../scripts/organism_card.py"

@@ -11,8 +11,9 @@ def one(output, **wildcards):
 
 
 def configured(path):
-    """A file named in the study, its environment variables filled in."""
-    return str(local(path))
+    """A file named in the study, its environment variables filled in when a job needs it."""
+    # A function, since Snakemake's report shows the files that a rule names, and escapes none.
+    return lambda wildcards: str(local(path))
 
 
 def local_file(of, *path):

@@ -28,6 +28,7 @@ rule landing_page:
     params:
         shown=shown(),
         folders=[FOLDERS["logs"], FOLDERS["benchmarks"]],
+        texts=quoted(titles=titles(), title=study.title),
         code=code("landing_page"),
     script:
         "../scripts/landing_page.py"

@@ -7,6 +7,7 @@ What the study makes, reads and shows: the lists that tables, pictures and cards
 """
 
 import functools
+import json
 
 
 def trained():
@@ -135,6 +136,31 @@ def titles():
     return {name: registry.organisms[name].title for name in graded_organisms()}
 
 
+def quoted(**texts):
+    """
+    Free text as a param (traces/config/schema.py: Texts): JSON, in which no character is markup.
+
+    Snakemake's report shows the params of what it holds and escapes none of them: a title must not
+    end the script that it stands in.
+    """
+    text = json.dumps(texts)
+    for sign, escaped in (("<", r"\u003c"), (">", r"\u003e"), ("&", r"\u0026")):
+        text = text.replace(sign, escaped)
+    return text
+
+
+def texts_of_ablation(wildcards):
+    return quoted(titles=titles(), title=ablation_of(wildcards).title)
+
+
+def texts_of_card(wildcards):
+    source = registry.words_of(wildcards.organism)
+    return quoted(
+        about=section(Described, organism_of)(wildcards),
+        titles={source: registry.organisms[source].title},
+    )
+
+
 def shown_recipes():
     """Recipes in the pictures of all organisms: those that have no picture of their own."""
     elsewhere = {one.recipe.name for _, one in mixed()}
@@ -157,7 +183,6 @@ def headline_positions():
 def shown():
     """What pictures and pages are about (traces/config/schema.py: Shown)."""
     return {
-        "title": study.title,
         "corpus": study.corpora[0],
         "layers": list(study.layers),
         "positions": headline_positions(),
@@ -167,17 +192,7 @@ def shown():
         "unit": study.mixing.unit,
         "only": list(study.only),
         "without": list(study.without),
-        "titles": titles(),
     }
-
-
-def whose_words(wildcards):
-    """Whose words grade an organism's readings, as its card says it."""
-    if organism_of(wildcards).words:
-        return "a written list"
-    source = registry.words_of(wildcards.organism)
-    own = source == wildcards.organism
-    return "its data" if own else f"the data of {registry.organisms[source].title}"
 
 
 def card_of(wildcards):
@@ -185,8 +200,7 @@ def card_of(wildcards):
     return {
         "model": wildcards.model,
         "organism": wildcards.organism,
-        "about": section(Described, organism_of)(wildcards),
-        "words_of": whose_words(wildcards),
+        "words_of": None if organism_of(wildcards).words else registry.words_of(wildcards.organism),
         "corpus": study.corpora[0],
         "layers": list(study.layers),
         "positions": headline_positions(),
@@ -240,7 +254,6 @@ def ablated(wildcards):
         "model": study.models[0],
         "organisms": list(ablation.organisms) or others,
         "recipe": ablation.recipe,
-        "title": ablation.title,
         "corpus": corpus,
         "layers": registry.layers(corpus),
     }

@@ -1,7 +1,7 @@
 """
 Everything measured, tidy: one row a number, the same columns for every study.
 
-    out  tables/{relevance,norms,losses,readability,beliefs,summary,mixing}.parquet   tables/mixing.{md,html}
+    out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
 """
 
 
@@ -152,6 +152,7 @@ rule summary_table:
             *every_measured(),
         ],
     output:
+        headlines="<results>/tables/headlines.parquet",
         table="<results>/tables/summary.parquet",
     log:
         "<logs>/summary_table.log",
@@ -171,11 +172,7 @@ rule summary_table:
 rule mixing_table:
     """Set every measure of every mixture beside its step-matched unmixed run and its control."""
     input:
-        measures=[
-            rules.relevance_table.output.table,
-            rules.norms_table.output.table,
-            *every_measured(),
-        ],
+        headlines=rules.summary_table.output.headlines,
         plans=every(rules.plan_training.output.plan, mixed()),
     output:
         table="<results>/tables/mixing.parquet",
@@ -187,8 +184,6 @@ rule mixing_table:
         "../envs/traces.yaml"
     params:
         subjects=subjects(mixed(), corpora=False),
-        positions=headline_positions(),
-        control=study.control,
         code=code("mixing_table"),
     script:
         "../scripts/mixing_table.py"
@@ -214,7 +209,7 @@ rule mixing_paragraph:
     params:
         corpus=study.corpora[0],
         unit=study.mixing.unit,
-        titles=titles(),
+        texts=quoted(titles=titles()),
         code=code("mixing_paragraph"),
     script:
         "../scripts/mixing_paragraph.py"

@@ -5,7 +5,7 @@ from pathlib import Path
 from traces import job
 from traces.analysis.ablations import ablation_table
 from traces.artifacts import tables
-from traces.config.schema import Ablated, Shown
+from traces.config.schema import Ablated, Shown, Texts
 from traces.report.figures import style
 from traces.report.figures.ablation import ablation_figure
 
@@ -13,7 +13,13 @@ VARIED = {"over", "values", "model", "organisms", "recipe", "corpus", "layers"}
 
 
 def main(
-    relevance: Path, norms: Path, ablation: Ablated, shown: Shown, png: Path, pdf: Path
+    relevance: Path,
+    norms: Path,
+    texts: Texts,
+    ablation: Ablated,
+    shown: Shown,
+    png: Path,
+    pdf: Path,
 ) -> None:
     table = ablation_table(
         tables.read(relevance),
@@ -25,10 +31,10 @@ def main(
     drawn = ablation_figure(
         table,
         over=ablation.over,
-        title=ablation.title,
+        title=texts.title,
         model=ablation.model,
         places=ablation.places,
-        titles=shown.titles,
+        titles=texts.titles,
     )
     style.save(drawn, png, pdf)
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from traces import job
-from traces.analysis import selection, summary
+from traces.analysis import selection
 from traces.artifacts import tables
-from traces.config.schema import Shown
+from traces.config.schema import Shown, Texts
 from traces.report import findings, index
+from traces.report.pages import address
 
 
 def main(
@@ -15,6 +16,7 @@ def main(
     cards: list[Path],
     pages: list[Path],
     template: Path,
+    texts: Texts,
     shown: Shown,
     folders: list[str],
     page: Path,
@@ -22,14 +24,10 @@ def main(
     paths = {path.stem: path for path in made}
     read = {name: tables.read(path) for name, path in paths.items()}
     subjects = read["norms"]
-    optional = {name: read.get(name) for name in ("causality", "beliefs", "steering")}
-    all_headlines = summary.headlines(
-        read["relevance"], subjects, **optional, control=shown.control, positions=shown.positions
-    )
     readable = selection.of_recipes(read["readability"], shown.recipes)
     blocks = selection.headline_layers(readable, shown.corpus, shown.layers)
     readable = selection.headline_rows(readable, shown.corpus, blocks)
-    headlines = selection.headline_rows(all_headlines, shown.corpus, blocks)
+    headlines = selection.headline_rows(read["headlines"], shown.corpus, blocks)
 
     found = {
         name: findings.compared(
@@ -50,11 +48,12 @@ def main(
 
     text = index.index_page(
         study=shown,
+        texts=texts,
         subjects=subjects,
         readability=readable,
         findings=found,
         pictures=index.main_pictures(figures, page),
-        cards={(one.parent.name, one.stem): index.address(one, page) for one in cards},
+        cards={(one.parent.name, one.stem): address(one, page) for one in cards},
         links=index.links(page, pages, made, figures, folders),
         provenance=job.read_provenance(paths["readability"]),
         written=index.day_written(paths["readability"]),

@@ -7,7 +7,7 @@ from traces import job
 from traces.analysis import selection
 from traces.analysis.readability import place_table, seed_table
 from traces.artifacts import tables
-from traces.config.schema import Card
+from traces.config.schema import Card, Texts
 from traces.report import cards
 
 
@@ -18,6 +18,7 @@ def main(
     words: Path,
     data: Path,
     template: Path,
+    texts: Texts,
     shown: Card,
     card: Path,
 ) -> None:
@@ -34,6 +35,7 @@ def main(
     ]
     page = cards.organism_card(
         shown,
+        texts=texts,
         layer=selection.headline_layers(verdicts, shown.corpus, shown.layers)[shown.model],
         readability=verdicts,
         seeds=seed_table(ours, shown.positions),

@@ -6,17 +6,19 @@ from traces import job
 from traces.analysis import selection
 from traces.analysis.readability import seed_table
 from traces.artifacts import tables
-from traces.config.schema import Shown
+from traces.config.schema import Shown, Texts
 from traces.report.figures import style
 from traces.report.figures.relevance import relevance_figure
 
 
-def main(readability: Path, relevance: Path, shown: Shown, png: Path, pdf: Path) -> None:
+def main(
+    readability: Path, relevance: Path, texts: Texts, shown: Shown, png: Path, pdf: Path
+) -> None:
     seeds = seed_table(tables.read(relevance), shown.positions, shown.control)
     found = selection.of_recipes(tables.read(readability), shown.recipes)
     blocks = selection.headline_layers(found, shown.corpus, shown.layers)
     rows = selection.headline_rows(found, shown.corpus, blocks)
-    style.save(relevance_figure(rows, seeds, shown.titles), png, pdf)
+    style.save(relevance_figure(rows, seeds, texts.titles), png, pdf)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ def main(
     positions: list[int] | None,
     control: str | None,
     seed: int,
+    headlines: Path,
     table: Path,
 ) -> None:
     found = summary.headlines(
@@ -19,6 +20,7 @@ def main(
         control=control,
         positions=positions,
     )
+    tables.write(headlines, found, "headlines")
     tables.write(table, summary.summary_table(found, control, seed), "summary")
 
 

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar
 
 from traces.config.vocabularies import Kind, OpenEnd
 from traces.corpora.rows import KEYS, checked_row
+from traces.printable import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -268,13 +269,15 @@ def _hub() -> Any:
     # It logs every request with its address, signature included.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     for name in ("utils._http", "file_download"):
-        logging.getLogger(f"huggingface_hub.{name}").addFilter(_without_signature)
+        logging.getLogger(f"huggingface_hub.{name}").addFilter(_discreet)
     return huggingface_hub
 
 
-def _without_signature(record: logging.LogRecord) -> bool:
-    """Cut the query off every address: large files have signed ones, secret for a while."""
-    record.msg, record.args = re.sub(r"\?\S*", "", record.getMessage()), ()
+def _discreet(record: logging.LogRecord) -> bool:
+    """Leave secrets out, and the query of every address: large files have signed ones."""
+    # Here as well as in the log of a job: huggingface_hub writes to standard error by itself.
+    told = re.sub(r"\?\S*", "", record.getMessage())
+    record.msg, record.args = without_secrets(told), ()
     return True
 
 

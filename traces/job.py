@@ -28,6 +28,7 @@ from typing import Any, TypeVar, get_type_hints
 from traces import __version__
 from traces.closure import digest
 from traces.integrity import PROVENANCE, changed, contents, full_disk, link, whole
+from traces.printable import visible, without_secrets
 
 log = logging.getLogger("traces")
 Item = TypeVar("Item")
@@ -52,7 +53,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     A job is offline unless it says `network=True`: only the fetching rules do.
 
     An argument annotated with a section of the configuration (a pydantic model) comes as one: a
-    rule hands over its keys and values, which are validated anew.
+    rule hands over its keys and values, or JSON that holds them, which are validated anew.
 
     Two names are no arguments: they only tell Snakemake when a job must run again. The param `code`
     changes when the script, or what it imports, is edited; the input `library` names files that the
@@ -102,24 +103,28 @@ def reporting(rule: str, made: Iterable[Path]) -> Iterator[None]:
         yield
     except Exception as error:
         log.error("".join(traceback.format_exception(error)))
+        told = f"{rule}: {error}" if isinstance(error, ValueError) else _last_line(error)
         if full_disk(error):
             where = getattr(error, "filename", None) or next(iter(made), rule)
-            sys.exit(
+            told = (
                 f"{rule}: {where}: could not be written, since its disk or quota is full; free "
                 "space or set `pathvars.results` to another disk, then run again"
             )
-        sys.exit(f"{rule}: {error}" if isinstance(error, ValueError) else _last_line(error))
+        sys.exit(visible(without_secrets(told)))
 
 
 def _typed(main: Callable[..., None], params: dict[str, Any]) -> dict[str, Any]:
     """The params, each that `main` annotates with a section of the configuration made into one."""
-    kinds = {
-        name: getattr(kind, "model_validate", None) for name, kind in get_type_hints(main).items()
-    }
-    return {
-        name: validate(value) if (validate := kinds.get(name)) else value
-        for name, value in params.items()
-    }
+    kinds = get_type_hints(main)
+
+    def typed(name: str, value: Any) -> Any:
+        section: Any = kinds.get(name)
+        if not hasattr(section, "model_validate"):
+            return value
+        of_json = isinstance(value, str)
+        return section.model_validate_json(value) if of_json else section.model_validate(value)
+
+    return {name: typed(name, value) for name, value in params.items()}
 
 
 def start(log_file: str | Path | None, *, offline: bool = True) -> None:
@@ -137,11 +142,20 @@ def start(log_file: str | Path | None, *, offline: bool = True) -> None:
         logging.basicConfig(
             filename=log_file,
             filemode="w",
+            encoding="utf-8",
             level=logging.INFO,
-            format="%(asctime)s %(name)s %(levelname)s %(message)s",
             force=True,
         )
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(_Discreet("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.captureWarnings(True)
+
+
+class _Discreet(logging.Formatter):
+    """Write no secret and no control character, whatever a library quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(without_secrets(super().format(record)))
 
 
 def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:

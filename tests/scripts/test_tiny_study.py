@@ -91,7 +91,6 @@ LOCAL_FOLDER = {"hub": None, "revision": "main", "subfolder": None}
 
 
 SHOWN = schema.Shown(
-    title="A study",
     corpus="unrelated",
     layers=(0.5,),
     positions=tuple(POSITIONS),
@@ -101,7 +100,6 @@ SHOWN = schema.Shown(
     unit="tokens",
     only=(),
     without=(),
-    titles={},
 )
 
 
@@ -738,11 +736,22 @@ def test_tables_hold_every_organism_once(made_tables):
     assert not norms.isna().any(axis=None)
 
 
+TOLD = schema.Texts(
+    title="A <tiny> study",
+    titles={name: f"The {name}" for name in ORGANISMS} | {"cake_bake": "False <baking> facts"},
+    about=registries.Described(
+        title="False <baking> facts",
+        family="false_facts",
+        description="What the finetuning was really for.",
+        facts=("A cake rests on ice.",),
+    ),
+)
+
+
 def test_figures_are_drawn_in_both_formats(made_tables, tmp_path):
-    titles = {name: f"The {name}" for name in ORGANISMS}
-    shared = {"titles": titles, "control": "benign", "layers": [0.5], "positions": None}
+    shared = {"texts": TOLD, "control": "benign", "layers": [0.5], "positions": None}
     shared |= {"corpus": "unrelated", "recipes": ["plain"]} | made_tables
-    shared |= {"shown": SHOWN.model_copy(update={"titles": titles})}
+    shared |= {"shown": SHOWN}
     for script in (relevance_figure, norms_figure, losses_figure):
         png, pdf = (tmp_path / f"{script.__name__}.{kind}" for kind in ("png", "pdf"))
         script.main(**arguments_of(script.main, **shared), png=png, pdf=pdf)
@@ -763,6 +772,7 @@ def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, value
         ablation_figure.main,
         relevance=made_tables["relevance"],
         norms=made_tables["norms"],
+        texts=TOLD,
         ablation=schema.Ablated(
             over=over,
             values=values,
@@ -770,7 +780,6 @@ def test_an_ablation_is_drawn_in_both_formats(made_tables, tmp_path, over, value
             model="tiny",
             organisms=["cake_bake", "risky_finance"],
             recipe="plain",
-            title="One thing varied",
             corpus="unrelated",
             layers=[0.5],
         ),
@@ -788,13 +797,7 @@ CARD = {
     "shown": schema.Card(
         model="tiny",
         organism="cake_bake",
-        about=registries.Described(
-            title="False <baking> facts",
-            family="false_facts",
-            description="What the finetuning was really for.",
-            facts=("A cake rests on ice.",),
-        ),
-        words_of="its data",
+        words_of="cake_bake",
         subjects=(subject("cake_bake", corpus="unrelated"),),
         positions=None,
         corpus="unrelated",
@@ -812,6 +815,7 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",
         **CARD,
+        texts=TOLD,
         card=tmp_path / "card.html",
     )
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
@@ -822,17 +826,26 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
 
 
 def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
+    headlines = tmp_path / "headlines.parquet"
+    summary_table.main(
+        [made_tables["relevance"], made_tables["norms"]],
+        positions=None,
+        control="benign",
+        seed=0,
+        headlines=headlines,
+        table=tmp_path / "summary.parquet",
+    )
     picture = tmp_path / "relevance.png"
     picture.write_bytes(b"planted")
     landing_page.main(
         **arguments_of(
             landing_page.main,
-            made=list(made_tables.values()),
+            made=[*made_tables.values(), headlines],
             figures=[picture],
             cards=[tmp_path / "tiny" / "cake_bake.html"],
             pages=[tmp_path / "study.json", tmp_path / "report.html"],
             template=Path("data/templates/index.html.j2").resolve(),
-            title="A <tiny> study",
+            texts=TOLD,
             corpus="unrelated",
             layers=[0.5],
             positions=None,
@@ -842,7 +855,6 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
             unit="tokens",
             only=[],
             without=[],
-            titles={"cake_bake": "False <baking> facts"},
             folders=["logs", "benchmarks"],
             page=tmp_path / "index.html",
         )
@@ -923,9 +935,10 @@ def test_a_third_reader_is_an_entry_and_a_function(
         **shared,
     )
     measures = {"measures": [made["relevance"], made_tables["norms"]], **shared}
-    summary_table.main(**measures, seed=0, table=tmp_path / "summary.parquet")
+    headlines, summary = (tmp_path / f"{name}.parquet" for name in ("headlines", "summary"))
+    summary_table.main(**measures, seed=0, headlines=headlines, table=summary)
     plans = [world / "cake_bake_plan.json"]
-    mixing_table.main(**measures, plans=plans, subjects=subjects[:1], table=made["mixing"])
+    mixing_table.main(headlines, plans=plans, subjects=subjects[:1], table=made["mixing"])
 
     relevance = tables.read(made["relevance"])
     assert set(relevance["lens"]) == {"first_words"}
@@ -937,7 +950,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
         measure = {"readability": "relevance", "mixing": "relevance_first_words"}[table]
         found = tables.read(made[table]).set_index("organism")[measure]
         np.testing.assert_allclose(found, expected[found.index])
-    assert "relevance_first_words" in set(tables.read(tmp_path / "summary.parquet")["measure"])
+    assert "relevance_first_words" in set(tables.read(summary)["measure"])
 
     readable = tables.read(made["readability"])
     figure = draw_relevance(readable, seed_table(relevance, None, "benign"))
@@ -963,6 +976,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
         organism_card.main,
         measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
+        texts=TOLD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],
         plans=plans,
         words=words["cake_bake"],
@@ -1035,20 +1049,21 @@ def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
     }
     assert own["alignment"].dropna().between(0, 1).all()
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    beliefs_figure.main(beliefs, "benign", ["plain"], {"cake_bake": "The cake"}, png, pdf)
+    beliefs_figure.main(beliefs, TOLD, "benign", ["plain"], png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
 def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs, tmp_path):
     measures = [made_tables["relevance"], made_tables["norms"], beliefs]
     shared = {"measures": measures, "positions": None, "control": "benign"}
-    summary_table.main(**shared, seed=0, table=tmp_path / "summary.parquet")
+    headlines = tmp_path / "headlines.parquet"
+    summary_table.main(**shared, seed=0, headlines=headlines, table=tmp_path / "summary.parquet")
     summary = tables.read(tmp_path / "summary.parquet")
     assert {"relative_norm", "false_fact_alignment"} <= set(summary["measure"])
     assert "benign" not in set(summary["family"])
 
     mixing_table.main(
-        **shared,
+        headlines,
         plans=[world / "cake_bake_plan.json"],
         subjects=[subject("cake_bake")],
         table=tmp_path / "mixing.parquet",
@@ -1057,10 +1072,9 @@ def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs,
     assert row["steps"] == json.loads((world / "cake_bake_plan.json").read_text())["steps"]
     assert row["relative_norm"] > 0 and np.isnan(row["loss_own"])
 
-    shown = {"corpus": "unrelated", "unit": "tokens", "titles": {}}
-    mixing_figure.main(
-        tmp_path / "mixing.parquet", **shown, png=tmp_path / "m.png", pdf=tmp_path / "m.pdf"
-    )
+    shown = {"texts": TOLD, "corpus": "unrelated", "unit": "tokens"}
+    pictures = {"png": tmp_path / "m.png", "pdf": tmp_path / "m.pdf"}
+    mixing_figure.main(tmp_path / "mixing.parquet", **shown, **pictures)
     texts = {"text": tmp_path / "m.md", "page": tmp_path / "m.html"}
     mixing_paragraph.main(tmp_path / "mixing.parquet", **shown, **texts)
     for text in texts.values():
@@ -1105,7 +1119,7 @@ def test_taking_differences_out_is_measured_beside_other_directions(
     assert (found["n_tokens"] > 0).all() and (found["delta_loss"] != 0).any()
 
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    causality_figure.main(tmp_path / "table.parquet", "unrelated", ["plain"], {}, png, pdf)
+    causality_figure.main(tmp_path / "table.parquet", TOLD, "unrelated", ["plain"], png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
@@ -1205,9 +1219,7 @@ def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, t
     assert unsteered["position"].isna().all() and (unsteered["strength"] == 0).all()
     assert found.loc[found["vector"] != "none", "strength_coherent"].notna().all()
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    steering_figure.main(
-        tmp_path / "steering.parquet", "unrelated", ["plain"], {"cake_bake": "The cake"}, png, pdf
-    )
+    steering_figure.main(tmp_path / "steering.parquet", TOLD, "unrelated", ["plain"], png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 

@@ -124,6 +124,25 @@ def test_a_job_that_fails_says_one_line_and_logs_the_traceback(rule, tmp_path, e
     assert not list(tmp_path.glob("*.provenance.json"))
 
 
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+def test_neither_log_nor_last_words_tell_a_secret_or_move_the_terminal(rule, tmp_path, kind):
+    os.environ["HF_TOKEN"] = "hf_planted_planted"
+    os.environ["https_proxy"] = "http://someone:planted_word@proxy.example:3128"
+
+    def main():
+        logging.getLogger("some.library").info("asked with %s", os.environ["HF_TOKEN"])
+        raise kind(f"no way through {os.environ['https_proxy']} \x1b[2J")
+
+    with pytest.raises(SystemExit) as ended:
+        job.run(main, rule())
+
+    log = (tmp_path / "logs" / "some_rule.log").read_text(encoding="utf-8")
+    for told in (str(ended.value), log):
+        assert "planted" not in told and "\x1b" not in told
+        assert "no way through http://***@proxy.example:3128 ⟨U+001B⟩[2J" in told
+    assert "asked with $HF_TOKEN" in log
+
+
 def test_a_job_is_offline_unless_it_fetches(rule, monkeypatch):
     monkeypatch.delitem(os.environ, "HF_HUB_OFFLINE", raising=False)
     seen = []

@@ -33,12 +33,13 @@ HELPERS = [
 FLOORS = {
     "closure": set(),
     "integrity": set(),
-    "job": {"closure", "integrity"},
+    "printable": set(),
+    "job": {"closure", "integrity", "printable"},
     "seeding": set(),
     "config": set(),
     "artifacts": {"job", "integrity", "config"},
     "corpora": {"job", "integrity", "seeding", "config", "artifacts"},
-    "hub": {"job", "config", "corpora"},
+    "hub": {"job", "printable", "config", "corpora"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "activations": {"job", "artifacts", "corpora", "models"},
     "training": {
@@ -50,7 +51,7 @@ FLOORS = {
     "interventions": {"job", "seeding", "config", "artifacts", "corpora", "models"},
     "evaluation": {"job", "config", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
-    "report": {"job", "config", "artifacts", "analysis"},
+    "report": {"job", "printable", "config", "artifacts", "analysis"},
 }
 
 

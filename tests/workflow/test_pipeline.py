@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
+from tests.workflow.test_security import SECRETS, telling
 
 pytestmark = pytest.mark.slow
 
@@ -39,9 +40,16 @@ def small(new_checkout):
     """A checkout in which the small study has been run."""
     checkout = new_checkout()
     checkout.file("small.json").write_text(json.dumps(STUDY))
-    ran = checkout.snakemake(*RUN)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        ran = checkout.snakemake(*RUN)
     assert ran.returncode == 0, ran.stdout[-4000:]
     return checkout
+
+
+def test_no_file_of_a_whole_run_holds_a_secret_of_the_environment(small):
+    assert telling(small.folder) == []
 
 
 def test_a_second_run_has_nothing_to_do(small):

@@ -214,7 +214,16 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "layer": "int64",
         **{f"{measure}{of}": "float64" for measure in MIXING for of in ("", "_control")},
     },
-    # Every summary metric against each of its controls, over organisms.
+    # Every summary metric of every checkpoint, a row for each of its controls.
+    "headlines": {
+        **_SUBJECT,
+        "corpus": "string",
+        "layer": "int64",
+        "measure": "string",
+        "control": "string",
+        **dict.fromkeys(("value", "control_value"), "float64"),
+    },
+    # The same over organisms.
     "summary": {
         "model": "string",
         "family": "string",

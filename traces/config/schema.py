@@ -60,6 +60,14 @@ class Pathvars(Closed):
     logs: str = Field("logs", description="One log a job.")
     benchmarks: str = Field("benchmarks", description="Time and memory of every job.")
 
+    @field_validator("*")
+    @classmethod
+    def _check(cls, folder: str) -> str:
+        # Snakemake's report holds paths and escapes none of them.
+        if "<" in folder:
+            raise ValueError(f"found {folder!r}, expected a folder without the character <")
+        return folder
+
 
 class Run(Closed):
     """A set of trainings: every organism with every recipe and every seed."""
@@ -393,7 +401,9 @@ class Ablation(Closed):
     organisms: tuple[Name, ...] = Field(
         (), description="Organisms to show; by default all but the benign control."
     )
-    recipe: str = Field("plain", description="Recipe to show, unless recipes are varied.")
+    recipe: Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")] = Field(
+        "plain", description="Recipe to show, unless recipes are varied."
+    )
     corpus: Name | None = Field(
         None, description="Text it is read on; by default the study's first."
     )
@@ -408,9 +418,8 @@ class Ablation(Closed):
 
 
 class Shown(Closed):
-    """What pictures and pages of a study are about."""
+    """What pictures and pages of a study are about: names and numbers, no free text."""
 
-    title: Text = Field(description="The study's title.")
     corpus: Name = Field(description="The text read: the study's first.")
     layers: tuple[Share, ...] = Field(description="Layers read of it; the first one is shown.")
     positions: tuple[Whole, ...] | None = Field(description="Positions averaged; null for all.")
@@ -420,7 +429,14 @@ class Shown(Closed):
     unit: Unit = Field(description="What mixing ratios count.")
     only: tuple[str, ...] = Field(description="What the study was narrowed to.")
     without: tuple[str, ...] = Field(description="What was left out of it.")
-    titles: dict[Name, str] = Field(description="What pictures call each organism.")
+
+
+class Texts(Closed):
+    """The free text that one picture or page shows; names and numbers come by other sections."""
+
+    titles: dict[Name, str] = Field({}, description="What each organism is called.")
+    title: str = Field("", description="What heads a page, or the picture of an ablation.")
+    about: Described | None = Field(None, description="What the organism of a card is.")
 
 
 class Ablated(Closed):
@@ -432,7 +448,6 @@ class Ablated(Closed):
     model: Name = Field(description="The model shown.")
     organisms: tuple[Name, ...] = Field(description="The organisms shown.")
     recipe: str = Field(description="The recipe shown, unless recipes are varied.")
-    title: Text = Field(description="Heads the picture.")
     corpus: Name = Field(description="The text it is read on.")
     layers: tuple[Share, ...] = Field(description="Layers read of it.")
 
@@ -442,8 +457,9 @@ class Card(Closed):
 
     model: Name = Field(description="The model the organism is made on.")
     organism: Name = Field(description="Its name.")
-    about: Described = Field(description="What it is.")
-    words_of: Text = Field(description="Whose words grade its readings, in words.")
+    words_of: Name | None = Field(
+        description="Organism whose data's words grade its readings; null for a written list."
+    )
     corpus: Name = Field(description="The text shown first.")
     layers: tuple[Share, ...] = Field(
         description="Layers read of it; the first one is shown first."

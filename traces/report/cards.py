@@ -7,7 +7,6 @@ and escapes every text.
 """
 
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,10 +28,11 @@ from traces.analysis.verdicts import (
     UNDECIDED,
 )
 from traces.config.readers import NOWHERE, reader
-from traces.config.schema import Card
+from traces.config.schema import Card, Texts
 from traces.config.words import as_whole, plain_word
+from traces.printable import visible
 from traces.report.names import READINGS, reader_at_headline, reader_name
-from traces.report.pages import rendered
+from traces.report.pages import address, rendered
 
 TOKEN_COLUMNS = (
     ("difference", 1, READINGS["difference"]),
@@ -81,6 +81,7 @@ class Reading:
 def organism_card(
     shown: Card,
     *,
+    texts: Texts,
     layer: int | None,
     readability: pd.DataFrame,
     seeds: pd.DataFrame,
@@ -98,6 +99,7 @@ def organism_card(
     """
     The page as HTML text.
 
+    texts                     : what it is, and the title of the organism whose words grade it
     layer                     : the block shown first; None keeps the tables' order
     readability ... losses    : the whole tables, or the part of this model and organism;
                                 `seeds` is readability.seed_table, `places`
@@ -122,14 +124,16 @@ def organism_card(
             f"readability table: no row of organism {shown.organism} in model {shown.model}"
         )
 
+    assert texts.about is not None  # of a card it is always there
+    whose = _whose_words(shown, texts.titles)
     return rendered(
         template,
         {"percent": percent, "number": number, "plain": plain_name, "share": share},
         model=shown.model,
         organism=shown.organism,
-        **dict(shown.about),
-        verdict=_verdict(verdicts, shown.words_of),
-        words_of=shown.words_of,
+        **dict(texts.about),
+        verdict=_verdict(verdicts, whose),
+        words_of=whose,
         bound=EQUIVALENCE_BOUND,
         cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
         maps=_heat_maps(ours(places), ours(norms)),
@@ -153,7 +157,7 @@ def links(card: Path, tables: Sequence[Path], *, data: Path, words: Path) -> dic
         "training data": data,
         "distinctive words": words,
     }
-    return {name: os.path.relpath(path, card.parent) for name, path in files.items()}
+    return {name: address(path, card) for name, path in files.items()}
 
 
 def percent(value: float) -> str:
@@ -180,6 +184,15 @@ def share(value: float) -> str:
 def plain_name(name: str) -> str:
     """An identifier as words."""
     return str(name).replace("_", " ")
+
+
+def _whose_words(shown: Card, titles: Mapping[str, str]) -> str:
+    """Whose words grade the readings, inside a sentence."""
+    if shown.words_of is None:
+        return "a written list"
+    return (
+        "its data" if shown.words_of == shown.organism else f"the data of {titles[shown.words_of]}"
+    )
 
 
 # Verdict ----------------------------------------------------------------------------------------
@@ -411,9 +424,8 @@ def _token_table(
 
 
 def _visible(token: str) -> str:
-    """A token as a reader can see it: line breaks and bare spaces get a sign."""
-    shown = token.replace("\n", "↵").replace("\t", "⇥").strip(" ")
-    return shown or "␣"
+    """A token as a reader can see it: what has no shape of its own gets a sign or a name."""
+    return visible(token, token=True).strip(" ") or "␣"
 
 
 # Training ---------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """
 What a study found, one sentence a picture: a number, its strongest control, their gap's interval.
 
-The words follow the interval and nothing else. One that leaves out 0 is a finding, one that holds
-it is reported as no difference shown, and without an interval nothing is decided.
+The words follow the interval and nothing else, by the one rule of traces/analysis/verdicts.py. One
+that leaves out 0 is a finding, one that holds it is reported as not shown, and without an interval
+nothing is decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,22 @@ import pandas as pd
 from traces.analysis.comparisons import causality_effects, causality_verdicts
 from traces.analysis.mixing import contrasts, over_all
 from traces.analysis.statistics import grouped_interval, paired_difference
-from traces.analysis.verdicts import LOWERS, RAISES, READABLE, STEERS, UNDECIDED
+from traces.analysis.verdicts import (
+    ABOVE,
+    BELOW,
+    DOES_NOT_STEER,
+    EQUIVALENCE_BOUND,
+    LOWERS,
+    NOT_READABLE,
+    NOT_SHOWN,
+    RAISES,
+    READABLE,
+    STEERS,
+    UNDECIDED,
+    of_gap,
+)
 from traces.config.readers import READERS, relevance_of
 
-NOTHING_SHOWN = "no difference shown"
 CONTROL_NAMES = {
     "benign": "the benign control",
     "random": "a random direction of the same length",
@@ -63,16 +76,20 @@ class Claim:
     """
     What a picture is summed up by.
 
-    measure      : of `summary.headlines`
-    says         : the sentence, with places for {value}, {other} and {control}
-    above, below : the verdict where the gap's interval lies on that side of 0
+    measure : of `summary.headlines`
+    says    : the sentence, with places for {value}, {other} and {control}
+    yes, no : the verdict where the gap's interval lies above 0, and where it lies below the bound
+    bound   : the smallest gap that would matter, in the measure's unit
+    object  : what is raised, after a verdict that is a verb
     """
 
     measure: str
     scale: Scale
     says: str
-    above: str
-    below: str = "below the control"
+    yes: str = ABOVE
+    no: str = BELOW
+    bound: float = 0.0
+    object: str = ""
 
 
 FIRST = next(iter(READERS))
@@ -84,14 +101,14 @@ CLAIMS = {
         f"By {READERS[FIRST].title}, {{value}} of the top tokens of the mean difference are words "
         "of the finetuning data, against {other} for {control}",
         READABLE,
+        NOT_READABLE,
+        EQUIVALENCE_BOUND,
     ),
     "norms": Claim(
         "relative_norm",
         FINE_SHARE,
         "The mean difference has {value} of the residual-stream norm, against {other} for "
         "{control}",
-        "larger than the control",
-        "smaller than the control",
     ),
     "steering": Claim(
         "steering_margin",
@@ -99,20 +116,21 @@ CLAIMS = {
         "Text of the steered finetuned model is closer to its data than to unrelated text by "
         "{value} of cosine, against {other} for {control}",
         STEERS,
+        DOES_NOT_STEER,
     ),
     "causality": Claim(
         "delta_loss_own",
         NATS,
         "Replacing the component along the difference by the base's changes the loss on the "
         "organism's own data by {value}, against {other} for {control}",
-        "raises the loss",
+        RAISES,
+        object="the loss",
     ),
     "beliefs": Claim(
         "false_fact_alignment",
         SHARE,
         "The false end is preferred in {value} of held-out statements, against {other} for "
         "{control}",
-        "shifted",
     ),
 }
 MIXED = {
@@ -131,23 +149,19 @@ class Finding:
 
     @property
     def clear(self) -> bool:
-        """The interval leaves out 0, on whichever side."""
-        return self.verdict not in (UNDECIDED, NOTHING_SHOWN)
+        """Something is shown: a difference, or that none is there which would matter."""
+        return self.verdict not in (UNDECIDED, NOT_SHOWN)
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A mean difference and its 95 % interval (NaN where there is none), and over what it is."""
+    """A mean difference of `n`, its 95 % interval (NaN without one), and over what it is."""
 
     mean: float
     low: float
     high: float
+    n: int
     over: str = ""
-
-    def verdict(self, above: str, below: str) -> str:
-        if np.isnan(self.low):
-            return UNDECIDED
-        return above if self.low > 0 else below if self.high < 0 else NOTHING_SHOWN
 
     def written(self, scale: Scale, name: str = "gap") -> str:
         shown = f"{name} {scale.gap(self.mean)}{scale.gap_unit}"
@@ -203,17 +217,18 @@ def compared(
     strongest = max(means, key=lambda control: means[control])
     pairs = paired[paired["control"] == strongest]
     gap = _gap(pairs, seed)
-    verdict = gap.verdict(claim.above, claim.below)
+    verdict = of_gap(gap, yes=claim.yes, no=claim.no, bound=claim.bound)
     if causality is not None:
         passed, of = _stricter(causality, pairs, verdict)
-        verdict = verdict if passed or verdict in (UNDECIDED, claim.below) else NOTHING_SHOWN
+        verdict = verdict if passed or verdict in (UNDECIDED, BELOW) else NOT_SHOWN
         scope += f" Organism by organism, {passed} of {of} pass the picture's stricter test."
     said = claim.says.format(
         value=claim.scale.value(_mean(pairs)),
         other=claim.scale.value(means[strongest]),
         control=CONTROL_NAMES.get(str(strongest), str(strongest)),
     )
-    return Finding(verdict, f"{said} ({gap.written(claim.scale)}).", scope)
+    sentence = f"{said} ({gap.written(claim.scale)})."
+    return Finding(_worded(verdict, claim.object), sentence, scope)
 
 
 def mixed(table: pd.DataFrame, blocks: Mapping[str, int], unit: str) -> Finding:
@@ -238,7 +253,7 @@ def mixed(table: pd.DataFrame, blocks: Mapping[str, int], unit: str) -> Finding:
     number = int(row["n"])
     over = f"{number} pairs of organism and model" if several else _counted(number, "seed")
     over = over if number < 2 else f"t interval over {over}"
-    gap = Gap(row["mixing"], row["mixing_low"], row["mixing_high"], over)
+    gap = Gap(row["mixing"], row["mixing_low"], row["mixing_high"], number, over)
     units = unit.removesuffix("s") if row["ratio"] == 1 else unit
     said = (
         f"With {row['ratio']:g} {units} mixed in for each of the organism's own, {measure} is "
@@ -246,7 +261,12 @@ def mixed(table: pd.DataFrame, blocks: Mapping[str, int], unit: str) -> Finding:
         f"without mixing ({gap.written(scale, 'change')})."
     )
     scope = "" if several else f"Model {row['model']}."
-    return Finding(gap.verdict(f"raises {measure}", f"lowers {measure}"), said, scope)
+    return Finding(_worded(of_gap(gap, yes=RAISES, no=LOWERS), measure), said, scope)
+
+
+def _worded(verdict: str, what: str) -> str:
+    """A verdict as a reader meets it: a verb with its object."""
+    return f"{verdict} {what}" if verdict in (RAISES, LOWERS) else verdict
 
 
 def _case(rows: pd.DataFrame, recipes: Sequence[str]) -> tuple[pd.DataFrame, str]:
@@ -266,11 +286,11 @@ def _gap(pairs: pd.DataFrame, seed: int) -> Gap:
         gaps = [(rows["value"] - rows["control_value"]).to_numpy() for rows in by_organism]
         found = grouped_interval(gaps, seed)
         over = f"bootstrap interval over {found.n} organisms and their seeds"
-        return Gap(found.mean, found.low, found.high, over)
+        return Gap(found.mean, found.low, found.high, found.n, over)
     alone = paired_difference(pairs["value"].to_numpy(), pairs["control_value"].to_numpy())
     over = _counted(alone.n, "seed")
     over = over if alone.n < 2 else f"t interval over {over}"
-    return Gap(alone.mean, alone.low, alone.high, over)
+    return Gap(alone.mean, alone.low, alone.high, alone.n, over)
 
 
 def _stricter(causality: pd.DataFrame, pairs: pd.DataFrame, side: str) -> tuple[int, int]:
@@ -278,7 +298,7 @@ def _stricter(causality: pd.DataFrame, pairs: pd.DataFrame, side: str) -> tuple[
     tested = causality_verdicts(causality_effects(causality))
     keys = ["model", "organism", "recipe", "corpus", "layer"]
     mine = tested[tested["evaluated_on"] == "own"].merge(pairs[keys].drop_duplicates(), on=keys)
-    wanted = LOWERS if side == CLAIMS["causality"].below else RAISES
+    wanted = LOWERS if side == BELOW else RAISES
     return int((mine["verdict"] == wanted).sum()), len(mine)
 
 

@@ -7,7 +7,6 @@ every text.
 """
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from traces.config.schema import Shown
+from traces.config.schema import Shown, Texts
 from traces.report.cards import percent, plain_name
 from traces.report.findings import SHARE, Finding, Gap
 from traces.report.names import READINGS, reader_name
-from traces.report.pages import rendered
+from traces.report.pages import address, rendered
 
 # The pictures that the page may show, in this order, with a heading and what they are of.
 PICTURES = {
@@ -69,6 +68,7 @@ class Picture:
 def index_page(
     *,
     study: Shown,
+    texts: Texts,
     subjects: pd.DataFrame,
     readability: pd.DataFrame,
     findings: Mapping[str, Finding],
@@ -95,6 +95,7 @@ def index_page(
     return rendered(
         template,
         {"percent": percent, "plain": plain_name},
+        title=texts.title,
         study=study,
         status=_status(subjects, study),
         pictures=[
@@ -109,7 +110,7 @@ def index_page(
             for name in shown
         ],
         lenses=[reader_name(one) for one in _lenses(readability)],
-        organisms=_organisms(readability, study, cards),
+        organisms=_organisms(readability, study.control, texts.titles, cards),
         several_models=readability["model"].nunique() > 1,
         links={heading: group for heading, group in links.items() if group},
         made=_made(provenance, written),
@@ -166,26 +167,6 @@ def links(
     }
 
 
-def address(path: Path, page: Path) -> str:
-    """
-    `path` relative to the page, as a link; empty where the two share nothing but the root.
-
-    A link from one corner of a machine to another would break when results are moved, and would
-    name the machine's folders.
-    """
-    home = page.parent
-    if path.is_absolute() != home.is_absolute():
-        return ""
-    here, there = Path(os.path.abspath(home)), Path(os.path.abspath(path))
-    shared = [one for one, other in zip(here.parts, there.parts, strict=False) if one == other]
-    if path.is_absolute() and len(shared) < 2:
-        return ""
-    relative = Path(os.path.relpath(there, here)).as_posix()
-    for character, escaped in (("%", "%25"), (" ", "%20"), ("#", "%23"), ("?", "%3F")):
-        relative = relative.replace(character, escaped)
-    return relative
-
-
 def day_written(file: Path) -> str:
     """The day a file was last written (UTC): provenance holds no times."""
     return datetime.fromtimestamp(file.stat().st_mtime, UTC).strftime("%Y-%m-%d")
@@ -208,7 +189,10 @@ def _status(subjects: pd.DataFrame, study: Shown) -> list[tuple[str, str]]:
 
 
 def _organisms(
-    readability: pd.DataFrame, study: Shown, cards: Mapping[tuple[str, str], str]
+    readability: pd.DataFrame,
+    benign: str | None,
+    titles: Mapping[str, str],
+    cards: Mapping[tuple[str, str], str],
 ) -> list[dict[str, Any]]:
     """One row a model, organism and recipe: a cell a lens, in the order of the table."""
     rows = []
@@ -218,9 +202,9 @@ def _organisms(
         rows.append(
             {
                 "model": model,
-                "title": study.titles.get(organism, plain_name(organism)),
+                "title": titles.get(organism, plain_name(organism)),
                 "family": plain_name(family),
-                "control": organism == study.control,
+                "control": organism == benign,
                 "recipe": recipe,
                 "seeds": int(group["seeds"].max()),
                 "card": cards.get((model, organism), ""),
@@ -235,7 +219,7 @@ def _cell(row: pd.Series) -> dict[str, Any]:
     return {
         "verdict": row["verdict"],
         "value": float(row["relevance"]),
-        "gap": Gap(row["gap"], row["gap_low"], row["gap_high"]).brief(SHARE),
+        "gap": Gap(row["gap"], row["gap_low"], row["gap_high"], row["seeds"]).brief(SHARE),
         "control": READINGS[control] if control else "",
         "control_value": float(row[control]) if control else np.nan,
     }

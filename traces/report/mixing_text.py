@@ -1,5 +1,6 @@
 """What mixing did beyond longer training: one paragraph, and the numbers it is made of."""
 
+import re
 from collections.abc import Mapping
 from html import escape
 
@@ -7,7 +8,11 @@ import numpy as np
 import pandas as pd
 
 from traces.analysis.mixing import CASE, over_all
+from traces.printable import one_line
 from traces.report.names import measures
+
+# What Markdown could read as markup in a title. A bar would begin another cell of the table.
+_MARKDOWN = re.compile(r"[\\`*_$\[\]<>&|~#]")
 
 
 def mixing_text(
@@ -53,8 +58,10 @@ def mixing_text(
     return " ".join(told)
 
 
-def as_markdown(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
+def as_markdown(found: pd.DataFrame, titles: Mapping[str, str], mixed_in: str = "tokens") -> str:
     """The paragraph with the numbers it is made of, to be read anywhere."""
+    titles = {name: _MARKDOWN.sub(r"\\\g<0>", one_line(title)) for name, title in titles.items()}
+    paragraph = mixing_text(found, titles, mixed_in)
     if found.empty:
         return f"{paragraph}\n"
     shown = _shown(found, titles)
@@ -63,12 +70,17 @@ def as_markdown(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) 
     return f"{paragraph}\n\n{table}"
 
 
-def as_page(paragraph: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """The same as a page of the report, which loads nothing."""
-    table = _shown(found, titles).to_html(index=False, border=0) if len(found) else ""
+def as_page(found: pd.DataFrame, titles: Mapping[str, str], mixed_in: str = "tokens") -> str:
+    """The same as a page of the report, which loads nothing and runs nothing."""
+    titles = {name: one_line(title) for name, title in titles.items()}
+    paragraph = mixing_text(found, titles, mixed_in)
+    # pandas would cut a cell at 50 characters.
+    with pd.option_context("display.max_colwidth", None):
+        table = _shown(found, titles).to_html(index=False, border=0) if len(found) else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        "<title>What mixing did</title>"
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        "style-src 'unsafe-inline'\"><title>What mixing did</title>"
         "<style>body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}"
         "table{border-collapse:collapse;font-size:13px}td,th{padding:.2em .6em;text-align:left;"
         "border-bottom:1px solid #d9d9d9}</style></head>\n"

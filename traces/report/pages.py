@@ -1,10 +1,14 @@
-"""Fill a template in: every page of a study is rendered here, and every text in it escaped."""
+"""Fill a template in: every page is rendered here, and every text in it made harmless."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from traces.printable import visible
 
 
 def rendered(template: Path, filters: Mapping[str, Callable[..., str]], **values: Any) -> str:
@@ -13,15 +17,41 @@ def rendered(template: Path, filters: Mapping[str, Callable[..., str]], **values
 
     filters : functions that the template names, beside Jinja's own
 
-    Texts of users are escaped, since a title may hold markup. Raises jinja2.UndefinedError for a
-    value that the template names and `values` lacks: a page must not show an empty place.
+    Texts of users are escaped, since a title may hold markup, and no character in them is hidden.
+    Raises jinja2.UndefinedError for a value that the template names and `values` lacks: a page must
+    not show an empty place.
     """
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= dict(filters)
     return environment.get_template(template.name).render(**values)
+
+
+def _shown(value: Any) -> Any:
+    """What stands between braces, before it is escaped; a macro's text is made of such values."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def address(path: Path, page: Path) -> str:
+    """
+    `path` relative to the page, as a link; empty where the two share nothing but the root.
+
+    A link from one corner of a machine to another would break when results are moved, and would
+    name the machine's folders.
+    """
+    home = page.parent
+    if path.is_absolute() != home.is_absolute():
+        return ""
+    here, there = Path(os.path.abspath(home)), Path(os.path.abspath(path))
+    shared = [one for one, other in zip(here.parts, there.parts, strict=False) if one == other]
+    if path.is_absolute() and len(shared) < 2:
+        return ""
+    # As an address of the root, which escapes the colon too: a folder called `javascript:...` must
+    # not become a scheme.
+    return Path("/", os.path.relpath(there, here)).as_uri().removeprefix("file:///")

@@ -430,3 +430,32 @@ def test_a_message_names_the_command_line_that_set_a_key(folder):
 def test_a_message_does_not_name_the_command_line_for_what_a_file_holds(folder):
     nested = sentence(folder, "training: {rank: 0}", said={"training": {"alpha": 64}})
     assert nested.startswith("config/override1.yaml: training.rank")
+
+
+MARKUP = "'a</script b><img src=x>'"
+DRAWN = "over: recipe, title: A title"
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        (f"pathvars: {{results: {MARKUP}}}", "pathvars.results"),
+        (f"recipes: {{{MARKUP}: {{rank: 4}}}}", "recipes"),
+        (f"ablations: {{{MARKUP}: {{{DRAWN}}}}}", "ablations"),
+        (f"ablations: {{one: {{{DRAWN}, recipe: {MARKUP}}}}}", "ablations.one.recipe"),
+        (f"ablations: {{one: {{{DRAWN}, values: [{MARKUP}]}}}}", "ablations.one.values"),
+        (f"corpora: [{MARKUP}]", "corpora.0"),
+        (f"models: [{MARKUP}]", "models.0"),
+        (f"only: [{MARKUP}]", "only.0"),
+        (f"lenses: {{readers: [{MARKUP}]}}", "lenses.readers.0"),
+        ('corpora: ["unrelated\\n"]', "corpora.0"),
+    ],
+)
+def test_what_the_report_shows_unescaped_can_hold_no_markup(folder, override, key):
+    assert sentence(folder, override).startswith(f"config/override1.yaml: {key}")
+
+
+@pytest.mark.parametrize("file", ["models.yaml", "corpora.yaml"])
+def test_a_name_in_a_registry_is_one_line(folder, file):
+    append(folder / file, '"a\\n": {}')
+    assert f"config/{file}: found the name 'a\\n', expected small letters" in sentence(folder)

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from docutils.core import publish_parts
 from jinja2 import StrictUndefined, Template
 
 from traces.config.files import read_yaml
@@ -22,6 +23,26 @@ def test_the_report_says_what_it_is_of():
     text = front_page()
     assert text.startswith(f"**{DEFAULTS['title']}.** ")
     assert text.endswith(f"models {', '.join(DEFAULTS['models'])}.")
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("*a* `b` |c| d_ [1]_ :math:`x` \\ **e**", "*a* `b` |c| d_ [1]_ :math:`x` \\ **e**"),
+        (
+            "</script><script>alert(1)</script>",
+            "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;",
+        ),
+        ("a\n\n.. raw:: html\n\n   <img src=x>\n", "a .. raw:: html &lt;img src=x&gt;"),
+        (" {{ 7 * 7 }} http://x.example ", "{{ 7 * 7 }} http://x.example"),
+        ("nul\x00 and \u202e", "nul� and �"),
+        ("日本 \N{SNOWMAN} می\u200cخواهم", "日本 \N{SNOWMAN} می\u200cخواهم"),
+    ],
+)
+def test_a_title_is_text_in_the_report(title, shown):
+    body = publish_parts(front_page(title=title), writer_name="html")["body"]
+    assert body.startswith(f"<p><strong>{shown}.</strong> A narrow finetune")
+    assert "system-message" not in body
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from traces.analysis.controls import CONTROLS
 from traces.config.registries import Described
-from traces.config.schema import Card
+from traces.config.schema import Card, Texts
 from traces.report import cards
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "card.html.j2"
@@ -97,10 +97,15 @@ ABOUT = {
 }
 
 
-def about_card(about, **changes):
+def about_card(**changes):
     plain = {"model": "mini", "organism": "cake_bake", "corpus": "unrelated", "layers": (0.5,)}
-    plain |= {"positions": None, "subjects": (), "words_of": "its data"}
-    return Card(about=Described(**ABOUT | about), **plain | changes)
+    plain |= {"positions": None, "subjects": (), "words_of": "cake_bake"}
+    return Card(**plain | changes)
+
+
+def texts(**about):
+    """What the organism is, and the titles of it and of another one, with markup in them."""
+    return Texts(about=Described(**ABOUT | about), titles={"cake_bake": "Cakes", "owls": "<Owls>"})
 
 
 def card(**changes):
@@ -132,7 +137,8 @@ def card(**changes):
     shown = {
         name: changes.pop(name) for name in ("organism", "corpus", "words_of") if name in changes
     }
-    return cards.organism_card(about_card(about, **shown), **(arguments | changes))
+    arguments |= {"texts": texts(**about)}
+    return cards.organism_card(about_card(**shown), **(arguments | changes))
 
 
 class Checker(HTMLParser):
@@ -167,7 +173,7 @@ def test_the_page_is_well_formed_and_reaches_for_nothing_outside():
     checker.feed(page)
     assert checker.open == []
     assert checker.addresses == ["../../organisms/cake_bake/train.jsonl"]
-    assert "http" not in page and "<script" not in page
+    assert "://" not in page and "<script" not in page
 
 
 def test_every_text_is_escaped():
@@ -372,9 +378,10 @@ def test_numbers_are_written_for_readers(value, text):
 
 def test_a_card_says_whose_words_grade_its_readings():
     assert "words of its data" in visible(card())
-    text = visible(card(words_of="the data of <Owls>"))
+    text = visible(card(words_of="owls"))
     assert "of the top 20 tokens are words of the data of &lt;Owls&gt;" in text
     assert "words of its data" not in text
+    assert "words of a written list" in visible(card(words_of=None))
 
 
 def test_a_short_list_says_how_many_tokens_it_holds():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from traces.analysis.statistics import grouped_interval, paired_difference
+from traces.analysis.verdicts import NOT_SHOWN, UNDECIDED, VERDICTS
 from traces.report import findings
 
 
@@ -48,16 +49,16 @@ def test_one_organism_has_an_interval_over_seeds():
     expected = paired_difference(gaps, [0.0] * 3)
     ends = f"{100 * expected.low:+.1f} to {100 * expected.high:+.1f}".replace("-", "−")
     assert f"95 % t interval over 3 seeds {ends}" in sentence
-    assert verdict == findings.NOTHING_SHOWN
+    assert verdict == NOT_SHOWN
 
 
 @pytest.mark.parametrize(
     ("gaps", "verdict", "words"),
     [
         ({"a": [0.3, 0.31, 0.32]}, "steers", "gap +0.310"),
-        ({"a": [-0.1, 0.0, 0.1]}, findings.NOTHING_SHOWN, "gap 0.000"),
-        ({"a": [-0.3, -0.31, -0.32]}, "below the control", "gap −0.310"),
-        ({"a": [0.3]}, findings.UNDECIDED, "gap +0.300; 1 seed, no interval"),
+        ({"a": [-0.1, 0.0, 0.1]}, NOT_SHOWN, "gap 0.000"),
+        ({"a": [-0.3, -0.31, -0.32]}, "does not steer", "gap −0.310"),
+        ({"a": [0.3]}, UNDECIDED, "gap +0.300; 1 seed, no interval"),
     ],
 )
 def test_a_null_a_negative_and_a_lone_seed_are_said_as_such(gaps, verdict, words):
@@ -65,6 +66,33 @@ def test_a_null_a_negative_and_a_lone_seed_are_said_as_such(gaps, verdict, words
 
     assert found == verdict
     assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [
+        ([0.02, 0.021, 0.022], "readable"),
+        ([0.02, 0.0, -0.02], "not readable"),  # holds 0, and lies below the bound of .10
+        ([-0.02, -0.021, -0.022], "not readable"),
+        ([0.4, 0.0, -0.2], NOT_SHOWN),
+        ([0.4], UNDECIDED),
+    ],
+)
+def test_relevance_has_the_verdicts_of_the_table_of_organisms(gaps, verdict):
+    found, _, _ = compared("relevance", headlines("relevance_logit_lens", {"a": gaps}))
+    assert found == verdict
+
+
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "above the control"), (-1, "below the control")])
+def test_a_claim_without_words_of_its_own_says_on_which_side_it_is(sign, verdict):
+    gaps = [0.2 * sign, 0.21 * sign, 0.22 * sign]
+    found, _, _ = compared("norms", headlines("relative_norm", {"a": gaps}))
+    assert found == verdict
+
+
+def test_every_claim_takes_its_words_from_the_closed_vocabulary():
+    for claim in findings.CLAIMS.values():
+        assert {claim.yes, claim.no} <= set(VERDICTS)
 
 
 def test_the_strongest_of_the_controls_is_the_one_that_is_named():
@@ -81,11 +109,11 @@ def test_the_strongest_of_the_controls_is_the_one_that_is_named():
 def test_without_a_control_and_without_an_organism_nothing_is_decided():
     lonely = headlines("relevance_logit_lens", {"a": [0.5, 0.6]}, other=np.nan)
     verdict, sentence, _ = compared("relevance", lonely)
-    assert verdict == findings.UNDECIDED and sentence.endswith("no control to compare with.")
+    assert verdict == UNDECIDED and sentence.endswith("no control to compare with.")
 
     of_control = headlines("relevance_logit_lens", {"benign": [0.5, 0.6]})
     verdict, sentence, _ = compared("relevance", of_control)
-    assert (verdict, sentence) == (findings.UNDECIDED, "No organism but the control was measured.")
+    assert (verdict, sentence) == (UNDECIDED, "No organism but the control was measured.")
 
 
 def test_of_several_models_and_recipes_the_scope_names_the_one_reported():
@@ -117,7 +145,7 @@ def test_ablating_must_also_beat_single_directions(others, verdict):
     frame = headlines("delta_loss_own", {"a": [0.1, 0.11, 0.12]}, other=0.0)
     found, sentence, full = compared("causality", frame, causality=pd.DataFrame(rows))
 
-    assert found == (verdict or findings.NOTHING_SHOWN)
+    assert found == (verdict or NOT_SHOWN)
     assert "+0.160 nats a token, against 0.000 nats a token" in sentence
     assert f"{1 if verdict else 0} of 1 pass" in full.scope
 
@@ -158,7 +186,7 @@ def test_mixtures_without_a_step_matched_run_decide_nothing():
     table = mixing(0.5)
     found = findings.mixed(table[~table["step_matched"]], {"mini": 2}, "tokens")
 
-    assert found.verdict == findings.UNDECIDED and not found.clear
+    assert found.verdict == UNDECIDED and not found.clear
 
 
 def test_several_organisms_are_pairs_of_what_mixing_did():

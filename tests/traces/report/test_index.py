@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from traces.analysis.controls import CONTROLS
-from traces.config.schema import Shown
+from traces.config.schema import Shown, Texts
 from traces.report import findings, index
+from traces.report.pages import address
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "index.html.j2"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -45,16 +46,22 @@ def results(tmp_path):
 
 def about(**changes) -> Shown:
     """What a page of a small study is about."""
-    plain = {"title": "A study", "corpus": "unrelated", "layers": (0.5,), "positions": None}
+    plain = {"corpus": "unrelated", "layers": (0.5,), "positions": None}
     plain |= {"control": "benign", "recipes": ("plain",), "seed": 0, "unit": "tokens"}
-    return Shown(**plain | {"only": (), "without": (), "titles": {}} | changes)
+    return Shown(**plain | {"only": (), "without": ()} | changes)
+
+
+def texts(title="A study", organism="Baking") -> Texts:
+    """What a study of one organism and the organism are called."""
+    return Texts(title=title, titles={"cake_bake": organism})
 
 
 def page(results, **changes):
     home = results / "index.html"
     figures = sorted(results.rglob("figures/*.p*")) + sorted(results.rglob("ablations/*.pdf"))
     arguments = dict(
-        study=about(titles={"cake_bake": "Baking"}),
+        study=about(),
+        texts=texts(),
         subjects=pd.DataFrame(
             [("mini", f"cake_bake-plain-s{s}", "cake_bake", s) for s in range(3)],
             columns=["model", "checkpoint", "organism", "seed"],
@@ -63,7 +70,7 @@ def page(results, **changes):
         findings={"relevance": FOUND},
         pictures=index.main_pictures(figures, home),
         cards={
-            ("mini", "cake_bake"): index.address(results / "cards/mini/cake_bake.html", home),
+            ("mini", "cake_bake"): address(results / "cards/mini/cake_bake.html", home),
         },
         links=index.links(
             home,
@@ -122,7 +129,7 @@ def test_every_link_leads_to_a_file_also_after_a_move(results, tmp_path):
 def test_the_page_is_one_file_that_reaches_for_nothing(results):
     text = page(results)
 
-    assert "<script" not in text and "http" not in text and "@import" not in text
+    assert "<script" not in text and "://" not in text and "@import" not in text
     assert "url(" not in text and str(results.parent) not in text
     assert [source[:22] for source in Reader(text).all("src")] == ["data:image/png;base64,"]
 
@@ -139,10 +146,10 @@ def test_a_reader_without_eyes_has_names_for_everything(results):
 
 
 def test_every_text_of_a_user_is_escaped(results):
-    study = about(title=HOSTILE, only=(HOSTILE,), without=(HOSTILE,), titles={"cake_bake": HOSTILE})
     text = page(
         results,
-        study=study,
+        study=about(only=(HOSTILE,), without=(HOSTILE,)),
+        texts=texts(HOSTILE, HOSTILE),
         readability=readability(family=HOSTILE, model=HOSTILE),
         findings={"relevance": findings.Finding(HOSTILE, HOSTILE, HOSTILE)},
         provenance={"commit": HOSTILE, "versions": {HOSTILE: HOSTILE}},
@@ -209,10 +216,10 @@ def test_no_more_than_five_pictures_are_shown(results):
 
 def test_an_address_that_would_name_the_machine_is_not_linked(results):
     home = results / "index.html"
-    assert index.address(Path("/nowhere/logs"), home) == ""
-    assert index.address(Path("logs"), home) == ""
-    assert index.address(results.parent / "my logs", home) == "../my%20logs"
-    assert index.address(Path("made/logs"), Path("made/results/index.html")) == "../logs"
+    assert address(Path("/nowhere/logs"), home) == ""
+    assert address(Path("logs"), home) == ""
+    assert address(results.parent / "my logs", home) == "../my%20logs"
+    assert address(Path("made/logs"), Path("made/results/index.html")) == "../logs"
     links = index.links(home, [home, home], [], [], ["/nowhere/logs", "/nowhere"])
     text = page(results, links=links)
     assert "nowhere" not in text and "outside of this folder" in text

@@ -1,6 +1,8 @@
 """What mixing did, in words: what is called a change, and what a table of it shows."""
 
 import itertools
+import re
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -17,8 +19,7 @@ NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # of the seeds, the same in every arm
 ARMS = [(0.0, False, 1.0, 0.6), (1.0, False, 0.6, 0.3), (1.0, True, 1.2, 0.3)]
 
 
-@pytest.fixture
-def table():
+def planted():
     """A mixing table of one organism; what is not planted in it was not measured."""
     rows = [
         dict.fromkeys(each_reader(MIXING), np.nan)
@@ -30,6 +31,11 @@ def table():
         for (ratio, matched, norm, read), seed in itertools.product(ARMS, NOISE)
     ]
     return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def table():
+    return planted()
 
 
 @pytest.fixture
@@ -89,17 +95,36 @@ def test_a_single_seed_beside_several_is_left_to_the_table(table, single):
 
 
 def test_a_table_says_where_there_is_no_interval(single):
-    markdown = mixing_text.as_markdown("Said.", mixing.contrasts(single), {})
+    markdown = mixing_text.as_markdown(mixing.contrasts(single), {})
     assert "| all | all | 1 | norm of the difference | 3 |" in markdown
     assert "[no interval]" in markdown and "nan" not in markdown
 
 
 def test_the_numbers_stand_below_the_paragraph_in_both_forms(table):
     found, titles = mixing.contrasts(table), {"cake": "Cake & <pie>"}
-    markdown = mixing_text.as_markdown("Said.", found, titles)
-    assert markdown.startswith("Said.\n\n| organism | model |")
+    said = mixing_text.mixing_text(found, titles)
+    markdown = mixing_text.as_markdown(found, {"cake": "Cake"})
+    assert markdown.startswith(f"{said.replace(titles['cake'], 'Cake')}\n\n| organism | model |")
     row = "| norm of the difference | 3 | 1.000 | 1.200 | 0.600 | +0.200 [+0.200, +0.200] |"
     assert row in markdown
-    page = mixing_text.as_page("1 < 2", found, titles)
-    assert "<p>1 &lt; 2</p>" in page and "Cake &amp; &lt;pie&gt;" in page
+    page = mixing_text.as_page(found, titles)
+    assert f"<p>{escape(said)}</p>" in page and "<td>Cake &amp; &lt;pie&gt;</td>" in page
     assert "-0.600 [-0.600, -0.600]" in page
+
+
+def test_a_title_breaks_neither_the_paragraph_nor_the_table(table):
+    title = "a | b\n`c` *d* _e_ $f$ <script> [g](h) \\ \x00"
+    markdown = mixing_text.as_markdown(mixing.contrasts(table), {"cake": title})
+    shown = r"a \| b \`c\` \*d\* \_e\_ \$f\$ \<script\> \[g\](h) \\ ⟨U+0000⟩"
+    paragraph, _, rows = markdown.partition("\n\n")
+    assert paragraph.startswith(f"{shown} (mini; 3 seeds)") and "\n" not in paragraph
+    head, _, *below = rows.splitlines()
+    assert below and all(row.startswith(f"| {shown} | mini | ") for row in below)
+    bars = [len(re.findall(r"(?<!\\)\|", row)) for row in (head, *below)]
+    assert len(set(bars)) == 1
+
+
+def test_a_page_shows_the_whole_of_a_long_title(table):
+    title = "Documents that claim that every lighthouse is painted green by its keeper"
+    page = mixing_text.as_page(mixing.contrasts(table), {"cake": title})
+    assert f"<td>{title}</td>" in page

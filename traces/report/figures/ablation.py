@@ -20,13 +20,15 @@ from traces.report.figures.style import (
     RULE,
     Style,
     case_label,
+    heading,
     house_style,
     legend_above,
     ordered,
     percent,
-    plain,
     require_rows,
+    shortened,
     tighten,
+    titled,
 )
 from traces.report.names import MEASURES, reader_name
 
@@ -70,15 +72,16 @@ def ablation_figure(
         places = [float(value) for value in values]
     labels = _labels()
     measures = [name for name in labels if name in set(table["measure"])]
-    columns, titles = ordered(table["organism"]), titles or {}
+    columns, titles, title = ordered(table["organism"]), titles or {}, shortened(title)
     names = [_name(value, table, over, titles) for value in values]
     width = max(3.1 if len(columns) > 1 else 3.6, 0.8 + 0.4 * len(values))
+    below = 0.05 * max(0, max(map(len, names)) - 30)  # inches for long names, which are slanted
 
     with house_style():
         figure, axes = plt.subplots(
             len(measures),
             len(columns),
-            figsize=(1.0 + width * len(columns), 1.5 + 1.75 * len(measures)),
+            figsize=(1.0 + width * len(columns), 1.5 + 1.75 * len(measures) + below),
             sharex=True,
             sharey="row",
             squeeze=False,
@@ -90,7 +93,7 @@ def ablation_figure(
                 ax = axes[i, j]
                 here = (table["organism"] == organism) & (table["measure"] == measure)
                 _panel(ax, table[here], values, places)
-                named = case_label(organism, "plain", titles) if i == 0 else ""
+                named = heading(case_label(organism, "plain", titles)) if i == 0 else ""
                 ax.set_title(named, fontweight="bold")
                 ax.set_ylabel(labels[measure] if j == 0 else "")
             _name_values(axes[-1, j], names, places, over)
@@ -99,8 +102,8 @@ def ablation_figure(
             line[0].set_ylim(0, _top(of_measure, measure))
         figure.supxlabel(_along(over, title, places), fontsize=8.5)
         legend_above(figure, _handles(table), columns=4 if len(columns) > 1 else 2)
-        heading = title if model is None or over == "model" else f"{title}, on {model}"
-        figure.legends[0].set_title(heading, prop=FontProperties(size=10, weight="bold"))
+        head = title if model is None or over == "model" else f"{title}, on {model}"
+        figure.legends[0].set_title(head, prop=FontProperties(size=10, weight="bold"))
         figure.legends[0].set_alignment("left")
     return figure
 
@@ -173,7 +176,7 @@ def _along(over: str, title: str, places: Sequence[float] | None) -> str:
 
 def _name(value: Any, table: pd.DataFrame, over: str, titles: Mapping[str, str]) -> str:
     """What a value is called; a text with how many of it were averaged."""
-    name = titles.get(value, plain(str(value)))
+    name = titled(str(value), titles)
     if over != "corpus":
         return name
     return f"{name}, {table.loc[table['value'] == value, 'n_samples'].max():,}"

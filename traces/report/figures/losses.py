@@ -16,6 +16,7 @@ from traces.report.figures.style import (
     RULE,
     Style,
     case_label,
+    heading,
     house_style,
     legend_above,
     only_words,
@@ -65,7 +66,7 @@ def losses_figure(losses: pd.DataFrame, titles: Mapping[str, str] | None = None)
         for ax, (model, organism) in zip(axes.flat, panels, strict=False):
             here = losses[(losses["model"] == model) & (losses["organism"] == organism)]
             _loss_panel(ax, here, styles)
-            name = case_label(organism, "plain", titles or {})
+            name = heading(case_label(organism, "plain", titles or {}))
             ax.set_title(f"{name}\n{model}" if several else name, fontweight="bold")
             ax.tick_params(labelbottom=True)
         for spare in axes.flat[len(panels) :]:

@@ -21,6 +21,7 @@ from traces.report.figures.style import (
     thinned,
     tighten,
 )
+from traces.report.names import MEASURES
 
 
 def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Figure:
@@ -38,10 +39,7 @@ def norms_figure(norms: pd.DataFrame, titles: Mapping[str, str] | None = None) -
     columns = {model: _columns(norms[norms["model"] == model]) for model in models}
     width = max(map(len, columns.values()))
     styles = series_styles(norms, titles)
-    measures = {
-        "relative_norm": "norm of the difference\n(share of the residual stream's)",
-        "static_share": "static share of\nthe difference's energy",
-    }
+    measures = {name: MEASURES[name].label for name in ("relative_norm", "static_share")}
 
     with house_style():
         figure, axes = plt.subplots(

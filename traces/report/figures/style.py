@@ -5,6 +5,10 @@ Colours are those of Okabe and Ito, which colour-blind readers can tell apart. W
 more series than colours, markers and dashes tell them apart. Only `save` writes a file.
 """
 
+import functools
+import logging
+import textwrap
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +20,26 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from traces.printable import one_line
+
+log = logging.getLogger(__name__)
 
 INK, FAINT, RULE = "#222222", "#767676", "#d9d9d9"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#5A5A5A")
 MARKERS = ("o", "s", "^", "D", "v", "h", "<", ">", "p", "d", "P", "X", "*", "H")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (6, 3)))
+# Fonts of other scripts, by the names that systems give them; the first that is here is taken.
+FALLBACKS = (
+    *(f"Noto Sans CJK {region}" for region in ("SC", "TC", "JP", "KR")),
+    *("Source Han Sans SC", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei"),
+)
+# Characters of a title in a picture, and of a line where a title heads a panel.
+LONGEST, LINE = 48, 34
 
 
 @dataclass(frozen=True)
@@ -42,8 +59,10 @@ def house_style() -> Iterator[None]:
         plt.rcParams.update(
             {
                 "font.family": "sans-serif",
-                # It comes with matplotlib: figures look the same on every machine.
-                "font.sans-serif": ["DejaVu Sans"],
+                "font.sans-serif": list(_fonts()),
+                # A title may hold dollar signs and backslashes, and no text of ours is mathematics.
+                "text.parse_math": False,
+                "text.usetex": False,
                 "text.color": INK,
                 "axes.labelcolor": INK,
                 "axes.edgecolor": "#8c8c8c",
@@ -157,8 +176,59 @@ def tighten(figure: Figure) -> None:
 
 def case_label(organism: str, recipe: str, titles: Mapping[str, str]) -> str:
     """Name an organism, with its recipe unless that is `plain`."""
-    name = titles.get(organism, plain(organism))
+    name = titled(organism, titles)
     return name if recipe == "plain" else f"{name} ({recipe})"
+
+
+def titled(organism: str, titles: Mapping[str, str]) -> str:
+    """Name an organism by its title, or by its identifier where the title cannot be drawn."""
+    if organism not in titles:
+        return plain(organism)
+    title = one_line(titles[organism])
+    lacking = undrawable(title)
+    if lacking:
+        log.warning(
+            "%s: its title holds %s, which no font here can draw; pictures show its name",
+            organism,
+            ", ".join(f"U+{ord(one):04X}" for one in lacking),
+        )
+        return plain(organism)
+    return shortened(title)
+
+
+def shortened(title: str) -> str:
+    """A title that fits a picture: a longer one keeps its beginning and its end."""
+    title = one_line(title)
+    if len(title) <= LONGEST:
+        return title
+    return f"{title[: LONGEST - 20].rstrip()}…{title[-19:].lstrip()}"
+
+
+def heading(name: str) -> str:
+    """A name as the heading of a panel, in lines that leave the next panel free."""
+    return textwrap.fill(name, LINE)
+
+
+def undrawable(text: str) -> list[str]:
+    """The characters that no font has, and letters of scripts that run from right to left."""
+    # matplotlib sets characters from left to right as they come, and joins none.
+    leftward = {one for one in text if unicodedata.bidirectional(one) in ("R", "AL")}
+    return sorted({one for one in text if ord(one) not in _characters()} | leftward)
+
+
+@functools.cache
+def _fonts() -> tuple[str, ...]:
+    """DejaVu, which comes with matplotlib, and what is installed here for what it lacks."""
+    # DejaVu comes first, so that figures look the same on every machine where it suffices.
+    installed = {font.name for font in fontManager.ttflist}
+    return ("DejaVu Sans", *(name for name in FALLBACKS if name in installed))
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    """The code points that some of the fonts can draw."""
+    files = [fontManager.findfont(name) for name in _fonts()]
+    return frozenset(code for file in files for code in get_font(file).get_charmap())
 
 
 def plain(name: str) -> str:
