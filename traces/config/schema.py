@@ -60,14 +60,6 @@ class Pathvars(Closed):
     logs: str = Field("logs", description="One log a job.")
     benchmarks: str = Field("benchmarks", description="Time and memory of every job.")
 
-    @field_validator("*")
-    @classmethod
-    def _check(cls, folder: str) -> str:
-        # Snakemake's report holds paths and escapes none of them.
-        if "<" in folder:
-            raise ValueError(f"found {folder!r}, expected a folder without the character <")
-        return folder
-
 
 class Run(Closed):
     """A set of trainings: every organism with every recipe and every seed."""

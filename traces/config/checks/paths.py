@@ -116,6 +116,9 @@ def _check_written(where: str, path: str) -> None:
         raise ValueError(f"{where}: found {path!r}, expected a folder")
     _check_variables(where, path)
     found = local(path)
+    # Snakemake's report holds paths and escapes none of them. `<logs>` and the like it fills in.
+    if "<" in re.sub(r"<(results|logs|benchmarks)>", "", str(found)):
+        raise ValueError(f"{where}: found {path!r}, expected a folder without the character <")
     # Snakemake would read braces as wildcards.
     if re.search(r"[{}\x00-\x1f]", str(found)):
         raise ValueError(f"{where}: found {path!r}, expected a folder without braces and controls")
