@@ -16,8 +16,8 @@ from traces.training.plan import TrainingPlan
 log = logging.getLogger(__name__)
 
 DONE = "training.json"
-# An empty file in a checkpoint: everything else there is written. A kill while a checkpoint is
-# written leaves a folder that looks complete.
+# A file in a checkpoint, with the checksums of all others: they are written. A kill while a
+# checkpoint is written leaves a folder that looks complete.
 WHOLE = "whole"
 
 
@@ -60,7 +60,7 @@ def prepared(state: Path, inputs: dict[str, Any], arguments: "TrainingArguments"
             partial.write_text(json.dumps(inputs), encoding="utf-8")
             os.replace(partial, note)
         for checkpoint in state.glob("checkpoint-*"):
-            if not (checkpoint / WHOLE).is_file():
+            if not is_whole(checkpoint):
                 shutil.rmtree(checkpoint)
     wait(arguments)
     return max(state.glob("checkpoint-*"), key=_step, default=None)
@@ -72,11 +72,35 @@ def keep_only(state: Path, step: int) -> None:
     # that a half-removed checkpoint is not taken for whole.
     kept = state / f"checkpoint-{step}"
     flush(kept)
-    (kept / WHOLE).touch()
+    (kept / WHOLE).write_text(json.dumps(_checksums(kept)), encoding="utf-8")
     for checkpoint in state.glob("checkpoint-*"):
         if checkpoint != kept:
             (checkpoint / WHOLE).unlink(missing_ok=True)
             shutil.rmtree(checkpoint)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Check whether a checkpoint holds all that was written, as it was written."""
+    mark = checkpoint / WHOLE
+    try:
+        expected = json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or a kill came while it was written
+        return False
+    if _checksums(checkpoint) == expected:
+        return True
+    # What was damaged would change the weights without an error; the training repeats some steps.
+    log.warning("%s has changed since it was written: discarded", checkpoint)
+    return False
+
+
+def _checksums(checkpoint: Path) -> dict[str, str]:
+    found = {}
+    for file in sorted(checkpoint.rglob("*")):
+        if file.is_file() and file.name != WHOLE:
+            with file.open("rb") as opened:
+                name = file.relative_to(checkpoint).as_posix()
+                found[name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found
 
 
 def _step(checkpoint: Path) -> int:
