@@ -4,6 +4,7 @@ SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
 STUDY ?= config/paper.yaml
+CHAOS ?=
 BIN := .venv/bin
 READY := .venv/ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -13,7 +14,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timesp
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablations rehearsal clusterrehearsal test clustertest check bench lock clean schemas plan
+.PHONY: help demo ablations rehearsal clusterrehearsal test chaos clustertest check bench lock clean schemas plan
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
@@ -33,6 +34,9 @@ clusterrehearsal: $(READY) ## the same through the SLURM profile, on a SLURM bro
 
 test: $(READY) ## run the tests
 	$(RUN) pytest
+
+chaos: $(READY) ## kill, damage and crowd a small study, and see that each ends well (CHAOS=--short: some cases)
+	$(RUN) python -m tools.chaos results/chaos.md --seed 0 $(CHAOS)
 
 clustertest: $(READY) ## run the tests on a real SLURM of this machine (Debian: slurmctld slurmd slurm-client munge)
 	$(RUN) pytest -m slurm

@@ -5,10 +5,12 @@ Importing torch and transformers takes a job four CPU seconds, and Snakemake's o
 where SLURM starts it; a rehearsed job's work takes a fraction of one. Inside
 `with warm_python(...) as variables:` a script or `python -m snakemake` that Snakemake starts with
 these variables runs in a fork of one process that has imported traces/
-(tools/warm/sitecustomize.py sends it there). File, arguments, folder, variables and exit status are
-the same. Memory and time are not counted for the job, and a fork dies when its job does.
+(tools/warm/sitecustomize.py sends it there). File, arguments, folder, variables, process group and
+exit status are the same. Memory and time are not counted for the job, and a fork dies when its job
+does.
 
-Only a rehearsal does so. Every other run starts Python anew for every job.
+Only a rehearsal and the disturbances of tools/chaos do so. Every other run starts Python anew for
+every job.
 """
 
 import contextlib
@@ -16,15 +18,15 @@ import gc
 import importlib
 import json
 import os
-import pkgutil
 import runpy
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,11 +35,18 @@ SITE = Path(__file__).resolve().parent / "warm"
 
 
 @contextlib.contextmanager
-def warm_python(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield the variables under which scripts run warm, for as long as the block lasts."""
+def warm_python(
+    environment: Mapping[str, str], *, under: Sequence[str] = ()
+) -> Iterator[dict[str, str]]:
+    """
+    Yield the variables under which scripts run warm, for as long as the block lasts.
+
+    under : a command that starts the one it is given, such as a shell that lowers a limit before.
+            Forks inherit what it changed
+    """
     with TemporaryDirectory() as folder:
         place = f"{folder}/warm.socket"
-        command = [sys.executable, __file__, place]
+        command = [*under, sys.executable, __file__, place]
         # torch reads it once, at import: dozens of jobs with a thread for every core each would
         # wait for one another.
         one_thread = {"OMP_NUM_THREADS": "1"}
@@ -59,11 +68,10 @@ def warm_python(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
 def serve(place: str) -> None:
     """Import all of traces/, then fork for every script that comes to the socket at `place`."""
     sys.path.insert(0, str(ROOT))
-    import traces
-
-    for module in pkgutil.iter_modules(traces.__path__, "traces."):
-        importlib.import_module(module.name)
-    for late in ("transformers.modeling_utils", "transformers.trainer", "snakemake.cli"):
+    for file in sorted(ROOT.glob("traces/**/*.py")):
+        importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
+    # What is only imported inside functions.
+    for late in ("transformers.modeling_utils", "transformers.trainer", "peft", "snakemake.cli"):
         importlib.import_module(late)
     # A collection in a fork would touch the million objects of the imports, and touching copies the
     # memory that forks share.
@@ -88,6 +96,7 @@ def answer(connection: socket.socket) -> None:
     """Become, in the fork, the process of the script, and report how it ended."""
     # The job starts processes of its own, such as torchrun's, and waits for them.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _join_group(connection)
     length, streams, _, _ = socket.recv_fds(connection, 8, 3)
     text = b""
     while len(text) < int.from_bytes(length, "big"):
@@ -128,6 +137,15 @@ def run(argv: list[str]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return status
+
+
+def _join_group(connection: socket.socket) -> None:
+    """Be one of the job's process group, so that a signal to all of a workflow comes here too."""
+    size = struct.calcsize("3i")
+    job = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    # A group of another session, such as a cluster's, cannot be joined, and a killed job has none.
+    with contextlib.suppress(OSError):
+        os.setpgid(0, os.getpgid(struct.unpack("3i", job)[0]))
 
 
 def _die_with(connection: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """A script that runs in a fork of the warm Python is the script that `python` would have run."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -78,3 +79,29 @@ def test_what_ends_a_job_ends_its_fork(warm, script):
     while fork.exists() and time.monotonic() < end:
         time.sleep(0.05)
     assert not fork.exists()
+
+
+def test_a_signal_to_the_group_of_a_job_reaches_its_fork(warm, script):
+    job = subprocess.Popen(
+        [sys.executable, str(script), "wait"],
+        env=os.environ | {"SAID": ""} | warm,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    assert job.stdout is not None
+    job.stdout.readline()
+    assert os.getpgid(int(job.stdout.readline())) == job.pid
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+
+
+def test_forks_keep_the_limits_of_the_command_that_started_them(script):
+    within = ("bash", "-c", 'umask 027; ulimit -n 99; exec "$@"', "bash")
+    script.write_text(
+        "import os, resource\nprint(os.umask(0), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    with warm_python(os.environ, under=within) as limited:
+        status, out, _ = ran(script, "", limited)
+    assert (status, out) == (0, f"{0o027} 99\n")

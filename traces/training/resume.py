@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-from traces.integrity import contents, whole
+from traces.integrity import changed, contents, whole
 from traces.training.plan import TrainingPlan
 
 log = logging.getLogger(__name__)
 
 DONE = "training.json"
-# An empty file in a checkpoint: everything else there is written. A kill while a checkpoint is
-# written leaves a folder that looks complete.
+# A file in a checkpoint, with the checksums of all others: they are written. A kill while a
+# checkpoint is written leaves a folder that looks complete.
 WHOLE = "whole"
 
 
@@ -59,7 +59,7 @@ def prepared(state: Path, inputs: dict[str, Any], arguments: "TrainingArguments"
             with whole(note) as partial:
                 partial.write_text(json.dumps(inputs), encoding="utf-8")
         for checkpoint in state.glob("checkpoint-*"):
-            if not (checkpoint / WHOLE).is_file():
+            if not is_whole(checkpoint):
                 shutil.rmtree(checkpoint)
     wait(arguments)
     return max(state.glob("checkpoint-*"), key=_step, default=None)
@@ -71,11 +71,26 @@ def keep_only(state: Path, step: int) -> None:
     # that a half-removed checkpoint is not taken for whole.
     kept = state / f"checkpoint-{step}"
     flush(kept)
-    (kept / WHOLE).touch()
+    written = {name: one for name, one in contents(kept).items() if name != WHOLE}
+    (kept / WHOLE).write_text(json.dumps(written), encoding="utf-8")
     for checkpoint in state.glob("checkpoint-*"):
         if checkpoint != kept:
             (checkpoint / WHOLE).unlink(missing_ok=True)
             shutil.rmtree(checkpoint)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Check whether a checkpoint holds all that was written, as it was written."""
+    mark = checkpoint / WHOLE
+    try:
+        expected = json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or a kill came while it was written
+        return False
+    found = changed(checkpoint, expected, without=[WHOLE])
+    # What was damaged would change the weights without an error; the training repeats some steps.
+    if found:
+        log.warning("%s: discarded, since it has changed (%s)", checkpoint, found.split(";")[0])
+    return not found
 
 
 def _step(checkpoint: Path) -> int:

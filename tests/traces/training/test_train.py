@@ -608,6 +608,22 @@ def test_a_killed_training_goes_on_from_its_newest_whole_checkpoint(world, whole
     assert values(adapter) == pytest.approx(values(whole), abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "whole"])
+def test_a_damaged_checkpoint_is_not_used(world, whole, tmp_path, caplog, name):
+    assert in_a_process(world, tmp_path, planned(), 8) == -signal.SIGKILL
+    damaged = tmp_path / "state" / "checkpoint-6" / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    steps = []
+
+    adapter = train(world, tmp_path, planned(), progress=lambda step, *_: steps.append(step))
+
+    assert steps[0] == 1
+    assert "checkpoint-6 has changed since it was written: discarded" in caplog.text
+    assert values(adapter) == pytest.approx(values(whole), abs=1e-5)
+
+
 def test_checkpoints_of_another_plan_are_not_used(world, whole, tmp_path):
     other = planned(learning_rate=3e-2)
     assert in_a_process(world, tmp_path, other, 8) == -signal.SIGKILL
