@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-from traces.integrity import changed, contents, whole
+from traces.integrity import contents, whole
 from traces.training.plan import TrainingPlan
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ def keep_only(state: Path, step: int) -> None:
     # that a half-removed checkpoint is not taken for whole.
     kept = state / f"checkpoint-{step}"
     flush(kept)
-    written = {name: one for name, one in contents(kept).items() if name != WHOLE}
-    (kept / WHOLE).write_text(json.dumps(written), encoding="utf-8")
+    (kept / WHOLE).write_text(json.dumps(_written(kept)), encoding="utf-8")
     for checkpoint in state.glob("checkpoint-*"):
         if checkpoint != kept:
             (checkpoint / WHOLE).unlink(missing_ok=True)
@@ -86,11 +85,16 @@ def is_whole(checkpoint: Path) -> bool:
         expected = json.loads(mark.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none, or a kill came while it was written
         return False
-    found = changed(checkpoint, expected, without=[WHOLE])
+    if _written(checkpoint) == expected:
+        return True
     # What was damaged would change the weights without an error; the training repeats some steps.
-    if found:
-        log.warning("%s: discarded, since it has changed (%s)", checkpoint, found.split(";")[0])
-    return not found
+    log.warning("%s has changed since it was written: discarded", checkpoint)
+    return False
+
+
+def _written(checkpoint: Path) -> dict[str, dict[str, Any]]:
+    """Size and checksum of every file of a checkpoint but the mark."""
+    return {name: one for name, one in contents(checkpoint).items() if name != WHOLE}
 
 
 def _step(checkpoint: Path) -> int:
