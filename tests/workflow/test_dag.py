@@ -269,12 +269,14 @@ def test_a_model_that_is_a_checkpoint_is_finetuned_first_and_compared_as_it_says
 @pytest.mark.parametrize("name", ["families", "real"])
 def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch):
     rows = json.dumps(["the river", "the quiet garden"] * 500)
-    chat = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
+    asked = {"role": "user", "content": "a"}
+    answers = [{"role": "assistant", "content": one} for one in "bc"]
+    chats = "".join(json.dumps({"messages": [asked, one]}) + "\n" for one in answers)
     for file in re.findall(r"\$STORIES_DATA/([\w./]+)", _all_of_config(shared)):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix:
-            path.write_text(rows if path.suffix == ".json" else chat + "\n", encoding="utf-8")
+            path.write_text(rows if path.suffix == ".json" else chats, encoding="utf-8")
         else:
             path.mkdir(exist_ok=True)
             (path / "config.json").touch()
@@ -350,7 +352,7 @@ def refused(checkout, *arguments: str) -> str:
         (b"\n\n", "found no rows, expected at least one"),
         (
             b'{"text": "a", "id": 1}\n{"text": "a", "id": 2}\n',
-            "found 2 rows that are all the same to a training, expected two that differ",
+            "found 2 rows, all the same to a training, expected two that differ",
         ),
     ],
     ids=["empty row", "wrong key", "malformed", "not UTF-8", "no rows", "none to hold out"],

@@ -220,8 +220,8 @@ def count_rows(rows: Iterable[dict[str, Any]], share: float = 0, source: str = "
             alike = trained_on(row) == first
     if share and alike:
         raise ValueError(
-            f"{source}: found {n_rows} rows that are all the same to a training, expected two that "
-            f"differ, one of them to hold out (data.held_out is {share})"
+            f"{source}: found {n_rows} rows, all the same to a training, expected two that differ, "
+            f"one of them to hold out (data.held_out is {share})"
         )
     return n_rows
 
