@@ -16,6 +16,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import traceback
@@ -36,6 +37,9 @@ Item = TypeVar("Item")
 # The packages whose versions can change a number. A provenance with every installed package would
 # differ between machines that compute the same.
 PACKAGES = ("torch", "transformers", "peft", "zarr", "h5py", "numpy", "pandas", "snakemake")
+
+# The largest file that is copied into the results, in bytes; weights of many gigabytes are linked.
+COPIED = 1 << 30
 
 _recorded: dict[str, Any] = {}
 # The job of this process: rule, wildcards, and the folder of all results. Empty outside of a job.
@@ -360,9 +364,20 @@ def _place(artifact: Path) -> str | None:
 
 
 def link_to(source: Path, at: Path) -> None:
-    """Make a link that outlives a move of the results or of the clone, if both ends lie there."""
-    home = [Path.cwd(), *([_running["results"]] if _running.get("results") else [])]
-    if not link(source, at, home):
+    """
+    Let `at` stand for a file: by a link within the results, or by a copy from outside of them.
+
+    A file of more than a gigabyte is not copied. Its link holds while the clone, or what it leads
+    to, stays where it is.
+    """
+    results = _running.get("results")
+    home = [Path.cwd(), *([results] if results else [])]
+    outside = results and not source.resolve().is_relative_to(results.resolve())
+    if outside and source.stat().st_size <= COPIED:
+        # So the results may be moved away from the clone, and the clone with all that is in it.
+        with whole(at) as partial:
+            shutil.copyfile(source, partial)
+    elif not link(source, at, home):
         log.info("%s: an absolute link, since %s lies outside of results and clone", at, source)
 
 

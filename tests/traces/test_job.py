@@ -469,3 +469,26 @@ def test_a_table_or_figure_job_imports_no_torch():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == "[]"
+
+
+# Links ------------------------------------------------------------------------------------------
+
+
+def test_small_files_from_outside_of_the_results_are_copied_into_them(tmp_path, monkeypatch):
+    clone, results = tmp_path / "clone", tmp_path / "clone" / "results"
+    (results / "models").mkdir(parents=True)
+    (clone / "published").mkdir()
+    for file in (clone / "published" / "adapter", results / "base"):
+        file.write_text("weights")
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr(job, "_running", {})
+    job.begin("fetch_adapter", {}, results)
+    job.link_to(clone / "published" / "adapter", results / "models" / "adapter")
+    job.link_to(results / "base", results / "models" / "base")
+    monkeypatch.setattr(job, "COPIED", 3)
+    job.link_to(clone / "published" / "adapter", results / "models" / "large")
+    found = {file.name: file.is_symlink() for file in (results / "models").iterdir()}
+    assert found == {"adapter": False, "base": True, "large": True}
+    results.rename(tmp_path / "moved")
+    readable = {file.name: file.exists() for file in (tmp_path / "moved" / "models").iterdir()}
+    assert readable == {"adapter": True, "base": True, "large": False}

@@ -553,6 +553,7 @@ def test_links_of_results_or_clone_outlive_a_move_and_others_are_said(
     tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr(job, "_running", {})
+    monkeypatch.setattr(job, "COPIED", 0)
     clone, results, theirs = tmp_path / "clone", tmp_path / "results", tmp_path / "theirs"
     sources = {"base": results / "world", "mine": clone / "mine", "theirs": theirs}
     for folder in sources.values():
