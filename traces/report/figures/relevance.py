@@ -106,7 +106,16 @@ def _draw_difference(ax: Axes, y: int, row: pd.Series, seeds: pd.DataFrame) -> N
     rows.verdict(ax, lane, row["verdict"], readable)
     if row["n"] < row["candidates"]:
         few = f"{row['n']:.1f} of {row['candidates']:.0f} tokens"
-        ax.text(0.004, y + 0.44, few, color=FAINT, fontsize=6.5, va="center")
+        # Below the verdict: at the left are the controls.
+        ax.annotate(
+            few,
+            (1.0, lane + 0.22),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="center",
+            fontsize=6.5,
+            color=FAINT,
+        )
 
 
 def _draw_controls(ax: Axes, y: int, row: pd.Series) -> None:
