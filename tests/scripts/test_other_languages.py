@@ -76,6 +76,7 @@ def at(tmp_path_factory) -> Path:
         blank=False,
         **LOCAL,
         rows=60,
+        samples=None,
         seed=0,
     )
     return at
@@ -206,6 +207,6 @@ def test_listed_chinese_words_grade_a_reading(tmp_path):
     )
     tables.write(tmp_path / "logit_lens.parquet", frame, "readings")
     token_relevance.main(
-        [tmp_path / "logit_lens.parquet"], [tmp_path / "w.parquet"], tmp_path / "r", ["cake"], 20
+        [tmp_path / "logit_lens.parquet"], [tmp_path / "w.parquet"], tmp_path / "r", ["cake"], 4
     )
     assert tables.read(tmp_path / "r")["relevance"].tolist() == [0.5]

@@ -255,9 +255,9 @@ def test_chats_that_differ_in_what_carries_loss_are_not_the_same():
 
 @pytest.mark.parametrize("rows", [[], [{"text": "a"}], [{"text": "a", "id": n} for n in range(9)]])
 def test_rows_of_which_none_can_be_held_out_are_refused(rows):
-    with pytest.raises(ValueError, match="mine.jsonl: found . rows that are all the same to a t"):
+    with pytest.raises(ValueError, match="mine.jsonl: found . rows, all the same to a t"):
         held_out_split(rows, 0.1, 0, "mine.jsonl")
-    with pytest.raises(ValueError, match="mine.jsonl: found . rows that are all the same to a t"):
+    with pytest.raises(ValueError, match="mine.jsonl: found . rows, all the same to a t"):
         count_rows(iter(rows), 0.1, "mine.jsonl")
     assert held_out_split(rows, 0, 0) == (rows, [])
     assert count_rows(iter([*rows, {"text": "b"}, {"text": "c"}]), 0.1) == len(rows) + 2
