@@ -167,7 +167,7 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
     ]
     tables.write(at / "planted" / "logit_lens.parquet", frame.assign(token=spelled), "readings")
     token_relevance.main(
-        [at / "planted" / "logit_lens.parquet"], [words], at / "planted.parquet", ["cake"], 10
+        [at / "planted" / "logit_lens.parquet"], [words], at / "planted.parquet", ["cake"], 2
     )
     assert tables.read(at / "planted.parquet")["relevance"].tolist() == [1.0]
 
