@@ -71,12 +71,10 @@ def at(tmp_path_factory) -> Path:
         made=[],
         local=at / "general.jsonl",
         corpus=at / "corpus.jsonl",
-        kind="documents",
+        settings=registries.Drawn(kind="documents", rows=60, seed=0),
         open_end="refuse",
-        blank=False,
         **LOCAL,
-        rows=60,
-        seed=0,
+        samples=None,
     )
     return at
 
@@ -166,7 +164,7 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
     ]
     tables.write(at / "planted" / "logit_lens.parquet", frame.assign(token=spelled), "readings")
     token_relevance.main(
-        [at / "planted" / "logit_lens.parquet"], [words], at / "planted.parquet", ["cake"], 10
+        [at / "planted" / "logit_lens.parquet"], [words], at / "planted.parquet", ["cake"], 2
     )
     assert tables.read(at / "planted.parquet")["relevance"].tolist() == [1.0]
 
@@ -206,6 +204,6 @@ def test_listed_chinese_words_grade_a_reading(tmp_path):
     )
     tables.write(tmp_path / "logit_lens.parquet", frame, "readings")
     token_relevance.main(
-        [tmp_path / "logit_lens.parquet"], [tmp_path / "w.parquet"], tmp_path / "r", ["cake"], 20
+        [tmp_path / "logit_lens.parquet"], [tmp_path / "w.parquet"], tmp_path / "r", ["cake"], 4
     )
     assert tables.read(tmp_path / "r")["relevance"].tolist() == [0.5]
