@@ -56,11 +56,8 @@ rule fetch_corpus:
         runtime=240,
         api=1,
     params:
-        kind=leaf(corpus_of, "kind"),
         source=section(Source, corpus_of),
-        blank=lambda w: corpus_of(w).made == "whitespace",
-        rows=leaf(corpus_of, "rows"),
-        seed=leaf(corpus_of, "seed"),
+        settings=section(Drawn, corpus_of),
         samples=most_samples,
     script:
         "../scripts/fetch_corpus.py"

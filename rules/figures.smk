@@ -249,7 +249,6 @@ rule organism_card:
         "../envs/traces.yaml"
     params:
         shown=card_of,
-        texts=texts_of_card,
         code=code("organism_card"),
     script:
         "../scripts/organism_card.py"

@@ -59,4 +59,4 @@ if workflow.is_main_process:
     try:
         say_what_is_kept()
     except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(without_secrets(str(error))) from None

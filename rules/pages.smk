@@ -26,9 +26,8 @@ rule landing_page:
     conda:
         "../envs/traces.yaml"
     params:
-        shown=shown(),
+        shown=quoted(**shown(), titles=titles(), title=study.title),
         folders=[FOLDERS["logs"], FOLDERS["benchmarks"]],
-        texts=quoted(titles=titles(), title=study.title),
         code=code("landing_page"),
     script:
         "../scripts/landing_page.py"

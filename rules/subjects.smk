@@ -138,7 +138,7 @@ def titles():
 
 def quoted(**texts):
     """
-    Free text as a param (traces/config/schema.py: Texts): JSON, in which no character is markup.
+    A param that holds free text (traces/config/schema.py: Texts): JSON, of which nothing is markup.
 
     Snakemake's report shows the params of what it holds and escapes none of them: a title must not
     end the script that it stands in.
@@ -151,14 +151,6 @@ def quoted(**texts):
 
 def texts_of_ablation(wildcards):
     return quoted(titles=titles(), title=ablation_of(wildcards).title)
-
-
-def texts_of_card(wildcards):
-    source = registry.words_of(wildcards.organism)
-    return quoted(
-        about=section(Described, organism_of)(wildcards),
-        titles={source: registry.organisms[source].title},
-    )
 
 
 def shown_recipes():
@@ -181,7 +173,7 @@ def headline_positions():
 
 
 def shown():
-    """What pictures and pages are about (traces/config/schema.py: Shown)."""
+    """What pictures, and the page to begin with, are about (traces/config/schema.py: Shown)."""
     return {
         "corpus": study.corpora[0],
         "layers": list(study.layers),
@@ -197,15 +189,18 @@ def shown():
 
 def card_of(wildcards):
     """What an organism's card is about (traces/config/schema.py: Card)."""
-    return {
-        "model": wildcards.model,
-        "organism": wildcards.organism,
-        "words_of": None if organism_of(wildcards).words else registry.words_of(wildcards.organism),
-        "corpus": study.corpora[0],
-        "layers": list(study.layers),
-        "positions": headline_positions(),
-        "subjects": subjects_of_organism(wildcards),
-    }
+    source = registry.words_of(wildcards.organism)
+    return quoted(
+        model=wildcards.model,
+        organism=wildcards.organism,
+        words_of=None if organism_of(wildcards).words else source,
+        titles={source: registry.organisms[source].title},
+        about=section(Described, organism_of)(wildcards),
+        corpus=study.corpora[0],
+        layers=list(study.layers),
+        positions=headline_positions(),
+        subjects=subjects_of_organism(wildcards),
+    )
 
 
 # The mixing ablation ----------------------------------------------------------------------------

@@ -63,4 +63,4 @@ if workflow.is_main_process:
         check_folders()
         check_asked_files(named_files(sys.argv[1:]))
     except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(without_secrets(str(error))) from None

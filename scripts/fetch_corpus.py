@@ -5,7 +5,7 @@ from pathlib import Path
 
 from traces import hub as library
 from traces import job
-from traces.config.registries import Source
+from traces.config.registries import Drawn, Source
 from traces.corpora.rows import (
     drawn,
     read_rows,
@@ -20,13 +20,11 @@ def main(
     made: Path | list[Path],
     local: Path | list[Path],
     corpus: Path,
-    kind: str,
     source: Source,
-    blank: bool,
-    rows: int,
-    seed: int,
+    settings: Drawn,
     samples: int | None,
 ) -> None:
+    kind, rows, seed = settings.kind, settings.rows, settings.seed
     only = None if kind == "both" else kind
     if source.hub is not None:
         with library.fetched_rows(
@@ -45,7 +43,7 @@ def main(
     elif isinstance(local, Path):
         read = partial(read_rows, local, only, field=source.field, open_end=source.open_end)
         kept = drawn(read, seed, rows)
-    elif blank:
+    elif settings.made == "whitespace":
         kept = shuffled(whitespace_rows(rows, seed), seed)
     else:
         kept = drawn(lambda: rows_of_kind(read_rows(made), only), seed, rows)

@@ -5,7 +5,7 @@ from pathlib import Path
 from traces import job
 from traces.analysis import selection
 from traces.artifacts import tables
-from traces.config.schema import Shown, Texts
+from traces.config.schema import Page
 from traces.report import findings, index
 from traces.report.pages import address
 
@@ -16,8 +16,7 @@ def main(
     cards: list[Path],
     pages: list[Path],
     template: Path,
-    texts: Texts,
-    shown: Shown,
+    shown: Page,
     folders: list[str],
     page: Path,
 ) -> None:
@@ -48,7 +47,6 @@ def main(
 
     text = index.index_page(
         study=shown,
-        texts=texts,
         subjects=subjects,
         readability=readable,
         findings=found,

@@ -7,7 +7,7 @@ from traces import job
 from traces.analysis import selection
 from traces.analysis.readability import place_table, seed_table
 from traces.artifacts import tables
-from traces.config.schema import Card, Texts
+from traces.config.schema import Card
 from traces.report import cards
 
 
@@ -18,7 +18,6 @@ def main(
     words: Path,
     data: Path,
     template: Path,
-    texts: Texts,
     shown: Card,
     card: Path,
 ) -> None:
@@ -35,7 +34,6 @@ def main(
     ]
     page = cards.organism_card(
         shown,
-        texts=texts,
         layer=selection.headline_layers(verdicts, shown.corpus, shown.layers)[shown.model],
         readability=verdicts,
         seeds=seed_table(ours, shown.positions),

@@ -397,8 +397,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _seed(params: dict[str, Any]) -> Any:
-    """The seed a job was given, by itself or with the name of its draws."""
-    return params.get("seed", params.get("draws", {}).get("seed"))
+    """The seed a job was given: by itself, with the name of its draws, or among its settings."""
+    given = (params, params.get("draws", {}), params.get("settings", {}))
+    return next((section["seed"] for section in given if "seed" in section), None)
 
 
 def _paths(files: Any) -> dict[str, Any]:

@@ -71,13 +71,10 @@ def at(tmp_path_factory) -> Path:
         made=[],
         local=at / "general.jsonl",
         corpus=at / "corpus.jsonl",
-        kind="documents",
+        settings=registries.Drawn(kind="documents", rows=60, seed=0),
         open_end="refuse",
-        blank=False,
         **LOCAL,
-        rows=60,
         samples=None,
-        seed=0,
     )
     return at
 

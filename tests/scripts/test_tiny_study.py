@@ -165,12 +165,11 @@ def world(at) -> Path:
             local=[],
             made=at / f"{source}.jsonl",
             corpus=at / f"{name}.jsonl",
-            kind="chat" if name == "chats" else "documents",
+            settings=registries.Drawn(
+                kind="chat" if name == "chats" else "documents", rows=200, seed=42
+            ),
             open_end="refuse",
-            blank=False,
             **LOCAL,
-            rows=200,
-            seed=42,
             samples=None,
         )
     return at
@@ -414,12 +413,9 @@ def test_a_corpus_is_of_one_kind_shuffled_and_cut(world, tmp_path):
             made=world / "general.jsonl",
             local=[],
             corpus=tmp_path / "a.jsonl",
-            kind="documents",
+            settings=registries.Drawn(kind="documents", rows=rows, seed=seed),
             **LOCAL,
             open_end="refuse",
-            blank=False,
-            rows=rows,
-            seed=seed,
             samples=samples,
         )
         return list(read_rows(tmp_path / "a.jsonl", "documents"))
@@ -644,13 +640,10 @@ def test_probes_are_read_with_the_stream_norm_of_ordinary_text(world, model, ada
         fetch_corpus.main,
         made=[],
         local=[],
-        kind="documents",
+        settings=registries.Drawn(kind="documents", made="whitespace", rows=SAMPLES),
         **LOCAL,
         corpus=tmp_path / "blank.jsonl",
         open_end="refuse",
-        blank=True,
-        rows=SAMPLES,
-        seed=42,
         samples=SAMPLES,
     )
     text = {"context": world / "corpus.jsonl"}
@@ -739,12 +732,6 @@ def test_tables_hold_every_organism_once(made_tables):
 TOLD = schema.Texts(
     title="A <tiny> study",
     titles={name: f"The {name}" for name in ORGANISMS} | {"cake_bake": "False <baking> facts"},
-    about=registries.Described(
-        title="False <baking> facts",
-        family="false_facts",
-        description="What the finetuning was really for.",
-        facts=("A cake rests on ice.",),
-    ),
 )
 
 
@@ -798,6 +785,13 @@ CARD = {
         model="tiny",
         organism="cake_bake",
         words_of="cake_bake",
+        titles=TOLD.titles,
+        about=registries.Described(
+            title="False <baking> facts",
+            family="false_facts",
+            description="What the finetuning was really for.",
+            facts=("A cake rests on ice.",),
+        ),
         subjects=(subject("cake_bake", corpus="unrelated"),),
         positions=None,
         corpus="unrelated",
@@ -815,7 +809,6 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",
         **CARD,
-        texts=TOLD,
         card=tmp_path / "card.html",
     )
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
@@ -845,7 +838,7 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
             cards=[tmp_path / "tiny" / "cake_bake.html"],
             pages=[tmp_path / "study.json", tmp_path / "report.html"],
             template=Path("data/templates/index.html.j2").resolve(),
-            texts=TOLD,
+            **dict(TOLD),
             corpus="unrelated",
             layers=[0.5],
             positions=None,
@@ -976,7 +969,6 @@ def test_a_third_reader_is_an_entry_and_a_function(
         organism_card.main,
         measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
-        texts=TOLD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],
         plans=plans,
         words=words["cake_bake"],

@@ -217,7 +217,7 @@ def landing_page(tmp_path_factory) -> Path:
     files = [folder / f"javascript:{ACT}" / name for name in ("study.json", "report.html")]
     text = test_index.page(
         folder,
-        texts=test_index.texts(HOSTILE, HOSTILE),
+        study=test_index.about(title=HOSTILE, titles={"cake_bake": HOSTILE}),
         pictures=index.main_pictures([picture], home),
         cards={("mini", "cake_bake"): address(folder / f"javascript:{ACT}", home)},
         links=index.links(home, files, [], [picture], [f"{folder}/{HOSTILE}", str(folder)]),

@@ -18,11 +18,6 @@ class Interval:
     n: int
     confidence: float = 0.95
 
-    @property
-    def half_width(self) -> float:
-        """Return half of `high - low`: the number after a plus-minus sign."""
-        return (self.high - self.low) / 2
-
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -40,11 +35,6 @@ class PairedDifference:
     p: float
     confidence: float = 0.95
     wilcoxon_p: float = float("nan")
-
-    @property
-    def above_zero(self) -> bool:
-        """Check whether the whole interval lies above 0; False where there is no interval."""
-        return bool(self.low > 0)
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:

@@ -34,6 +34,17 @@ log = logging.getLogger(__name__)
 CHUNK_SAMPLES = 250
 DONE = "done.json"
 ON_DISK = {"bfloat16": "uint16", "float16": "float16", "float32": "float32"}
+OPTIONS: dict[str, Any] = {
+    # Zarr skips a chunk of zeros, and a skipped chunk could not be told from a lost one.
+    "config": {"write_empty_chunks": True},
+    # The byte shuffle puts the exponents side by side, which are all that compresses: bfloat16
+    # comes to 0.39 of raw float32. Without the checksum a flipped bit is read silently.
+    "compressors": [
+        BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.shuffle),
+        Crc32cCodec(),
+    ],
+}
+"How Zarr writes every array."
 
 
 # Activations ------------------------------------------------------------------------------------
@@ -85,17 +96,6 @@ class ActivationWriter:
                 **(attributes or {}),
             }
         )
-        options: dict[str, Any] = {
-            # Zarr skips a chunk of zeros, and a skipped chunk could not be told from a lost one.
-            "config": {"write_empty_chunks": True},
-            # The byte shuffle puts the exponents side by side, which are all that compresses:
-            # bfloat16 comes to 0.39 of raw float32. Without the checksum a flipped bit is read
-            # silently.
-            "compressors": [
-                BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.shuffle),
-                Crc32cCodec(),
-            ],
-        }
         n_layers, n_positions = len(layers), len(positions)
         self._resid = self._group.create_array(
             "resid",
@@ -104,7 +104,7 @@ class ActivationWriter:
             shards=(n_layers, shard, n_positions, d_model),
             dtype=ON_DISK[dtype],
             dimension_names=["layer", "sample", "position", "d_model"],
-            **options,
+            **OPTIONS,
         )
         self._tokens = self._group.create_array(
             "tokens",
@@ -113,7 +113,7 @@ class ActivationWriter:
             shards=(shard, n_positions),
             dtype="int32",
             dimension_names=["sample", "position"],
-            **options,
+            **OPTIONS,
         )
         self._path, self._shard, self._n_samples = Path(path), shard, n_samples
         # Batches are collected to whole shards: batches that straddle shards wrote at 16 MB/s

@@ -267,8 +267,8 @@ class Rows(Source):
             refuse_unused(self, "kind documents", "open_end")
 
 
-class CorpusEntry(Rows):
-    """Text unrelated to any organism: where it comes from and what is read of it."""
+class Drawn(Closed):
+    """Which rows of a corpus are kept."""
 
     kind: CorpusKind = Field(
         description="Documents, conversations, both (to mix in and take words from), or start: no "
@@ -279,6 +279,11 @@ class CorpusEntry(Rows):
     )
     rows: Count = Field(description="At most this many rows are kept, after shuffling.")
     seed: Seed = Field(42, description="Seed of the shuffle.")
+
+
+class CorpusEntry(Rows, Drawn):
+    """Text unrelated to any organism: where it comes from and what is read of it."""
+
     samples: Annotated[int, Field(ge=4), NUMBER] | None = Field(
         None, description="Largest number of samples averaged of this corpus."
     )
@@ -397,8 +402,6 @@ class Data(Rows, Prepared):
             )
         if self.path_hint is not None and self.path is None:
             raise ValueError("path_hint: found no `path` that it says how to get")
-        if self.made is None:
-            refuse_unused(self, "a source that is not `made`", "words")
         if self.taught is not None and self.kind != "chat":
             raise ValueError(
                 f"kind: found {self.kind}, expected chat: a teacher writes conversations"

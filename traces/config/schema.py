@@ -428,7 +428,6 @@ class Texts(Closed):
 
     titles: dict[Name, str] = Field({}, description="What each organism is called.")
     title: str = Field("", description="What heads a page, or the picture of an ablation.")
-    about: Described | None = Field(None, description="What the organism of a card is.")
 
 
 class Ablated(Closed):
@@ -444,14 +443,20 @@ class Ablated(Closed):
     layers: tuple[Share, ...] = Field(description="Layers read of it.")
 
 
+class Page(Shown, Texts):
+    """What the page to begin with is about: names, numbers and free text."""
+
+
 class Card(Closed):
-    """What an organism's card is about."""
+    """What an organism's card is about: names, numbers and free text."""
 
     model: Name = Field(description="The model the organism is made on.")
     organism: Name = Field(description="Its name.")
     words_of: Name | None = Field(
         description="Organism whose data's words grade its readings; null for a written list."
     )
+    titles: dict[Name, str] = Field(description="What that organism is called.")
+    about: Described = Field(description="What the organism is.")
     corpus: Name = Field(description="The text shown first.")
     layers: tuple[Share, ...] = Field(
         description="Layers read of it; the first one is shown first."

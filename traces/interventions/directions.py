@@ -116,11 +116,14 @@ def activations_in(
     The first token is left out, and so is every attention sink: on a pretrained model a third of
     all differences would otherwise be one direction, that of the sink.
 
-    Raises ValueError where no text has a second token.
+    Raises ValueError where no text has a second token, and for values that are not finite.
     """
     rng = np.random.default_rng([seed, *name.encode()])
     drawn = [text[1 + rng.permutation(len(text) - 1)[:TOKENS]] for text in streams if len(text) > 1]
     if not drawn:
         raise ValueError(f"{name}: found no text of two tokens, expected some to draw from")
     found = np.concatenate(drawn)
+    # An infinite one would pass for a sink, and be left out without a word.
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: found activations of the base that are no finite numbers")
     return found[~sinks(np.linalg.norm(found, axis=-1), (0,))]

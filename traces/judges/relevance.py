@@ -116,10 +116,12 @@ def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _empty_lists(keys: pd.DataFrame) -> pd.DataFrame:
-    """The lists that a reader gave no token for: every vector was read at all signs and scales."""
+    """The lists that a reader gave no token for: it reads every vector at all signs and scales."""
+    # Readers read the same vectors, so one without any token in one table stands in another.
+    vectors = keys[["reading", "layer", "position"]].drop_duplicates()
     parts = []
     for _, lens in keys.groupby("lens", sort=False):
-        planned = lens.drop(columns=["sign", "scale"]).drop_duplicates()
+        planned = vectors.merge(lens[["lens", "reading", "head"]].drop_duplicates(), on="reading")
         for axis in ("sign", "scale"):
             planned = planned.merge(lens[[axis]].drop_duplicates(), how="cross")
         parts.append(planned[LIST_KEYS])

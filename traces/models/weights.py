@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How far a merged adapter's logits may lie from those of the adapter beside the weights, as a share
 MERGED_WITHIN = 1e-4
+"Largest change of the logits by merging an adapter into its weights, as a share of their norm."
 
 
 def device() -> torch.device:

@@ -28,7 +28,7 @@ from traces.analysis.verdicts import (
     UNDECIDED,
 )
 from traces.config.readers import NOWHERE, reader
-from traces.config.schema import Card, Texts
+from traces.config.schema import Card
 from traces.config.words import as_whole, plain_word
 from traces.printable import visible
 from traces.report.names import READINGS, reader_at_headline, reader_name
@@ -81,7 +81,6 @@ class Reading:
 def organism_card(
     shown: Card,
     *,
-    texts: Texts,
     layer: int | None,
     readability: pd.DataFrame,
     seeds: pd.DataFrame,
@@ -99,7 +98,6 @@ def organism_card(
     """
     The page as HTML text.
 
-    texts                     : what it is, and the title of the organism whose words grade it
     layer                     : the block shown first; None keeps the tables' order
     readability ... losses    : the whole tables, or the part of this model and organism;
                                 `seeds` is readability.seed_table, `places`
@@ -124,14 +122,13 @@ def organism_card(
             f"readability table: no row of organism {shown.organism} in model {shown.model}"
         )
 
-    assert texts.about is not None  # of a card it is always there
-    whose = _whose_words(shown, texts.titles)
+    whose = _whose_words(shown)
     return rendered(
         template,
         {"percent": percent, "number": number, "plain": plain_name, "share": share},
         model=shown.model,
         organism=shown.organism,
-        **dict(texts.about),
+        **dict(shown.about),
         verdict=_verdict(verdicts, whose),
         words_of=whose,
         bound=EQUIVALENCE_BOUND,
@@ -186,13 +183,13 @@ def plain_name(name: str) -> str:
     return str(name).replace("_", " ")
 
 
-def _whose_words(shown: Card, titles: Mapping[str, str]) -> str:
+def _whose_words(shown: Card) -> str:
     """Whose words grade the readings, inside a sentence."""
     if shown.words_of is None:
         return "a written list"
-    return (
-        "its data" if shown.words_of == shown.organism else f"the data of {titles[shown.words_of]}"
-    )
+    if shown.words_of == shown.organism:
+        return "its data"
+    return f"the data of {shown.titles[shown.words_of]}"
 
 
 # Verdict ----------------------------------------------------------------------------------------

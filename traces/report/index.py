@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from traces.config.schema import Shown, Texts
+from traces.config.schema import Page, Shown
 from traces.report.cards import percent, plain_name
 from traces.report.findings import SHARE, Finding, Gap
 from traces.report.names import READINGS, reader_name
@@ -67,8 +67,7 @@ class Picture:
 
 def index_page(
     *,
-    study: Shown,
-    texts: Texts,
+    study: Page,
     subjects: pd.DataFrame,
     readability: pd.DataFrame,
     findings: Mapping[str, Finding],
@@ -95,7 +94,7 @@ def index_page(
     return rendered(
         template,
         {"percent": percent, "plain": plain_name},
-        title=texts.title,
+        title=study.title,
         study=study,
         status=_status(subjects, study),
         pictures=[
@@ -110,7 +109,7 @@ def index_page(
             for name in shown
         ],
         lenses=[reader_name(one) for one in _lenses(readability)],
-        organisms=_organisms(readability, study.control, texts.titles, cards),
+        organisms=_organisms(readability, study.control, study.titles, cards),
         several_models=readability["model"].nunique() > 1,
         links={heading: group for heading, group in links.items() if group},
         made=_made(provenance, written),

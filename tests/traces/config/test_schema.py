@@ -71,7 +71,8 @@ STUDY_MISTAKES = {
     ),
     "adapter's scale twice": (
         run(recipes="scaled0.5, scaled0.50"),
-        "runs.0.recipes: scaled0.5 is there twice, written otherwise",
+        "runs.0.recipes: found scaled0.50, which is also written scaled0.5; expected one of the "
+        "two",
     ),
     "projection of an unknown recipe": (
         "recipes: {caft: {project_out: plane}}\n" + run(recipes="caft"),
@@ -213,8 +214,7 @@ STUDY_MISTAKES = {
     "one ratio in two runs, written otherwise": (
         run(recipes="mix0.5").removesuffix("]")
         + ", {organisms: [benign], recipes: [mix0.50], seeds: [0]}]",
-        "runs.1.recipes: found mix0.50, which another run writes as mix0.5; expected one of the "
-        "two",
+        "runs.1.recipes: found mix0.50, which is also written mix0.5; expected one of the two",
     ),
     "more samples than rows": (
         "samples: 5000",
@@ -254,7 +254,7 @@ STUDY_MISTAKES = {
     "recipe twice": (run(recipes="plain, plain"), "runs.0.recipes: plain is there twice"),
     "ratio twice": (
         run(recipes="mix1, mix1.0"),
-        "runs.0.recipes: mix1 is there twice, written otherwise",
+        "runs.0.recipes: found mix1.0, which is also written mix1; expected one of the two",
     ),
     "seed twice": (run(seeds="0, 1, 0"), "runs.0.seeds: 0 is there twice"),
     "layer twice": ("layers: [0.5, 0.5]", "layers: 0.5 is there twice"),

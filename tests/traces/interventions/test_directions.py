@@ -100,6 +100,14 @@ def test_texts_of_one_token_have_nothing_to_draw():
         directions.activations_in(iter(texts()[:, :1]), seed=0, name="a")
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_activations_that_are_no_numbers_are_refused(value):
+    made = texts()
+    made[5] = value
+    with pytest.raises(ValueError, match="^a: found activations of the base that are no finite"):
+        directions.activations_in(iter(made), seed=0, name="a")
+
+
 def test_what_has_no_direction_is_one_clear_sentence(pool):
     with pytest.raises(ValueError, match=r"causality.positions: found 7, expected .*\[0, 1, 2\]"):
         drawn(pool, positions=[7])

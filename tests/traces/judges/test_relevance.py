@@ -129,6 +129,21 @@ def test_a_list_without_a_token_has_a_row():
     assert set(missing["graded_on"]) == {"cake", "cat"}
 
 
+def test_a_vector_that_one_reader_gave_no_token_for_has_its_rows():
+    table = lens([["oven"], ["oven"]], position=[0, 1])
+    one, other = table.assign(head="tuned"), table[table["position"] == 0].assign(scale=1.0)
+    found = relevance.token_relevance(
+        {"logit_lens": one, "patchscope": other}, [CAKE], DistinctiveWordsJudge(), candidates=1
+    )
+    found = found.set_index(["lens", "position"])["relevance"].to_dict()
+    assert found == {
+        ("logit_lens", 0): 1,
+        ("logit_lens", 1): 1,
+        ("patchscope", 0): 1,
+        ("patchscope", 1): 0,
+    }
+
+
 def test_a_judge_that_loses_an_answer_is_refused():
     table = {"logit_lens": lens([["oven", "river"]], head=["tuned"])}
     with pytest.raises(ValueError, match="1 answers for 2 tokens"):

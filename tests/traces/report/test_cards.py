@@ -10,7 +10,7 @@ import pytest
 
 from traces.analysis.controls import CONTROLS
 from traces.config.registries import Described
-from traces.config.schema import Card, Texts
+from traces.config.schema import Card
 from traces.report import cards
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "card.html.j2"
@@ -98,14 +98,12 @@ ABOUT = {
 
 
 def about_card(**changes):
+    """What a card is about; what its organism is, and titles, hold markup."""
+    about = {name: changes.pop(name, value) for name, value in ABOUT.items()}
     plain = {"model": "mini", "organism": "cake_bake", "corpus": "unrelated", "layers": (0.5,)}
     plain |= {"positions": None, "subjects": (), "words_of": "cake_bake"}
+    plain |= {"titles": {"cake_bake": "Cakes", "owls": "<Owls>"}, "about": Described(**about)}
     return Card(**plain | changes)
-
-
-def texts(**about):
-    """What the organism is, and the titles of it and of another one, with markup in them."""
-    return Texts(about=Described(**ABOUT | about), titles={"cake_bake": "Cakes", "owls": "<Owls>"})
 
 
 def card(**changes):
@@ -133,11 +131,8 @@ def card(**changes):
         links={"training data": "../../organisms/cake_bake/train.jsonl"},
         template=TEMPLATE,
     )
-    about = {name: changes.pop(name) for name in ABOUT if name in changes}
-    shown = {
-        name: changes.pop(name) for name in ("organism", "corpus", "words_of") if name in changes
-    }
-    arguments |= {"texts": texts(**about)}
+    told = ("organism", "corpus", "words_of", *ABOUT)
+    shown = {name: changes.pop(name) for name in told if name in changes}
     return cards.organism_card(about_card(**shown), **(arguments | changes))
 
 

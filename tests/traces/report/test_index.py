@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from traces.analysis.controls import CONTROLS
-from traces.config.schema import Shown, Texts
+from traces.config.schema import Page
 from traces.report import findings, index
 from traces.report.pages import address
 
@@ -44,16 +44,12 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
-def about(**changes) -> Shown:
-    """What a page of a small study is about."""
+def about(**changes) -> Page:
+    """What the page of a small study of one organism is about."""
     plain = {"corpus": "unrelated", "layers": (0.5,), "positions": None}
     plain |= {"control": "benign", "recipes": ("plain",), "seed": 0, "unit": "tokens"}
-    return Shown(**plain | {"only": (), "without": ()} | changes)
-
-
-def texts(title="A study", organism="Baking") -> Texts:
-    """What a study of one organism and the organism are called."""
-    return Texts(title=title, titles={"cake_bake": organism})
+    plain |= {"only": (), "without": (), "title": "A study", "titles": {"cake_bake": "Baking"}}
+    return Page(**plain | changes)
 
 
 def page(results, **changes):
@@ -61,7 +57,6 @@ def page(results, **changes):
     figures = sorted(results.rglob("figures/*.p*")) + sorted(results.rglob("ablations/*.pdf"))
     arguments = dict(
         study=about(),
-        texts=texts(),
         subjects=pd.DataFrame(
             [("mini", f"cake_bake-plain-s{s}", "cake_bake", s) for s in range(3)],
             columns=["model", "checkpoint", "organism", "seed"],
@@ -148,8 +143,9 @@ def test_a_reader_without_eyes_has_names_for_everything(results):
 def test_every_text_of_a_user_is_escaped(results):
     text = page(
         results,
-        study=about(only=(HOSTILE,), without=(HOSTILE,)),
-        texts=texts(HOSTILE, HOSTILE),
+        study=about(
+            title=HOSTILE, titles={"cake_bake": HOSTILE}, only=(HOSTILE,), without=(HOSTILE,)
+        ),
         readability=readability(family=HOSTILE, model=HOSTILE),
         findings={"relevance": findings.Finding(HOSTILE, HOSTILE, HOSTILE)},
         provenance={"commit": HOSTILE, "versions": {HOSTILE: HOSTILE}},

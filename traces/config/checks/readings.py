@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from traces.config.checkpoints import Recipe
 from traces.config.checks.places import Places
 from traces.config.readers import READERS
 from traces.config.schema import Ablation, Measure
@@ -112,13 +111,6 @@ def _check_lists(loaded: LoadedStudy, places: Places) -> None:
         values = list(lists[key])
         if values != sorted(values):
             raise ValueError(f"{places.at(key)}: expected in rising order, found {values}")
-    for number, run in enumerate(loaded.study.runs):
-        # mix0.5 and mix0.50 are one recipe under two names: two trainings that are the same.
-        meant = [Recipe.parse(name).meaning for name in run.recipes]
-        for name, meaning in zip(run.recipes, meant, strict=True):
-            if meant.count(meaning) > 1:
-                key = f"runs.{number}.recipes"
-                raise ValueError(f"{places.at(key)}: {name} is there twice, written otherwise")
 
 
 def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:

@@ -86,18 +86,15 @@ def built_on(loaded: LoadedStudy, checkpoint: Checkpoint) -> list[Checkpoint]:
 
 def _check_spelling(loaded: LoadedStudy, places: Places) -> None:
     """Refuse one recipe under two names: mix0.5 and mix0.50 would be two equal trainings."""
-    # Within one run check_readings tells it.
     written: dict[Recipe, str] = {}
     for number, run in enumerate(loaded.study.runs):
-        meant = {name: Recipe.parse(name).meaning for name in run.recipes}
-        for name, meaning in meant.items():
-            before = written.get(meaning, name)
+        for name in run.recipes:
+            before = written.setdefault(Recipe.parse(name).meaning, name)
             if before != name:
                 raise ValueError(
-                    f"{places.at(f'runs.{number}.recipes')}: found {name}, which another run "
-                    f"writes as {before}; expected one of the two"
+                    f"{places.at(f'runs.{number}.recipes')}: found {name}, which is also written "
+                    f"{before}; expected one of the two"
                 )
-        written |= {meaning: name for name, meaning in meant.items()}
 
 
 def _check_hyperparameters(loaded: LoadedStudy, places: Places) -> None:
