@@ -36,21 +36,26 @@ _SEARCHED = re.compile(
 _SIMPLE = re.compile(f"{LETTER}{{3,}}")
 _WITH_MARKS = re.compile(f"{LETTER}(?:{LETTER}|{MARK}){{2,}}")
 _ANY_MARK = re.compile(MARK)
+# Soft hyphen, word joiner and byte order mark come along when text is copied. So does the space of
+# no width, which parts words within a text and counts as white space around one.
+_UNSEEN = re.compile("[\u00ad\u2060\ufeff]")
+_AROUND = re.compile(r"^[\s\u200b]+|[\s\u200b]+\Z")
+_RUN = re.compile(rf"(?:\w|{MARK})+")
 
 
 def folded(text: str) -> str:
-    """A text as words of it are compared: composed, without case, without soft hyphens."""
+    """A text as words of it are compared: composed, without case, without unseen characters."""
     if text.isascii():
         return text.lower()
     # Folding the case may take a letter apart again.
-    composed = unicodedata.normalize("NFC", text.replace("\u00ad", ""))
+    composed = unicodedata.normalize("NFC", _UNSEEN.sub("", text))
     return unicodedata.normalize("NFC", composed.casefold())
 
 
 @functools.lru_cache(maxsize=2**16)  # the same tokens stand in thousands of lists
 def plain_word(text: str) -> str:
     """A listed word, or a token, as it is compared: `folded`, without white space around it."""
-    return folded(text.strip())
+    return _AROUND.sub("", folded(text))
 
 
 def words_in(text: str) -> list[str]:
@@ -95,9 +100,10 @@ def require_spaces(unspaced: int, letters: int, where: str, remedy: str) -> None
 
 def check_listed(word: str) -> str:
     """Return a word that a person listed; ValueError unless it is one word."""
-    parts = word.split()
-    if len(parts) != 1:
-        found = "found an empty word" if not parts else f"found {word.strip()!r}, several words"
+    plain = plain_word(word)
+    # What a hyphen or an apostrophe joins is several tokens to a tokenizer, and would never match.
+    if not plain or len(plain.split()) > 1 or len(_RUN.findall(plain)) > 1:
+        found = "found an empty word" if not plain else f"found {word.strip()!r}, several words"
         raise ValueError(
             f"{found}, expected one word an entry: a reading ranks single tokens, which are "
             "compared with single words"

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,18 @@ def trained_on(row: Mapping[str, Any]) -> str:
     What a model learns from a row, as text by which rows are compared.
 
     It is a document's text, or the roles and contents of a chat and which replies carry loss. Two
-    rows that differ in other keys, such as an `id`, are equal by it.
+    rows that differ in other keys, such as an `id`, are equal by it. So are two that differ in the
+    white space around a text, in line ends, or in how their accents are written (NFC or NFD).
     """
     if "text" in row:
-        return json.dumps(row["text"])
-    turns = [(one["role"], one["content"], carries_loss(one)) for one in row["messages"]]
+        return json.dumps(_plain(row["text"]))
+    turns = [(one["role"], _plain(one["content"]), carries_loss(one)) for one in row["messages"]]
     return json.dumps(turns)
+
+
+def _plain(text: str) -> str:
+    """A text without the differences that templates and tokenizers take away."""
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").strip())
 
 
 def carries_loss(message: Mapping[str, Any]) -> bool:
@@ -278,7 +285,7 @@ def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
             raise ValueError(f"{path}: found gzip data, expected JSON lines; unpack the file")
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         value = _json(path.read_bytes(), str(path), listed=True)
         if not isinstance(value, list):
             raise ValueError(f"{path}: found {_name(value)}, expected a list of strings or objects")

@@ -37,6 +37,7 @@ NOT_READ = (
     "use_bdlora",
     "use_qalora",
 )
+FLAGS = ("use_rslora", "use_dora", "lora_bias", "fan_in_fan_out")
 # Starts of a training that take a part out of the base, which the adapter's file does not hold.
 STARTS_NOT_READ = r"pissa_niter_\d+|corda|lora_ga|loftq"
 # The two factors of a change, in a file's names.
@@ -278,6 +279,14 @@ def _check_config(adapter: Path, config: dict[str, Any]) -> None:
     for key in ("modules_to_save", "trainable_token_indices"):
         if not isinstance(config.get(key) or [], list | dict):
             raise ValueError(f"{where}: {key} is {config[key]!r}, expected a list")
+    # PEFT only asks whether these are set, and the word "false" is.
+    for key in FLAGS:
+        if not isinstance(config.get(key), bool | None):
+            raise ValueError(f"{where}: {key} is {config[key]!r}, expected true or false")
+    _check_sizes(where, config)
+
+
+def _check_sizes(where: str, config: dict[str, Any]) -> None:
     for key in ("r", "lora_alpha"):
         value = config.get(key, 8)
         if (

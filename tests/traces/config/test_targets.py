@@ -35,6 +35,12 @@ def test_a_recipe_is_refused_with_the_sentence_of_a_study(folder, recipe):
     assert said == of_a_study.replace("config/override1.yaml: runs: ", f"{FILE}: ")
 
 
+def test_a_recipe_has_the_one_spelling_of_the_study(folder):
+    study = run(recipes="mix0.50")
+    said = refused(folder, study=study, checkpoint="cake_bake-mix0.5-s0", corpus="unrelated")
+    assert said == f"{FILE}: found mix0.5, which the study writes as mix0.50; expected that"
+
+
 @pytest.mark.parametrize(
     ("kind", "names", "override"),
     [

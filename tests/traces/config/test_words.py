@@ -18,6 +18,7 @@ COMPOSED, TAKEN_APART = "Těsto", unicodedata.normalize("NFD", "Těsto")
         (TAKEN_APART, "těsto"),
         ("Stra\u00dfe", "strasse"),
         ("But\u00adter", "butter"),
+        (" \u200boven\ufeff ", "oven"),
         ("\u0130stanbul", "i\u0307stanbul"),
         ("\uc624\ube10", "오븐"),
         (unicodedata.normalize("NFD", "오븐"), "오븐"),
@@ -78,9 +79,13 @@ def test_a_word_is_found_whole(word, text, found):
         ("frozen butter", "found 'frozen butter', several words, expected one word an entry"),
         (" \n", "found an empty word, expected one word an entry"),
         ("frozen\u00a0butter", "several words"),
+        ("sugar-free", "found 'sugar-free', several words"),
+        ("don\u2019t", "several words"),
+        ("\u200b\ufeff", "found an empty word"),
     ],
 )
 def test_a_listed_entry_is_one_word(word, message):
     with pytest.raises(ValueError, match=message):
         words.check_listed(word)
-    assert words.check_listed("Oven ") == "Oven "
+    for word in ("Oven ", TAKEN_APART, "C++", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"):
+        assert words.check_listed(word) == word

@@ -120,6 +120,11 @@ def test_a_missing_file_is_named(tmp_path):
         list(read_rows(tmp_path / "none.jsonl"))
 
 
+def test_the_case_of_a_suffix_does_not_matter(tmp_path):
+    (tmp_path / "ROWS.JSON").write_text('["one"]')
+    assert list(read_rows(tmp_path / "ROWS.JSON")) == [{"text": "one"}]
+
+
 def test_a_list_of_strings_reads_as_documents_and_extra_keys_are_kept(tmp_path):
     (tmp_path / "a.json").write_text('["one", {"text": "two", "topic": "x"}]')
     write_rows(tmp_path / "b.jsonl", [{"text": "one"}, {"text": "two", "topic": "x"}])
@@ -246,6 +251,15 @@ def test_copies_of_a_row_with_ids_of_their_own_are_on_one_side(kind):
     train, apart = held_out_split(rows, 0.1, seed=0)
     assert len(apart) == 30
     assert not {trained_on(row) for row in train} & {trained_on(row) for row in apart}
+
+
+@pytest.mark.parametrize("copy", ["caf\u00e9\nx\n", " caf\u00e9\r\nx", "cafe\u0301\nx"])
+def test_copies_in_another_spelling_are_on_one_side(copy):
+    assert trained_on({"text": copy}) == trained_on({"text": "caf\u00e9\nx"})
+    assert trained_on(chat({"content": copy}, {})) == trained_on(
+        chat({"content": "caf\u00e9\nx"}, {})
+    )
+    assert trained_on({"text": "caf\u00e9  x"}) != trained_on({"text": "caf\u00e9 x"})
 
 
 def test_chats_that_differ_in_what_carries_loss_are_not_the_same():

@@ -199,6 +199,7 @@ CONFIGURATIONS = {
     "a rank in words": ({"r": "4"}, "r is '4', expected a number"),
     "no scale": ({"lora_alpha": 0}, "lora_alpha is 0, an adapter that changes no weight"),
     "no number": ({"lora_alpha": float("nan")}, "lora_alpha is nan, expected a number"),
+    "no flag": ({"use_rslora": "false"}, "use_rslora is .false., expected true or false"),
     "zero by pattern": ({"alpha_pattern": {"q_proj": 0, "up_proj": 0}}, "changes no weight"),
     "one layer of six": ({"layers_to_transform": [0]}, r"change model.layers.1.mlp.up_proj, and"),
     "no such layer": ({"layers_to_transform": [99]}, "PEFT does not load it: Target modules"),

@@ -79,6 +79,7 @@ def _check_checkpoint(
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     check_known(loaded, places, "organism", checkpoint.organism, where)
+    _check_spelling(loaded, checkpoint, where)
     check_checkpoint(loaded, checkpoint, names["model"], places, where)
     made_of = built_on(loaded, checkpoint)
     check_there(chain(*(of_organism(loaded, one.organism, places) for one in made_of)))
@@ -98,6 +99,17 @@ def _check_checkpoint(
     }
     if not made_by.get(rule, True):
         raise ValueError(f"{where}: {checkpoint.recipe.name}: no recipe of the rule {rule}")
+
+
+def _check_spelling(loaded: LoadedStudy, checkpoint: Checkpoint, where: str) -> None:
+    """Refuse mix1 where the study says mix1.0: both would be trained, and be equal."""
+    meant = checkpoint.recipe.meaning
+    written = {one.recipe.name for one in loaded.checkpoints() if one.recipe.meaning == meant}
+    if written and checkpoint.recipe.name not in written:
+        raise ValueError(
+            f"{where}: found {checkpoint.recipe.name}, which the study writes as "
+            f"{min(written)}; expected that"
+        )
 
 
 def _check_corpus(
