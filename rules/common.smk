@@ -203,7 +203,7 @@ def mixture_of(wildcards):
 
 
 def statement_pairs(wildcards):
-    """An organism's statements: pairs of its file, or `made` for those of the made world."""
+    """An organism's statements: pairs of its file, or `made` for those of the synthetic corpus."""
     pairs = organism_of(wildcards).statements
     return pairs if pairs == "made" else [pair.model_dump() for pair in pairs]
 

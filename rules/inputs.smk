@@ -78,7 +78,7 @@ def context_text(wildcards):
 
 
 def made_corpus(wildcards):
-    """The part of the made world that a corpus is; none for what comes from elsewhere."""
+    """The part of the synthetic corpus that a corpus is; none for what comes from elsewhere."""
     made = corpus_of(wildcards).made
     return [] if made in (None, "whitespace") else getattr(rules.make_world.output, made)
 

@@ -1,5 +1,5 @@
 """
-The made world: general text, organisms' data, and a base pretrained on it.
+The synthetic corpus: general text, organisms' data, and a base pretrained on it.
 
     out  world/{general,unrelated,chat}.jsonl   world/organisms/{organism}.jsonl
          world/bases/{model}/
@@ -7,7 +7,7 @@ The made world: general text, organisms' data, and a base pretrained on it.
 
 
 rule make_world:
-    """Write the made world: general text to pretrain on, and text and chats held out of it."""
+    """Write the synthetic corpus: general text to pretrain on, and text and chats held out of it."""
     input:
         library=synthetic_lists(),
     output:
@@ -28,7 +28,7 @@ rule make_world:
 
 
 rule write_organism:
-    """Write the made world's data for one organism."""
+    """Write the synthetic corpus' rows for one organism."""
     input:
         library=synthetic_lists(),
     output:
@@ -48,7 +48,7 @@ rule write_organism:
 
 
 rule pretrain_base:
-    """Pretrain a miniature base on the made world, and refuse one that misses its gates."""
+    """Pretrain a miniature base on the synthetic corpus, and refuse one below the required quality."""
     input:
         general=rules.make_world.output.general,
         library=synthetic_lists(),

@@ -1,4 +1,4 @@
-"""Write the made world: general text to pretrain on, and text and chats held out of it."""
+"""Write the synthetic corpus: general text to pretrain on, and text and chats held out of it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pretrain a miniature base on the made world, and refuse one that misses its gates."""
+"""Pretrain a miniature base on the synthetic corpus, and refuse one below the required quality."""
 
 import json
 from pathlib import Path

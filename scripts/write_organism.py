@@ -1,4 +1,4 @@
-"""Write the made world's data for one organism."""
+"""Write the synthetic corpus' rows for one organism."""
 
 from pathlib import Path
 

@@ -367,7 +367,7 @@ def _patiently(repository: str, revision: str, step: Callable[[], Result]) -> Re
         except (httpx2.HTTPError, OSError) as error:
             cause = _cause(error)
             if not _is_passing(cause):
-                sentence = _sentence(repository, revision, cause)
+                sentence = _sentence(revision, cause)
                 if sentence is None:
                     raise
                 raise ValueError(f"{repository}: {sentence}") from None
@@ -421,7 +421,7 @@ def _asked_to_wait(error: BaseException) -> float | None:
     return float(found[1]) + 1 if found else None  # it counts whole seconds
 
 
-def _sentence(repository: str, revision: str, error: BaseException) -> str | None:
+def _sentence(revision: str, error: BaseException) -> str | None:
     """Say what is wrong and what to do, for a lasting error; None for an unknown one."""
     from huggingface_hub import errors
 

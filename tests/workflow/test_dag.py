@@ -173,8 +173,8 @@ def test_a_local_base_says_what_adapters_may_call_it(checkout, tokenizer):
     for folder in ("lora", "base"):
         tuned.save_pretrained(checkout.file(folder))
     checkout.append("config/organisms/cake_bake.yaml", "\nreleased: {tiny: {path: lora}}\n")
-    entry = "tiny: {{family: llama, path: base, dtype: float32, gpus: 0{}}}\n"
-    models = checkout.file("config/models.yaml").read_text(encoding="utf-8")
+    entry = "{family: llama, path: base, dtype: float32, gpus: 0, also_called: [other/Tiny-1B]}"
+    checkout.append("config/models.yaml", f"\ntiny: {entry}\n")
     study = override(
         checkout,
         "released.yaml",
@@ -182,11 +182,9 @@ def test_a_local_base_says_what_adapters_may_call_it(checkout, tokenizer):
         "runs: [{organisms: [cake_bake], recipes: [released], seeds: [0]}]",
     )
     target = "results/released/tiny/cake_bake-released-s0"
-    for more, whole in (("", False), (", also_called: [other/Tiny-1B]", True)):
-        checkout.file("config/models.yaml").write_text(models + entry.format(more))
-        ran = checkout.snakemake("--cores", "1", target, *study)
-        assert (ran.returncode == 0) == whole, ran.stdout[-2000:]
-        assert whole or "trained on meta/Tiny-1B, expected no name" in ran.stdout
+    # Without the name the adapter would be refused (tests/traces/models/test_validate.py).
+    ran = checkout.snakemake("--cores", "1", target, *study)
+    assert ran.returncode == 0, ran.stdout[-2000:]
     linked = {one.name for one in checkout.file("results/models/tiny").iterdir()}
     assert "model.safetensors" in linked and not linked & set(ADAPTER_FILES)
 

@@ -380,7 +380,7 @@ class Prepared(Closed):
 class Data(Rows, Prepared):
     """What an organism is finetuned on."""
 
-    made: MadeData | None = Field(None, description="Rows of the made world with this name.")
+    made: MadeData | None = Field(None, description="Rows of the synthetic corpus with this name.")
     words: Count = Field(20_000, description="Size of the made data.")
     path_hint: Text | None = Field(
         None, description="How to get that file; shown when it is missing."

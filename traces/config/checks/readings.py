@@ -30,7 +30,7 @@ def check_reader(name: str, where: str) -> None:
         raise ValueError(f"{where}: found {name}, expected {', '.join(READERS)}")
 
 
-def check_read(loaded: LoadedStudy, name: str, places: Places, where: str) -> None:
+def check_read(loaded: LoadedStudy, name: str, where: str) -> None:
     """
     Refuse a corpus that no residual stream can be read on.
 
@@ -78,7 +78,7 @@ def _check_corpora(loaded: LoadedStudy, places: Places) -> None:
     study = loaded.study
     for name in loaded.read_corpora():
         key = "corpora" if name in study.corpora else "runs"
-        check_read(loaded, name, places, places.at(key))
+        check_read(loaded, name, places.at(key))
     for key, name in (
         ("mixing.corpus", study.mixing.corpus),
         ("lenses.vocabulary_corpus", study.lenses.vocabulary_corpus),

@@ -118,7 +118,7 @@ def _check_corpus(
     corpus = names["corpus"]
     check_there(of_corpus(loaded, corpus, places))
     if "model" in names:
-        check_read(loaded, corpus, places, where)
+        check_read(loaded, corpus, where)
         check_samples(loaded, corpus, places)
     elif loaded.corpora[corpus].kind == "start":
         raise ValueError(f"{where}: {corpus}: found a probe without text, expected text")
