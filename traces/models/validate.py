@@ -24,6 +24,8 @@ NAME_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", AD
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # What transformers and PEFT raise at a configuration that they cannot build.
 NOT_LOADED = (AttributeError, ImportError, RuntimeError, TypeError, ValueError, re.error)
+# The largest rank and alpha; any in use are thousands at most, and their ratio scales the change.
+LARGEST = 1_000_000
 NUMBERS = ("F64", "F32", "F16", "BF16")
 # Keys of a LoRA whose change depends on more than its weights, or is no LoRA of one module.
 NOT_READ = (
@@ -297,6 +299,14 @@ def _check_sizes(where: str, config: dict[str, Any]) -> None:
             raise ValueError(f"{where}: {key} is {value!r}, expected a number")
         if value == 0:
             raise ValueError(f"{where}: {key} is 0, an adapter that changes no weight")
+        if abs(value) > LARGEST:
+            raise ValueError(f"{where}: {key} is {value!r}, expected at most {LARGEST}")
+    rank = config.get("r", 8)
+    if not isinstance(rank, int) or rank < 1:
+        raise ValueError(f"{where}: r is {rank!r}, expected a whole number from 1")
+    for key in ("rank_pattern", "alpha_pattern"):
+        if not isinstance(config.get(key, {}), dict):
+            raise ValueError(f"{where}: {key} is {config[key]!r}, expected a mapping")
 
 
 def _check_base_name(adapter: Path, base: Path, found: Any, names: Sequence[str] | None) -> None:

@@ -198,6 +198,13 @@ CONFIGURATIONS = {
     "no rank": ({"r": 0}, "r is 0, an adapter that changes no weight"),
     "a rank in words": ({"r": "4"}, "r is '4', expected a number"),
     "no scale": ({"lora_alpha": 0}, "lora_alpha is 0, an adapter that changes no weight"),
+    "too large a scale": (
+        {"lora_alpha": 1e308},
+        "lora_alpha is 1e\\+308, expected at most 1000000",
+    ),
+    "a rank with a point": ({"r": 4.0}, "r is 4.0, expected a whole number from 1"),
+    "a negative rank": ({"r": -4}, "r is -4, expected a whole number from 1"),
+    "no pattern": ({"rank_pattern": None}, "rank_pattern is None, expected a mapping"),
     "no number": ({"lora_alpha": float("nan")}, "lora_alpha is nan, expected a number"),
     "no flag": ({"use_rslora": "false"}, "use_rslora is .false., expected true or false"),
     "zero by pattern": ({"alpha_pattern": {"q_proj": 0, "up_proj": 0}}, "changes no weight"),
