@@ -21,6 +21,7 @@ def found_differences(n_positions=3, singular=True):
     mean = rng.normal(size=(2, 1, 8)) + rng.normal(size=(2, n_positions, 8))
     planted = np.linalg.qr(rng.normal(size=(2, n_positions, 8, 2)))[0].swapaxes(-1, -2)
     arrays = {"mean": mean, "tuned_mean": mean + 1, "base_mean": mean - 1, "random": -mean}
+    arrays["robust_mean"] = mean + 2
     return SimpleNamespace(
         layers=np.array([1, 3]),
         positions=np.array([0, 1, 15][:n_positions]),
@@ -43,6 +44,11 @@ def test_every_reading_of_the_configuration_can_be_read():
     assert rows["reading"].drop_duplicates().tolist() == list(names)
     assert rows["layer"].tolist()[:4] == [1, 1, 1, 3]
     assert rows["position"].tolist()[:4] == [0, 1, 15, 0]
+
+
+def test_robust_is_the_mean_without_texts_that_stand_out():
+    found = found_differences()
+    np.testing.assert_array_equal(part(found, "robust")[1], found.robust_mean)
 
 
 def test_what_is_shared_and_what_is_specific_to_a_position_make_the_difference():
