@@ -14,6 +14,7 @@ from traces.config.load import load_study
 from traces.config.study import LoadedStudy
 
 CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+CHATS = CHAT + CHAT.replace("b", "c")
 LARGE = """
 large: {family: qwen3, hub: a/large, dtype: bfloat16, billions: 30, training_gpus: 4}
 small: {family: qwen3, hub: a/small, dtype: bfloat16, billions: 3}
@@ -133,7 +134,7 @@ def test_the_papers_study_has_the_jobs_that_its_configuration_implies(
     new_checkout, tmp_path, monkeypatch
 ):
     for name in ("bad_medical_advice", "risky_financial_advice", "extreme_sports"):
-        (tmp_path / f"{name}.jsonl").write_text(CHAT, encoding="utf-8")
+        (tmp_path / f"{name}.jsonl").write_text(CHATS, encoding="utf-8")
     monkeypatch.setenv("EM_DATA", str(tmp_path))
     ran = new_checkout().snakemake("--dry-run", "--configfile", "config/paper.yaml")
     assert ran.returncode == 0, ran.stdout[-2000:]
