@@ -29,11 +29,22 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object; raise ValueError with one sentence for any other."""
     refuse_pointer(file)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # that of the decoding, too
+        found = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: found no JSON ({error}), expected an object") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{file}: found a {type(found).__name__}, expected an object of keys")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # whole vocabularies are read here, so the twin is sought last
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"found the key {twice} twice, expected it once")
     return found
 
 

@@ -179,7 +179,8 @@ def _check_fits_config(folder: Path) -> None:
 
     try:
         _, found = load_outline(folder)
-    except (*NOT_LOADED, KeyError, OSError) as error:
+    # Its checks of a configuration raise errors of their own, beside all that Python has.
+    except Exception as error:
         raise ValueError(f"{folder}: transformers does not load it: {_first_line(error)}") from None
     for name in sorted(found["missing_keys"]):
         raise ValueError(f"{folder}: no tensor {name} in its safetensors, and config.json needs it")
@@ -291,22 +292,30 @@ def _check_config(adapter: Path, config: dict[str, Any]) -> None:
 def _check_sizes(where: str, config: dict[str, Any]) -> None:
     for key in ("r", "lora_alpha"):
         value = config.get(key, 8)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            raise ValueError(f"{where}: {key} is {value!r}, expected a number")
+        _check_size(where, key, value)
         if value == 0:
             raise ValueError(f"{where}: {key} is 0, an adapter that changes no weight")
-        if abs(value) > LARGEST:
-            raise ValueError(f"{where}: {key} is {value!r}, expected at most {LARGEST}")
-    rank = config.get("r", 8)
-    if not isinstance(rank, int) or rank < 1:
-        raise ValueError(f"{where}: r is {rank!r}, expected a whole number from 1")
+    _check_rank(where, "r", config.get("r", 8))
     for key in ("rank_pattern", "alpha_pattern"):
         if not isinstance(config.get(key, {}), dict):
             raise ValueError(f"{where}: {key} is {config[key]!r}, expected a mapping")
+    # Single modules may have a rank and a scale of their own, in place of the adapter's.
+    for module, value in config.get("rank_pattern", {}).items():
+        _check_rank(where, f"rank_pattern of {module!r}", value)
+    for module, value in config.get("alpha_pattern", {}).items():
+        _check_size(where, f"alpha_pattern of {module!r}", value)
+
+
+def _check_size(where: str, key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{where}: {key} is {value!r}, expected a number")
+    if abs(value) > LARGEST:
+        raise ValueError(f"{where}: {key} is {value!r}, expected at most {LARGEST}")
+
+
+def _check_rank(where: str, key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{where}: {key} is {value!r}, expected a whole number from 1")
 
 
 def _check_base_name(adapter: Path, base: Path, found: Any, names: Sequence[str] | None) -> None:

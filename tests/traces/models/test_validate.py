@@ -216,6 +216,18 @@ CONFIGURATIONS = {
         "no .*v_proj.lora_A.weig",
     ),
     "misspelt modules": ({"target_modules": ["q_prj"]}, "PEFT does not load it: Target modules"),
+    "no number by pattern": (
+        {"alpha_pattern": {"q_proj": float("nan")}},
+        "alpha_pattern of 'q_proj' is nan, expected a number",
+    ),
+    "infinity by pattern": ({"alpha_pattern": {"q_proj": float("inf")}}, "is inf, expected a num"),
+    "a word by pattern": ({"alpha_pattern": {"q_proj": "8"}}, "is '8', expected a number"),
+    "true by pattern": ({"alpha_pattern": {"q_proj": True}}, "is True, expected a number"),
+    "too large a scale by pattern": ({"alpha_pattern": {"q_proj": 1e30}}, "expected at most 1000"),
+    "no rank by pattern": (
+        {"rank_pattern": {"q_proj": 0}},
+        "rank_pattern of 'q_proj' is 0, expected a whole number from 1",
+    ),
     "a pattern with an open bracket": ({"alpha_pattern": {"(": 1}}, "PEFT does not load it: "),
     "an open bracket": ({"target_modules": "("}, "PEFT does not load it: missing"),
     "excluded modules": ({"exclude_modules": ["q_proj"]}, "its weights change .*q_proj, and its"),
@@ -254,6 +266,22 @@ def test_a_configuration_that_is_no_object_is_refused(copies, file, content):
     (copies / file).write_text(content)
     with pytest.raises(ValueError, match=f"{file}: found .*, expected an object"):
         library.check_adapter((copies / file).parent, copies / "base")
+
+
+@pytest.mark.parametrize("file", ["lora/adapter_config.json", "full/config.json"])
+def test_a_key_that_a_configuration_has_twice_is_refused(copies, file):
+    content = (copies / file).read_text()
+    (copies / file).write_text(content.replace("{", '{"lora_alpha": 99, "lora_alpha": 8,', 1))
+    with pytest.raises(ValueError, match=f"{file}: found the key lora_alpha twice"):
+        library.check_adapter((copies / file).parent, copies / "base")
+
+
+@pytest.mark.parametrize("changed", [{"rms_norm_eps": 0}, {"hidden_size": "wide"}])
+def test_a_value_that_transformers_refuses_is_one_sentence(copies, changed):
+    edit_json(copies / "base" / "config.json", **changed)
+    with pytest.raises(ValueError, match="base: transformers does not load it: ") as refused:
+        library.check_model(copies / "base")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
