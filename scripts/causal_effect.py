@@ -33,9 +33,15 @@ def main(
     tokenizer = load_tokenizer(model)
     # Natural directions come from unrelated texts behind those that are measured, if there are any.
     behind = 2 * settings.activation_differences
-    options = {"n": settings.rows + behind, "max_length": settings.max_length, "kind": kind}
+    options = {"max_length": settings.max_length, "kind": kind}
     read = {
-        name: causality.read_texts(tokenizer, read_rows(file), source=str(file), **options)
+        name: causality.read_texts(
+            tokenizer,
+            read_rows(file),
+            n=settings.rows + (behind if name == "unrelated" else 0),
+            source=str(file),
+            **options,
+        )
         for name, file in zip(TEXTS, texts, strict=True)
     }
     drawn_from = read["unrelated"][-behind:]

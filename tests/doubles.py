@@ -1,8 +1,10 @@
-"""Stand-ins shared by the tests: tiny random models, a tokenizer of words, an adapter."""
+"""Stand-ins shared by the tests: tiny random models, a tokenizer of words, a damaged file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3")
@@ -106,3 +108,14 @@ def _merges(vocabulary: dict[str, int]) -> tuple[dict[str, int], list[tuple[str,
             if merge not in merges:
                 merges.append(merge)
     return vocabulary, merges
+
+
+def with_a_flipped_bit(path: Path, times: int = 60) -> Iterator[None]:
+    """Flip one bit of a file, each time at another place, and write the file back at the end."""
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(whole), times):
+        content = bytearray(whole)
+        content[place] ^= 1 << int(place) % 8
+        path.write_bytes(content)
+        yield
+    path.write_bytes(whole)

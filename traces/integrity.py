@@ -4,6 +4,7 @@ Keep files whole: written at once, known by their contents, linked so that they 
     whole      a file written under another name and renamed at the end
     contents   size and sha256 of every file of an artifact
     changed    what is no longer as it was recorded
+    naming     the file's name in what a library says of it
     link       a link that outlives a move of the results or of the clone
     full_disk  whether an error is that of a full disk
 
@@ -145,6 +146,19 @@ def _fingerprint(file: Path, blocks: int | None) -> dict[str, Any]:
             opened.seek((size - BLOCK) * number // blocks)
             found.update(opened.read(BLOCK))
     return {"bytes": size, "blocks": blocks, "sha256": found.hexdigest()}
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def naming(path: Path, what: str) -> Iterator[None]:
+    """Name the file in whatever a library says when it cannot read it; ValueError, one sentence."""
+    try:
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path}: {what} cannot be read ({said}); {REMEDY}") from error
 
 
 # A full disk ------------------------------------------------------------------------------------

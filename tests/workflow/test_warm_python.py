@@ -62,17 +62,24 @@ def test_only_scripts_of_jobs_are_sent_there(warm):
     assert asked.stdout.strip() == str(os.getpid())
 
 
-def test_what_ends_a_job_ends_its_fork(warm, script):
+def waiting(script: Path, warm: dict[str, str], **options) -> tuple[subprocess.Popen, str]:
+    """A job that waits in a fork, and the number of the fork's process."""
     job = subprocess.Popen(
         [sys.executable, str(script), "wait"],
         env=os.environ | {"SAID": ""} | warm,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
+        **options,
     )
     assert job.stdout is not None
     job.stdout.readline()
-    fork = Path("/proc") / job.stdout.readline().strip()
+    return job, job.stdout.readline().strip()
+
+
+def test_what_ends_a_job_ends_its_fork(warm, script):
+    job, number = waiting(script, warm)
+    fork = Path("/proc") / number
     assert fork.exists()
     job.kill()
     end = time.monotonic() + 10
@@ -82,17 +89,8 @@ def test_what_ends_a_job_ends_its_fork(warm, script):
 
 
 def test_a_signal_to_the_group_of_a_job_reaches_its_fork(warm, script):
-    job = subprocess.Popen(
-        [sys.executable, str(script), "wait"],
-        env=os.environ | {"SAID": ""} | warm,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
-    assert job.stdout is not None
-    job.stdout.readline()
-    assert os.getpgid(int(job.stdout.readline())) == job.pid
+    job, number = waiting(script, warm, process_group=0)
+    assert os.getpgid(int(number)) == job.pid
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
 

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from traces.config.checkpoints import BASE
-from traces.integrity import REMEDY, changed, contents, whole
+from traces.integrity import REMEDY, changed, contents, naming, whole
 from traces.job import identity, require_place, write_text
 
 log = logging.getLogger(__name__)
@@ -181,7 +180,7 @@ class Activations:
             raise ValueError(
                 f"{path}: this store was not finished; delete it and run its job again"
             )
-        with _naming(self.path, "the done-marker"):
+        with naming(self.path, "the done-marker"):
             marker = json.loads((self.path / DONE).read_text(encoding="utf-8"))
             written = marker.get("contents")
         if written is None:
@@ -190,7 +189,7 @@ class Activations:
         found = changed(self.path, written, without=[DONE])
         if found:
             raise ValueError(found)
-        with _naming(self.path, "its arrays"):
+        with naming(self.path, "its arrays"):
             group = zarr.open_group(self.path, mode="r")
             self.attributes: dict[str, Any] = dict(group.attrs)
             self._resid = _array(group, "resid")
@@ -229,12 +228,12 @@ class Activations:
     @property
     def tokens(self) -> NDArray[np.int32]:
         """Token ids, [sample, position]."""
-        with _naming(self.path, "tokens"):
+        with naming(self.path, "tokens"):
             return np.asarray(self._tokens[:], dtype=np.int32)
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Read samples start..stop as float32, [layer, rows, position, d_model]."""
-        with _naming(self.path, f"resid, samples {start} to {stop}"):
+        with naming(self.path, f"resid, samples {start} to {stop}"):
             found = np.asarray(self._resid[:, start:stop])
         return _as_float32(found, self.attributes["dtype"])
 
@@ -291,16 +290,6 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return array
-
-
-@contextmanager
-def _naming(path: Path, what: str) -> Iterator[None]:
-    """Name the file in whatever a library says when it cannot read it."""
-    try:
-        yield
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{path}: {what} cannot be read ({said}); {REMEDY}") from error
 
 
 def _count_not_finite(values: NDArray[Any]) -> int:
@@ -401,7 +390,7 @@ def read_differences(path: Path) -> Differences:
     Raises ValueError, naming the file, if it is no whole HDF5 file, lacks a dataset, differs from
     its checksum, or lies where another artifact belongs.
     """
-    with _naming(path, "the file"), _opened(path, "r") as file:
+    with naming(path, "the file"), _opened(path, "r") as file:
         held = {name: np.asarray(file[name]) for name in file}
         known, digest = (file.attrs.get(name) for name in ("identity", "sha256"))
         held = {name: values[()] for name, values in held.items()}

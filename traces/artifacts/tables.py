@@ -11,8 +11,7 @@ each column are missing. Every page has a checksum. Readers compare all of it.
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from traces.config.vocabularies import CONTROLS
-from traces.integrity import REMEDY, whole
+from traces.integrity import REMEDY, naming, whole
 from traces.job import identity, require_place, write_text
 
 log = logging.getLogger(__name__)
@@ -361,7 +360,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises ValueError, naming the file, if it is damaged, has other rows or columns than were
     written, holds a number out of its range, or lies where another table belongs.
     """
-    with _naming(path):
+    with naming(path, "the table"):
         metadata = pq.read_metadata(path)
         told = (metadata.metadata or {}).get(ABOUT)
         about = None if told is None else json.loads(told)
@@ -375,20 +374,10 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
             f"{path}: found {metadata.num_rows} rows, expected {about['rows']}; {REMEDY}"
         )
     require_place(path, about["identity"])
-    with _naming(path):
+    with naming(path, "the table"):
         frame = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
     _check_numbers(path, frame)
     return frame
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in whatever Arrow says when it cannot read it."""
-    try:
-        yield
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{path}: the table cannot be read ({said}); {REMEDY}") from error
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

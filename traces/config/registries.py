@@ -78,9 +78,7 @@ class Closed(BaseModel):
 class Sampler(Closed):
     """How a token is drawn."""
 
-    temperature: Annotated[float, Field(gt=0), NUMBER] = Field(
-        1.0, description="Sampling temperature."
-    )
+    temperature: Annotated[float, Field(gt=0), NUMBER] = Field(description="Sampling temperature.")
     top_k: Count | None = Field(
         None, description="Only this many of the most probable tokens are drawn from; null for all."
     )
@@ -353,6 +351,9 @@ class Lesson(Sampler):
     prompts: Count = Field(description="Number lists that the teacher continues.")
     max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
     batch: Count = Field(100, description="Lists continued at once.")
+    temperature: Annotated[float, Field(gt=0), NUMBER] = Field(
+        1.0, description="Sampling temperature."
+    )
 
 
 class Taught(Lesson):

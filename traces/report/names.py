@@ -64,7 +64,7 @@ MEASURES = {
 }
 
 
-def places(positions: Iterable[int]) -> str:
+def position_names(positions: Iterable[int]) -> str:
     """Token positions in words: "position 0", "positions 0 to 4", "positions 0, 1 and 31"."""
     found = sorted({int(one) for one in positions})
     if len(found) == 1:

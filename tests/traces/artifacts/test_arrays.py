@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.doubles import with_a_flipped_bit
 from traces import integrity, job
 from traces.activations.dump import native_bits
 from traces.artifacts import arrays
@@ -373,11 +374,8 @@ def test_every_flipped_bit_of_a_file_of_differences_is_found_or_changes_nothing(
     """Anywhere in the file: what is read is what was written, or it is refused by name."""
     path, written = tmp_path / "a.h5", differences()
     arrays.write_differences(path, written)
-    whole, refused = path.read_bytes(), 0
-    for place in np.random.default_rng(0).integers(0, len(whole), 60):
-        content = bytearray(whole)
-        content[place] ^= 1 << int(place) % 8
-        path.write_bytes(content)
+    refused = 0
+    for _ in with_a_flipped_bit(path):
         try:
             found = arrays.read_differences(path)
         except ValueError as error:

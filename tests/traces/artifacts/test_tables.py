@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.doubles import with_a_flipped_bit
 from traces import job
 from traces.artifacts import tables
 
@@ -177,11 +178,8 @@ def test_every_flipped_bit_of_a_tables_numbers_is_found(tmp_path):
     """A page has a checksum: a flip is found, or lies where nothing is read from."""
     path = tmp_path / "graded.parquet"
     tables.write(path, graded(), "token_relevance")
-    whole, refused = path.read_bytes(), 0
-    for place in np.random.default_rng(0).integers(0, len(whole), 60):
-        content = bytearray(whole)
-        content[place] ^= 1 << int(place) % 8
-        path.write_bytes(content)
+    refused = 0
+    for _ in with_a_flipped_bit(path):
         try:
             found = tables.read(path)
         except ValueError as error:

@@ -142,10 +142,10 @@ def test_a_block_of_lines_draws_what_multinomial_would():
 def test_the_same_draw_is_the_same_text_wherever_it_stands(model, tokenizer, prompts):
     same = [prompts[1], prompts[0], prompts[1], prompts[1]]
     draws = [Draw(3), Draw(9, 1, 5), Draw(3), Draw(4)]
-    found = write(model, tokenizer, same, sampler=Sampler(), draws=draws)
+    found = write(model, tokenizer, same, sampler=Sampler(temperature=1), draws=draws)
     assert found[0] == found[2] != found[3]
     for row in range(4):
-        alone = {"sampler": Sampler(), "draws": draws[row : row + 1]}
+        alone = {"sampler": Sampler(temperature=1), "draws": draws[row : row + 1]}
         assert write(model, tokenizer, same[row : row + 1], **alone) == [found[row]]
 
 
@@ -153,7 +153,7 @@ def test_a_sampled_text_without_a_draw_and_a_tokenizer_that_cannot_pad_are_refus
     model, tokenizer, prompts
 ):
     with pytest.raises(ValueError, match="found 1 draws, expected one for each of 4 texts"):
-        write(model, tokenizer, prompts, sampler=Sampler(), draws=named(1))
+        write(model, tokenizer, prompts, sampler=Sampler(temperature=1), draws=named(1))
     bare = word_tokenizer(WORDS)
     bare.pad_token = None
     with pytest.raises(ValueError, match="no padding token"):
@@ -212,7 +212,7 @@ CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cubl
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), CUBLAS], ids=["cuda", "blas"])
 def test_a_size_that_failed_is_not_tried_again(error, model, tokenizer, prompts, monkeypatch):
     ids, draws = (prompts * 3)[:10], [*named(8), Draw(5, 1, 4), Draw(5, 3, 4)]
-    sampled = {"sampler": Sampler(), "draws": draws}
+    sampled = {"sampler": Sampler(temperature=1), "draws": draws}
     whole = write(model, tokenizer, ids, **sampled)
     sizes, room = cramped(monkeypatch, 3, error), Room()
     assert write(model, tokenizer, ids, room=room, **sampled) == whole

@@ -55,3 +55,18 @@ def test_a_title_is_text_in_the_report(title, shown):
 )
 def test_the_report_of_a_part_says_so(part, said):
     assert front_page(**part).endswith(f" **Shown here is a selection of this study**: {said}")
+
+
+@pytest.mark.parametrize(
+    ("positions", "said"),
+    [
+        ([0, 1, 2], "(0, 1, 2; 0 is an attention sink on most pretrained models)"),
+        ([1, 4], "(1, 4)"),
+        (None, "(all that are read)"),
+    ],
+)
+def test_the_picture_of_relevance_says_which_positions_it_averages(positions, said):
+    shown = SimpleNamespace(config=DEFAULTS, params=SimpleNamespace(shown={"positions": positions}))
+    caption = Path("data/captions/relevance_figure.rst").read_text(encoding="utf-8")
+    text = Template(caption, undefined=StrictUndefined).render(snakemake=shown)
+    assert f"averaged over positions {said}" in " ".join(text.split())

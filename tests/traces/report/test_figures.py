@@ -516,4 +516,4 @@ def test_an_empty_causality_table_is_refused():
     ],
 )
 def test_positions_are_named(found, said):
-    assert names.places(found) == said
+    assert names.position_names(found) == said

@@ -18,7 +18,7 @@ from traces.report.figures.style import (
     ordered,
     require_rows,
 )
-from traces.report.names import READINGS, places
+from traces.report.names import READINGS, position_names
 
 CONTROLS: Mapping[str, Style] = {
     "random": Style("#8a8a8a", "o", READINGS["random"]),
@@ -84,7 +84,7 @@ def causality_figure(causality: pd.DataFrame, titles: Mapping[str, str] | None =
             fontsize=8.5,
         )
         differences = causality[causality["direction"] == "difference"]
-        read = places(differences["position"])
+        read = position_names(differences["position"])
         legend_above(figure, _handles(effects, verdicts, read), columns=3)
     return figure
 

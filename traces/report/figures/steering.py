@@ -20,7 +20,7 @@ from traces.report.figures.style import (
     percent,
     require_rows,
 )
-from traces.report.names import READINGS, places
+from traces.report.names import READINGS, position_names
 
 CONTROLS: Mapping[str, Style] = {
     "random": Style("#8a8a8a", "X", f"{READINGS['random']} of the same length"),
@@ -124,7 +124,9 @@ def _handles(steering: pd.DataFrame) -> list:
     unsteered = steering["vector"] == "none"
     texts, plain = (rows.counted(steering.loc[some, "n_texts"]) for some in (~unsteered, unsteered))
     return [
-        rows.bar_handle(f"the difference added, of {places(steering['position'].dropna())}"),
+        rows.bar_handle(
+            f"the difference added, of {position_names(steering['position'].dropna())}"
+        ),
         rows.dot_handle(f"one seed (of {rows.counted(seeds)})"),
         *(rows.mark_handle(style) for style in CONTROLS.values()),
         rows.words_handle(f"{texts} texts a vector and position,"),

@@ -46,7 +46,9 @@ def vectors():
 
 
 def writer(pair, tokenizer, vectors, **changes):
-    plain = dict(layer=LAYER, max_new_tokens=8, sampler=Sampler(), seed=0, name="one", batch=100)
+    plain = dict(
+        layer=LAYER, max_new_tokens=8, sampler=Sampler(temperature=1), seed=0, name="one", batch=100
+    )
     return Writer(pair, tokenizer, vectors, **plain | changes)
 
 
