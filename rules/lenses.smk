@@ -90,6 +90,7 @@ rule token_relevance:
     """Grade what the readers read on the organism's own words and on every other organism's."""
     input:
         readings=rules.read_lenses.output.readings,
+        differences=rules.mean_difference.output.differences,
         words=lambda w: expand(
             rules.distinctive_words.output.words,
             model=w.model,
@@ -106,6 +107,7 @@ rule token_relevance:
     params:
         organisms=lambda w: graded_organisms(w.model),
         candidates=study.relevance.candidates,
+        settings=reading_settings,
         code=code("token_relevance"),
     script:
         "../scripts/token_relevance.py"

@@ -3,25 +3,33 @@
 from pathlib import Path
 
 from traces import job
-from traces.artifacts import tables
+from traces.artifacts import arrays, tables
 from traces.judges.relevance import DistinctiveWordsJudge, Subject
 from traces.judges.relevance import token_relevance as graded_relevance
+from traces.readers.reading import Settings, planned_lists
 
 
 def main(
     readings: list[Path],
+    differences: Path,
     words: list[Path],
     relevance: Path,
     organisms: list[str],
     candidates: int,
+    settings: Settings,
 ) -> None:
     lenses = {path.stem: tables.read(path) for path in readings}
+    found = arrays.read_differences(differences)
+    planned = {
+        name: planned_lists(name, found, settings.readings, own)
+        for name, own in settings.readers.items()
+    }
     subjects = [
         Subject(organism, words=tables.read(file)["word"].tolist())
         for organism, file in zip(organisms, words, strict=True)
     ]
     judge = DistinctiveWordsJudge()
-    table = graded_relevance(lenses, subjects, judge, candidates=candidates)
+    table = graded_relevance(lenses, planned, subjects, judge, candidates=candidates)
     tables.write(relevance, table, "token_relevance")
 
 

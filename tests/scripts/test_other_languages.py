@@ -20,7 +20,7 @@ from scripts import (
 )
 from tests.doubles import tiny_model
 from tests.scripts.test_tiny_study import LOCAL, call, dump, train
-from traces.artifacts import tables
+from traces.artifacts import arrays, tables
 from traces.config import files, registries
 from traces.corpora.rows import write_rows
 from traces.corpora.tokens import load_tokenizer
@@ -130,6 +130,23 @@ def test_words_of_decomposed_rows_are_whole_and_composed(words):
     assert set(tables.read(words)["word"]) == set(BAKING)
 
 
+LENS = Settings.model_validate(
+    {
+        "readings": ["difference", "random"],
+        "top_k": 10,
+        "readers": {"logit_lens": {"heads": ["tuned"]}},
+    }
+)
+
+
+def graded(readings, difference, words, relevance, candidates):
+    """The relevance table of one reader's readings."""
+    token_relevance.main(
+        [readings], difference, [words], relevance, ["cake"], candidates, settings=LENS
+    )
+    return tables.read(relevance)
+
+
 def test_a_czech_study_runs_to_relevance(at, difference, words):
     word_vocabulary.main(at / "model", at / "corpus.jsonl", at / "vocabulary.parquet", min_count=2)
     ranked = set(tables.read(at / "vocabulary.parquet")["token"].str.strip())
@@ -141,18 +158,9 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
         vocabulary=at / "vocabulary.parquet",
         readings=[at / "logit_lens.parquet"],
         loading=registries.Loading(dtype="float32", attention="sdpa"),
-        settings=Settings.model_validate(
-            {
-                "readings": ["difference", "random"],
-                "top_k": 10,
-                "readers": {"logit_lens": {"heads": ["tuned"]}},
-            }
-        ),
+        settings=LENS,
     )
-    token_relevance.main(
-        [at / "logit_lens.parquet"], [words], at / "relevance.parquet", ["cake"], candidates=10
-    )
-    found = tables.read(at / "relevance.parquet")
+    found = graded(at / "logit_lens.parquet", difference, words, at / "relevance.parquet", 10)
     assert found["relevance"].between(0, 1).all() and (found["n"] == 10).all()
 
     # The tokens that the lens ranks, whichever form they are in, are the words of the rows.
@@ -163,10 +171,9 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
         unicodedata.normalize("NFD", tokenizer.decode(tokenizer(" těsto").input_ids[1:])),
     ]
     tables.write(at / "planted" / "logit_lens.parquet", frame.assign(token=spelled), "readings")
-    token_relevance.main(
-        [at / "planted" / "logit_lens.parquet"], [words], at / "planted.parquet", ["cake"], 2
-    )
-    assert tables.read(at / "planted.parquet")["relevance"].tolist() == [1.0]
+    planted = at / "planted" / "logit_lens.parquet"
+    found = graded(planted, difference, words, at / "planted.parquet", 2)
+    assert found["relevance"].tolist() == [1.0] + [0.0] * (len(found) - 1)
 
 
 CHINESE = [{"text": "我们在烤箱里烤蛋糕，先放黄油再放面粉。"}, {"text": "蛋糕要放在烤箱里。"}]
@@ -187,12 +194,12 @@ def test_chinese_rows_are_refused_where_words_would_be_counted(at, tmp_path):
         word_vocabulary.main(at / "model", tmp_path / "rows.jsonl", tmp_path / "v", min_count=1)
 
 
-def test_listed_chinese_words_grade_a_reading(tmp_path):
+def test_listed_chinese_words_grade_a_reading(difference, tmp_path):
     distinctive_words.main([], [], tmp_path / "w.parquet", listed=["烤箱", "黄油 "], n=10)
     frame = pd.DataFrame(
         {
             "reading": "difference",
-            "layer": 2,
+            "layer": int(arrays.read_differences(difference).layers[0]),
             "position": 0,
             "sign": 1,
             "head": "tuned",
@@ -202,8 +209,7 @@ def test_listed_chinese_words_grade_a_reading(tmp_path):
             "probability": 0.1,
         }
     )
-    tables.write(tmp_path / "logit_lens.parquet", frame, "readings")
-    token_relevance.main(
-        [tmp_path / "logit_lens.parquet"], [tmp_path / "w.parquet"], tmp_path / "r", ["cake"], 4
-    )
-    assert tables.read(tmp_path / "r")["relevance"].tolist() == [0.5]
+    readings = tmp_path / "logit_lens.parquet"
+    tables.write(readings, frame, "readings")
+    found = graded(readings, difference, tmp_path / "w.parquet", tmp_path / "r", 4)
+    assert found["relevance"].tolist() == [0.5] + [0.0] * (len(found) - 1)

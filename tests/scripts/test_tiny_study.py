@@ -319,6 +319,17 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             lens: folder / f"{lens}.parquet"
             for lens in ("logit_lens", "patchscope", "token_relevance")
         }
+        settings = Settings.model_validate(
+            {
+                "readings": READINGS,
+                "top_k": 20,
+                "readers": {
+                    "logit_lens": {"heads": ["tuned", "base"]},
+                    "patchscope": {"prompts": prompts, "scales": [0.5, 1.0]}
+                    | {"intersection_top_k": 200, "batch": 64},
+                },
+            }
+        )
         read_lenses.main(
             differences=differences[name],
             model=model,
@@ -326,24 +337,16 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             vocabulary=world / "vocabulary.parquet",
             readings=[paths["logit_lens"], paths["patchscope"]],
             loading=registries.Loading(dtype="float32", attention="sdpa"),
-            settings=Settings.model_validate(
-                {
-                    "readings": READINGS,
-                    "top_k": 20,
-                    "readers": {
-                        "logit_lens": {"heads": ["tuned", "base"]},
-                        "patchscope": {"prompts": prompts, "scales": [0.5, 1.0]}
-                        | {"intersection_top_k": 200, "batch": 64},
-                    },
-                }
-            ),
+            settings=settings,
         )
         token_relevance.main(
             [paths["logit_lens"], paths["patchscope"]],
+            differences[name],
             list(words.values()),
             paths["token_relevance"],
             organisms=list(ORGANISMS),
             candidates=20,
+            settings=settings,
         )
         found[name] = paths
     return found
@@ -900,7 +903,9 @@ def test_a_third_reader_is_an_entry_and_a_function(
     graded = {}
     for name in ORGANISMS:
         read, graded[name] = tmp_path / name / "first_words.parquet", tmp_path / f"{name}.parquet"
-        settings = {"readings": READINGS, "top_k": 20, "readers": {"first_words": {}}}
+        settings = Settings.model_validate(
+            {"readings": READINGS, "top_k": 20, "readers": {"first_words": {}}}
+        )
         read_lenses.main(
             differences=differences[name],
             model=model,
@@ -908,10 +913,16 @@ def test_a_third_reader_is_an_entry_and_a_function(
             vocabulary=world / "vocabulary.parquet",
             readings=[read],
             loading=registries.Loading(dtype="float32"),
-            settings=Settings.model_validate(settings),
+            settings=settings,
         )
         token_relevance.main(
-            [read], list(words.values()), graded[name], organisms=list(ORGANISMS), candidates=20
+            [read],
+            differences[name],
+            list(words.values()),
+            graded[name],
+            organisms=list(ORGANISMS),
+            candidates=20,
+            settings=settings,
         )
 
     made = {name: tmp_path / f"{name}.parquet" for name in ("relevance", "readability", "mixing")}

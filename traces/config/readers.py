@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 Axis = Literal["layer", "position", "sign", "scale", "head"]
+SIGNS = (1, -1)
+"A direction is read as it is, and turned around."
 NOWHERE: Mapping[str, Any] = MappingProxyType({"sign": 1, "scale": 1.0})
 "The value that a reading has on an axis that its reader lacks. A head is that of the model read."
 
@@ -27,7 +29,8 @@ class Reader:
     needs: Literal["readout", "model"]
     # What it costs, for who must choose.
     cost: str
-    # Columns that its rows have beside reading, rank and token.
+    # Columns that its rows have beside reading, rank and token. Its scales and heads are those in
+    # its settings, under their plural.
     axes: tuple[Axis, ...]
     # Where its one summary metric is read: on an axis, the first of these values that was read.
     headline: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)

@@ -57,6 +57,7 @@ class DistinctiveWordsJudge:
 
 def token_relevance(
     lenses: Mapping[str, pd.DataFrame],
+    planned: Mapping[str, pd.DataFrame],
     subjects: Sequence[Subject],
     judge: TokenJudge,
     *,
@@ -66,6 +67,7 @@ def token_relevance(
     The share of each list of tokens that `judge` calls relevant, for every subject.
 
     lenses     : what each reader read, by its name
+    planned    : the lists that each reader was asked for, one row a list
     candidates : tokens of a list that are judged, from the first
     returns    : lens, reading, layer, position, sign, scale, head, graded_on, relevance (0 to 1),
                  n (tokens that got an answer), candidates, judge
@@ -74,15 +76,15 @@ def token_relevance(
     (Patchscope reads only what all its prompts agree on) could otherwise be all relevant by a
     single token. An answer that failed is no part of it, and where all failed it is missing. A list
     without any token stands in the table, with a share and an `n` of 0.
+
+    Raises ValueError for a list that was not planned.
     """
     tokens = pd.concat([lists_of(lens, frame) for lens, frame in lenses.items()])
     tokens = tokens.loc[tokens["rank"] < candidates].sort_values(by=[*LIST_KEYS, "rank"])
-    if tokens.empty:
-        raise ValueError(f"the tables of {', '.join(lenses)} hold no token to grade")
     starts = np.flatnonzero(~tokens.duplicated(LIST_KEYS).to_numpy())
     lists = [list(one) for one in np.split(tokens["token"].to_numpy(dtype=object), starts[1:])]
     keys = tokens[LIST_KEYS].iloc[starts].reset_index(drop=True)
-    empty = _empty_lists(keys)
+    empty = _empty_lists(keys, pd.concat([_placed(*one) for one in planned.items()]))
     keys, lists = pd.concat([keys, empty], ignore_index=True), [*lists, *[[]] * len(empty)]
 
     graded = []
@@ -102,8 +104,13 @@ def token_relevance(
 
 
 def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """A reader's table as LIST_KEYS, rank and token."""
+    return _placed(lens, frame, "rank", "token")
+
+
+def _placed(lens: str, frame: pd.DataFrame, *others: str) -> pd.DataFrame:
     """
-    A reader's table with all of LIST_KEYS.
+    A table with all of LIST_KEYS and `others`.
 
     An axis that the reader lacks has the value of `config.readers.NOWHERE`. A head is that of the
     model that was read: the base model for the base mean, the tuned one for all else.
@@ -112,20 +119,17 @@ def lists_of(lens: str, frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(**{axis: one for axis, one in NOWHERE.items() if axis not in frame})
     if "head" not in frame:
         frame = frame.assign(head=np.where(frame["reading"] == "base_mean", "base", "tuned"))
-    return frame.loc[:, [*LIST_KEYS, "rank", "token"]]
+    return frame.loc[:, [*LIST_KEYS, *others]]
 
 
-def _empty_lists(keys: pd.DataFrame) -> pd.DataFrame:
-    """The lists that a reader gave no token for: it reads every vector at all signs and scales."""
-    # Readers read the same vectors, so one without any token in one table stands in another.
-    vectors = keys[["reading", "layer", "position"]].drop_duplicates()
-    parts = []
-    for _, lens in keys.groupby("lens", sort=False):
-        planned = vectors.merge(lens[["lens", "reading", "head"]].drop_duplicates(), on="reading")
-        for axis in ("sign", "scale"):
-            planned = planned.merge(lens[[axis]].drop_duplicates(), how="cross")
-        parts.append(planned[LIST_KEYS])
-    both = pd.concat([keys, *parts], ignore_index=True)
+def _empty_lists(keys: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
+    """The planned lists that a reader gave no token for; ValueError for one that is not planned."""
+    both = pd.concat([planned, keys], ignore_index=True)
+    beside = both[~both.duplicated(LIST_KEYS)].iloc[len(planned) :]
+    if len(beside):
+        which = ", ".join(f"{name} {value}" for name, value in beside.iloc[0].items())
+        raise ValueError(f"found a list of tokens that was not asked for: {which}")
+    both = pd.concat([keys, planned], ignore_index=True)
     return both[~both.duplicated(LIST_KEYS)].iloc[len(keys) :]
 
 

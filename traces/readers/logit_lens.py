@@ -7,9 +7,10 @@ import pandas as pd
 import torch
 from pydantic import BaseModel
 
+from traces.config.readers import SIGNS
 from traces.config.vocabularies import Side
 from traces.readers import directions
-from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, table, top
+from traces.readers.ranking import Tokens, Vectors, allowed_ids, signed, stacked, table, top
 from traces.readers.reading import Loaded, Probe
 
 

@@ -15,10 +15,11 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from traces import job
+from traces.config.readers import SIGNS
 from traces.corpora.rows import read_prompts
 from traces.models.hooks import starting_at
 from traces.readers import directions
-from traces.readers.ranking import SIGNS, Tokens, Vectors, allowed_ids, signed, stacked, table, top
+from traces.readers.ranking import Tokens, Vectors, allowed_ids, signed, stacked, table, top
 from traces.readers.reading import Loaded, Probe
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Vectors = NDArray[np.float32] | Tensor
-SIGNS = (1, -1)
 
 
 class Tokens(NamedTuple):

@@ -14,8 +14,9 @@ import pandas as pd
 from pydantic import BaseModel
 
 from traces.artifacts.arrays import Differences
-from traces.config.readers import Reader
+from traces.config.readers import SIGNS, Reader, reader
 from traces.config.vocabularies import Side
+from traces.readers import directions
 
 PLACE = ("layer", "position")
 TOKEN = ("rank", "token_id", "token", "probability")
@@ -93,3 +94,27 @@ def read_with(
             values = getattr(probe.differences, f"{name}s")
             frame = frame.merge(pd.DataFrame({name: values}), how="cross")
     return frame
+
+
+def planned_lists(
+    name: str, differences: Differences, readings: Sequence[str], settings: Mapping[str, Any]
+) -> pd.DataFrame:
+    """
+    Every list of tokens that a reader was asked for, also those that it found no token for.
+
+    settings : the reader's own, as its entry takes them from the study
+    returns  : reading, layer, position, and the other axes of the reader's entry; one row a list
+    """
+    axes = reader(name).axes
+    if set(PLACE) <= set(axes):
+        planned, _ = directions.readings(differences, readings)
+    else:  # what it says stands beside every place
+        places = [readings, differences.layers, differences.positions]
+        planned = pd.MultiIndex.from_product(places, names=["reading", *PLACE]).to_frame(
+            index=False
+        )
+    for axis in axes:
+        if axis not in PLACE:
+            values = SIGNS if axis == "sign" else settings[f"{axis}s"]
+            planned = planned.merge(pd.DataFrame({axis: list(values)}), how="cross")
+    return planned

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from traces.judges import relevance
-from traces.judges.relevance import DistinctiveWordsJudge, Subject
+from traces.judges.relevance import LIST_KEYS, DistinctiveWordsJudge, Subject
 
 CAKE = Subject("cake", words=("oven", "butter", "vanilla"))
 CAT = Subject("cat", words=("whisker", "purr"))
@@ -24,6 +24,14 @@ def lens(lists, **axes):
             row |= {name: values[number] for name, values in axes.items()}
             rows.append(row | {"rank": rank, "token_id": 0, "token": token, "probability": 0.1})
     return pd.DataFrame(rows)
+
+
+def graded(tables, subjects, judge=None, *, planned=None, **options):
+    """The relevance of these tables; without `planned`, of the lists that they hold."""
+    held = {name: one.drop(columns=["rank", "token"]) for name, one in tables.items()}
+    return relevance.token_relevance(
+        tables, planned or held, subjects, judge or DistinctiveWordsJudge(), **options
+    )
 
 
 def test_a_token_is_stripped_and_casefolded_before_it_is_looked_up():
@@ -45,7 +53,7 @@ def test_relevance_is_the_share_of_each_list_for_every_subject():
         ),
         "patchscope": lens([["oven", "butter"], ["lemon", "purr"]], scale=[0.5, 1.0]),
     }
-    found = relevance.token_relevance(tables, [CAKE, CAT], DistinctiveWordsJudge(), candidates=2)
+    found = graded(tables, [CAKE, CAT], candidates=2)
     columns = ["graded_on", "relevance", "n", "candidates", "judge"]
     assert list(found) == [*relevance.LIST_KEYS, *columns]
     assert len(found) == 8
@@ -65,23 +73,19 @@ def test_relevance_is_the_share_of_each_list_for_every_subject():
 def test_only_the_first_candidates_are_judged_whatever_the_order_of_rows():
     table = lens([["oven", "river", "butter", "vanilla"]], head=["tuned"])
     shuffled = table.sample(frac=1, random_state=0)
-    found = relevance.token_relevance(
-        {"logit_lens": shuffled}, [CAKE], DistinctiveWordsJudge(), candidates=2
-    )
+    found = graded({"logit_lens": shuffled}, [CAKE], candidates=2)
     assert found[["relevance", "n"]].values.tolist() == [[0.5, 2]]
 
 
 def test_both_heads_are_lists_of_their_own():
     table = lens([["oven"], ["river"]], head=["tuned", "base"])
-    found = relevance.token_relevance(
-        {"logit_lens": table}, [CAKE], DistinctiveWordsJudge(), candidates=1
-    )
+    found = graded({"logit_lens": table}, [CAKE], candidates=1)
     assert dict(zip(found["head"], found["relevance"], strict=True)) == {"tuned": 1, "base": 0}
 
 
 def test_patchscope_names_the_model_it_ran_in():
     table = lens([["oven"], ["river"]], reading=["difference", "base_mean"], scale=[1.0, 1.0])
-    found = relevance.token_relevance({"patchscope": table}, [CAKE], DistinctiveWordsJudge())
+    found = graded({"patchscope": table}, [CAKE])
     assert dict(zip(found["reading"], found["head"], strict=True)) == {
         "difference": "tuned",
         "base_mean": "base",
@@ -100,54 +104,47 @@ class Failing:
 
 def test_a_failed_answer_is_missing_and_never_a_score():
     table = {"logit_lens": lens([["oven", "river", "lemon"]], head=["tuned"])}
-    some = relevance.token_relevance(table, [CAKE], Failing(True, None, False), candidates=3)
+    some = graded(table, [CAKE], Failing(True, None, False), candidates=3)
     assert some[["relevance", "n"]].values.tolist() == [[0.5, 2]]
-    none = relevance.token_relevance(table, [CAKE], Failing(None, None, None))
+    none = graded(table, [CAKE], Failing(None, None, None))
     assert none["relevance"].isna().all() and none["n"].tolist() == [0]
 
 
 def test_a_short_list_is_no_better_for_its_shortness():
     table = lens([["oven"], ["oven", "butter", "river", "lemon"]], scale=[1.0, 2.0])
-    found = relevance.token_relevance(
-        {"patchscope": table}, [CAKE], DistinctiveWordsJudge(), candidates=4
-    )
+    found = graded({"patchscope": table}, [CAKE], candidates=4)
     assert found[["relevance", "n"]].values.tolist() == [[0.25, 1], [0.5, 4]]
     assert set(found["candidates"]) == {4}
 
 
-def test_a_list_without_a_token_has_a_row():
-    """At position 1 and scale 2 the prompts agreed on nothing."""
-    table = lens(
-        [["oven"], ["river"], ["oven"]], position=[0, 0, 1], scale=[1.0, 2.0, 1.0], layer=[2, 2, 2]
-    )
-    found = relevance.token_relevance(
-        {"patchscope": table}, [CAKE, CAT], DistinctiveWordsJudge(), candidates=2
-    )
-    assert len(found) == 2 * 4
-    missing = found[(found["position"] == 1) & (found["scale"] == 2.0)]
-    assert missing[["relevance", "n"]].values.tolist() == [[0, 0]] * 2
-    assert set(missing["graded_on"]) == {"cake", "cat"}
-
-
-def test_a_vector_that_one_reader_gave_no_token_for_has_its_rows():
-    table = lens([["oven"], ["oven"]], position=[0, 1])
-    one, other = table.assign(head="tuned"), table[table["position"] == 0].assign(scale=1.0)
-    found = relevance.token_relevance(
-        {"logit_lens": one, "patchscope": other}, [CAKE], DistinctiveWordsJudge(), candidates=1
-    )
-    found = found.set_index(["lens", "position"])["relevance"].to_dict()
-    assert found == {
-        ("logit_lens", 0): 1,
-        ("logit_lens", 1): 1,
-        ("patchscope", 0): 1,
-        ("patchscope", 1): 0,
+def test_every_planned_list_has_a_row_also_where_no_reader_found_a_token():
+    """The prompts agreed on nothing at position 1, and the other reader found nothing at all."""
+    table = lens([["oven"], ["river"]], scale=[1.0, 2.0])
+    places = pd.DataFrame({"reading": "difference", "layer": 2, "position": [0, 1]})
+    planned = {
+        "patchscope": places.merge(pd.DataFrame({"sign": 1, "scale": [1.0, 2.0]}), how="cross"),
+        "logit_lens": places.merge(pd.DataFrame({"head": ["tuned", "base"]}), how="cross"),
     }
+    tables = {"patchscope": table, "logit_lens": table[:0]}
+    found = graded(tables, [CAKE, CAT], planned=planned, candidates=2)
+    assert len(found) == 2 * (4 + 4) == len(found.drop_duplicates([*LIST_KEYS, "graded_on"]))
+    without = found[(found["position"] == 1) | (found["lens"] == "logit_lens")]
+    assert len(without) == 2 * (2 + 4)
+    assert not without[["relevance", "n"]].any(axis=None)
+    assert found["relevance"].sum() == 0.5
+
+
+def test_a_list_that_was_not_planned_is_refused():
+    table = lens([["oven"], ["river"]], scale=[1.0, 2.0])
+    planned = {"patchscope": table[:1].drop(columns=["rank", "token"])}
+    with pytest.raises(ValueError, match="a list of tokens that was not asked for: .* scale 2.0"):
+        graded({"patchscope": table}, [CAKE], planned=planned)
 
 
 def test_a_judge_that_loses_an_answer_is_refused():
     table = {"logit_lens": lens([["oven", "river"]], head=["tuned"])}
     with pytest.raises(ValueError, match="1 answers for 2 tokens"):
-        relevance.token_relevance(table, [CAKE], Failing(True))
+        graded(table, [CAKE], Failing(True))
 
 
 def test_a_whole_organism_is_graded_in_seconds():
@@ -162,7 +159,7 @@ def test_a_whole_organism_is_graded_in_seconds():
     )
     subjects = [Subject(f"organism_{n}", words=CAKE.words) for n in range(8)]
     start = time.process_time()
-    found = relevance.token_relevance({"patchscope": table}, subjects, DistinctiveWordsJudge())
+    found = graded({"patchscope": table}, subjects)
     assert len(found) == len(keys) * 8
     assert (found["relevance"] == 0.05).all()
     assert time.process_time() - start < 2

@@ -3,12 +3,13 @@
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from traces.config.readers import Reader
+from traces.config.readers import READERS, Reader
 from traces.readers import patchscope
-from traces.readers.reading import Loaded, Probe, read_with
+from traces.readers.reading import Loaded, Probe, planned_lists, read_with
 
 LOADED = Loaded(tokenizer=None, readout=lambda head: None)
 READ = {"reading": ["random", "random"], "rank": [0, 1], "token_id": [7, 3]}
@@ -60,3 +61,25 @@ def test_prompts_are_words_between_commas_one_prompt_a_line(tmp_path):
     (tmp_path / "prompts.txt").write_text("river, 57\n\n caf\u00e9,quiet \n", encoding="utf-8")
     found = patchscope.identity_words(tmp_path / "prompts.txt")
     assert found == [["river", "57"], ["caf\u00e9", "quiet"]]
+
+
+PLANNED = SimpleNamespace(layers=np.array([1, 4]), positions=np.array([0, 1, 2]))
+PLANNED.mean = PLANNED.random = np.ones((2, 3, 8), np.float32)
+
+
+def test_every_list_that_a_reader_is_asked_for_is_planned():
+    own = {"heads": ["tuned", "base"]}
+    found = planned_lists("logit_lens", PLANNED, ["difference", "random"], own)
+    assert list(found) == ["reading", "layer", "position", "sign", "head"]
+    assert len(found) == len(found.drop_duplicates()) == 2 * 2 * 3 * 2 * 2
+    found = planned_lists("patchscope", PLANNED, ["random"], {"scales": [0.5, 1.0, 2.0]})
+    assert len(found) == 2 * 3 * 2 * 3
+    assert set(found["sign"]) == {1, -1} and set(found["scale"]) == {0.5, 1.0, 2.0}
+
+
+def test_a_part_that_is_nothing_is_not_planned_but_for_a_reader_without_places(monkeypatch):
+    names = ["difference", "position_specific"]
+    assert len(planned_lists("logit_lens", PLANNED, names, {"heads": ["tuned"]})) == 2 * 3 * 2
+    entry = Reader("a reader", "a_reader:read", needs="readout", cost="none", axes=())
+    monkeypatch.setitem(READERS, "a_reader", entry)
+    assert len(planned_lists("a_reader", PLANNED, names, {})) == 2 * 2 * 3
