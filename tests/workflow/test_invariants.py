@@ -40,6 +40,7 @@ FLOORS = {
     "artifacts": {"job", "integrity", "config"},
     "corpora": {"job", "integrity", "seeding", "config", "artifacts"},
     "hub": {"job", "printable", "config", "corpora"},
+    "packages": {"printable", "config"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "activations": {"job", "artifacts", "corpora", "models"},
     "training": {

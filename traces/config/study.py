@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from traces.config.checkpoints import Checkpoint, Recipe
-from traces.config.registries import CorpusEntry, ModelEntry, Organism, Released
+from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Released
 from traces.config.schema import Ablation, Measure, Study, Training
 
 
@@ -98,11 +98,11 @@ class LoadedStudy(NamedTuple):
         return self._first_like(self.corpora, corpus, but={"samples", "positions", "layers"})
 
     def weights_of(self, model: str) -> str:
-        """Name the first model with the same files from the hub, so that they are fetched once."""
+        """Name the first model with the same files downloaded, so that they are fetched once."""
         # Entries may differ in what is done with the weights, such as the reference or the GPUs.
-        if self.models[model].hub is None:
+        if self.models[model].hub is None and self.models[model].package is None:
             return model
-        files = {"hub", "revision", "subfolder", "chat_template"}
+        files = {*Origin.model_fields, "chat_template"}
         return self._first_like(self.models, model, but=set(ModelEntry.model_fields) - files)
 
     @staticmethod

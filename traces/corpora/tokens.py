@@ -50,6 +50,13 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
+def load_gguf_tokenizer(file: Path) -> "PreTrainedTokenizerFast":
+    """Load the tokenizer in a GGUF file, with its chat template."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+
+
 def _tokenizer_class(folder: Path) -> Any:
     """
     Choose the class that loads a tokenizer.

@@ -164,6 +164,24 @@ def load_base(
     return model.eval().requires_grad_(False)
 
 
+def load_gguf(file: Path) -> tuple["PreTrainedModel", list[str]]:
+    """
+    Load a GGUF file as a causal language model in float32, and list the weights it lacks.
+
+    Whatever transformers raises is the caller's to put into words.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model, found = AutoModelForCausalLM.from_pretrained(
+        file.parent,
+        gguf_file=file.name,
+        dtype=torch.float32,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    return model, sorted(found["missing_keys"])
+
+
 def load_outline(folder: Path) -> tuple[Any, dict[str, Any]]:
     """
     Load a model without its weights' values, and what did not fit: no memory, and no time.

@@ -284,6 +284,7 @@ def test_an_organisms_file_has_a_name_that_checkpoints_can_carry(folder):
     )
 
 
+SOURCES = "hub, path, gguf, package, made, checkpoint"
 MODEL_MISTAKES = {
     "float16 for a Gemma 2": (
         "tiny: {family: gemma2, hub: google/gemma-2-2b, dtype: float16}",
@@ -303,11 +304,28 @@ MODEL_MISTAKES = {
     ),
     "two sources": (
         f"tiny: {{{MODEL_KEYS}, hub: a/b, path: c}}",
-        "tiny: exactly one of hub, path, made, checkpoint is needed, found hub and path",
+        f"tiny: exactly one of {SOURCES} is needed, found hub and path",
     ),
     "no source": (
         f"tiny: {{{MODEL_KEYS}}}",
-        "tiny: exactly one of hub, path, made, checkpoint is needed, found none",
+        f"tiny: exactly one of {SOURCES} is needed, found none",
+    ),
+    "a GGUF file by another name": (
+        f"tiny: {{{MODEL_KEYS}, gguf: weights/model.bin}}",
+        "tiny.gguf: expected a file whose name ends in .gguf, found 'weights/model.bin'",
+    ),
+    "a package without its version": (
+        f"tiny: {{{MODEL_KEYS}, package: {{name: a, file: a/b.gguf, sha256: {'0' * 64}}}}}",
+        "tiny.package.version: this key is needed and is not there",
+    ),
+    "a package whose name is an option of pip": (
+        f"tiny: {{{MODEL_KEYS}, package: {{name: --pre, version: 1, file: a/b.gguf}}}}",
+        "tiny.package.name: string should match pattern "
+        "'^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$', found '--pre'",
+    ),
+    "a revision beside a GGUF file": (
+        f"tiny: {{{MODEL_KEYS}, gguf: weights/model.gguf, revision: main}}",
+        "tiny: revision: found it with a source that is not `hub`; there it does nothing",
     ),
     "made of an unknown model": (
         f"tiny: {{{MODEL_KEYS}, checkpoint: {{model: maxi, name: assistant-full-s0}}}}",

@@ -41,6 +41,7 @@ def of_model(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted]
     """Yield the paths of a model's entry."""
     entry = loaded.models[name]
     yield Wanted(f"{places.models}: {name}.path", entry.path, "folder")
+    yield Wanted(f"{places.models}: {name}.gguf", entry.gguf, "file")
     yield Wanted(f"{places.models}: {name}.chat_template", entry.chat_template, "file")
 
 
