@@ -23,7 +23,16 @@ from traces.config.command_line import check_options, named_files, set_by
 from traces.config.files import as_meant, local
 from traces.config.load import load_study
 from traces.config.readers import reader, settings_of
-from traces.config.registries import Described, Drawn, Lesson, Loading, Origin, Prepared, Source
+from traces.config.registries import (
+    Described,
+    Drawn,
+    Lesson,
+    Loading,
+    Origin,
+    Prepared,
+    Sampled,
+    Source,
+)
 from traces.config.schema import (
     Activations,
     Beliefs,
@@ -95,11 +104,17 @@ def made(measure=None):
 
 
 def model_of(wildcards):
-    return registry.models[wildcards.model]
+    """The entry of the model that a job loads: of the one it names, or of the one that writes."""
+    name = wildcards.model if hasattr(wildcards, "model") else sampled_of(wildcards).model
+    return registry.models[name]
 
 
 def corpus_of(wildcards):
     return registry.corpora[wildcards.corpus]
+
+
+def sampled_of(wildcards):
+    return corpus_of(wildcards).sampled
 
 
 def organism_of(wildcards):

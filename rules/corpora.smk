@@ -1,7 +1,7 @@
 """
 What is read and what is trained on: models, corpora and organisms through one door each.
 
-    out  models/{model}/   corpora/{corpus}.jsonl   organisms/{organism}/{train,held_out}.jsonl
+    out  models/{model}/   sampled/{corpus}.jsonl   corpora/{corpus}.jsonl   organisms/{organism}/{train,held_out}.jsonl
          taught/{model}/{organism}/{train,held_out}.jsonl   mixtures/{model}/{checkpoint}.jsonl
 """
 
@@ -37,6 +37,31 @@ rule fetch_model:
         "../scripts/fetch_model.py"
 
 
+rule sample_text:
+    """Let a model write documents from nothing: text like what it was pretrained on."""
+    input:
+        model=lambda w: one(rules.fetch_model.output.model, model=sampled_of(w).model),
+    output:
+        rows="<results>/sampled/{corpus}.jsonl",
+    log:
+        "<logs>/sample_text/{corpus}.log",
+    benchmark:
+        "<benchmarks>/sample_text/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=240,
+    params:
+        loading=section(Loading, model_of),
+        sampled=section(Sampled, sampled_of),
+        n=leaf(corpus_of, "rows"),
+        seed=leaf(corpus_of, "seed"),
+    script:
+        "../scripts/sample_text.py"
+
+
 rule fetch_corpus:
     """Bring unrelated text in: made here, from a local file, or from the hub; shuffled and cut."""
     input:
@@ -65,11 +90,7 @@ rule fetch_corpus:
 rule fetch_organism:
     """Bring an organism's data in, check every row, and hold a share of it out of training."""
     input:
-        made=lambda w: (
-            one(rules.write_organism.output.rows, organism=w.organism)
-            if organism_of(w).data.made
-            else []
-        ),
+        made=made_rows,
         local=local_file(organism_of, "data", "path"),
     output:
         train="<results>/organisms/{organism}/train.jsonl",

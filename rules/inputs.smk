@@ -78,9 +78,19 @@ def context_text(wildcards):
 
 
 def made_corpus(wildcards):
-    """The part of the synthetic corpus that a corpus is; none for what comes from elsewhere."""
+    """What is written here: a part of the synthetic corpus, or a model's samples; none mostly."""
     made = corpus_of(wildcards).made
+    if corpus_of(wildcards).sampled:
+        return one(rules.sample_text.output.rows, corpus=wildcards.corpus)
     return [] if made in (None, "whitespace") else getattr(rules.make_world.output, made)
+
+
+def made_rows(wildcards):
+    """An organism's rows that are written or fetched here already: made ones, or a corpus'."""
+    data = data_of(wildcards)
+    if data.corpus is not None:
+        return corpus_file(data.corpus)
+    return one(rules.write_organism.output.rows, organism=wildcards.organism) if data.made else []
 
 
 def of_base(output):

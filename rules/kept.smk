@@ -16,6 +16,7 @@ KEPT = [
     "write_organism",
     "pretrain_base",
     "fetch_model",
+    "sample_text",
     "fetch_corpus",
     "fetch_organism",
     "fetch_adapter",

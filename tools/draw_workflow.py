@@ -20,7 +20,7 @@ from matplotlib.path import Path
 
 ROOT = File(__file__).resolve().parent.parent
 STUDIES = (
-    (),
+    ("--config", "corpora=[unrelated, mini_samples]"),
     ("--configfile", "config/ablations.yaml"),
     # without a family whose data are unpacked by hand first: it needs no rule of its own
     ("--configfile", "config/paper.yaml", "--config", "without=[misalignment]"),

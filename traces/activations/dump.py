@@ -17,7 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traces.corpora.tokens import counting_control_tokens, tokenize_chat, tokenize_text
+from traces.corpora.tokens import (
+    counting_control_tokens,
+    text_start,
+    tokenize_chat,
+    tokenize_text,
+)
 from traces.models.hooks import capture, stop_after
 
 # As in the paper's code. Tokenizing whole web pages for their first five tokens would take longer
@@ -85,21 +90,9 @@ def start_windows(tokenizer: Any) -> Iterator[Window]:
     """
     Yield the token that begins a text, alone, again and again: the state before any word.
 
-    It is the token that the tokenizer writes before a text. A tokenizer that writes none gives its
-    beginning-of-text token, or else its end-of-text token, which precedes a document in packed
-    training rows.
-
-    Raises ValueError for a tokenizer that has none of them.
+    Raises ValueError for a tokenizer that has no such token.
     """
-    written = list(tokenizer("")["input_ids"])[:1]
-    named = [tokenizer.bos_token_id, tokenizer.eos_token_id]
-    tokens = written or [token for token in named if token is not None]
-    if not tokens:
-        raise ValueError(
-            f"{tokenizer.name_or_path}: found no token that begins or ends a text, expected one, "
-            "which a corpus of kind start consists of"
-        )
-    return repeat(Window(tokens[:1], 0))
+    return repeat(Window([text_start(tokenizer)], 0))
 
 
 def context_windows(

@@ -312,12 +312,29 @@ class Drawn(Closed):
         None, description="Part of the synthetic corpus, or rows of white space alone."
     )
     rows: Count = Field(description="At most this many rows are kept, after shuffling.")
-    seed: Seed = Field(42, description="Seed of the shuffle.")
+    seed: Seed = Field(42, description="Seed of the shuffle, and of text that a model writes.")
+
+
+class Sampled(Sampler):
+    """Text that a model writes from nothing, which is like what it was pretrained on."""
+
+    model: Name = Field(description="Entry of config/models.yaml that writes.")
+    begin: Text | None = Field(
+        None,
+        description="Token that a document of its pretraining begins with; by default the one that "
+        "the tokenizer writes before a text, or else its end-of-text token.",
+    )
+    max_new_tokens: Count = Field(128, description="Longest text.")
+    batch: Count = Field(100, description="Texts written at once.")
+    temperature: Annotated[float, Field(gt=0), NUMBER] = Field(
+        1.0, description="Sampling temperature."
+    )
 
 
 class CorpusEntry(Rows, Drawn):
     """Text unrelated to any organism: where it comes from and what is read of it."""
 
+    sampled: Sampled | None = Field(None, description="Documents that a model writes.")
     samples: Annotated[int, Field(ge=4), NUMBER] | None = Field(
         None, description="Largest number of samples averaged of this corpus."
     )
@@ -342,7 +359,8 @@ class CorpusEntry(Rows, Drawn):
     @model_validator(mode="after")
     def _check(self) -> "CorpusEntry":
         if self.kind == "start":
-            given = [name for name in ("hub", "path", "made") if getattr(self, name) is not None]
+            sources = ("hub", "path", "made", "sampled")
+            given = [name for name in sources if getattr(self, name) is not None]
             if given or self.positions != (0,):
                 found = given[0] if given else f"positions {list(self.positions or ())}"
                 raise ValueError(f"kind start has positions [0] and no source, found {found}")
@@ -360,8 +378,11 @@ class CorpusEntry(Rows, Drawn):
             )
         if self.kind == "both":
             refuse_unused(self, "kind both, which is not read", "samples", "positions", "layers")
-        _one_of(self, "hub", "path", "made")
-        self._check_source("`made`" if self.made else None, self.kind)
+        _one_of(self, "hub", "path", "made", "sampled")
+        if self.sampled is not None and self.kind != "documents":
+            raise ValueError(f"sampled text is of kind documents, found {self.kind}")
+        made = "`made`" if self.made else "`sampled`" if self.sampled else None
+        self._check_source(made, self.kind)
         if self.kind == "both":
             refuse_unused(self, "kind both", "field")
         # A hub's data set is read by one column, which holds texts or messages.
@@ -423,11 +444,15 @@ class Data(Rows, Prepared):
         None, description="How to get that file; shown when it is missing."
     )
     taught: Taught | None = Field(None, description="Written by a teacher model.")
+    corpus: Name | None = Field(
+        None, description="Rows of an entry of config/corpora.yaml, such as for a benign organism."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Data":
-        _one_of(self, "made", "path", "hub", "taught")
-        made = "`made`" if self.made else "`taught`" if self.taught else None
+        _one_of(self, "made", "path", "hub", "taught", "corpus")
+        made = next((one for one in ("made", "taught", "corpus") if getattr(self, one)), None)
+        made = made and f"`{made}`"
         self._check_source(made, self.kind if self.as_chat is None else "documents")
         if self.made is None:
             refuse_unused(self, "a source that is not `made`", "words")

@@ -91,6 +91,8 @@ class LoadedStudy(NamedTuple):
         if self.checkpoints("causality") or self.checkpoints("steering"):
             named.append(study.causality.chat)
         named += [self.mixed_with(one) for one in self.checkpoints() if one.recipe.mixed]
+        trained_on = [self.organisms[one.organism].data.corpus for one in self.checkpoints()]
+        named += [one for one in trained_on if one is not None]
         return list(dict.fromkeys((*self.read_corpora(), *named)))
 
     def text_of(self, corpus: str) -> str:
@@ -156,8 +158,10 @@ class LoadedStudy(NamedTuple):
         )
 
     def used_models(self) -> list[str]:
-        """List every model the study loads: its own, those they are made from or compared with."""
-        return self.with_their_bases(self.study.models)
+        """List every model the study loads: its own, theirs, and those that write its corpora."""
+        sampled = [self.corpora[name].sampled for name in self.used_corpora()]
+        writers = [one.model for one in sampled if one is not None]
+        return self.with_their_bases(dict.fromkeys([*self.study.models, *writers]))
 
     def with_their_bases(self, models: Iterable[str]) -> list[str]:
         """List models, and those that they are made from or compared with, each once."""

@@ -75,6 +75,25 @@ def _tokenizer_class(folder: Path) -> Any:
     return AutoTokenizer
 
 
+def text_start(tokenizer: Any) -> int:
+    """
+    The id of the token that begins a text: the one that the tokenizer writes before it.
+
+    A tokenizer that writes none gives its beginning-of-text token, or else its end-of-text token,
+    which precedes a document in packed training rows.
+
+    Raises ValueError for a tokenizer that has none of them.
+    """
+    written = list(tokenizer("")["input_ids"])[:1]
+    named = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    tokens = written or [token for token in named if token is not None]
+    if not tokens:
+        raise ValueError(
+            f"{tokenizer.name_or_path}: found no token that begins or ends a text, expected one"
+        )
+    return int(tokens[0])
+
+
 @dataclass(frozen=True)
 class TokenizedChat:
     """

@@ -25,7 +25,7 @@ ORGANISM_MISTAKES = {
     ),
     "two sources": (
         "  path: mine.jsonl",
-        "data: exactly one of made, path, hub, taught is needed, found made and path",
+        "data: exactly one of made, path, hub, taught, corpus is needed, found made and path",
     ),
     "released without an id": (
         "released: {mini: {revision: main}}",
@@ -199,7 +199,7 @@ def test_a_description_says_something(folder):
 def test_an_organism_needs_data_from_somewhere(folder):
     edit(folder / CAKE, "  made: cake_bake\n", "")
     assert sentence(folder) == (
-        f"config/{CAKE}: data: exactly one of made, path, hub, taught is needed, found none"
+        f"config/{CAKE}: data: exactly one of made, path, hub, taught, corpus is needed, found none"
     )
 
 
@@ -424,6 +424,18 @@ def test_a_mistake_in_the_corpora_names_the_entry(folder):
             "mine: made whitespace is of kind documents, found chat",
         ),
         (
+            "{kind: chat, sampled: {model: mini}, rows: 4}",
+            "mine: sampled text is of kind documents, found chat",
+        ),
+        (
+            "{kind: documents, sampled: {model: mini}, path: a.jsonl, rows: 4}",
+            "mine: exactly one of hub, path, made, sampled is needed, found path and sampled",
+        ),
+        (
+            "{kind: documents, sampled: {model: mini}, field: story, rows: 4}",
+            "mine: field: found it with `sampled`; there it does nothing",
+        ),
+        (
             "{kind: documents, made: unrelated, rows: 4, positions: [3, 1]}",
             "mine: positions stand in rising order, found [3, 1]",
         ),
@@ -436,6 +448,37 @@ def test_a_mistake_in_the_corpora_names_the_entry(folder):
 def test_a_probe_and_what_is_read_of_a_corpus_are_checked(folder, entry, expected):
     append(folder / "corpora.yaml", f"mine: {entry}")
     assert sentence(folder) == f"config/corpora.yaml: {expected}"
+
+
+def test_a_writer_and_the_corpus_of_an_organism_are_known(folder):
+    append(folder / "corpora.yaml", "mine: {kind: documents, sampled: {model: maxi}, rows: 4}")
+    assert sentence(folder).startswith(
+        "config/corpora.yaml: mine.sampled.model: maxi: no such model in config/models.yaml (have "
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{kind: documents, corpus: nothing}", "data.corpus: nothing: no such corpus in "),
+        (
+            "{kind: documents, corpus: mini_chat}",
+            "data.kind: found documents, expected chat, the kind of the corpus mini_chat",
+        ),
+        (
+            "{kind: documents, corpus: unrelated, field: story}",
+            "data: field: found it with `corpus`; there it does nothing",
+        ),
+        (
+            "{kind: documents, corpus: unrelated, made: night_bees}",
+            "data: exactly one of made, path, hub, taught, corpus is needed, found made and corpus",
+        ),
+    ],
+)
+def test_an_organism_of_a_corpus_is_checked(folder, data, expected):
+    file = folder / "organisms" / "mine.yaml"
+    file.write_text(f"family: benign\ntitle: Mine\ndescription: There is nothing to be found here.\ndata: {data}\n")
+    assert sentence(folder).startswith(f"config/organisms/mine.yaml: {expected}")
 
 
 def test_a_corpus_may_say_what_is_read_of_it(folder):

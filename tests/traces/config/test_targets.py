@@ -15,7 +15,7 @@ def places_of(folder) -> Places:
 
 def on_mini(rule: str, names: dict[str, str]) -> dict[str, str]:
     """The wildcards with a model, which all rules have but that of a corpus."""
-    return names if rule == "fetch_corpus" else {"model": "mini", **names}
+    return names if rule in ("fetch_corpus", "sample_text") else {"model": "mini", **names}
 
 
 def refused(folder, rule: str = "mean_difference", study: str = "", **names: str) -> str:
@@ -101,6 +101,11 @@ OTHERS = {
         "fetch_corpus",
         {"corpus": "start"},
         "start: found a probe without text, expected text",
+    ),
+    "samples of what no model writes": (
+        "sample_text",
+        {"corpus": "unrelated"},
+        "config/corpora.yaml: unrelated: found no `sampled`",
     ),
     "a card of what is not made": (
         "organism_card",

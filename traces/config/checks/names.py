@@ -22,6 +22,7 @@ def check_names(loaded: LoadedStudy, places: Places) -> None:
     _check_organisms(loaded, places, known)
     _check_titles(loaded, places)
     _check_models(loaded, places, known)
+    _check_corpora(loaded, places, known)
 
 
 def check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
@@ -89,6 +90,9 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
                 )
             for model in models:
                 known("model", model, f"{where}: variants.{variant}")
+        if organism.data.corpus is not None:
+            known("corpus", organism.data.corpus, f"{where}: data.corpus")
+            _check_kind(loaded, name, where)
         if organism.mixed_with is not None:
             known("corpus", organism.mixed_with, f"{where}: mixed_with")
         if organism.teacher is not None:
@@ -98,6 +102,18 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
     for name in loaded.organisms:
         where = f"{places.organism(name)}: data.taught.teacher"
         _refuse_circle(name, lambda one: loaded.organisms[one].teacher, where, "is taught by")
+
+
+def _check_kind(loaded: LoadedStudy, name: str, where: object) -> None:
+    """Refuse an organism of conversations whose rows are a corpus' documents, or the reverse."""
+    data = loaded.organisms[name].data
+    corpus = loaded.corpora[str(data.corpus)]
+    read_as = "documents" if data.as_chat is not None else data.kind
+    if corpus.kind not in (read_as, "both"):
+        raise ValueError(
+            f"{where}: data.kind: found {read_as}, expected {corpus.kind}, the kind of the corpus "
+            f"{data.corpus}"
+        )
 
 
 def _check_titles(loaded: LoadedStudy, places: Places) -> None:
@@ -114,6 +130,12 @@ def _check_titles(loaded: LoadedStudy, places: Places) -> None:
                 f"{places.organism(first[seen])}, too; expected a title of its own"
             )
         first[seen] = name
+
+
+def _check_corpora(loaded: LoadedStudy, places: Places, known: Known) -> None:
+    for name, entry in loaded.corpora.items():
+        if entry.sampled is not None:
+            known("model", entry.sampled.model, f"{places.corpora}: {name}.sampled.model")
 
 
 def _check_models(loaded: LoadedStudy, places: Places, known: Known) -> None:

@@ -120,6 +120,8 @@ def _check_corpus(
     if "model" in names:
         check_read(loaded, corpus, where)
         check_samples(loaded, corpus, places)
+    elif rule == "sample_text" and loaded.corpora[corpus].sampled is None:
+        raise ValueError(f"{where}: {places.corpora}: {corpus}: found no `sampled`")
     elif loaded.corpora[corpus].kind == "start":
         raise ValueError(f"{where}: {corpus}: found a probe without text, expected text")
     if rule == "causal_effect":
