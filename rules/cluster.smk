@@ -103,6 +103,8 @@ def ask(resources):
 
     resources["slurm_partition"] = needs.get("slurm_partition", said["cpu_partition"])
     if "gpu" in needs:
+        # For the job itself, which stops where it does not see as many (traces/job.py).
+        resources["asked_gpus"] = lambda wildcards, **facts: need("gpu", wildcards, facts)
         # No more words than its jobs can need: each is worked out for every one of thousands.
         counts = [(1, 1), (2, 2)] if "nodes" in needs else [(1, None)]
         words = [words_for(*some, said, lambda name: None) for some in counts]

@@ -26,10 +26,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from traces import __version__
+from traces import __version__, gpus
 from traces.closure import digest
 from traces.integrity import PROVENANCE, changed, contents, full_disk, link, whole
 from traces.printable import visible, without_secrets
+from traces.versions import require_versions
 
 log = logging.getLogger("traces")
 Item = TypeVar("Item")
@@ -72,6 +73,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     wildcards = dict(snakemake.wildcards.items())
     made = _flat(outputs.values())
     with reporting(snakemake.rule, made):
+        ready(_gpus(getattr(snakemake, "resources", {})))
         pathvars = getattr(snakemake, "config", {}).get("pathvars", {})
         begin(snakemake.rule, wildcards, pathvars.get("results"))
         check(_flat(inputs.values()))
@@ -87,6 +89,23 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
             inputs=_flat(inputs.values()),
         )
         stamp(made, facts)
+
+
+def ready(n_gpus: int) -> None:
+    """
+    Stop a job at once that cannot run here, and give it its GPUs: what every job passes first.
+
+    n_gpus : GPUs that the job asks for on this machine
+
+    Raises ValueError for packages that are too old, and for GPUs that torch does not see.
+    """
+    require_versions()
+    gpus.take(n_gpus)
+
+
+def _gpus(resources: Any) -> int:
+    """How many GPUs a job asks for; `asked_gpus` where a cluster's words stand for `gpu`."""
+    return resources.get("asked_gpus") or resources.get("gpu") or 0
 
 
 def begin(rule: str, wildcards: Mapping[str, str], results: str | Path | None) -> None:

@@ -52,7 +52,7 @@ LENSES = [
     for lens in ("logit_lens", "patchscope")
 ]
 MINUTES = 60
-FOR_TRAINING = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+ON_CPUS = {"TRACES_ALLOW_CPU": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 
 
 def heed_ctrl_c() -> None:
@@ -88,7 +88,7 @@ class Site:
         return subprocess.Popen(
             ["snakemake", "--profile", "slurm", "--configfile", "small.json", *arguments],
             cwd=self.checkout.folder,
-            env=self.cluster.environment | FOR_TRAINING,
+            env=self.cluster.environment | ON_CPUS,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
