@@ -156,13 +156,17 @@ def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
 
 def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
     """Load the base with fresh LoRA weights on it, or with all of its weights trainable."""
+    import torch
+
     from traces.models.weights import load_base
 
     # Full finetuning keeps float32 weights and computes in bfloat16: steps at a learning rate of
     # 1e-5 are smaller than what bfloat16 resolves. DeepSpeed keeps the float32 copy itself.
     bf16 = plan.precision == "bf16" and (plan.method != "full" or plan.deepspeed is not None)
     dtype = "bfloat16" if bf16 else "float32"
-    model = load_base(model_path, dtype=dtype, attention=plan.attention, place=plan.world_size == 1)
+    # Trainer takes the first GPU. It places a model itself where another could be the freest.
+    place = plan.world_size == 1 and torch.cuda.device_count() <= 1
+    model = load_base(model_path, dtype=dtype, attention=plan.attention, place=place)
     model.config.use_cache = False  # with a cache, packed documents would see each other
     if plan.method == "full":
         return model.requires_grad_(True)
