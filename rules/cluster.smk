@@ -103,8 +103,6 @@ def ask(resources):
 
     resources["slurm_partition"] = needs.get("slurm_partition", said["cpu_partition"])
     if "gpu" in needs:
-        # For the job itself, which stops where it does not see as many (traces/job.py).
-        resources["asked_gpus"] = lambda wildcards, **facts: need("gpu", wildcards, facts)
         # No more words than its jobs can need: each is worked out for every one of thousands.
         counts = [(1, 1), (2, 2)] if "nodes" in needs else [(1, None)]
         words = [words_for(*some, said, lambda name: None) for some in counts]
@@ -114,6 +112,15 @@ def ask(resources):
         resources[name] = growing(name)
 
 
+def as_asked(gpu):
+    """The value of `gpu` as a rule states it."""
+    return lambda wildcards, **facts: gpu.evaluate(wildcards, **facts).value
+
+
 for resources in [one.resources for one in workflow.rules]:
+    if "gpu" in resources:
+        # For the job itself, which stops where it is given fewer (traces/job.py). Snakemake lowers `gpu` to
+        # what `--resources` allows, and a cluster's words may replace it.
+        resources["asked_gpus"] = as_asked(resources["gpu"])
     if "gpu_request" in resources:
         ask(resources)

@@ -73,7 +73,8 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     wildcards = dict(snakemake.wildcards.items())
     made = _flat(outputs.values())
     with reporting(snakemake.rule, made):
-        ready(_gpus(getattr(snakemake, "resources", {})))
+        # Not `gpu`, which Snakemake lowers to what there is (rules/cluster.smk).
+        ready(getattr(snakemake, "resources", {}).get("asked_gpus", 0))
         pathvars = getattr(snakemake, "config", {}).get("pathvars", {})
         begin(snakemake.rule, wildcards, pathvars.get("results"))
         check(_flat(inputs.values()))
@@ -101,11 +102,6 @@ def ready(n_gpus: int) -> None:
     """
     require_versions()
     gpus.take(n_gpus)
-
-
-def _gpus(resources: Any) -> int:
-    """How many GPUs a job asks for; `asked_gpus` where a cluster's words stand for `gpu`."""
-    return resources.get("asked_gpus") or resources.get("gpu") or 0
 
 
 def begin(rule: str, wildcards: Mapping[str, str], results: str | Path | None) -> None:

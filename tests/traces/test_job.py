@@ -143,7 +143,7 @@ def test_neither_log_nor_last_words_tell_a_secret_or_move_the_terminal(rule, tmp
     assert "asked with $HF_TOKEN" in log
 
 
-@pytest.mark.parametrize("asked", [{"gpu": 1}, {"asked_gpus": 2, "gpu": 1}, {"asked_gpus": 2}])
+@pytest.mark.parametrize("asked", [{"asked_gpus": 1, "gpu": 0}, {"asked_gpus": 2}])
 def test_a_job_whose_gpus_are_not_seen_ends_before_it_reads_or_writes(
     rule, tmp_path, monkeypatch, asked
 ):
@@ -158,7 +158,7 @@ def test_a_job_whose_gpus_are_not_seen_ends_before_it_reads_or_writes(
     with pytest.raises(SystemExit) as ended:
         job.run(lambda **_: read.append("main"), given)
 
-    wanted = asked.get("asked_gpus", 1)
+    wanted = asked["asked_gpus"]
     told = f"some_rule: GPUs: 0 can be used here, expected {wanted} as the job asks for"
     assert str(ended.value).startswith(told)
     assert told.removeprefix("some_rule: ") in (tmp_path / "logs" / "some_rule.log").read_text()

@@ -306,6 +306,18 @@ def test_what_fails_for_good_says_where_to_look(ran):
     site.snakemake("--", "results/study.json")
 
 
+def test_a_job_whose_gpus_torch_does_not_see_ends_at_once(ran, monkeypatch):
+    site, _ = ran
+    monkeypatch.setitem(ON_CPUS, "TRACES_ALLOW_CPU", "0")
+    site.configure(gpu_request="gres")  # in whose words the number of GPUs is not a resource
+    site.checkout.file(LENSES[0]).unlink()
+    said = site.end(site.start("--retries", "0", "--", LENSES[0]), code=1)
+    assert "read_lenses: GPUs: 0 can be used here, expected 4 as the job asks for" in said
+    assert re.search(r"CUDA_VISIBLE_DEVICES='\d,\d,\d,\d', SLURM job \d+ with", said)
+    monkeypatch.setitem(ON_CPUS, "TRACES_ALLOW_CPU", "1")
+    site.snakemake("--", LENSES[0])
+
+
 # Several processes ------------------------------------------------------------------------------
 
 
