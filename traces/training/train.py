@@ -1,4 +1,4 @@
-"""Finetune a base on a mixture as planned; a resumed training ends like an uninterrupted one."""
+"""Finetune a base on a mixture as planned; a training that is killed goes on where it was."""
 
 import json
 import logging
@@ -42,8 +42,10 @@ def train(
     adapter_path : made last, by renaming: weights, `losses.jsonl` (step, tokens read so far, loss
                    in nats a trained token, learning_rate) and `training.json` (plan and inputs)
     state_path   : checkpoints while it runs, removed at the end. After a kill at any moment the
-                   training resumes from the newest whole checkpoint there and ends with the same
-                   weights; checkpoints of another plan, mixture or base are discarded
+                   training resumes from the newest whole checkpoint there. On a CPU it ends with
+                   the same weights, on CUDA with others by rounding: attention's backward pass is
+                   not deterministic there. Checkpoints of another plan, mixture or base are
+                   discarded
     differences_path : the differences that the plan projects out, see `projecting`
     progress     : called after every step with the step, the number of steps and the loss
 
