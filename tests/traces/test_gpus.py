@@ -345,6 +345,29 @@ def test_a_launcher_takes_gpus_for_all_of_its_processes_which_keep_them(machine,
     assert ["GPU-0", "GPU-1", "GPU-2"] in [names for *_, names in jobs.lines()]
 
 
+def test_a_command_holds_the_gpus_that_were_taken_for_it(machine, jobs, tmp_path):
+    machine(2)
+    started = tmp_path / "started"
+    command = [
+        sys.executable,
+        "-m",
+        "traces.gpus",
+        "2",
+        "sh",
+        "-c",
+        f"touch {started}; exec sleep 60",
+    ]
+    holder = subprocess.Popen(command, cwd=ROOT)
+    jobs.running.append(holder)
+    wait_until(started.exists)
+    jobs.start(1, 0)
+    time.sleep(1)
+    assert not jobs.lines()
+    holder.kill()
+    holder.wait()
+    jobs.wait_for("begin", 1)
+
+
 def wait_until(true, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
