@@ -153,8 +153,8 @@ class Loading(Closed):
     # Left out where it is off: a key that is new must not make what is finished anew.
     offload: bool = Field(
         False,
-        description="Keep layers that fit no GPU in main memory or on disk when the model is read, "
-        "which is many times slower. Without it such a model is refused.",
+        description="Keep layers that fit no GPU in main memory when the model is read, which is "
+        "many times slower. Without it such a model is refused.",
         exclude_if=lambda value: not value,
     )
 
