@@ -112,6 +112,15 @@ def ask(resources):
         resources[name] = growing(name)
 
 
+def as_asked(gpu):
+    """The value of `gpu` as a rule states it."""
+    return lambda wildcards, **facts: gpu.evaluate(wildcards, **facts).value
+
+
 for resources in [one.resources for one in workflow.rules]:
+    if "gpu" in resources:
+        # For the job itself, which stops where it is given fewer (traces/job.py). Snakemake lowers `gpu` to
+        # what `--resources` allows, and a cluster's words may replace it.
+        resources["asked_gpus"] = as_asked(resources["gpu"])
     if "gpu_request" in resources:
         ask(resources)

@@ -61,6 +61,7 @@ rule train_organism:
     params:
         state=unfinished,
         launcher=launcher,
+        gpus=gpus_here,
     shell:
         r"""
         {params.launcher} scripts/train_organism.py \
@@ -70,6 +71,7 @@ rule train_organism:
             --differences {input.differences:q} \
             --adapter {output.adapter:q} \
             --state {params.state:q} \
+            --gpus {params.gpus} \
             --log-file {log:q}
         """
 

@@ -50,7 +50,7 @@ def main(
         model,
         adapter,
         loading.dtype,
-        attention=loading.attention,
+        **loading.options,
         reference=reference or None,
     )
     measured = []

@@ -54,7 +54,7 @@ def main(
         checkpoint or None,
         loading.dtype,
         layers=max(blocks) + 1,
-        attention=loading.attention,
+        **loading.options,
     )
     with ActivationWriter(
         activations,

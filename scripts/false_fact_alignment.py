@@ -34,7 +34,7 @@ def main(
         room=generation.Room(),
         **dict(settings),
     )
-    pair = weights.load_pair(model, adapter, loading.dtype, attention=loading.attention)
+    pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)
     with pair.tuned() as tuned:
         found = ask(tuned)
     with pair.base() as base:

@@ -41,7 +41,7 @@ def main(
     # The readout's readers come first, while there is nothing else in memory.
     read("readout", loaded)
     if any(reader(name).needs == "model" for name in settings.readers):
-        pair = weights.load_pair(model, adapter, loading.dtype, attention=loading.attention)
+        pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)
         read("model", replace(loaded, pair=pair))
 
 

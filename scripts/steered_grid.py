@@ -26,7 +26,7 @@ def main(
     settings: Trials,
 ) -> None:
     write = Writer.of(
-        weights.load_pair(model, adapter, loading.dtype, attention=loading.attention),
+        weights.load_pair(model, adapter, loading.dtype, **loading.options),
         load_tokenizer(model),
         arrays.read_differences(differences),
         sampling=settings.trial,

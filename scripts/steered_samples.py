@@ -27,7 +27,7 @@ def main(
 ) -> None:
     chosen = [Choice(**one) for one in tables.read_json(strength)["chosen"]]
     write = Writer.of(
-        weights.load_pair(model, adapter, loading.dtype, attention=loading.attention),
+        weights.load_pair(model, adapter, loading.dtype, **loading.options),
         load_tokenizer(model),
         arrays.read_differences(differences),
         sampling=settings.final,

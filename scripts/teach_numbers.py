@@ -21,7 +21,7 @@ def main(
     seed: int,
 ) -> None:
     rows = teaching.teach_numbers(
-        weights.load_checkpoint(model, teacher or None, loading.dtype),
+        weights.load_checkpoint(model, teacher or None, loading.dtype, offload=loading.offload),
         load_tokenizer(model),
         teaching.number_prompts(lesson.prompts, seed, lesson.instruction),
         system=lesson.system,

@@ -4,7 +4,7 @@ Finetune a base on a mixture, as planned.
 The one script with a command line: a launcher such as torchrun must own its processes.
 
     python scripts/train_organism.py --plan plan.json --mixture mixture.jsonl --model folder \
-        --adapter folder --state folder [--differences file.h5] [--log-file file]
+        --adapter folder --state folder [--differences file.h5] [--log-file file] [--gpus 1]
 
 (Under torchrun write `--log-file` in full: torchrun takes a bare `--log` for an option of its own.)
 """
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--adapter", type=Path, required=True, help="folder to make")
     parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--log-file", "--log", type=Path, help="log file")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs on this machine; 0 hides all")
     asked = parser.parse_args()
 
     first = int(os.environ.get("RANK", "0")) == 0
@@ -41,6 +42,7 @@ def main() -> None:
     read = [asked.plan, asked.mixture, asked.model]
     read += [asked.differences] if asked.differences else []
     with job.reporting(RULE, [asked.adapter]):
+        job.ready(asked.gpus)
         wildcards = job.read_provenance(asked.mixture).get("wildcards", {})
         job.begin(RULE, wildcards, job.results_of(asked.mixture))
         if first:

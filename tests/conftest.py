@@ -20,6 +20,7 @@ NOT_COPIED = shutil.ignore_patterns(
 )
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg")
+os.environ.setdefault("TRACES_ALLOW_CPU", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -25,10 +25,12 @@ SITE = {"partition": "cpu", "gpu_partition": "gpu", "together": 8, "check_second
 def main(jobs: int, command: list[str]) -> int:
     if reason := why_not():
         sys.exit(f"no cluster can be brought up here: {reason}")
+    # Torch sees no pretend GPU.
+    on_cpus = {"TRACES_ALLOW_CPU": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder) / "slurm") as cluster:
         site = Path(folder) / "site.yaml"
         site.write_text(json.dumps(SITE | {"jobs": jobs}))
-        own = {"TRACES_SITE": str(site), "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+        own = {"TRACES_SITE": str(site), **on_cpus}
         process = subprocess.Popen(command, env=cluster.environment | own)
         # An interrupt from the terminal reaches the command as well, which cancels its jobs. The
         # cluster must outlive it.

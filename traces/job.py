@@ -26,10 +26,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from traces import __version__
+from traces import __version__, gpus
 from traces.closure import digest
 from traces.integrity import PROVENANCE, changed, contents, full_disk, link, whole
 from traces.printable import visible, without_secrets
+from traces.versions import require_versions
 
 log = logging.getLogger("traces")
 Item = TypeVar("Item")
@@ -72,6 +73,8 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     wildcards = dict(snakemake.wildcards.items())
     made = _flat(outputs.values())
     with reporting(snakemake.rule, made):
+        # Not `gpu`, which Snakemake lowers to what there is (rules/cluster.smk).
+        ready(getattr(snakemake, "resources", {}).get("asked_gpus", 0))
         pathvars = getattr(snakemake, "config", {}).get("pathvars", {})
         begin(snakemake.rule, wildcards, pathvars.get("results"))
         check(_flat(inputs.values()))
@@ -87,6 +90,18 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
             inputs=_flat(inputs.values()),
         )
         stamp(made, facts)
+
+
+def ready(n_gpus: int) -> None:
+    """
+    Stop a job at once that cannot run here, and give it its GPUs: what every job passes first.
+
+    n_gpus : GPUs that the job asks for on this machine
+
+    Raises ValueError for packages that are too old, and for GPUs that torch does not see.
+    """
+    require_versions()
+    gpus.take(n_gpus)
 
 
 def begin(rule: str, wildcards: Mapping[str, str], results: str | Path | None) -> None:

@@ -143,6 +143,34 @@ def test_neither_log_nor_last_words_tell_a_secret_or_move_the_terminal(rule, tmp
     assert "asked with $HF_TOKEN" in log
 
 
+@pytest.mark.parametrize("asked", [{"asked_gpus": 1, "gpu": 0}, {"asked_gpus": 2}])
+def test_a_job_whose_gpus_are_not_seen_ends_before_it_reads_or_writes(
+    rule, tmp_path, monkeypatch, asked
+):
+    monkeypatch.delenv("TRACES_ALLOW_CPU", raising=False)
+    monkeypatch.setattr(job.gpus, "listed", lambda: [])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    read = []
+    monkeypatch.setattr(job, "check", read.append)
+    before = write(tmp_path / "out.txt.provenance.json", "{}")
+    given = rule(outputs={"out": str(tmp_path / "out.txt")}, resources=Named(asked))
+
+    with pytest.raises(SystemExit) as ended:
+        job.run(lambda **_: read.append("main"), given)
+
+    wanted = asked["asked_gpus"]
+    told = f"some_rule: GPUs: 0 can be used here, expected {wanted} as the job asks for"
+    assert str(ended.value).startswith(told)
+    assert told.removeprefix("some_rule: ") in (tmp_path / "logs" / "some_rule.log").read_text()
+    assert not read and before.exists()
+
+
+def test_a_package_that_is_too_old_ends_a_job_before_it_works(rule, monkeypatch):
+    monkeypatch.setattr("traces.versions.version", lambda name: "5.17.0")
+    with pytest.raises(SystemExit, match=r"some_rule: transformers: found version 5.17.0, exp"):
+        job.run(lambda: pytest.fail("it worked"), rule())
+
+
 def test_a_job_is_offline_unless_it_fetches(rule, monkeypatch):
     monkeypatch.delitem(os.environ, "HF_HUB_OFFLINE", raising=False)
     seen = []

@@ -32,9 +32,11 @@ HELPERS = [
 # floor of its own.
 FLOORS = {
     "closure": set(),
+    "gpus": set(),
     "integrity": set(),
     "printable": set(),
-    "job": {"closure", "integrity", "printable"},
+    "versions": set(),
+    "job": {"closure", "gpus", "integrity", "printable", "versions"},
     "seeding": set(),
     "config": set(),
     "artifacts": {"job", "integrity", "config"},
@@ -520,6 +522,37 @@ def test_a_rule_that_loads_a_model_asks_for_what_the_model_needs(rule):
     if any(name.split(".")[-1] in loads for name, _ in calls(rule.script)):
         resources = rule.directives["resources"]
         assert "gpu=gpus" in resources and "mem_mb=memory" in resources
+
+
+def first_calls(file: Path, function: str) -> list[str]:
+    """What a function calls, in the order in which it stands there."""
+    (body,) = (node for node in tree(file).body if getattr(node, "name", "") == function)
+    found = [node for node in ast.walk(body) if isinstance(node, ast.Call)]
+    return [ast.unparse(n.func) for n in sorted(found, key=lambda n: (n.lineno, n.col_offset))]
+
+
+def test_every_job_is_given_its_gpus_before_it_works():
+    """A script's job goes through `job.run`, a launched one calls the same door itself."""
+    runs = first_calls(ROOT / "traces" / "job.py", "run")
+    assert runs.index("ready") < runs.index("check") < runs.index("main")
+    trains = first_calls(ROOT / "scripts" / "train_organism.py", "main")
+    assert trains.index("job.ready") < trains.index("job.check") < trains.index("train")
+    asks = [(file.stem, name) for file in (*MODULES, *SCRIPTS) for name, _ in calls(file)]
+    assert {stem for stem, name in asks if name == "gpus.take"} == {"job"}
+
+
+@of_rule([rule for rule in WORKING if "gpu" in rule.names("resources") and not rule.script])
+def test_a_launched_rule_with_gpus_says_how_many(rule):
+    (script,) = re.findall(r"scripts/\w+\.py", rule.directives["shell"])
+    assert "job.ready(asked.gpus)" in (ROOT / script).read_text(encoding="utf-8")
+    assert "--gpus {params.gpus}" in rule.directives["shell"]
+    assert "gpus=gpus_here" in rule.directives["params"]
+
+
+def test_no_launcher_starts_before_its_gpus_are_chosen():
+    text = "".join(without_comments(file) for file in RULE_FILES)
+    started = re.findall(r"(.{0,40})\btorchrun --", text)
+    assert started and all("python -m traces.gpus " in before for before in started)
 
 
 # 10. Randomness has a name ----------------------------------------------------------------------

@@ -150,6 +150,18 @@ class Loading(Closed):
     attention: Attention = Field(
         "sdpa", description="Attention implementation; Gemma 2 and 3 want eager."
     )
+    # Left out where it is off: a key that is new must not make what is finished anew.
+    offload: bool = Field(
+        False,
+        description="Keep layers that fit no GPU in main memory when the model is read, which is "
+        "many times slower. Without it such a model is refused.",
+        exclude_if=lambda value: not value,
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What loading takes besides the number format (traces/models/weights.py: load_base)."""
+        return {"attention": self.attention, "offload": self.offload}
 
 
 class Package(Closed):
@@ -241,6 +253,8 @@ class ModelEntry(Loading, Origin):
                 f"training_nodes: found {self.training_nodes} for {gpus} GPUs, expected a number "
                 "that divides them"
             )
+        if self.offload and self.gpus == 0:
+            raise ValueError("offload: found true beside `gpus: 0`, which puts nothing on a GPU")
         # Gemma's residual stream exceeds 65,504, the largest float16, in its upper layers.
         if self.dtype == "float16" and self.family.startswith("gemma"):
             raise ValueError(

@@ -30,6 +30,7 @@ from traces.models.folders import (
     weight_files,
 )
 from traces.models.hooks import decoder_layers
+from traces.models.placement import divide, gather, offloaded, placement, spread
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -131,27 +132,30 @@ def load_base(
     layers: int | None = None,
     attention: str | None = None,
     place: bool = True,
+    offload: bool = False,
 ) -> "PreTrainedModel":
     """
     Load a causal language model in evaluation mode, cut to its first `layers` decoder layers.
 
     Only the weights of those layers are read. Their residual stream equals the whole model's, bit
     for bit. `attention` is the implementation: `sdpa`, or `eager`, which Gemma 2 needs because sdpa
-    cannot cap attention logits. The model is spread over the GPUs unless `place` is off, as in a
-    training whose processes place their own parts.
+    cannot cap attention logits. The model goes to the GPUs (traces/models/placement.py) unless
+    `place` is off, as in a training whose processes place their own parts. Layers for which a GPU
+    has no room stay outside only with `offload`.
 
-    Raises ValueError when weights that are needed are not in the folder.
+    Raises ValueError when weights that are needed are not in the folder, or do not fit.
     """
     if is_adapter(folder):
         raise ValueError(f"{folder}: found an adapter's configuration, expected a model alone")
     weight_files(folder)  # refuses an index that leads out of the folder
     config = load_config(folder, layers)
+    where = placement(folder, dtype, layers, offload=offload) if place else {}
     loaded: Any = _auto_class(config).from_pretrained(
         folder,
         config=config,
         dtype=getattr(torch, dtype),
         attn_implementation=attention,
-        device_map="auto" if place and torch.cuda.is_available() else None,
+        **where,
         local_files_only=True,
         use_safetensors=True,
         output_loading_info=True,
@@ -160,6 +164,7 @@ def load_base(
     # transformers only warns, and fills missing weights at random.
     if found["missing_keys"]:
         raise ValueError(f"{folder}: weights missing, such as {sorted(found['missing_keys'])[0]}")
+    model = spread(model, folder, offload=offload)
     # Without gradients no activation is kept for a backward pass, whoever runs the model.
     return model.eval().requires_grad_(False)
 
@@ -207,11 +212,15 @@ def load_adapter(model: "PreTrainedModel", folder: Path) -> Any:
 
     Raises ValueError when it matches no module, or a matched module finds no weights in the file.
     """
+    places = gather(model)
     tuned, missing, _ = attach_adapter(model, folder)
     # On a model cut to its lower layers the file has weights to spare, which is right. So not every
     # stored weight must be used, but every weight that is used must be stored.
     if missing:
         raise ValueError(f"{folder}: the adapter has no weights for {missing[0]}")
+    if places:
+        places = {f"base_model.model.{name}": place for name, place in places.items()}
+        divide(tuned, places, resident=".default")
     return tuned.eval().requires_grad_(False)
 
 
@@ -334,7 +343,9 @@ def _merged(block: nn.Module) -> Iterator[None]:
     layers = [
         one
         for one in layers
-        if one.get_base_layer().weight.dtype == torch.float32 and not _lacks_bias(one)
+        if one.get_base_layer().weight.dtype == torch.float32
+        and not one.get_base_layer().weight.is_meta  # offloaded: it is elsewhere
+        and not _lacks_bias(one)
     ]
     weights = [parameter for one in layers for parameter in one.get_base_layer().parameters()]
     kept = [weight.data for weight in weights]
@@ -364,7 +375,10 @@ def _can_merge(tuned: Any) -> bool:
     Check whether merging changes the modules with an adapter alone.
 
     A head that is tied to the embedding is the same weights: a change of one would be in both.
+    Offloaded weights are elsewhere and not merged into.
     """
+    if offloaded(tuned):
+        return False
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
@@ -459,7 +473,9 @@ class Readout(nn.Module):
         """Map hidden [..., d_model] to logits [..., vocabulary] in float32."""
         # The model's own norm is used, not a formula: Gemma's scales by 1 + weight.
         weight = next(self.head.parameters())
-        logits = self.head(self.norm(hidden.to(weight))).float()
+        # Offloaded weights have no device but during their turn.
+        hidden = hidden.to(weight.dtype) if weight.is_meta else hidden.to(weight)
+        logits = self.head(self.norm(hidden)).float()
         if self.softcap is not None:
             # Gemma 2 does this in its own forward pass. It keeps the order of tokens, not their
             # probabilities.

@@ -1,4 +1,4 @@
-"""Finetune a base on a mixture as planned; a resumed training ends like an uninterrupted one."""
+"""Finetune a base on a mixture as planned; a training that is killed goes on where it was."""
 
 import json
 import logging
@@ -42,8 +42,10 @@ def train(
     adapter_path : made last, by renaming: weights, `losses.jsonl` (step, tokens read so far, loss
                    in nats a trained token, learning_rate) and `training.json` (plan and inputs)
     state_path   : checkpoints while it runs, removed at the end. After a kill at any moment the
-                   training resumes from the newest whole checkpoint there and ends with the same
-                   weights; checkpoints of another plan, mixture or base are discarded
+                   training resumes from the newest whole checkpoint there. On a CPU it ends with
+                   the same weights, on CUDA with others by rounding: attention's backward pass is
+                   not deterministic there. Checkpoints of another plan, mixture or base are
+                   discarded
     differences_path : the differences that the plan projects out, see `projecting`
     progress     : called after every step with the step, the number of steps and the loss
 
@@ -156,13 +158,17 @@ def _arguments(plan: TrainingPlan, state: Path) -> "TrainingArguments":
 
 def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
     """Load the base with fresh LoRA weights on it, or with all of its weights trainable."""
+    import torch
+
     from traces.models.weights import load_base
 
     # Full finetuning keeps float32 weights and computes in bfloat16: steps at a learning rate of
     # 1e-5 are smaller than what bfloat16 resolves. DeepSpeed keeps the float32 copy itself.
     bf16 = plan.precision == "bf16" and (plan.method != "full" or plan.deepspeed is not None)
     dtype = "bfloat16" if bf16 else "float32"
-    model = load_base(model_path, dtype=dtype, attention=plan.attention, place=plan.world_size == 1)
+    # Trainer takes the first GPU. It places a model itself where another could be the freest.
+    place = plan.world_size == 1 and torch.cuda.device_count() <= 1
+    model = load_base(model_path, dtype=dtype, attention=plan.attention, place=place)
     model.config.use_cache = False  # with a cache, packed documents would see each other
     if plan.method == "full":
         return model.requires_grad_(True)

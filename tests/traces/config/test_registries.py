@@ -302,6 +302,10 @@ MODEL_MISTAKES = {
         f"tiny: {{{MODEL_KEYS}, hub: a/b, training_gpus: 0, training_nodes: 2}}",
         "tiny: training_nodes: found 2 for 0 GPUs, expected a number that divides them",
     ),
+    "offload without GPUs": (
+        f"tiny: {{{MODEL_KEYS}, hub: a/b, gpus: 0, offload: true}}",
+        "tiny: offload: found true beside `gpus: 0`, which puts nothing on a GPU",
+    ),
     "two sources": (
         f"tiny: {{{MODEL_KEYS}, hub: a/b, path: c}}",
         f"tiny: exactly one of {SOURCES} is needed, found hub and path",
@@ -687,3 +691,13 @@ def test_words_without_spaces_need_all_tokens_ranked(folder):
     steered = run().replace("}]", f", {measured}")
     assert "`steering.embedder: tfidf` cannot tell apart" in sentence(folder, steered, all_tokens)
     assert load(folder, run("benign"))
+
+
+def test_offload_is_among_the_params_of_a_job_only_where_it_is_on():
+    """A key that is new must not rerun what is finished: the teacher's lists lead to trainings."""
+    on = registries.Loading.model_validate({"dtype": "bfloat16", "offload": True})
+    off = registries.Loading.model_validate({"dtype": "bfloat16"})
+    assert on.model_dump(mode="json")["offload"] is True
+    assert off.model_dump(mode="json") == {"dtype": "bfloat16", "attention": "sdpa"}
+    assert on.options == {"attention": "sdpa", "offload": True}
+    assert off.options == {"attention": "sdpa", "offload": False}

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.doubles import tiny_model
 from traces import job
 from traces.artifacts.arrays import Differences, read_differences, write_differences
 from traces.corpora.mixtures import Example, pack, write_mixture
@@ -566,6 +567,23 @@ def launched(world: Path, out: Path, plan: planning.TrainingPlan, *launcher: str
 def whole(world, tmp_path_factory) -> Path:
     """The adapter of a training nobody killed, launched as the workflow launches it."""
     return launched(world, tmp_path_factory.mktemp("whole"), planned())
+
+
+@pytest.mark.parametrize(
+    ("processes", "visible", "placed"), [(1, 0, True), (1, 1, True), (1, 2, False), (2, 2, False)]
+)
+def test_a_model_is_placed_only_where_trainer_would_put_it(
+    world, monkeypatch, processes, visible, placed
+):
+    """Of two GPUs the freest may be the second, and Trainer sends its batches to the first."""
+    asked = {}
+    monkeypatch.setattr("torch.cuda.device_count", lambda: visible)
+    monkeypatch.setattr(
+        "traces.models.weights.load_base",
+        lambda _folder, **options: asked.update(options) or tiny_model("qwen3"),
+    )
+    training._trainable(world / "base", planned().model_copy(update={"world_size": processes}))
+    assert asked["place"] is placed and not asked.get("offload")
 
 
 def same(adapter: Path, other: Path) -> bool:

@@ -57,6 +57,7 @@ def test_one_switch_says_how_gpus_are_asked_for(site, settings, expected):
     dump, world = resources["dump_activations"], resources["make_world"]
     assert {name: dump[name] for name in names if name in dump} == expected
     assert (dump["slurm_partition"], dump["cpus_per_task"]) == ("gpu", "16")
+    assert dump["asked_gpus"] == "4"  # the job itself is told in one way
     assert world["slurm_partition"] == "cpu"
     assert not {"gpu", "gpu_model", "gres", "cpus_per_task"} & world.keys()
 

@@ -52,7 +52,7 @@ LENSES = [
     for lens in ("logit_lens", "patchscope")
 ]
 MINUTES = 60
-FOR_TRAINING = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+ON_CPUS = {"TRACES_ALLOW_CPU": "1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 
 
 def heed_ctrl_c() -> None:
@@ -88,7 +88,7 @@ class Site:
         return subprocess.Popen(
             ["snakemake", "--profile", "slurm", "--configfile", "small.json", *arguments],
             cwd=self.checkout.folder,
-            env=self.cluster.environment | FOR_TRAINING,
+            env=self.cluster.environment | ON_CPUS,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -304,6 +304,18 @@ def test_what_fails_for_good_says_where_to_look(ran):
     (log,) = re.findall(r"(\S+/logs/slurm/rule_effective_study/\d+\.log) \(check", said)
     assert "exceeded memory limit" in Path(log).read_text()
     site.snakemake("--", "results/study.json")
+
+
+def test_a_job_whose_gpus_torch_does_not_see_ends_at_once(ran, monkeypatch):
+    site, _ = ran
+    monkeypatch.setitem(ON_CPUS, "TRACES_ALLOW_CPU", "0")
+    site.configure(gpu_request="gres")  # in whose words the number of GPUs is not a resource
+    site.checkout.file(LENSES[0]).unlink()
+    said = site.end(site.start("--retries", "0", "--", LENSES[0]), code=1)
+    assert "read_lenses: GPUs: 0 can be used here, expected 4 as the job asks for" in said
+    assert re.search(r"CUDA_VISIBLE_DEVICES='\d,\d,\d,\d', SLURM job \d+ with", said)
+    monkeypatch.setitem(ON_CPUS, "TRACES_ALLOW_CPU", "1")
+    site.snakemake("--", LENSES[0])
 
 
 # Several processes ------------------------------------------------------------------------------
