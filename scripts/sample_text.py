@@ -11,7 +11,7 @@ from traces.models.sampling import documents
 
 
 def main(model: Path, rows: Path, loading: Loading, sampled: Sampled, n: int, seed: int) -> None:
-    one = weights.load_base(model, loading.dtype, attention=loading.attention)
+    one = weights.load_base(model, loading.dtype, **loading.options)
     write_rows(rows, list(documents(one, load_tokenizer(model), n, sampled, seed)))
 
 

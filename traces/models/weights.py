@@ -177,13 +177,14 @@ def load_gguf(file: Path) -> tuple["PreTrainedModel", list[str]]:
     """
     from transformers import AutoModelForCausalLM
 
-    model, found = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         file.parent,
         gguf_file=file.name,
         dtype=torch.float32,
         local_files_only=True,
         output_loading_info=True,
     )
+    model, found = loaded
     return model, sorted(found["missing_keys"])
 
 
