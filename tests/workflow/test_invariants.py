@@ -44,6 +44,7 @@ FLOORS = {
     "hub": {"job", "printable", "config", "corpora"},
     "packages": {"printable", "config"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
+    "costs": {"config", "models"},
     "activations": {"job", "artifacts", "corpora", "models"},
     "training": {
         *("job", "integrity", "seeding", "config"),

