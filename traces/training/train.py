@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from traces.corpora.mixtures import NO_LOSS, Packed, pack, read_mixture
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
+from traces.config.schema import Training
 from traces.training.plan import SCHEDULES, TrainingPlan, deepspeed_config, require_mixture
 from traces.training.resume import DONE, flush, inputs_of, is_done, keep_only, prepared, wait
 
@@ -83,7 +84,7 @@ def train(
     if checkpoint is not None:
         log.info("going on from %s", checkpoint.name)
     # Around the whole training, since the hook is no part of a checkpoint that is resumed from.
-    with projecting(model, differences):
+    with projecting(model, differences), _casting(model, plan):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     _write(trainer, tokenizer, packed, plan, inputs, adapter)
     wait(arguments)
@@ -173,22 +174,45 @@ def _trainable(model_path: Path, plan: TrainingPlan) -> Any:
     if plan.method == "full":
         return model.requires_grad_(True)
 
+    return with_adapter(model, plan)
+
+
+def with_adapter(model: Any, settings: Training) -> Any:
+    """Put fresh LoRA weights on a loaded base."""
     from peft import LoraConfig, get_peft_model
 
-    if plan.gradient_checkpointing:
+    if settings.gradient_checkpointing:
         # With the base frozen the embeddings need no gradient, and a recomputed block whose input
         # needs none passes none to its adapter.
         model.enable_input_require_grads()
-    targets = plan.targets if isinstance(plan.targets, str) else list(plan.targets)
+    targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        r=plan.rank,
-        lora_alpha=plan.alpha,
-        lora_dropout=plan.dropout,
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
         target_modules=targets,
-        use_rslora=plan.method == "rslora",
+        use_rslora=settings.method == "rslora",
     )
     return get_peft_model(model, config)
+
+
+def cast_by_autocast(model: Any) -> AbstractContextManager[None]:
+    """
+    Let autocast alone cast what adapters read, while the context lasts.
+
+    PEFT would cast it to the adapter's float32 first, and autocast back to bfloat16: the same
+    numbers, and a fifth more memory for the backward pass.
+    """
+    from peft.helpers import disable_input_dtype_casting
+
+    return disable_input_dtype_casting(model)
+
+
+def _casting(model: Any, plan: TrainingPlan) -> AbstractContextManager[None]:
+    # DeepSpeed computes without autocast, in weights that it has cast itself.
+    autocast = plan.precision == "bf16" and plan.deepspeed is None
+    return cast_by_autocast(model) if autocast and plan.method != "full" else nullcontext()
 
 
 @contextmanager

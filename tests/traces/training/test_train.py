@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -216,6 +217,16 @@ def test_deepspeed_is_configured_from_the_plan():
     assert config["train_micro_batch_size_per_gpu"] == config["gradient_accumulation_steps"] == 2
 
 
+def test_a_plan_holds_what_was_chosen_and_no_choice():
+    """The keys of an older plan, in their order: a finished training is still known as done."""
+    plan = planned()
+    keys = [*planning.Training.model_fields, "seed", "world_size", "attention", "rows"]
+    assert list(plan.model_dump())[: len(keys)] == keys
+    for key in ("gradient_accumulation", "gradient_checkpointing"):
+        with pytest.raises(ValueError, match=f"training.{key}: found 'auto'"):
+            planned(**{key: "auto"})
+
+
 # -- what is learned -------------------------------------------------------------------------------
 
 
@@ -299,6 +310,56 @@ def test_checkpointed_activations_change_no_loss(world, tmp_path):
     spared = train(world, tmp_path / "spared", planned(dropout=0, gradient_checkpointing=True))
 
     assert values(spared) == pytest.approx(values(plain), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "fp32"},
+        {"precision": "fp32", "dropout": 0.0},
+        # Dropout would differ: on a CPU it rounds its factor to the type of what it is given.
+        {"precision": "bf16", "dropout": 0.0},
+        {"precision": "bf16", "dropout": 0.0, "gradient_checkpointing": True},
+    ],
+    ids=str,
+)
+def test_what_adapters_read_is_cast_once_and_the_weights_are_the_same(
+    world, tmp_path, monkeypatch, changes
+):
+    """Bit for bit those of PEFT's way, which casts to float32 and lets autocast cast back."""
+    import torch
+    from peft.tuners.lora import Linear
+    from safetensors.torch import load_file
+
+    plan, read = planned(**changes), []
+    forward = Linear.forward
+
+    def watched(self, x, *args, **kwargs):
+        read.append(self.cast_input_dtype_enabled)
+        return forward(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(Linear, "forward", watched)
+    ours = load_file(train(world, tmp_path / "ours", plan) / "adapter_model.safetensors")
+    assert set(read) == {plan.precision == "fp32"}
+    monkeypatch.setattr(training, "_casting", lambda *_: nullcontext())
+    theirs = load_file(train(world, tmp_path / "theirs", plan) / "adapter_model.safetensors")
+    assert set(read) == {plan.precision == "fp32", True}
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_dropout_of_a_gpu_draws_the_same_from_bfloat16_as_from_float32():
+    """What makes one cast as good as three where the adapter drops; with CUDA's own operation."""
+    import torch
+
+    torch.manual_seed(0)
+    given = torch.randn(64, 64).bfloat16()
+    torch.manual_seed(1)
+    once, kept = torch.native_dropout(given, 0.05, True)
+    torch.manual_seed(1)
+    thrice, also = torch.native_dropout(given.float(), 0.05, True)
+    assert torch.equal(kept, also)
+    torch.testing.assert_close(once, thrice.bfloat16(), rtol=2**-7, atol=0)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(world, tmp_path):
