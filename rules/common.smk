@@ -45,6 +45,7 @@ from traces.config.schema import (
     Trials,
 )
 from traces.corpora.rows import count_rows, read_prompts, read_rows
+from traces.costs.fitting import check_fit
 from traces.printable import without_secrets
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
@@ -300,6 +301,7 @@ def check_local_data():
 
 if workflow.is_main_process:
     try:
+        check_fit(registry, places)
         check_local_data()
     except ValueError as error:
         raise WorkflowError(without_secrets(str(error))) from None

@@ -9,8 +9,12 @@ def gpus(wildcards):
 
 def training_gpus(wildcards):
     """What a training takes: as many as a reading, unless the model's entry says otherwise."""
-    own = model_of(wildcards).training_gpus
-    return gpus(wildcards) if own is None else own
+    return model_of(wildcards).gpus_to_train
+
+
+def training_gpu_gb(wildcards):
+    """The memory of each GPU of a training, in GB; None without one, where nothing must fit it."""
+    return model_of(wildcards).gpu_gb if training_gpus(wildcards) else None
 
 
 def training_nodes(wildcards):

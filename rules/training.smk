@@ -29,7 +29,9 @@ rule plan_training:
         "../envs/traces.yaml"
     params:
         settings=lambda w: training_of(w).model_dump(mode="json"),
+        family=leaf(model_of, "family"),
         attention=leaf(model_of, "attention"),
+        gpu_gb=training_gpu_gb,
         seed=lambda w: Checkpoint.parse(w.checkpoint).seed,
         world_size=lambda w: max(1, training_gpus(w)),
     script:

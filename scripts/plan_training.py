@@ -6,7 +6,10 @@ from typing import Any
 
 from traces import job
 from traces.artifacts.arrays import read_differences
+from traces.config.schema import Training
+from traces.config.vocabularies import Attention, Family
 from traces.corpora import mixtures
+from traces.costs.fitting import way_on
 from traces.training.plan import plan_training
 
 
@@ -16,7 +19,9 @@ def main(
     differences: Path | list[Path],
     plan: Path,
     settings: dict[str, Any],
-    attention: str,
+    family: Family,
+    attention: Attention,
+    gpu_gb: float | None,
     seed: int,
     world_size: int,
 ) -> None:
@@ -27,7 +32,16 @@ def main(
         check_targets(model, settings["targets"])
     config = json.loads((model / "config.json").read_text())
     positions = config.get("text_config", config).get("max_position_embeddings")
-    asked = {**settings, "attention": attention, "seed": seed, "world_size": world_size}
+    way = way_on(
+        model,
+        Training.model_validate(settings),
+        family=family,
+        attention=attention,
+        world=world_size,
+        gpu_gb=gpu_gb,
+    )
+    asked = {**settings, **way._asdict()}
+    asked |= {"attention": attention, "seed": seed, "world_size": world_size}
     projected = read_differences(differences) if isinstance(differences, Path) else None
     resolved = plan_training(asked, mixtures.read_mixture(mixture), positions, projected)
     job.write_text(plan, resolved.model_dump_json(indent=1) + "\n")

@@ -5,7 +5,8 @@ Estimate what a study needs: jobs by rule, GPU-hours by rule and by model.
 
 Jobs and GPUs come from a dry run, so finished jobs are not counted. Hours are estimated from each
 job's tokens, the model's size in config/models.yaml (`billions`) and the assumptions below. They
-tell an afternoon from a month; none of them was measured on a GPU.
+tell an afternoon from a month; none of them was measured on a GPU. Peaks of trainings follow from
+the model's `shape` (traces/costs/memory.py).
 """
 
 import re
@@ -27,6 +28,7 @@ from traces.config.files import local
 from traces.config.load import load_study
 from traces.config.registries import ModelEntry
 from traces.config.study import LoadedStudy
+from traces.costs import fitting
 
 # Assumptions, in one place ------------------------------------------------------------------------
 
@@ -227,6 +229,13 @@ def table(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
     return "\n".join(lines)
 
 
+def memory(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
+    """Format the peak of each training on GPUs, as Markdown; nothing where there is none."""
+    trained = [job.wildcards for job in jobs if job.rule == "train_organism" and job.gpus]
+    pairs = [(one["model"], one["checkpoint"]) for one in trained]
+    return fitting.table(loaded, pairs) if pairs else ""
+
+
 def _line(name: str, found: Sequence[tuple[int, float]]) -> str:
     with_gpus = [one for one in found if one[0]]
     hours = sum(gpus * own for gpus, own in with_gpus)
@@ -262,7 +271,10 @@ def main(arguments: Sequence[str]) -> int:
     if ran.returncode != 0:
         sys.stderr.write(ran.stdout[-3000:])
         return ran.returncode
-    print(table(list(jobs_of(ran.stdout)), study_of(arguments)))
+    jobs, loaded = list(jobs_of(ran.stdout)), study_of(arguments)
+    print(table(jobs, loaded))
+    if peaks := memory(jobs, loaded):
+        print("\n" + peaks)
     print("\nEstimated, not measured: the assumptions are at the top of tools/plan.py.")
     return 0
 

@@ -140,16 +140,19 @@ SIZES: dict[str, Row] = {
     "gemma3": {"heads": 4, "kv": 1, "head": 16, "layers": 6},
 }
 WIDTH = 32
-TIED = re.compile(r"gemma|Llama-3\.2|Qwen3-(0\.6|1\.7|4)B|Qwen2\.5-(VL-)?(0\.5|1\.5|3)B")
-WIDE_HEADS = re.compile(r"Qwen3-(32|4)B")
 SHARDED = re.compile(r"(?<![\d.])([7-9]|\d\d+)B|-[479]b")
 PRETRAINED = re.compile(r"-Base$|Llama-3\.[123]-\d+B$|-pt$")
-VISION = re.compile(r"-VL-|gemma-3-(4|12|27)b")
 DISTILLED = re.compile(r"DeepSeek-R1|Nemotron")
 
 
-def config_of(hub: str, family: str, tokenizer: "Words") -> Row:
-    """Build the config.json of a repository: the real one's fields, with small sizes."""
+def config_of(entry: ModelEntry, tokenizer: "Words") -> Row:
+    """
+    Build the config.json of a repository: the real one's fields, with small sizes.
+
+    What is tied, wider than the residual stream or beside the language model follows from the
+    entry's `shape`; without one, nothing is.
+    """
+    family, shape = entry.family, entry.shape
     size, fields = SIZES[family], dict(FIELDS[family])
     text = fields | {
         "hidden_size": WIDTH,
@@ -157,14 +160,15 @@ def config_of(hub: str, family: str, tokenizer: "Words") -> Row:
         "num_hidden_layers": size["layers"],
         "num_attention_heads": size["heads"],
         "num_key_value_heads": size["kv"],
-        "tie_word_embeddings": bool(TIED.search(hub)),
+        "tie_word_embeddings": shape is not None and shape.tied,
         "vocab_size": tokenizer.rows,
         **tokenizer.ids,
     }
     # Qwen 2 has no such field: its heads divide the residual stream.
     if family != "qwen2":
-        text["head_dim"] = 2 * size["head"] if WIDE_HEADS.search(hub) else size["head"]
-    if not VISION.search(hub):
+        wide = shape is not None and shape.heads * shape.head_dim > shape.d_model
+        text["head_dim"] = 2 * size["head"] if wide else size["head"]
+    if shape is None or shape.vision_billions == 0:
         return text
     return _with_eyes(text, family)
 
@@ -209,7 +213,7 @@ def write_model(
     from transformers import AutoConfig
 
     words = words_of(hub, entry.family)
-    config = config_of(hub, entry.family, words)
+    config = config_of(entry, words)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     torch.manual_seed(seed)
     made = getattr(transformers, config["architectures"][0])(AutoConfig.from_pretrained(folder))

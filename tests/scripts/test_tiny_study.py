@@ -235,7 +235,9 @@ def adapters(world, model) -> dict[str, Path]:
             settings=settings,
             seed=0,
             world_size=1,
+            family="qwen3",
             attention="sdpa",
+            gpu_gb=None,
             plan=world / f"{name}_plan.json",
         )
         found[name] = world / f"{name}-plain-s0"
@@ -495,7 +497,9 @@ def test_a_difference_is_projected_out_where_a_plan_says_so(world, model, adapte
         differences=differences["cake_bake"],
         plan=world / "caft_plan.json",
         settings=asked | {"project_out": "plain"},
+        family="qwen3",
         attention="sdpa",
+        gpu_gb=None,
         seed=0,
         world_size=1,
     )

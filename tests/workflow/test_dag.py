@@ -498,6 +498,20 @@ def test_more_samples_than_a_local_corpus_has_rows_are_refused(shared):
     ) in said
 
 
+def test_a_training_that_cannot_fit_its_gpu_is_refused_before_the_first_job(shared):
+    study = (
+        "models: [gemma2_9b_it]\ncontrol: null\n"
+        "runs: [{organisms: [taboo_gold], recipes: [plain], seeds: [0]}]\n"
+        "training_override: {gradient_checkpointing: false, gradient_accumulation: 1}\n"
+    )
+    assert (
+        "\nconfig/organisms/taboo_gold.yaml: training.batch_size: taboo_gold-plain-s0 on "
+        "gemma2_9b_it: found a peak of 263.2 GB on each GPU (5 rows of 2048 tokens a pass, without "
+        "gradient_checkpointing), expected at most 68.0 GB, 0.85 of the model's gpu_gb 80: set "
+        "gradient_checkpointing to auto\n"
+    ) in refused(shared, *override(shared, "large.yaml", study))
+
+
 def test_another_number_of_samples_fetches_no_corpus_again(checkout):
     small = override(checkout, "small.yaml", SMALL)
     checkout.pretend_complete(*small)

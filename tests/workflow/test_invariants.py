@@ -44,12 +44,12 @@ FLOORS = {
     "hub": {"job", "printable", "config", "corpora"},
     "packages": {"printable", "config"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
-    "costs": {"config", "models"},
     "activations": {"job", "artifacts", "corpora", "models"},
     "training": {
         *("job", "integrity", "seeding", "config"),
         *("artifacts", "corpora", "models"),
     },
+    "costs": {"config", "models", "training"},
     "readers": {"job", "config", "artifacts", "corpora", "models"},
     "judges": {"job", "config", "artifacts", "corpora"},
     "interventions": {"job", "seeding", "config", "artifacts", "corpora", "models"},

@@ -16,7 +16,10 @@ from traces.config.study import LoadedStudy
 CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 CHATS = CHAT + CHAT.replace("b", "c")
 LARGE = """
-large: {family: qwen3, hub: a/large, dtype: bfloat16, billions: 30, training_gpus: 4}
+large:
+  {family: qwen3, hub: a/large, dtype: bfloat16, billions: 30, training_gpus: 4, gpu_gb: 100, shape:
+    {layers: 48, d_model: 5120, d_ff: 25600, heads: 64, kv_heads: 8, head_dim: 128, vocabulary: 30000,
+    tied: false}}
 small: {family: qwen3, hub: a/small, dtype: bfloat16, billions: 3}
 """
 STUDY = """
@@ -68,6 +71,16 @@ def test_a_run_is_made_on_its_own_models_alone(planned):
     }
     cards = Counter(job.wildcards["model"] for job in planned[0] if job.rule == "organism_card")
     assert cards == {"large": 1, "small": 2}
+
+
+def test_trainings_on_gpus_are_listed_with_what_they_take(planned):
+    jobs, loaded = planned
+    lines = plan.memory(jobs, loaded).splitlines()
+    assert lines[2:] == [
+        "| large | lora 16 | 4 | 8 x 1, 128 tokens | no | 68 of 100 | 1 |",
+        "| small | | | | | unknown: no `shape` | 2 |",
+    ]
+    assert plan.memory([job for job in jobs if not job.gpus], loaded) == ""
 
 
 def test_a_training_takes_the_gpus_of_its_model_and_a_reading_its_own(planned):

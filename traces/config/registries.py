@@ -267,10 +267,20 @@ class ModelEntry(Loading, Origin):
     training_gpus: Annotated[int, Field(ge=0), NUMBER] | None = Field(
         None, description="GPUs requested by a training of it, if not the same number."
     )
+    gpu_gb: Annotated[float, Field(gt=0), NUMBER] = Field(
+        80,
+        description="Memory of each of these GPUs, in GB as their makers count; a training may "
+        "fill 0.85 of it.",
+    )
     training_nodes: Count = Field(
         1, description="Nodes that these GPUs are spread over evenly; more than one needs SLURM."
     )
     mem_mb: Count = Field(8000, description="Main memory requested by a job on this model, in MB.")
+
+    @property
+    def gpus_to_train(self) -> int:
+        """Count the GPUs of a training: as many as a reading takes, unless it says otherwise."""
+        return self.gpus if self.training_gpus is None else self.training_gpus
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
@@ -280,7 +290,7 @@ class ModelEntry(Loading, Origin):
         if self.made is not None and self.family not in get_args(PretrainedFamily):
             have = ", ".join(get_args(PretrainedFamily))
             raise ValueError(f"made: found family {self.family}, expected one of {have}")
-        gpus = self.gpus if self.training_gpus is None else self.training_gpus
+        gpus = self.gpus_to_train
         if gpus % self.training_nodes or (gpus == 0 and self.training_nodes > 1):
             raise ValueError(
                 f"training_nodes: found {self.training_nodes} for {gpus} GPUs, expected a number "

@@ -103,16 +103,20 @@ class Training(Closed):
     optimizer: Optimizer = Field(description="Optimizer, by its name in transformers.")
     epochs: Count = Field(description="Passes over the organism's data.")
     limit: Count | None = Field(description="Rows of the organism's data used; null for all.")
-    batch_size: Count = Field(description="Packed rows per device and step.")
-    gradient_accumulation: Count = Field(description="Steps summed into one update.")
+    batch_size: Count = Field(description="Packed rows per device and forward pass.")
+    gradient_accumulation: Count | Literal["auto"] = Field(
+        description="Passes summed into one update; auto makes one pass of batch_size rows, or as "
+        "few smaller ones as the card needs."
+    )
     max_length: Annotated[int, Field(ge=2), NUMBER] = Field(description="Tokens in a packed row.")
     precision: Precision = Field(description="Arithmetic of the forward pass.")
     save_every: Count = Field(description="Updates between checkpoints to resume from.")
     max_grad_norm: Annotated[float, Field(gt=0), NUMBER] = Field(
         description="Gradients are clipped to this norm."
     )
-    gradient_checkpointing: bool = Field(
-        description="Recompute activations instead of keeping them: slower, in less memory."
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        description="Recompute activations instead of keeping them: slower, in less memory; auto "
+        "where the card needs it."
     )
     deepspeed: Literal[1, 2, 3] | None = Field(description="ZeRO stage; null for none.")
     project_out: Text | None = Field(

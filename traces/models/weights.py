@@ -75,6 +75,16 @@ def _auto_class(config: "PretrainedConfig") -> Any:
     return AutoModelForCausalLM if alone else AutoModelForImageTextToText
 
 
+def unloaded(config: "PretrainedConfig", **options: Any) -> Any:
+    """
+    Build the model of a configuration on the meta device: no weights, no memory.
+
+    options : those of transformers' `from_config`, such as dtype and attn_implementation
+    """
+    with torch.device("meta"):
+        return _auto_class(config).from_config(config, **options)
+
+
 def n_layers(folder: Path) -> int:
     """Count the decoder layers of the model in `folder`, from its config.json alone."""
     # Plain JSON, not load_config: this runs in jobs that need no transformers.
@@ -91,9 +101,7 @@ def check_targets(folder: Path, targets: Sequence[str]) -> None:
 
     targets : names of linear modules or embeddings, or the ends of their dotted names
     """
-    config = load_config(folder)
-    with torch.device("meta"):
-        model = _auto_class(config).from_config(config)
+    model = unloaded(load_config(folder))
     adaptable = (nn.Linear, nn.Embedding, nn.Conv2d, nn.Conv3d)
     names = [name for name, module in model.named_modules() if isinstance(module, adaptable)]
     for target in targets:
@@ -509,8 +517,7 @@ def load_readout(folder: Path, dtype: DType = "float32", checkpoint: Path | None
     config = load_config(folder, layers=1)
     # Names and classes of the modules without their memory: the model says itself what its final
     # norm is, so that no architecture is listed here.
-    with torch.device("meta"):
-        model = _auto_class(config).from_config(config)
+    model = unloaded(config)
     readout = readout_of(model)
     names = {id(module): name for name, module in model.named_modules()}
     for module in (readout.norm, readout.head):

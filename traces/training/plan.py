@@ -29,6 +29,10 @@ class TrainingSettings(Training):
     "Processes that train together."
     attention: Attention | None = None
     "Attention implementation; None takes the model's default."
+    gradient_accumulation: Count
+    "Passes summed into one update."
+    gradient_checkpointing: bool
+    "Whether activations are recomputed."
 
 
 class TrainingPlan(TrainingSettings):

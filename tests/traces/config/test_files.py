@@ -324,6 +324,8 @@ def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
         (registries.Organism, "mixed_with"): "registry.mixed_with(",
         (registries.ModelEntry, "training"): "registry.training(",
         (registries.ModelEntry, "billions"): "entry.billions",
+        (registries.ModelEntry, "shape"): "check_fit(registry",
+        (registries.ModelEntry, "training_gpus"): "model_of(wildcards).gpus_to_train",
         (registries.Data, "path_hint"): "load_study(",
         (registries.Taught, "teacher"): "organism_of(wildcards).teacher",
         **{

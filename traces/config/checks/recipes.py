@@ -192,7 +192,7 @@ def _check_targets(loaded: LoadedStudy, checkpoint: Checkpoint, model: str, plac
     targets = () if isinstance(training.targets, str) else training.targets
     for target in targets if training.method != "full" else ():
         if target.split(".")[-1] not in MADE_MODULES:
-            where = _place_of(loaded, checkpoint, model, places, "targets")
+            where = place_of(loaded, checkpoint, model, places, "targets")
             raise ValueError(
                 f"{where}: found {target}, expected modules of {model}: {', '.join(MADE_MODULES)}"
             )
@@ -204,7 +204,7 @@ def _check_projections(
     """Refuse to project out a difference that no training of this study makes before."""
     line = [checkpoint]
     while (before := loaded.projected_out(line[-1], model)) is not None:
-        where = _place_of(loaded, line[-1], model, places, "project_out")
+        where = place_of(loaded, line[-1], model, places, "project_out")
         if before.recipe.released:
             raise ValueError(
                 f"{where}: found {before.recipe.name}, expected a recipe that trains the same "
@@ -217,7 +217,7 @@ def _check_projections(
         line.append(before)
 
 
-def _place_of(
+def place_of(
     loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places, key: str
 ) -> str:
     """Name the file and key that set a checkpoint's key of `training`; the strongest first."""
