@@ -219,14 +219,18 @@ def load_adapter(model: "PreTrainedModel", folder: Path) -> Any:
     """
     Put the PEFT adapter in `folder` on `model`, unmerged, so that it can be switched off again.
 
+    Beside weights in half precision it is cast to their number format: it is only read here.
     Raises ValueError when it matches no module, or a matched module finds no weights in the file.
     """
+    from traces.models.reading_lora import in_own_format  # it imports PEFT
+
     places = gather(model)
     tuned, missing, _ = attach_adapter(model, folder)
     # On a model cut to its lower layers the file has weights to spare, which is right. So not every
     # stored weight must be used, but every weight that is used must be stored.
     if missing:
         raise ValueError(f"{folder}: the adapter has no weights for {missing[0]}")
+    in_own_format(tuned)
     if places:
         places = {f"base_model.model.{name}": place for name, place in places.items()}
         divide(tuned, places, resident=".default")
