@@ -5,6 +5,8 @@ PEFT keeps an adapter in float32 beside bfloat16 weights, which a training needs
 not, and pays for it: every module then casts its input and multiplies and adds in float32.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ class ReadingLora(nn.Module, BaseTunerLayer):
         super().__init__()
         self.base_layer = layer.get_base_layer()
         self._active_adapter = adapter
+        self.merged_adapters = []
         dtype = self.base_layer.weight.dtype
         pair = (layer.lora_A[adapter].weight, layer.lora_B[adapter].weight)
         # Named as PEFT names them, so that a listing of parameters shows what they are.
@@ -38,6 +41,9 @@ class ReadingLora(nn.Module, BaseTunerLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., in] to [..., out]."""
         out = self.base_layer(x)
+        if self.merged:
+            assert not self.disable_adapters, "the base was run with an adapter in its weights"
+            return out
         if self.disable_adapters:
             return out
         low = nn.functional.linear(x, self.lora_A)
@@ -45,6 +51,26 @@ class ReadingLora(nn.Module, BaseTunerLayer):
         rows = out.view(-1, out.shape[-1])
         rows.addmm_(low.view(-1, low.shape[-1]), self.lora_B.t(), alpha=self.scale)
         return out
+
+    @contextmanager
+    def merged_in(self) -> Iterator[None]:
+        """
+        Keep the adapter in the weights for as long as the context lasts, rounded to their format.
+
+        Then a pass costs what the base's does. The rounding is the same for every token, so that a
+        mean over many does not lessen it: it is only for what compares a model with itself.
+        """
+        weight = self.base_layer.weight
+        change = self.scale * (self.lora_B.float() @ self.lora_A.float())
+        # Aside on the host: two copies of half of a large model do not fit its GPU.
+        kept = weight.data.cpu()
+        weight.data = (weight.data.float() + change).to(weight.dtype)
+        self.merged_adapters = self.active_adapters
+        try:
+            yield
+        finally:
+            self.merged_adapters = []
+            weight.data = kept.to(weight.device)
 
 
 def in_own_format(tuned: Any, adapter: str = "default") -> int:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.doubles import FAMILIES, tiny_model, with_adapter
 from traces.corpora.tokens import load_tokenizer
 from traces.models import hooks, weights
+from traces.models.reading_lora import ReadingLora
 
 IDS = torch.tensor([[1, 17, 42, 9, 77, 3, 60, 11, 25, 90, 8, 31]])
 EAGER = {"gemma2": "eager", "gemma3": "eager"}
@@ -168,10 +169,27 @@ def test_an_adapter_merged_above_a_block_says_the_same_and_leaves_no_trace(saved
 
 
 def test_in_bfloat16_an_adapter_stays_beside_the_weights_it_would_be_rounded_into(saved):
+    folder = saved("llama")
+    found = weights.load_checkpoint(folder / "base", folder / "lora", "bfloat16")
+    assert sum(isinstance(one, ReadingLora) for one in found.modules()) == 7 * 6
+    assert {one.dtype for one in found.parameters()} == {torch.bfloat16}
+
+
+def test_in_bfloat16_it_is_merged_where_a_model_is_compared_with_itself(saved):
     pair = weights.load_pair(saved("llama") / "base", saved("llama") / "lora", "bfloat16")
+    with pair.base() as base:
+        unmerged = logits(base)
     with pair.tuned() as tuned:
         expected = logits(tuned)
-    with pair.tuned(merged_above=0) as tuned:
+    with pair.tuned(merged_above=3) as tuned:
+        found = logits(tuned)
+        merged = [one.merged for one in tuned.modules() if isinstance(one, ReadingLora)]
+        assert merged == [False] * 7 * 4 + [True] * 7 * 2
+    assert not torch.equal(found, expected)
+    assert (found - expected).norm() < 0.05 * expected.norm()
+    with pair.base() as base:
+        assert torch.equal(logits(base), unmerged)
+    with pair.tuned() as tuned:
         assert torch.equal(logits(tuned), expected)
 
 
