@@ -111,6 +111,7 @@ class _Operators(TorchDispatchMode):
     def __init__(self, counted: Counted) -> None:
         super().__init__()
         self.counted = counted
+        self.whole: set[Any] = set()  # operators that are no composition of others
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -121,10 +122,12 @@ class _Operators(TorchDispatchMode):
             return True if args[0].dtype == torch.bool else 0
         if func is aten._to_copy.default and args[0].is_meta:
             kwargs["device"] = None  # a copy to the host has no values either, and stays here
-        with self:  # again, for what an operator such as `linear` is made of
-            parts = func.decompose(*args, **kwargs)
-        if parts is not NotImplemented:
-            return parts
+        if func not in self.whole:
+            with self:  # again, for what an operator such as `linear` is made of
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+            self.whole.add(func)
         out = func(*args, **kwargs)
         name = func.overloadpacket.__name__
         made = [one for one in tree_leaves(out) if _on_device(one)]
@@ -177,14 +180,31 @@ class _Attention(TorchFunctionMode):
         attn_mask: Tensor | None = None,
         **rest: Any,
     ) -> Tensor:
-        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
         flops = 2 * prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
         if rest.get("is_causal"):
             flops //= 2  # blocks above the diagonal are skipped
-        tensors = [one for one in (query, key, value, attn_mask, out) if one is not None]
-        moved = sum(_size(one) for one in tensors)
-        self.counted.kernels.append(Kernel("attention", moved, flops, out.dtype))
+        return _Fused.apply(query, key, value, attn_mask, flops, self.counted)
+
+
+class _Fused(torch.autograd.Function):
+    """Stand in for fused attention: it writes nothing, and is recorded forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        query, key, value, mask, flops, counted = inputs
+        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        moved = sum(_size(one) for one in (query, key, value, mask, out) if one is not None)
+        counted.kernels.append(Kernel("attention", moved, flops, out.dtype))
+        ctx.save_for_backward(query, key, value)
+        ctx.moved, ctx.flops, ctx.counted = moved, flops, counted
         return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        # Five products where forward has two. All that was moved, its gradients as well.
+        cost = Kernel("attention backward", 2 * ctx.moved, 5 * ctx.flops // 2, grads[0].dtype)
+        ctx.counted.kernels.append(cost)
+        return (*(torch.empty_like(one) for one in ctx.saved_tensors), None, None, None)
 
 
 def _on_device(one: Any) -> bool:

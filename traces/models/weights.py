@@ -339,7 +339,7 @@ def probe(model: Any) -> Tensor:
 def _refuse_other(merged: Any, expected: Tensor) -> None:
     """Raise ValueError unless a merged model computes what it did with the adapter beside it."""
     if expected.dtype != torch.float32:
-        return  # half precision rounds by more than a fault need change, and we merge there ourselves
+        return  # half precision rounds by more than this, and there it is our own code that merges
     error = float((probe(merged) - expected).norm() / expected.norm())
     # Not `error > ...`, which not-a-number would pass.
     if not error <= MERGED_WITHIN:

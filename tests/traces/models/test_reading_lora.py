@@ -1,4 +1,4 @@
-"""A LoRA in half precision: as exact as half precision is, off to the bit, and merged for a while."""
+"""A LoRA in half precision: as exact as that is, off to the bit, and merged for a while."""
 
 import functools
 
@@ -76,7 +76,7 @@ def error(family: str, way: str, what: str) -> float:
     """
     The mean distance to float32 over some models.
 
-    Of outputs relative to them, of a mean difference as 1 - cosine, of a change of the loss in nats.
+    Of outputs relative to them, of a mean difference as 1 - cosine, of a loss in nats.
     """
     found = []
     for seed in SEEDS:
