@@ -308,8 +308,8 @@ def remarks(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
     lines = [
         "Hours are estimated, not measured. They follow from the kernels of a pass, counted at the",
         "model's shape for an H100 at its best, and from the assumptions at the top of",
-        f"tools/plan.py. {START_SECONDS} s a job stand for its imports and start, 1 GB/s for a disk",
-        "with weights. Not counted: gaps between kernels, tokenising, other reads and writes,",
+        f"tools/plan.py. Imports and start of a job are {START_SECONDS} s, and weights are read at",
+        "1 GB/s. Not counted: gaps between kernels, tokenising, other reads and writes,",
         "sampling, and steps that are repeated where memory runs out. So these are lower bounds.",
     ]
     if guessed:

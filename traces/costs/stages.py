@@ -213,7 +213,8 @@ def causal_text(
             0,
             batch,
         )
-        # As many texts as share a pass. Twice as many cost them again, but not what a job does once.
+        # As many texts as share a pass. Twice as many cost them again, but not what a job does
+        # once.
         several = [text] * max(
             1, batch // (1 + max(len(plan.tried(one)) for one in causality.MODELS))
         )

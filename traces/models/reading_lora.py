@@ -25,7 +25,9 @@ class ReadingLora(nn.Module, BaseTunerLayer):
     product. So a tuned model is as exact as half precision is (docs/gpu.md has the errors).
     """
 
-    def __init__(self, layer: Linear, adapter: str) -> None:
+    base_layer: Any
+
+    def __init__(self, layer: Any, adapter: str) -> None:
         super().__init__()
         self.base_layer = layer.get_base_layer()
         self._active_adapter = adapter

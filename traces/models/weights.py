@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 MERGED_WITHIN = 1e-4
 "Largest change of the logits by merging an adapter into its weights, as a share of their norm."
+TOKENS = 2**14
+"Rows of a head that are in float32 at once: 128 MiB at a width of 2,048."
 
 
 def device() -> torch.device:
@@ -512,6 +514,25 @@ class Readout(nn.Module):
         if self.softcap is not None:
             # Gemma 2 does this in its own forward pass. It keeps the order of tokens, not their
             # probabilities.
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        return logits
+
+    @torch.inference_mode()
+    def precise(self, hidden: Tensor) -> Tensor:
+        """
+        Map as `forward` does, in float32 throughout: for the few rows whose tokens are ranked.
+
+        bfloat16 has steps of 1/8 between logits of 16 and 32, which many tokens share. A head that
+        is in float32, or is more than a matrix, is used as it is.
+        """
+        head = self.head
+        if type(head) is not nn.Linear or head.bias is not None or head.weight.itemsize > 2:
+            return self(hidden)
+        rows = self.norm(hidden.to(head.weight.device, torch.float32))
+        # Some of the vocabulary at a time, since a float32 copy of the head would take gigabytes.
+        pieces = [nn.functional.linear(rows, some.float()) for some in head.weight.split(TOKENS)]
+        logits = torch.cat(pieces, dim=-1)
+        if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits
 
