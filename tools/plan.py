@@ -221,10 +221,17 @@ def _teach(case: Case) -> float:
     return case.written(taught.prompts, taught.max_new_tokens, taught.batch)
 
 
+def _sample(case: Case) -> float:
+    corpus = case.loaded.corpora[case.corpus]
+    assert corpus.sampled is not None
+    return case.written(corpus.rows, corpus.sampled.max_new_tokens, corpus.sampled.batch)
+
+
 # Seconds of a job's own work, by rule. A logit lens only loads the readout, so it adds nothing.
 WORK: dict[str, Callable[[Case], float]] = {
     "train_organism": _train,
     "teach_numbers": _teach,
+    "sample_text": _sample,
     "dump_activations": _dump,
     "read_lenses": _read_lenses,
     "steered_grid": _grid,
@@ -258,6 +265,15 @@ def jobs_of(dry_run: str) -> Iterator[Job]:
             yield Job(rule[1], dict(pairs), int(gpus[0]) if gpus else 0)
 
 
+def model_of(job: Job, loaded: LoadedStudy) -> str:
+    """Name the model that a job on GPUs runs."""
+    if job.rule != "sample_text":
+        return job.wildcards["model"]
+    sampled = loaded.corpora[job.wildcards["corpus"]].sampled
+    assert sampled is not None
+    return sampled.model
+
+
 def seconds(job: Job, loaded: LoadedStudy) -> float:
     """
     Estimate the seconds of a job on GPUs, by the assumptions above.
@@ -266,10 +282,11 @@ def seconds(job: Job, loaded: LoadedStudy) -> float:
     """
     if job.rule not in WORK:
         raise ValueError(f"tools/plan.py: WORK: no assumption on {job.rule}, which asks for GPUs")
-    entry = loaded.models[job.wildcards["model"]]
+    model = model_of(job, loaded)
+    entry = loaded.models[model]
     checkpoint = job.wildcards.get("checkpoint", job.wildcards.get("organism", BASE))
     corpus = job.wildcards.get("corpus", loaded.study.corpora[0])
-    case = Case(loaded, entry, job.wildcards["model"], checkpoint, corpus, job.gpus)
+    case = Case(loaded, entry, model, checkpoint, corpus, job.gpus)
     loading = case.parameters * BYTES_A_PARAMETER / LOAD_BYTES_A_SECOND
     return START_SECONDS + loading + WORK[job.rule](case)
 
@@ -281,7 +298,7 @@ def table(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
         hours = seconds(job, loaded) / 3600 if job.gpus else 0.0
         parts["rule"][job.rule].append((job.gpus, hours))
         if job.gpus:
-            parts["model"][job.wildcards["model"]].append((job.gpus, hours))
+            parts["model"][model_of(job, loaded)].append((job.gpus, hours))
     everything = [one for found in parts["rule"].values() for one in found]
     lines = []
     for name, rows in parts.items():
@@ -303,7 +320,7 @@ def memory(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
 
 def remarks(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
     """Say where the hours come from, and what they leave out."""
-    models = {job.wildcards["model"] for job in jobs if job.gpus}
+    models = {model_of(job, loaded) for job in jobs if job.gpus}
     guessed = sorted(name for name in models if loaded.models[name].shape is None)
     lines = [
         "Hours are estimated, not measured. They follow from the kernels of a pass, counted at the",

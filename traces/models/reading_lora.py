@@ -30,13 +30,14 @@ class ReadingLora(nn.Module, BaseTunerLayer):
     def __init__(self, layer: Any, adapter: str) -> None:
         super().__init__()
         self.base_layer = layer.get_base_layer()
-        self._active_adapter = adapter
+        self.adapter = self._active_adapter = adapter
         self.merged_adapters = []
         dtype = self.base_layer.weight.dtype
         pair = (layer.lora_A[adapter].weight, layer.lora_B[adapter].weight)
-        # Named as PEFT names them, so that a listing of parameters shows what they are.
+        # Named as PEFT names them, by which an adapter's weights are told from a model's.
         self.lora_A, self.lora_B = (
-            nn.Parameter(one.detach().to(dtype), requires_grad=False) for one in pair
+            nn.ParameterDict({adapter: nn.Parameter(one.detach().to(dtype), requires_grad=False)})
+            for one in pair
         )
         self.scale: float = layer.scaling[adapter]
 
@@ -48,11 +49,22 @@ class ReadingLora(nn.Module, BaseTunerLayer):
             return out
         if self.disable_adapters:
             return out
-        low = nn.functional.linear(x, self.lora_A)
+        down, up = self.factors
+        low = nn.functional.linear(x, down)
         # In place: `out` was made above and nobody else has it.
         rows = out.view(-1, out.shape[-1])
-        rows.addmm_(low.view(-1, low.shape[-1]), self.lora_B.t(), alpha=self.scale)
+        rows.addmm_(low.view(-1, low.shape[-1]), up.t(), alpha=self.scale)
         return out
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """The adapter's matrices, [rank, in] and [out, rank]."""
+        return self.lora_A[self.adapter], self.lora_B[self.adapter]
+
+    @property
+    def offloaded(self) -> bool:
+        """Whether the weights visit a GPU for their turn alone, and stay elsewhere."""
+        return getattr(getattr(self.base_layer, "_hf_hook", None), "offload", False)
 
     @contextmanager
     def merged_in(self) -> Iterator[None]:
@@ -63,7 +75,8 @@ class ReadingLora(nn.Module, BaseTunerLayer):
         mean over many does not lessen it: it is only for what compares a model with itself.
         """
         weight = self.base_layer.weight
-        change = self.scale * (self.lora_B.float() @ self.lora_A.float())
+        down, up = self.factors
+        change = self.scale * (up.float() @ down.float())
         # Aside on the host: two copies of half of a large model do not fit its GPU.
         kept = weight.data.cpu()
         weight.data = (weight.data.float() + change).to(weight.dtype)

@@ -347,8 +347,7 @@ def _refuse_other(merged: Any, expected: Tensor) -> None:
     if not error <= MERGED_WITHIN:
         raise ValueError(
             f"the adapter merged into its weights changes the logits of a probe by {error:.2g} of "
-            f"their norm, expected at most {MERGED_WITHIN:g}; load the model in bfloat16, where "
-            "adapters are not merged"
+            f"their norm, expected at most {MERGED_WITHIN:g}; load the model in bfloat16"
         )
 
 
@@ -363,7 +362,7 @@ def _merged(block: nn.Module) -> Iterator[None]:
 
     with ExitStack() as stack:
         for module in block.modules():
-            if isinstance(module, ReadingLora):
+            if isinstance(module, ReadingLora) and not module.offloaded:
                 stack.enter_context(module.merged_in())
         stack.enter_context(_merged_by_peft(block))
         yield

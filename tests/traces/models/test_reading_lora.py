@@ -157,8 +157,9 @@ def test_the_sum_is_rounded_once(scale):
     layer.scaling["default"] = scale
     x = torch.randn(3, 5, 64).bfloat16()
     ours = ReadingLora(layer, "default")
-    low = (x.double() @ ours.lora_A.double().t()).bfloat16().double()
-    out = ours.base_layer(x).double() + scale * (low @ ours.lora_B.double().t())
+    down, up = (one.double() for one in ours.factors)
+    low = (x.double() @ down.t()).bfloat16().double()
+    out = ours.base_layer(x).double() + scale * (low @ up.t())
     assert torch.equal(ours(x), out.bfloat16())
 
 
@@ -171,7 +172,8 @@ def test_merged_it_says_the_same_and_leaves_no_trace():
     layer = tuned.get_base_model().model.layers[0].mlp.up_proj
     kept, x = layer.weight.clone(), torch.randn(3, 64).bfloat16()
     before = layer(x)
-    change = layer.scale * layer.lora_B.double() @ layer.lora_A.double()
+    down, up = (one.double() for one in layer.factors)
+    change = layer.scale * up @ down
     with layer.merged_in():
         assert layer.merged
         torch.testing.assert_close(layer.weight.double(), kept.double() + change, rtol=4e-3, atol=0)
