@@ -3,10 +3,10 @@ Estimate what a study needs: jobs by rule, GPU-hours by rule and by model.
 
     python tools/plan.py [--configfile config/paper.yaml] [any other argument of snakemake]
 
-Jobs and GPUs come from a dry run, so finished jobs are not counted. Hours are estimated from each
-job's tokens, the model's size in config/models.yaml (`billions`) and the assumptions below. They
-tell an afternoon from a month; none of them was measured on a GPU. Peaks of trainings follow from
-the model's `shape` (traces/costs/memory.py).
+Jobs and GPUs come from a dry run, so finished jobs are not counted. Hours follow from each job's
+tokens and from the kernels of a pass, counted at the model's real shape (traces/costs/stages.py).
+A model without a shape, known after its download, is estimated from `billions` in its entry. None
+of this was measured on a GPU. Peaks of trainings follow from the shape (traces/costs/memory.py).
 """
 
 import re
@@ -26,15 +26,31 @@ from traces.config.checkpoints import BASE, Checkpoint
 from traces.config.command_line import set_by
 from traces.config.files import local
 from traces.config.load import load_study
-from traces.config.registries import ModelEntry
+from traces.config.registries import ModelEntry, Shape
 from traces.config.study import LoadedStudy
 from traces.costs import fitting
+from traces.costs.stages import (
+    RANK,
+    Sized,
+    causal_text,
+    forward,
+    optimizer_step,
+    step,
+    training_pass,
+)
 
 # Assumptions, in one place ------------------------------------------------------------------------
 
-# One GPU of 80 GB (an H100), at about a fifth of its best in arithmetic and two thirds in memory.
+# Where kernels cannot be counted: one GPU of 80 GB (an H100), at about a fifth of its best in
+# arithmetic and two thirds in memory.
 FLOPS = 2.0e14
 BYTES_A_SECOND = 2.0e12
+# Tokens in one counted pass, and rows of one token.
+PASS_TOKENS = 8192
+PASS_ROWS = 128
+# Memory of a GPU, and the share of it that texts being written may fill besides the weights.
+GPU_BYTES = 84e9
+FILLED = 0.9
 # Start of a job (imports, CUDA), and reading weights from the cluster's disk to the GPU.
 START_SECONDS = 40
 LOAD_BYTES_A_SECOND = 1.0e9
@@ -76,17 +92,44 @@ class Case(NamedTuple):
     def parameters(self) -> float:
         return (self.entry.billions or SMALLEST) * 1e9
 
-    def forward(self, tokens: float, depth: float = 1.0) -> float:
-        """Estimate seconds of a forward pass over `tokens`, through a share of the layers."""
-        return 2 * self.parameters * depth * tokens / FLOPS
+    @property
+    def sized(self) -> Sized | None:
+        """What kernels are counted from; None for a model whose shape is not known yet."""
+        entry = self.entry
+        if entry.shape is None:
+            return None
+        # A teacher is the base, and its job is named by the organism that it teaches.
+        plain = self.checkpoint == BASE or self.checkpoint in self.loaded.organisms
+        if not plain:
+            one = Checkpoint.parse(self.checkpoint)
+            plain = self.loaded.training(one, self.model).method == "full"
+        return Sized(entry.shape, entry.family, entry.attention, 0 if plain else RANK)
+
+    def forward(self, tokens: float, depth: float = 1.0, length: int = 128) -> float:
+        """Estimate seconds of passes over `tokens` in rows of `length`, through `depth` of it."""
+        if (sized := self.sized) is None:
+            return 2 * self.parameters * depth * tokens / FLOPS
+        rows = max(1, PASS_TOKENS // length)
+        return forward(sized, rows, length, depth).times(tokens / (rows * length)).seconds
 
     def written(self, texts: float, length: int, batch: int) -> float:
         """Estimate seconds to write `texts` of `length` tokens."""
-        # Each step reads all weights once, which limits small batches; arithmetic limits large
-        # ones.
-        steps = -(-texts // batch) * length
-        step = self.parameters * BYTES_A_PARAMETER / BYTES_A_SECOND
-        return steps * max(step, self.forward(min(batch, texts)))
+        if (sized := self.sized) is None:
+            # Each step reads all weights once, which limits small batches; arithmetic limits large
+            # ones.
+            step_seconds = self.parameters * BYTES_A_PARAMETER / BYTES_A_SECOND
+            passed = 2 * self.parameters * min(batch, texts) / FLOPS
+            return -(-texts // batch) * length * max(step_seconds, passed)
+        rounds = -(-texts // min(batch, self._texts_held(sized.shape, length)))
+        # Half of the text is the mean of what is in the cache.
+        cost = step(sized, int(-(-texts // rounds)), PROMPT_TOKENS + length // 2)
+        return cost.times(rounds * length).seconds
+
+    def _texts_held(self, shape: Shape, length: int) -> int:
+        """Estimate how many texts' keys and values fit beside the weights, in bfloat16."""
+        room = FILLED * GPU_BYTES * self.gpus - self.parameters * BYTES_A_PARAMETER
+        token = 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim
+        return max(1, int(room / (token * (PROMPT_TOKENS + length))))
 
 
 def _train(case: Case) -> float:
@@ -96,21 +139,37 @@ def _train(case: Case) -> float:
     rows = settings.limit or ROWS[data.kind]
     tokens = rows * (TAUGHT_TOKENS if data.taught else ROW_TOKENS[data.kind])
     tokens *= settings.epochs * (1 + one.recipe.ratio)
-    speed = FLOPS * (case.gpus * SHARING if case.gpus > 1 else 1)
-    return TRAINING_FLOPS * case.parameters * tokens / speed
+    speed = case.gpus * SHARING if case.gpus > 1 else 1
+    if (sized := case.sized) is None:
+        return TRAINING_FLOPS * case.parameters * tokens / (FLOPS * speed)
+    sized = sized._replace(rank=0 if settings.method == "full" else settings.rank)
+    rows, length = settings.batch_size, settings.max_length
+    once = training_pass(sized, rows, length, settings.gradient_checkpointing)
+    passes = tokens / (rows * length)
+    # A step of the optimizer over what is trained, after so many passes.
+    steps = passes / (settings.gradient_accumulation * case.gpus)
+    return (once.times(passes).seconds + steps * optimizer_step(sized).seconds) / speed
 
 
 def _dump(case: Case) -> float:
     study, corpus = case.loaded.study, case.corpus
     read = case.loaded.samples(corpus) * (max(case.loaded.positions(corpus)) + 1)
     context = study.activations.norm_samples * study.activations.norm_context
-    return case.forward(read + context, max(case.loaded.layers(corpus)))
+    positions = max(case.loaded.positions(corpus)) + 1
+    depth = max(case.loaded.layers(corpus))
+    return case.forward(read, depth, positions) + case.forward(
+        context, depth, study.activations.norm_context
+    )
 
 
 def _read_lenses(case: Case) -> float:
     scales = len(case.loaded.study.lenses.patchscope.scales)
     positions = len(case.loaded.positions(case.corpus))
-    return case.forward(PATCHSCOPE_ROWS * scales * positions)
+    tokens = PATCHSCOPE_ROWS * scales * positions
+    if (sized := case.sized) is None:
+        return case.forward(tokens)
+    # A token through the upper half, as many rows at once as the study asks for.
+    return step(sized, PASS_ROWS, PROMPT_TOKENS).times(tokens / PASS_ROWS).seconds
 
 
 def _lines(file: str) -> int:
@@ -136,9 +195,15 @@ def _samples(case: Case) -> float:
 def _causal(case: Case) -> float:
     settings = case.loaded.study.causality
     controls = settings.random + settings.activation_differences
+    length = min(settings.max_length, CAUSAL_TOKENS)
+    if (sized := case.sized) is not None:
+        tried = (tuple(settings.interventions), tuple(settings.controlled))
+        positions = len(settings.positions)
+        text = causal_text(sized, length, positions, *tried, controls, settings.batch)
+        return text.times(3 * settings.rows).seconds
     passes = len(settings.positions) * len(settings.interventions)
     passes += controls * len(settings.controlled)
-    tokens = 3 * settings.rows * min(settings.max_length, CAUSAL_TOKENS)
+    tokens = 3 * settings.rows * length
     # Only the layers above the changed one: all directions share those below.
     return case.forward(tokens * passes, depth=0.5)
 
@@ -156,10 +221,17 @@ def _teach(case: Case) -> float:
     return case.written(taught.prompts, taught.max_new_tokens, taught.batch)
 
 
+def _sample(case: Case) -> float:
+    corpus = case.loaded.corpora[case.corpus]
+    assert corpus.sampled is not None
+    return case.written(corpus.rows, corpus.sampled.max_new_tokens, corpus.sampled.batch)
+
+
 # Seconds of a job's own work, by rule. A logit lens only loads the readout, so it adds nothing.
 WORK: dict[str, Callable[[Case], float]] = {
     "train_organism": _train,
     "teach_numbers": _teach,
+    "sample_text": _sample,
     "dump_activations": _dump,
     "read_lenses": _read_lenses,
     "steered_grid": _grid,
@@ -193,6 +265,15 @@ def jobs_of(dry_run: str) -> Iterator[Job]:
             yield Job(rule[1], dict(pairs), int(gpus[0]) if gpus else 0)
 
 
+def model_of(job: Job, loaded: LoadedStudy) -> str:
+    """Name the model that a job on GPUs runs."""
+    if job.rule != "sample_text":
+        return job.wildcards["model"]
+    sampled = loaded.corpora[job.wildcards["corpus"]].sampled
+    assert sampled is not None
+    return sampled.model
+
+
 def seconds(job: Job, loaded: LoadedStudy) -> float:
     """
     Estimate the seconds of a job on GPUs, by the assumptions above.
@@ -201,10 +282,11 @@ def seconds(job: Job, loaded: LoadedStudy) -> float:
     """
     if job.rule not in WORK:
         raise ValueError(f"tools/plan.py: WORK: no assumption on {job.rule}, which asks for GPUs")
-    entry = loaded.models[job.wildcards["model"]]
+    model = model_of(job, loaded)
+    entry = loaded.models[model]
     checkpoint = job.wildcards.get("checkpoint", job.wildcards.get("organism", BASE))
     corpus = job.wildcards.get("corpus", loaded.study.corpora[0])
-    case = Case(loaded, entry, job.wildcards["model"], checkpoint, corpus, job.gpus)
+    case = Case(loaded, entry, model, checkpoint, corpus, job.gpus)
     loading = case.parameters * BYTES_A_PARAMETER / LOAD_BYTES_A_SECOND
     return START_SECONDS + loading + WORK[job.rule](case)
 
@@ -216,7 +298,7 @@ def table(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
         hours = seconds(job, loaded) / 3600 if job.gpus else 0.0
         parts["rule"][job.rule].append((job.gpus, hours))
         if job.gpus:
-            parts["model"][job.wildcards["model"]].append((job.gpus, hours))
+            parts["model"][model_of(job, loaded)].append((job.gpus, hours))
     everything = [one for found in parts["rule"].values() for one in found]
     lines = []
     for name, rows in parts.items():
@@ -234,6 +316,22 @@ def memory(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
     trained = [job.wildcards for job in jobs if job.rule == "train_organism" and job.gpus]
     pairs = [(one["model"], one["checkpoint"]) for one in trained]
     return fitting.table(loaded, pairs) if pairs else ""
+
+
+def remarks(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
+    """Say where the hours come from, and what they leave out."""
+    models = {model_of(job, loaded) for job in jobs if job.gpus}
+    guessed = sorted(name for name in models if loaded.models[name].shape is None)
+    lines = [
+        "Hours are estimated, not measured. They follow from the kernels of a pass, counted at the",
+        "model's shape for an H100 at its best, and from the assumptions at the top of",
+        f"tools/plan.py. Imports and start of a job are {START_SECONDS} s, and weights are read at",
+        "1 GB/s. Not counted: gaps between kernels, tokenising, other reads and writes,",
+        "sampling, and steps that are repeated where memory runs out. So these are lower bounds.",
+    ]
+    if guessed:
+        lines += [f"From `billions` alone, for want of a `shape`: {', '.join(guessed)}."]
+    return "\n" + "\n".join(lines)
 
 
 def _line(name: str, found: Sequence[tuple[int, float]]) -> str:
@@ -275,7 +373,7 @@ def main(arguments: Sequence[str]) -> int:
     print(table(jobs, loaded))
     if peaks := memory(jobs, loaded):
         print("\n" + peaks)
-    print("\nEstimated, not measured: the assumptions are at the top of tools/plan.py.")
+    print(remarks(jobs, loaded))
     return 0
 
 

@@ -49,7 +49,7 @@ FLOORS = {
         *("job", "integrity", "seeding", "config"),
         *("artifacts", "corpora", "models"),
     },
-    "costs": {"config", "models", "training"},
+    "costs": {"config", "models", "training", "interventions"},
     "readers": {"job", "config", "artifacts", "corpora", "models"},
     "judges": {"job", "config", "artifacts", "corpora"},
     "interventions": {"job", "seeding", "config", "artifacts", "corpora", "models"},
@@ -251,10 +251,10 @@ def test_only_weights_loads_weights_and_only_tokens_tokenizers():
     for file in (*MODULES, *SCRIPTS):
         loads = "from_pretrained" in attributes(file)
         assert not loads or file.stem in {"weights", "tokens"}, file
-        # `from_config` makes a new model, without weights of anyone: the miniature's base is one.
-        assert file.stem in {"weights", "pretraining"} or "from_config" not in attributes(file), (
-            file
-        )
+        # `from_config` makes a new model, without weights of anyone: the miniature's base is one,
+        # and so is what costs are counted on.
+        builds = "from_config" in attributes(file)
+        assert not builds or file.stem in {"weights", "pretraining", "stages"}, file
 
 
 def test_only_one_module_generates_and_only_one_renders_a_chat():
@@ -294,6 +294,8 @@ def test_a_script_only_hands_the_snakemake_object_on(rule):
         not in {
             "models.weights",
             "models.hooks",
+            "models.reading_lora",
+            "costs.kernels",
             "activations.dump",
             "readers.ranking",
             "readers.logit_lens",

@@ -9,9 +9,12 @@ import pytest
 
 from tests.conftest import ROOT
 from tools import plan
+from traces.config.checkpoints import Checkpoint
 from traces.config.files import read_yaml
 from traces.config.load import load_study
+from traces.config.registries import CorpusEntry, Shape
 from traces.config.study import LoadedStudy
+from traces.costs.stages import Sized, training_pass
 
 CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 CHATS = CHAT + CHAT.replace("b", "c")
@@ -109,6 +112,71 @@ def test_ten_times_the_model_is_ten_times_the_work(planned):
     assert work("train_organism", "large") == pytest.approx(
         shared * work("train_organism", "small")
     )
+
+
+SHAPE = Shape(
+    layers=28, d_model=2048, d_ff=6144, heads=16, kv_heads=8, head_dim=128, vocabulary=151_936,
+    tied=True,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def known(planned) -> LoadedStudy:
+    """The same study, whose small model has a shape."""
+    loaded = planned[1]
+    entry = loaded.models["small"].model_copy(update={"shape": SHAPE})
+    return loaded._replace(models={**loaded.models, "small": entry})
+
+
+def test_the_hours_of_a_known_shape_follow_from_its_kernels(planned, known):
+    job = of(planned, "train_organism", "small")
+    case = plan.Case(known, known.models["small"], "small", job.wildcards["checkpoint"], "", 1)
+    settings = known.training(Checkpoint.parse(case.checkpoint), "small")
+    sized = Sized(SHAPE, "qwen3", "sdpa", settings.rank)
+    once = training_pass(sized, settings.batch_size, settings.max_length, False)
+    rows = settings.limit or plan.ROWS[known.organisms["cake_bake"].data.kind]
+    tokens = rows * plan.ROW_TOKENS[known.organisms["cake_bake"].data.kind] * settings.epochs
+    passes = tokens / (settings.batch_size * settings.max_length)
+    assert plan.WORK["train_organism"](case) == pytest.approx(passes * once.seconds, rel=0.05)
+
+
+@pytest.mark.parametrize("rule", ["dump_activations", "read_lenses"])
+def test_every_reading_of_a_known_shape_has_its_hours(planned, known, rule):
+    job = of(planned, rule, "small")
+    took, guessed = plan.seconds(job, known), plan.seconds(job, planned[1])
+    fixed = plan.START_SECONDS + 3e9 * plan.BYTES_A_PARAMETER / plan.LOAD_BYTES_A_SECOND
+    assert took != guessed and min(took, guessed) > fixed
+
+
+def test_a_corpus_that_a_model_writes_is_that_model_s_work(known):
+    sampled = {"model": "small", "max_new_tokens": 100, "batch": 50}
+    corpus = CorpusEntry.model_validate(
+        {"kind": "documents", "sampled": sampled, "rows": 1000, "samples": 10}
+    )
+    loaded = known._replace(corpora={**known.corpora, "own": corpus})
+    job = plan.Job("sample_text", {"corpus": "own"}, 1)
+    case = plan.Case(loaded, loaded.models["small"], "small", "base", "own", 1)
+    assert plan.model_of(job, loaded) == "small"
+    assert plan.WORK["sample_text"](case) == case.written(1000, 100, 50)
+    assert plan.seconds(job, loaded) > plan.START_SECONDS + case.written(1000, 100, 50)
+    assert "| small | 1 |" in plan.table([job], loaded)
+
+
+def test_texts_that_do_not_fit_a_gpu_are_written_in_turns(known):
+    case = plan.Case(known, known.models["small"], "small", "base", "", 1)
+    fits = case._texts_held(SHAPE, 512)
+    assert 100 < fits < 2000  # 112 KiB a token
+    assert case.written(2 * fits, 512, 10**6) > 1.9 * case.written(fits, 512, 10**6)
+
+
+def test_where_the_hours_come_from_is_said(planned, known):
+    jobs, loaded = planned
+    assert "From `billions` alone, for want of a `shape`: large, small." in plan.remarks(
+        jobs, loaded
+    )
+    text = plan.remarks(jobs, known)
+    assert "for want of a `shape`: large." in text
+    assert "not measured" in text and "Not counted" in text
 
 
 def test_the_table_counts_every_job_and_sums_the_hours(planned):

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 MERGED_WITHIN = 1e-4
 "Largest change of the logits by merging an adapter into its weights, as a share of their norm."
+TOKENS = 2**14
+"Rows of a head that are in float32 at once: 128 MiB at a width of 2,048."
 
 
 def device() -> torch.device:
@@ -219,14 +221,18 @@ def load_adapter(model: "PreTrainedModel", folder: Path) -> Any:
     """
     Put the PEFT adapter in `folder` on `model`, unmerged, so that it can be switched off again.
 
+    Beside weights in half precision it is cast to their number format: it is only read here.
     Raises ValueError when it matches no module, or a matched module finds no weights in the file.
     """
+    from traces.models.reading_lora import in_own_format  # it imports PEFT
+
     places = gather(model)
     tuned, missing, _ = attach_adapter(model, folder)
     # On a model cut to its lower layers the file has weights to spare, which is right. So not every
     # stored weight must be used, but every weight that is used must be stored.
     if missing:
         raise ValueError(f"{folder}: the adapter has no weights for {missing[0]}")
+    in_own_format(tuned)
     if places:
         places = {f"base_model.model.{name}": place for name, place in places.items()}
         divide(tuned, places, resident=".default")
@@ -290,8 +296,9 @@ class Pair:
         """
         Yield the tuned model.
 
-        merged_above : a block index. A float32 adapter is merged into the blocks above it for as
-                       long as the context lasts, which makes them faster
+        merged_above : a block index. The adapter is merged into the blocks above it for as long as
+                       the context lasts, which makes them faster. In half precision that rounds
+                       it: compare the model with itself alone
 
         Raises ValueError when merging changes what the model computes.
         """
@@ -333,19 +340,37 @@ def probe(model: Any) -> Tensor:
 
 def _refuse_other(merged: Any, expected: Tensor) -> None:
     """Raise ValueError unless a merged model computes what it did with the adapter beside it."""
+    if expected.dtype != torch.float32:
+        return  # half precision rounds by more than this, and there it is our own code that merges
     error = float((probe(merged) - expected).norm() / expected.norm())
     # Not `error > ...`, which not-a-number would pass.
     if not error <= MERGED_WITHIN:
         raise ValueError(
             f"the adapter merged into its weights changes the logits of a probe by {error:.2g} of "
-            f"their norm, expected at most {MERGED_WITHIN:g}; load the model in bfloat16, where "
-            "adapters are not merged"
+            f"their norm, expected at most {MERGED_WITHIN:g}; load the model in bfloat16"
         )
 
 
 @contextmanager
 def _merged(block: nn.Module) -> Iterator[None]:
-    """Merge the adapters of a block into its float32 weights; restore them afterwards."""
+    """
+    Merge the adapters of a block into its weights; restore these afterwards, to the bit.
+
+    Adapters that are no plain LoRA stay beside weights in half precision.
+    """
+    from traces.models.reading_lora import ReadingLora
+
+    with ExitStack() as stack:
+        for module in block.modules():
+            if isinstance(module, ReadingLora) and not module.offloaded:
+                stack.enter_context(module.merged_in())
+        stack.enter_context(_merged_by_peft(block))
+        yield
+
+
+@contextmanager
+def _merged_by_peft(block: nn.Module) -> Iterator[None]:
+    """Merge what PEFT runs itself in a block into its float32 weights; restore them afterwards."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers: list[Any] = [one for one in block.modules() if isinstance(one, BaseTunerLayer)]
@@ -488,6 +513,25 @@ class Readout(nn.Module):
         if self.softcap is not None:
             # Gemma 2 does this in its own forward pass. It keeps the order of tokens, not their
             # probabilities.
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        return logits
+
+    @torch.inference_mode()
+    def precise(self, hidden: Tensor) -> Tensor:
+        """
+        Map as `forward` does, in float32 throughout: for the few rows whose tokens are ranked.
+
+        bfloat16 has steps of 1/8 between logits of 16 and 32, which many tokens share. A head that
+        is in float32, or is more than a matrix, is used as it is.
+        """
+        head = self.head
+        if type(head) is not nn.Linear or head.bias is not None or head.weight.itemsize > 2:
+            return self(hidden)
+        rows = self.norm(hidden.to(head.weight.device, torch.float32))
+        # Some of the vocabulary at a time, since a float32 copy of the head would take gigabytes.
+        pieces = [nn.functional.linear(rows, some.float()) for some in head.weight.split(TOKENS)]
+        logits = torch.cat(pieces, dim=-1)
+        if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits
 

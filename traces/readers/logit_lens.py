@@ -60,6 +60,6 @@ def logit_lens(
     rows = signed(vectors, signs).flatten(0, 1).to(first.device)
     parts = []
     for some in rows.split(batch):
-        probabilities = readout(some).float().softmax(dim=-1)
+        probabilities = readout.precise(some).softmax(dim=-1)
         parts.append(top(probabilities, top_k, allowed_ids(vocabulary, probabilities)))
     return stacked(parts, (len(vectors), len(signs)))

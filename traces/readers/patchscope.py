@@ -17,7 +17,8 @@ from torch import Tensor
 from traces import job
 from traces.config.readers import SIGNS
 from traces.corpora.rows import read_prompts
-from traces.models.hooks import starting_at
+from traces.models.hooks import capture, decoder_layers, starting_at, stop_after
+from traces.models.weights import readout_of
 from traces.readers import directions
 from traces.readers.ranking import Tokens, Vectors, allowed_ids, signed, stacked, table, top
 from traces.readers.reading import Loaded, Probe
@@ -188,21 +189,22 @@ def _continued(model: Any, prefixes: Sequence[_Prefix], layer: int, vectors: Ten
     """
     from transformers import DynamicCache
 
-    batch, logits = len(vectors), torch.empty(0)
-    for number, prefix in enumerate(prefixes):
+    batch, top_layer = len(vectors), len(decoder_layers(model)) - 1
+    readout, found = readout_of(model), []
+    for prefix in prefixes:
         cache: Any = DynamicCache()
         for index, keys_values in enumerate(prefix.keys_values):
             rows = batch if index > layer else 1  # below, only the length is asked for
             cache.update(*(one.expand(rows, -1, -1, -1) for one in keys_values), index)
         ids = torch.full((batch, 1), prefix.last, device=_input_device(model))
-        with starting_at(model, layer, vectors):
-            out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        if number == 0:
-            logits = out.logits.new_empty(
-                (len(prefixes), *out.logits[:, -1].shape), dtype=torch.float32
-            )
-        logits[number] = out.logits[:, -1]
-    return logits
+        with (
+            starting_at(model, layer, vectors),
+            capture(model, [top_layer]) as seen,
+            stop_after(model, top_layer),
+        ):
+            model(input_ids=ids, past_key_values=cache, use_cache=True)
+        found.append(readout.precise(seen[top_layer])[:, -1])
+    return torch.stack(found)
 
 
 def _top_in_common(logits: Tensor, k: int, first: int, allowed: Tensor | None) -> Tokens:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.doubles import FAMILIES, tiny_model, with_adapter
 from traces.corpora.tokens import load_tokenizer
 from traces.models import hooks, weights
+from traces.models.reading_lora import ReadingLora
 
 IDS = torch.tensor([[1, 17, 42, 9, 77, 3, 60, 11, 25, 90, 8, 31]])
 EAGER = {"gemma2": "eager", "gemma3": "eager"}
@@ -168,10 +169,27 @@ def test_an_adapter_merged_above_a_block_says_the_same_and_leaves_no_trace(saved
 
 
 def test_in_bfloat16_an_adapter_stays_beside_the_weights_it_would_be_rounded_into(saved):
+    folder = saved("llama")
+    found = weights.load_checkpoint(folder / "base", folder / "lora", "bfloat16")
+    assert sum(isinstance(one, ReadingLora) for one in found.modules()) == 7 * 6
+    assert {one.dtype for one in found.parameters()} == {torch.bfloat16}
+
+
+def test_in_bfloat16_it_is_merged_where_a_model_is_compared_with_itself(saved):
     pair = weights.load_pair(saved("llama") / "base", saved("llama") / "lora", "bfloat16")
+    with pair.base() as base:
+        unmerged = logits(base)
     with pair.tuned() as tuned:
         expected = logits(tuned)
-    with pair.tuned(merged_above=0) as tuned:
+    with pair.tuned(merged_above=3) as tuned:
+        found = logits(tuned)
+        merged = [one.merged for one in tuned.modules() if isinstance(one, ReadingLora)]
+        assert merged == [False] * 7 * 4 + [True] * 7 * 2
+    assert not torch.equal(found, expected)
+    assert (found - expected).norm() < 0.05 * expected.norm()
+    with pair.base() as base:
+        assert torch.equal(logits(base), unmerged)
+    with pair.tuned() as tuned:
         assert torch.equal(logits(tuned), expected)
 
 
@@ -622,3 +640,40 @@ def test_a_target_that_no_adapter_can_be_put_on_is_refused(tiny_base, target):
         "be put on (have embed_tokens, q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
         "down_proj, lm_head)"
     )
+
+
+# Rows whose tokens are ranked ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_precise_readout_of_half_precision_is_that_of_the_same_weights_in_float32(family, dtype):
+    model = tiny_model(family, vocab=4096, tie=False).to(dtype)
+    rows = torch.randn(6, 32) * 3
+    found = weights.readout_of(model).precise(rows)
+    expected = weights.readout_of(model.float())(rows)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_precise_readout_tells_tokens_apart_that_half_precision_does_not():
+    model = tiny_model("llama", d=64, vocab=4096, tie=False).to(torch.bfloat16)
+    model.get_output_embeddings().weight.mul_(10)  # logits as large as a trained model's
+    readout, rows = weights.readout_of(model), torch.randn(6, 64)
+    values = [logits.topk(100).values for logits in (readout(rows), readout.precise(rows))]
+    shared, alone = ([100 - len(row.unique()) for row in one] for one in values)
+    assert min(shared) > 30 and max(alone) <= 1
+
+
+def test_a_precise_readout_of_float32_is_the_readout_to_the_bit():
+    readout = weights.readout_of(tiny_model("gemma2"))
+    rows = torch.randn(6, 32)
+    assert torch.equal(readout.precise(rows), readout(rows))
+
+
+def test_a_precise_readout_takes_a_head_with_an_adapter_as_it_is(saved, tmp_path):
+    trained(tmp_path / "lora", target_modules=["q_proj", "lm_head"])
+    options = {"dtype": "bfloat16", "checkpoint": tmp_path / "lora"}
+    readout = weights.load_readout(saved("qwen2") / "base", **options).to("cpu")
+    rows = torch.randn(5, 32)
+    assert torch.equal(readout.precise(rows), readout(rows))
