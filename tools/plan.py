@@ -95,15 +95,15 @@ class Case(NamedTuple):
     @property
     def sized(self) -> Sized | None:
         """What kernels are counted from; None for a model whose shape is not known yet."""
-        entry = self.entry
-        if entry.shape is None:
+        entry, shape = self.entry, fitting.shape_known(self.loaded, self.model)
+        if shape is None:
             return None
         # A teacher is the base, and its job is named by the organism that it teaches.
         plain = self.checkpoint == BASE or self.checkpoint in self.loaded.organisms
         if not plain:
             one = Checkpoint.parse(self.checkpoint)
             plain = self.loaded.training(one, self.model).method == "full"
-        return Sized(entry.shape, entry.family, entry.attention, 0 if plain else RANK)
+        return Sized(shape, entry.family, entry.attention, 0 if plain else RANK)
 
     def forward(self, tokens: float, depth: float = 1.0, length: int = 128) -> float:
         """Estimate seconds of passes over `tokens` in rows of `length`, through `depth` of it."""
@@ -143,11 +143,14 @@ def _train(case: Case) -> float:
     if (sized := case.sized) is None:
         return TRAINING_FLOPS * case.parameters * tokens / (FLOPS * speed)
     sized = sized._replace(rank=0 if settings.method == "full" else settings.rank)
-    rows, length = settings.batch_size, settings.max_length
-    once = training_pass(sized, rows, length, settings.gradient_checkpointing)
-    passes = tokens / (rows * length)
+    planned = fitting.planned_of(case.loaded, case.model, one)
+    # Without a GPU nothing has to fit.
+    way = fitting.fit(settings, planned.place).way if planned else next(fitting.ways(settings))
+    length = settings.max_length
+    once = training_pass(sized, way.batch_size, length, way.gradient_checkpointing)
+    passes = tokens / (way.batch_size * length)
     # A step of the optimizer over what is trained, after so many passes.
-    steps = passes / (settings.gradient_accumulation * case.gpus)
+    steps = passes / (way.gradient_accumulation * case.gpus)
     return (once.times(passes).seconds + steps * optimizer_step(sized).seconds) / speed
 
 
@@ -321,7 +324,7 @@ def memory(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
 def remarks(jobs: Sequence[Job], loaded: LoadedStudy) -> str:
     """Say where the hours come from, and what they leave out."""
     models = {model_of(job, loaded) for job in jobs if job.gpus}
-    guessed = sorted(name for name in models if loaded.models[name].shape is None)
+    guessed = sorted(name for name in models if fitting.shape_known(loaded, name) is None)
     lines = [
         "Hours are estimated, not measured. They follow from the kernels of a pass, counted at the",
         "model's shape for an H100 at its best, and from the assumptions at the top of",
