@@ -7,7 +7,7 @@ which kernels run and the number of kernels, by which it can be added up and com
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from traces.config.registries import Shape
@@ -213,17 +213,19 @@ def causal_text(
             0,
             batch,
         )
-        # As many texts as share a pass. Twice as many cost them again, but not what a job does
-        # once.
-        several = [text] * max(
-            1, batch // (1 + max(len(plan.tried(one)) for one in causality.MODELS))
-        )
+        # As many texts as share a pass.
+        tried = max(len(plan.tried(one)) for one in causality.MODELS)
+        several = [text] * max(1, batch // (1 + tried))
         pair = Pair(model_of(sized, layers))
-        once, twice = (
-            counted(partial(causality.effects, pair, {"own": some}, plan))
-            for some in (several, several * 2)
-        )
-        return twice.plus(once.times(-1)).times(1 / len(several))
+
+        def merge() -> None:
+            with pair.tuned(merged_above=plan.layer):
+                pass
+
+        counted(merge)  # the first time it is also compared with what was before
+        job = counted(lambda: causality.effects(pair, {"own": several}, plan))
+        # Once a job, and not for each text.
+        return job.plus(counted(merge).times(-1)).times(1 / len(several))
 
     # Even depths, half of which lies above the middle block.
     return extrapolated(count, sized.shape.layers, first=2)
