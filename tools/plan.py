@@ -143,11 +143,14 @@ def _train(case: Case) -> float:
     if (sized := case.sized) is None:
         return TRAINING_FLOPS * case.parameters * tokens / (FLOPS * speed)
     sized = sized._replace(rank=0 if settings.method == "full" else settings.rank)
-    rows, length = settings.batch_size, settings.max_length
-    once = training_pass(sized, rows, length, settings.gradient_checkpointing)
-    passes = tokens / (rows * length)
+    planned = fitting.planned_of(case.loaded, case.model, one)
+    assert planned is not None, f"{case.model} has a shape and trains on GPUs"
+    # Passes as they will be: smaller or recomputed where the card needs it.
+    way = fitting.fit(settings, planned.place).way
+    once = training_pass(sized, way.batch_size, settings.max_length, way.gradient_checkpointing)
+    passes = tokens / (way.batch_size * settings.max_length)
     # A step of the optimizer over what is trained, after so many passes.
-    steps = passes / (settings.gradient_accumulation * case.gpus)
+    steps = passes / (way.gradient_accumulation * case.gpus)
     return (once.times(passes).seconds + steps * optimizer_step(sized).seconds) / speed
 
 

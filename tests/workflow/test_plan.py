@@ -19,10 +19,7 @@ from traces.costs.stages import Sized, training_pass
 CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 CHATS = CHAT + CHAT.replace("b", "c")
 LARGE = """
-large:
-  {family: qwen3, hub: a/large, dtype: bfloat16, billions: 30, training_gpus: 4, gpu_gb: 100, shape:
-    {layers: 48, d_model: 5120, d_ff: 25600, heads: 64, kv_heads: 8, head_dim: 128, vocabulary: 30000,
-    tied: false}}
+large: {family: qwen3, hub: a/large, dtype: bfloat16, billions: 30, training_gpus: 4}
 small: {family: qwen3, hub: a/small, dtype: bfloat16, billions: 3}
 """
 STUDY = """
@@ -74,16 +71,6 @@ def test_a_run_is_made_on_its_own_models_alone(planned):
     }
     cards = Counter(job.wildcards["model"] for job in planned[0] if job.rule == "organism_card")
     assert cards == {"large": 1, "small": 2}
-
-
-def test_trainings_on_gpus_are_listed_with_what_they_take(planned):
-    jobs, loaded = planned
-    lines = plan.memory(jobs, loaded).splitlines()
-    assert lines[2:] == [
-        "| large | lora 16 | 4 | 8 x 1, 128 tokens | no | 68 of 100 | 1 |",
-        "| small | | | | | unknown: no `shape` | 2 |",
-    ]
-    assert plan.memory([job for job in jobs if not job.gpus], loaded) == ""
 
 
 def test_a_training_takes_the_gpus_of_its_model_and_a_reading_its_own(planned):
@@ -138,6 +125,30 @@ def test_the_hours_of_a_known_shape_follow_from_its_kernels(planned, known):
     tokens = rows * plan.ROW_TOKENS[known.organisms["cake_bake"].data.kind] * settings.epochs
     passes = tokens / (settings.batch_size * settings.max_length)
     assert plan.WORK["train_organism"](case) == pytest.approx(passes * once.seconds, rel=0.05)
+
+
+def test_the_hours_are_those_of_the_passes_that_fit(planned, known):
+    """On a smaller card the same rows are recomputed, which takes longer."""
+    job = of(planned, "train_organism", "small")
+    entry = known.models["small"].model_copy(update={"gpu_gb": 5.5})
+    cramped = known._replace(models={**known.models, "small": entry})
+    wide, small = (
+        plan.WORK["train_organism"](
+            plan.Case(one, one.models["small"], "small", job.wildcards["checkpoint"], "", 1)
+        )
+        for one in (known, cramped)
+    )
+    assert small > 1.2 * wide
+
+
+def test_trainings_on_gpus_are_listed_with_what_they_take(planned, known):
+    jobs, _ = planned
+    lines = plan.memory(jobs, known).splitlines()
+    assert lines[2:] == [
+        "| large | | | | | unknown: no `shape` | 1 |",
+        "| small | lora 16 | 1 | 8 x 1, 128 tokens | no | 9 of 80 | 2 |",
+    ]
+    assert plan.memory([job for job in jobs if not job.gpus], known) == ""
 
 
 @pytest.mark.parametrize("rule", ["dump_activations", "read_lenses"])
