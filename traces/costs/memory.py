@@ -21,6 +21,10 @@ FLOAT, HALF = 4, 2
 GB = 1e9
 # Optimizer states of a trained parameter, in bytes; two float32 moments where none is named.
 STATES = {
+    "ademamix": 12,
+    "paged_ademamix_32bit": 12,
+    "ademamix_8bit": 3,
+    "paged_ademamix_8bit": 3,
     "sgd": 0,
     "adafactor": 0,
     "adagrad": 4,

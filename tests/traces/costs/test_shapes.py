@@ -35,8 +35,8 @@ def test_every_model_of_the_hub_has_a_shape():
 
 @of_entry(SHAPED)
 def test_parameters_are_as_many_as_published(entry):
-    # `billions` has one decimal.
-    assert round(billions(entry.shape, entry.family), 1) == entry.billions
+    decimals = len(str(entry.billions).partition(".")[2])
+    assert round(billions(entry.shape, entry.family), decimals) == entry.billions
 
 
 @of_entry([*KINDS, "qwen25_7b_instruct"])
@@ -54,6 +54,13 @@ def test_linear_modules_are_those_of_the_real_class(entry):
         if isinstance(module, torch.nn.Linear)
     }
     assert found == {one.name: (one.inputs, one.outputs) for one in linears(entry.shape)}
+
+
+def test_heads_that_share_keys_unevenly_are_no_shape():
+    shape = SHAPED["qwen3_1_7b"].shape
+    assert shape is not None
+    with pytest.raises(ValueError, match="kv_heads: found 5 for 16 heads, expected a number that"):
+        Shape.model_validate({**shape.model_dump(), "kv_heads": 5})
 
 
 @of_entry(KINDS)
