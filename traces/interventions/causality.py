@@ -34,8 +34,8 @@ RUN_ON: dict[Intervention, Side] = {
 }
 "The model whose upper blocks run; the other one, if any, gives the component."
 MODELS: tuple[Side, ...] = ("tuned", "base")
-# All logits of a batch with its directions would take gigabytes at a vocabulary of 150,000. On a CPU
-# the way from logits to losses takes a quarter less time where all of it stays in the cache.
+# All logits of a batch with its directions would take gigabytes at a vocabulary of 150,000. On a
+# CPU the way from logits to losses takes a quarter less time where all of it stays in the cache.
 LOGITS = {"cuda": 2**26, "cpu": 2**20}
 "Logits held at once, by the kind of device: 256 MiB and 4 MiB of float32."
 ROWS = 64
