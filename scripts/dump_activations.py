@@ -4,6 +4,7 @@ from pathlib import Path
 
 from traces import job
 from traces.activations.dump import (
+    PART,
     chat_windows,
     context_windows,
     digest,
@@ -65,19 +66,22 @@ def main(
         dtype=loading.dtype,
         shard_samples=settings.shard_samples,
     ) as writer:
-        batches = residual_stream(
+        parts = residual_stream(
             loaded,
             windows,
             layers=blocks,
             positions=read.positions,
-            batch=settings.batch,
+            batch_tokens=settings.batch_tokens,
             pad_id=tokenizer.pad_token_id,
         )
-        n = -(-read.samples // settings.batch)
-        for resid, tokens in job.progress(batches, "dump", total=n):
+        for resid, tokens in job.progress(parts, "dump", total=-(-read.samples // PART)):
             writer.append(native_bits(resid), tokens)
         norm = stream_norm(
-            loaded, longer, layers=blocks, skip=settings.norm_skip, batch=settings.batch
+            loaded,
+            longer,
+            layers=blocks,
+            skip=settings.norm_skip,
+            batch_tokens=settings.batch_tokens,
         )
         writer.finish(stream_norm=norm.tolist(), context=digest([*windows, *longer]))
 

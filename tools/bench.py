@@ -378,7 +378,6 @@ def dump(model: Any, texts: list[list[int]], length: int, path: Path, sizes: Siz
 
     axes: dict[str, Any] = {"layers": [sizes.middle], "positions": range(length)}
     windows = [Window(ids[:length], 0) for ids in texts]
-    batch = max(1, TOKENS_A_BATCH // length)
     with ActivationWriter(
         path,
         **axes,
@@ -387,7 +386,9 @@ def dump(model: Any, texts: list[list[int]], length: int, path: Path, sizes: Siz
         dtype="float32",
         shard_samples=1000,
     ) as writer:
-        for resid, tokens in residual_stream(model, windows, **axes, batch=batch, pad_id=0):
+        for resid, tokens in residual_stream(
+            model, windows, **axes, batch_tokens=TOKENS_A_BATCH, pad_id=0
+        ):
             writer.append(native_bits(resid), tokens)
         writer.finish(stream_norm=[1.0])
 
@@ -466,7 +467,9 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
     windows = [Window(ids, 0) for ids in random_texts(sizes)[:4]]
     vectors = random_vectors(sizes.patched, sizes)
     with pair.tuned() as tuned:
-        norm = stream_norm(tuned, windows, layers=[sizes.middle], skip=5, batch=4)[0]
+        norm = stream_norm(
+            tuned, windows, layers=[sizes.middle], skip=5, batch_tokens=TOKENS_A_BATCH
+        )[0]
         options: dict[str, Any] = {
             "layer": sizes.middle,
             "norm": norm,

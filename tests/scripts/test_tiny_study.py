@@ -271,7 +271,7 @@ def dump(world: Path, model: Path, checkpoint, into: Path, **changes) -> Path:
         "samples": SAMPLES,
         "dtype": "float32",
         "attention": "sdpa",
-        "batch": 16,
+        "batch_tokens": 48,
         "shard_samples": 1000,
         "norm_samples": 8,
         "norm_context": 24,

@@ -29,6 +29,8 @@ from traces.models.hooks import capture, stop_after
 # than reading them.
 CHARACTERS_A_TOKEN = 10
 MAX_PROMPT_TOKENS = 512
+PART = 2048
+"Windows that are sorted by length, read and then yielded in order."
 
 
 class Window(NamedTuple):
@@ -142,46 +144,90 @@ def digest(windows: Iterable[Window]) -> str:
     return found.hexdigest()
 
 
-@torch.inference_mode()
 def residual_stream(
     model: Any,
     windows: Sequence[Window],
     *,
     layers: Sequence[int],
     positions: Sequence[int],
-    batch: int,
+    batch_tokens: int,
     pad_id: int,
 ) -> Iterator[tuple[Tensor, NDArray[np.int32]]]:
     """
-    Yield batch after batch: resid [layer, rows, position, d_model] and tokens [rows, position].
+    Yield part after part: resid [layer, rows, position, d_model] and tokens [rows, position].
 
-    layers    : block indices; the forward pass ends at the deepest, and the head is never run
-    positions : counted from each window's anchor
-    pad_id    : fills windows of unequal length on the right, where causal attention ignores it
+    layers       : block indices; the forward pass ends at the deepest, and the head is never run
+    positions    : counted from each window's anchor
+    batch_tokens : of one forward pass, with its padding; a longer window has one of its own
+    pad_id       : fills windows of unequal length on the right, where causal attention ignores it
 
     resid is on the CPU in the model's dtype.
     """
-    for start in range(0, len(windows), batch):
-        rows = windows[start : start + batch]
+    for start in range(0, len(windows), PART):
+        part = windows[start : start + PART]
+        # Stored beside the activations, so that a difference can prove that both models read the
+        # same.
+        tokens = [[one.ids[one.anchor + p] for p in positions] for one in part]
+        resid = None
+        for rows, found in _passes(model, part, layers, positions, batch_tokens, pad_id):
+            if resid is None:
+                layer, _, position, d = found.shape
+                resid = torch.empty((layer, len(part), position, d), dtype=found.dtype)
+            resid[:, rows] = found.cpu()
+        assert resid is not None, "a part has at least one window"
+        yield resid, np.array(tokens, dtype=np.int32)
+
+
+@torch.inference_mode()
+def _passes(
+    model: Any,
+    windows: Sequence[Window],
+    layers: Sequence[int],
+    positions: Sequence[int],
+    batch_tokens: int,
+    pad_id: int,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield which windows a forward pass read, and its [layer, rows, position, d_model]."""
+    for rows in batches([len(window.ids) for window in windows], batch_tokens):
+        some = [windows[row] for row in rows]
         # Padded on the right: positions keep their numbers, and causal attention never looks right.
-        width = max(len(window.ids) for window in rows)
-        padded = [window.ids + [pad_id] * (width - len(window.ids)) for window in rows]
+        width = max(len(window.ids) for window in some)
+        padded = [window.ids + [pad_id] * (width - len(window.ids)) for window in some]
         ids = torch.tensor(padded, device=model.get_input_embeddings().weight.device)
-        where = torch.tensor([[window.anchor + p for p in positions] for window in rows])
+        where = torch.tensor([[window.anchor + p for p in positions] for window in some])
         # No attention mask, since padding lies behind all that is read; no cache, since nothing
         # follows.
         with capture(model, layers) as seen, stop_after(model, max(layers)):
             model(input_ids=ids, use_cache=False)
-        resid = torch.stack([_at(seen[layer], where) for layer in layers])
-        # Stored beside the activations, so that a difference can prove that both models read the
-        # same.
-        tokens = torch.gather(ids.cpu(), 1, where).numpy().astype(np.int32)
-        yield resid, tokens
+        # On one device, though the layers of a large model may lie on several: one copy to the CPU
+        # instead of one for each layer, each of which waits for all that is running.
+        there = seen[max(layers)].device
+        yield rows, torch.stack([_at(seen[layer], where).to(there) for layer in layers])
+
+
+def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """
+    Divide windows into forward passes of at most `tokens` with their padding: their indices.
+
+    Windows of about the same length go together, so that little is padding; those of equal length
+    stay in order. A window that is longer than `tokens` has a pass of its own.
+    """
+    left = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    found = []
+    while left:
+        # Backwards from the longest, whose length is that of its whole pass.
+        rows = max(1, tokens // lengths[left[-1]])
+        # Matrix products run in blocks of rows. In float32 on a CPU a number of tokens that is no
+        # multiple of 4 changes the last bits of some of them.
+        rows -= rows % 8 if rows > 8 else 0
+        found.append(left[-rows:])
+        del left[-rows:]
+    return found[::-1]
 
 
 @torch.inference_mode()
 def stream_norm(
-    model: Any, windows: Sequence[Window], *, layers: Sequence[int], skip: int, batch: int
+    model: Any, windows: Sequence[Window], *, layers: Sequence[int], skip: int, batch_tokens: int
 ) -> NDArray[np.float64]:
     """
     Average the residual-stream norm over all positions from `skip` on, [layer].
@@ -190,14 +236,11 @@ def stream_norm(
     sinks there have far larger norms. All windows must be of one length.
     """
     sums, count = np.zeros(len(layers)), 0
-    width = len(windows[0].ids)
-    positions = range(skip, width)
-    for resid, _ in residual_stream(
-        model, windows, layers=layers, positions=positions, batch=batch, pad_id=0
-    ):
+    positions = range(skip, len(windows[0].ids))
+    for _, resid in _passes(model, windows, layers, positions, batch_tokens, pad_id=0):
         # Norms in float32, since bfloat16 has fewer than three digits; their sum in float64, since
-        # it has thousands of terms.
-        norms = resid.float().norm(dim=-1).double()
+        # it has thousands of terms. Of the stream itself nothing crosses to the CPU.
+        norms = resid.float().norm(dim=-1).cpu().double()
         sums += norms.sum(dim=(1, 2)).numpy()
         count += norms[0].numel()
     return sums / count
@@ -212,7 +255,7 @@ def native_bits(resid: Tensor) -> NDArray[Any]:
 
 
 def _at(hidden: Tensor, where: Tensor) -> Tensor:
-    """Gather hidden [rows, sequence, d] at where [rows, position]: [rows, position, d], CPU."""
+    """Gather hidden [rows, sequence, d] at where [rows, position]: [rows, position, d]."""
     # Gathered on the device: only the positions that are kept cross to the CPU.
     index = where.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-    return torch.gather(hidden, 1, index).cpu()
+    return torch.gather(hidden, 1, index)

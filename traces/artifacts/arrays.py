@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,15 @@ OPTIONS: dict[str, Any] = {
 
 class ActivationWriter:
     """
-    Write an activation store in order, holding at most one shard of samples in memory.
+    Write an activation store in order, holding at most two shards of samples in memory.
 
         with ActivationWriter(path, ...) as writer:
             for resid, tokens in batches:
                 writer.append(resid, tokens)
             writer.finish(stream_norm=...)
+
+    One shard is filled while another thread compresses and writes the one before, so that a GPU
+    does not wait for it. An error of that thread is raised by the next `append` or by `finish`.
 
     One process owns a store: two that write into one shard lose rows without an error.
     `Activations` refuses a store without the done-marker that `finish` writes last.
@@ -120,12 +124,15 @@ class ActivationWriter:
         self._resid_rows = np.empty((n_layers, shard, n_positions, d_model), ON_DISK[dtype])
         self._token_rows = np.empty((shard, n_positions), np.int32)
         self._filled = self._written = self._not_finite = 0
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shards")
+        self._writing: Future[int] | None = None
 
     def __enter__(self) -> "ActivationWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to close: an unfinished store simply lacks its marker."""
+        """Wait for the thread; an unfinished store simply lacks its marker."""
+        self._thread.shutdown()
 
     def append(self, resid: NDArray[Any], tokens: NDArray[Any]) -> None:
         """Add resid [layer, rows, position, d_model] as on disk and tokens [rows, position]."""
@@ -141,18 +148,35 @@ class ActivationWriter:
                 self._flush()
 
     def _flush(self) -> None:
-        rows = slice(self._written, self._written + self._filled)
-        resid = self._resid_rows[:, : self._filled]
-        self._resid[:, rows] = resid
-        self._not_finite += _count_not_finite(resid)
-        self._tokens[rows] = self._token_rows[: self._filled]
+        """Hand the collected rows to the thread, once it is done with those before."""
+        self._wait()
+        resid, tokens = self._resid_rows, self._token_rows
+        self._writing = self._thread.submit(
+            self._write, self._written, resid[:, : self._filled], tokens[: self._filled]
+        )
+        # New ones: the thread reads those.
+        self._resid_rows, self._token_rows = np.empty_like(resid), np.empty_like(tokens)
         self._written += self._filled
         self._filled = 0
+
+    def _wait(self) -> None:
+        """Wait for the thread, and raise its error if it has failed."""
+        if self._writing is not None:
+            self._not_finite += self._writing.result()
+            self._writing = None
+
+    def _write(self, start: int, resid: NDArray[Any], tokens: NDArray[np.int32]) -> int:
+        """Write rows from `start` on; return how many of their values are no finite numbers."""
+        rows = slice(start, start + len(tokens))
+        self._resid[:, rows] = resid
+        self._tokens[rows] = tokens
+        return _count_not_finite(resid)
 
     def finish(self, **attributes: Any) -> None:
         """Write the last rows, the closing attributes and, last of all, the done-marker."""
         if self._filled:
             self._flush()
+        self._wait()
         if self._written != self._n_samples:
             raise ValueError(f"{self._path}: {self._written} samples written of {self._n_samples}")
         if self._not_finite:

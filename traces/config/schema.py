@@ -165,7 +165,7 @@ class ReadText(Closed):
 class Activations(Closed):
     """How the residual stream is read."""
 
-    batch: Count = Field(description="Samples in one forward pass.")
+    batch_tokens: Count = Field(description="Tokens in one forward pass, padding included.")
     shard_samples: Count = Field(description="Samples in one file of the store.")
     norm_samples: Count = Field(
         description="Samples whose longer context gives the residual-stream norm."

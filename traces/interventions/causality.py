@@ -6,6 +6,7 @@ component on the same text; then the blocks above run. The blocks below run once
 model, not for each direction. The head runs only where a prediction counts.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -33,9 +34,14 @@ RUN_ON: dict[Intervention, Side] = {
 }
 "The model whose upper blocks run; the other one, if any, gives the component."
 MODELS: tuple[Side, ...] = ("tuned", "base")
-# All logits of a batch with its directions would take gigabytes at a vocabulary of 150,000.
-LOGITS = 2**26
-"Logits held at once: 256 MiB of float32."
+# All logits of a batch with its directions would take gigabytes at a vocabulary of 150,000. On a
+# CPU the way from logits to losses takes a quarter less time where all of it stays in the cache.
+LOGITS = {"cuda": 2**26, "cpu": 2**20}
+"Logits held at once, by the kind of device: 256 MiB and 4 MiB of float32."
+ROWS = 64
+"Hidden states that go through the head at once, at least; with fewer, its weights are most of it."
+HELD = 2**30
+"Bytes of one model's streams that wait for the other: 1,000 texts of 256 tokens, 2,048 wide."
 
 
 # Texts ------------------------------------------------------------------------------------------
@@ -155,37 +161,52 @@ def effects(pair: Any, texts: Mapping[str, Sequence[Text]], plan: Plan) -> pd.Da
     """
     tables = []
     for model in MODELS:
-        if not plan.tried(model):
+        tried = plan.tried(model)
+        if not tried:
             continue
+        size = max(1, plan.batch // (1 + len(tried)))
+        groups = [(name, group) for name, some in texts.items() for group in _groups(some, size)]
+        summed: dict[str, list[NDArray[np.float64]]] = {name: [] for name in texts}
+        found = _summed(pair, model, groups, plan)
+        for name, sums in job.progress(found, f"{model} model, groups of texts", len(groups)):
+            summed[name].append(sums)
         for name, some in texts.items():
             # Sums over groups, divided once: texts differ in length, and a mean of means would
             # weigh short ones more.
-            sums = np.sum(list(_summed(pair, model, some, plan, name)), axis=0)
+            sums = np.sum(summed[name], axis=0)
             counts = np.concatenate([_weights(text, plan) for text in some]).sum(axis=0)
             tables.append(_table(model, sums, counts, plan).assign(evaluated_on=name))
     return pd.concat(tables, ignore_index=True).assign(layer=plan.layer)
 
 
 def _summed(
-    pair: Any, model: Side, texts: Sequence[Text], plan: Plan, name: str
-) -> Iterator[NDArray[np.float64]]:
+    pair: Any, model: Side, groups: Sequence[tuple[str, list[Text]]], plan: Plan
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
     """
     Yield sums of one model's loss, a group of texts at a time, [1 + change, aggregation].
 
+    groups : what the loss is evaluated on, and the texts; the sums come with the first of the two
+
     The first row is the unchanged model's.
     """
-    tried = plan.tried(model)
-    groups = _groups(texts, max(1, plan.batch // (1 + len(tried))))
+    other: Side = "base" if model == "tuned" else "tuned"
+    tried, left = plan.tried(model), deque(groups)
     # Merging is safe above the layer: there the tuned model runs alone, once for each change.
     with pair.tuned(merged_above=plan.layer) if model == "tuned" else nullcontext():
-        for group in job.progress(groups, f"{model} model, groups of {name} texts"):
-            streams = {}
-            for one in MODELS:
-                with getattr(pair, one)() as loaded:
-                    streams[one] = stream(loaded, group, plan.layer)
-            own, other = streams.pop(model), streams.popitem()[1]
+        # Switching an adapter walks through all modules, which takes as long as launching a pass.
+        # So the other model reads many groups ahead.
+        while left:
+            ahead, held = [], 0
+            with getattr(pair, other)() as loaded:
+                while left and held < HELD:
+                    name, group = left.popleft()
+                    theirs = stream(loaded, group, plan.layer)
+                    ahead.append((name, group, theirs))
+                    held += theirs.nbytes
             with getattr(pair, model)() as loaded:
-                yield _losses(loaded, group, own, other, plan, tried)
+                for name, group, theirs in ahead:
+                    own = stream(loaded, group, plan.layer)
+                    yield name, _losses(loaded, group, own, theirs, plan, tried)
 
 
 def _groups(texts: Sequence[Text], size: int) -> list[list[Text]]:
@@ -270,17 +291,29 @@ def _nll(model: Any, texts: Sequence[Text], changed: Tensor, layer: int) -> NDAr
     place = [t - 1 for text in texts for t in text.predicted]
     hidden = seen[top].view(n, len(texts), *seen[top].shape[1:])[:, row, place]
 
-    readout = readout_of(model)
-    targets = torch.tensor([text.ids[t] for text in texts for t in text.predicted]).repeat(n)
-    size = max(1, LOGITS // model.config.get_text_config(decoder=True).vocab_size)
-    found = []
-    pieces = zip(hidden.flatten(0, 1).split(size), targets.split(size), strict=True)
-    for some, expected in pieces:
-        logits = readout(some)
-        logits -= logits.amax(dim=-1, keepdim=True)  # in place: another tensor of them costs more
-        there = logits.gather(-1, expected.to(logits.device)[:, None])[:, 0]
-        found.append((logits.exp_().sum(dim=-1).log() - there).cpu())
-    return torch.cat(found).view(n, -1).double().numpy()
+    readout, where = readout_of(model), hidden.device
+    targets = [text.ids[t] for text in texts for t in text.predicted]
+    expected = torch.tensor(targets, device=where).repeat(n)
+    vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    size = max(ROWS, LOGITS.get(where.type, LOGITS["cuda"]) // vocabulary)
+    pieces = zip(hidden.flatten(0, 1).split(size), expected.split(size), strict=True)
+    found = [_surprisal(readout.scores(some), token) for some, token in pieces]
+    # Copied once: each copy would wait until the device has nothing left to do.
+    return torch.cat(found).cpu().view(n, -1).double().numpy()
+
+
+def _surprisal(logits: Tensor, expected: Tensor) -> Tensor:
+    """
+    Compute the negative log-likelihood of `expected` [row], in float32.
+
+    logits : [row, vocabulary], in the model's own format
+    """
+    # As few passes over float32 as possible: the largest is taken of the logits as they are, and
+    # the subtraction converts them. log_softmax would read the float32 rows three times to write
+    # them once, and on a CPU it adds up a row in one order, which costs two digits at 150,000.
+    top = logits.amax(dim=-1, keepdim=True).float()
+    there = logits.gather(-1, expected[:, None]).float() - top
+    return (logits - top).exp_().sum(dim=-1).log() - there[:, 0]
 
 
 def _inputs(model: Any, texts: Sequence[Text]) -> Tensor:

@@ -9,6 +9,7 @@ d_model], or a tuple that begins with one.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -217,12 +218,23 @@ def _rows(vector: Tensor, hidden: Tensor) -> Tensor:
     return rows.unsqueeze(1) if rows.ndim == 2 else rows
 
 
-@torch.no_grad()
 def _writes_tuples(model: Any) -> bool:
     """Find out whether this architecture's blocks return tuples, by running one token."""
     # By a trial, since no configuration says so and it changed between versions of transformers.
-    found: list[bool] = []
+    # Once for a model: a job starts thousands of passes above a block.
     block = decoder_layers(model)[0]
+    if block not in _found_tuples:
+        _found_tuples[block] = _try_one_token(model, block)
+    return _found_tuples[block]
+
+
+# Weakly: an entry must not keep the weights of a model that nobody uses any more.
+_found_tuples: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def _try_one_token(model: Any, block: nn.Module) -> bool:
+    found: list[bool] = []
     handle = block.register_forward_hook(lambda _m, _i, out: found.append(isinstance(out, tuple)))
     token = torch.zeros((1, 1), dtype=torch.long, device=model.get_input_embeddings().weight.device)
     try:

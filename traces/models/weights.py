@@ -505,16 +505,21 @@ class Readout(nn.Module):
     @torch.inference_mode()
     def forward(self, hidden: Tensor) -> Tensor:
         """Map hidden [..., d_model] to logits [..., vocabulary] in float32."""
+        return self.scores(hidden).float()
+
+    @torch.inference_mode()
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Map to the same logits as the head writes them; where they are capped, in float32."""
         # The model's own norm is used, not a formula: Gemma's scales by 1 + weight.
         weight = next(self.head.parameters())
         # Offloaded weights have no device but during their turn.
         hidden = hidden.to(weight.dtype) if weight.is_meta else hidden.to(weight)
-        logits = self.head(self.norm(hidden)).float()
-        if self.softcap is not None:
-            # Gemma 2 does this in its own forward pass. It keeps the order of tokens, not their
-            # probabilities.
-            logits = torch.tanh(logits / self.softcap) * self.softcap
-        return logits
+        logits = self.head(self.norm(hidden))
+        if self.softcap is None:
+            return logits
+        # Gemma 2 does this in its own forward pass. It keeps the order of tokens, not their
+        # probabilities. In place, or three tensors of that size were held.
+        return logits.float().div_(self.softcap).tanh_().mul_(self.softcap)
 
     @torch.inference_mode()
     def precise(self, hidden: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tests.doubles import tiny_model, with_adapter
 from traces.activations import dump
@@ -30,9 +31,9 @@ def windows(lengths, anchors=None, seed=0) -> list[Window]:
     ]
 
 
-def read(model, rows, positions, layers=LAYERS, batch=3, pad_id=0):
+def read(model, rows, positions, layers=LAYERS, batch_tokens=18, pad_id=0):
     found = dump.residual_stream(
-        model, rows, layers=layers, positions=positions, batch=batch, pad_id=pad_id
+        model, rows, layers=layers, positions=positions, batch_tokens=batch_tokens, pad_id=pad_id
     )
     resid, tokens = zip(*found, strict=True)
     return torch.cat(resid, dim=1), np.concatenate(tokens)
@@ -69,7 +70,7 @@ def test_padding_on_the_right_changes_nothing(models_by_family, family):
     lengths, anchors = [5, 12, 20, 7], [3, 10, 18, 5]
     rows, positions = windows(lengths, anchors), [-3, -1, 0, 1]
 
-    resid, tokens = read(model, rows, positions, batch=4, pad_id=77)
+    resid, tokens = read(model, rows, positions, batch_tokens=80, pad_id=77)
 
     for sample, row in enumerate(rows):
         where = [row.anchor + position for position in positions]
@@ -89,11 +90,64 @@ def test_tokens_after_the_last_position_change_nothing(models_by_family):
 
 def test_the_size_of_a_batch_changes_nothing(models_by_family):
     model, rows = models_by_family["llama"], windows([6] * 7)
-    alone, tokens = read(model, rows, range(6), batch=1)
-    for batch in (3, 7, 100):
-        together, again = read(model, rows, range(6), batch=batch)
+    alone, tokens = read(model, rows, range(6), batch_tokens=1)
+    for batch_tokens in (18, 42, 1000):
+        together, again = read(model, rows, range(6), batch_tokens=batch_tokens)
         torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(again, tokens)
+
+
+def test_windows_are_read_by_length_and_come_in_their_own_order(models_by_family, monkeypatch):
+    monkeypatch.setattr(dump, "PART", 5)
+    lengths = [9, 3, 12, 3, 7, 20, 4, 5]
+    model, rows = models_by_family["llama"], windows(lengths)
+    widths = []
+    handle = model.model.embed_tokens.register_forward_hook(
+        lambda _module, inputs, _output: widths.append(tuple(inputs[0].shape))
+    )
+    found = dump.residual_stream(
+        model, rows, layers=LAYERS, positions=[0, 2], batch_tokens=24, pad_id=77
+    )
+    parts = list(found)
+    handle.remove()
+
+    assert widths == [(3, 7), (2, 12), (2, 5), (1, 20)]
+    assert [len(tokens) for _, tokens in parts] == [5, 3]
+    resid, tokens = (
+        torch.cat([one for one, _ in parts], dim=1),
+        np.concatenate([t for _, t in parts]),
+    )
+    for sample, row in enumerate(rows):
+        expected = full_forward(model, row.ids)[:, [0, 2]]
+        torch.testing.assert_close(resid[:, sample], expected, rtol=1e-5, atol=1e-5)
+        assert tokens[sample].tolist() == [row.ids[0], row.ids[2]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "tokens", "expected"),
+    [
+        ([5] * 20, 85, [range(4), range(4, 20)]),  # 17 fit, of which 16 are whole blocks of 8
+        ([5] * 3, 8192, [range(3)]),
+        ([700, 5, 5], 512, [[1, 2], [0]]),  # longer than the budget: alone
+        ([2, 6, 2, 6], 12, [[0, 2], [1, 3]]),
+        ([], 512, []),
+    ],
+)
+def test_a_pass_has_as_many_tokens_as_fit(lengths, tokens, expected):
+    assert dump.batches(lengths, tokens) == [list(one) for one in expected]
+
+
+def test_a_dump_copies_to_the_cpu_once_a_pass(models_by_family):
+    class Copies(TorchFunctionMode):
+        n = 0
+
+        def __torch_function__(self, function, _types, args=(), kwargs=None):
+            self.n += function is torch.Tensor.cpu
+            return function(*args, **kwargs or {})
+
+    with Copies() as copies:
+        read(models_by_family["llama"], windows([6] * 9), range(6), batch_tokens=18)
+    assert copies.n == 3  # of two layers each
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -159,7 +213,7 @@ def test_native_bits_are_the_tensors_own(dtype):
 
 def test_the_stream_norm_is_the_mean_length_beyond_the_sinks(models_by_family):
     model, rows = models_by_family["gemma2"], windows([16] * 5)
-    found = dump.stream_norm(model, rows, layers=LAYERS, skip=5, batch=2)
+    found = dump.stream_norm(model, rows, layers=LAYERS, skip=5, batch_tokens=32)
     states = torch.stack([full_forward(model, row.ids) for row in rows], dim=1)
     expected = states[:, :, 5:].norm(dim=-1).mean(dim=(1, 2))
     np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -1,9 +1,11 @@
 """A store gives back the bits it was given, or says what is wrong with it."""
 
+import errno
 import fcntl
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import h5py
@@ -121,7 +123,7 @@ def test_unaligned_batches_write_each_shard_once(tmp_path, monkeypatch):
     assert written == [8, 8, 7]
 
 
-def test_the_writer_holds_one_shard_however_many_samples_there_are(tmp_path):
+def test_the_writer_fills_one_shard_however_many_samples_there_are(tmp_path):
     def held(samples):
         opened = ActivationWriter(
             tmp_path / f"{samples}.zarr",
@@ -136,6 +138,58 @@ def test_the_writer_holds_one_shard_however_many_samples_there_are(tmp_path):
         return sum(array.nbytes for array in held)
 
     assert held(80) == held(80_000) == 8 * (WIDTH * 4 + 4)
+
+
+class Waits:
+    """A stand-in for the array of a store, whose writes wait until they may end, or fail."""
+
+    def __init__(self, real, fails=False):
+        self.real, self.fails = real, fails
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def __setitem__(self, rows, values):
+        self.begun.set()
+        assert self.may_end.wait(10)
+        if self.fails:
+            raise OSError(errno.ENOSPC, "No space left on device", "a.zarr")
+        self.real[rows] = values
+
+
+def test_a_shard_is_written_while_the_next_one_is_filled(tmp_path):
+    resid, tokens = values(), token_ids()
+    with writer(tmp_path / "a.zarr") as store:
+        slow = store._resid = Waits(store._resid)
+        store.append(native_bits(resid[:, :8]), tokens[:8])
+        assert slow.begun.wait(10)
+        store.append(native_bits(resid[:, 8:15]), tokens[8:15])  # returns, though none is written
+        slow.may_end.set()
+        store.append(native_bits(resid[:, 15:]), tokens[15:])
+        store.finish(stream_norm=[10.0, 20.0])
+    found = Activations(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(found.rows(0, SAMPLES), resid.numpy())
+    np.testing.assert_array_equal(found.tokens, tokens)
+
+
+@pytest.mark.parametrize("rows", [15, SAMPLES])  # told at the end, or by the next whole shard
+def test_an_error_of_the_thread_ends_the_dump_and_the_store_is_not_finished(tmp_path, rows):
+    path = tmp_path / "a.zarr"
+    with pytest.raises(OSError, match="No space left"), writer(path) as store:
+        store._resid = Waits(store._resid, fails=True)
+        store._resid.may_end.set()
+        store.append(native_bits(values()[:, :rows]), token_ids()[:rows])
+        assert rows < SAMPLES, "the second whole shard should have told"
+        store.finish(stream_norm=[10.0, 20.0])
+    with pytest.raises(ValueError, match="this store was not finished"):
+        Activations(path)
+
+
+def test_a_dump_that_fails_leaves_no_thread_behind(tmp_path):
+    before = threading.active_count()
+    with pytest.raises(KeyError), writer(tmp_path / "a.zarr") as store:
+        store.append(native_bits(values()), token_ids())
+        raise KeyError("of the model")
+    assert not [one for one in threading.enumerate() if one.name.startswith("shards")]
+    assert threading.active_count() <= before + 2  # Zarr's own loop, if this is its first store
 
 
 # What is refused --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.doubles import FAMILIES, tiny_model, with_adapter
 from traces.interventions import causality
@@ -150,9 +151,61 @@ def test_the_batch_changes_no_effect(pair, batch):
 
 def test_logits_in_small_pieces_give_the_same_loss(pair, monkeypatch):
     whole = causality.effects(pair, {"own": TEXTS}, made_plan())
-    monkeypatch.setattr(causality, "LOGITS", 3 * 128)  # three tokens at once
+    monkeypatch.setattr(causality, "LOGITS", {"cpu": 3 * 128, "cuda": 1})  # three tokens at once
+    monkeypatch.setattr(causality, "ROWS", 1)
     pieces = causality.effects(pair, {"own": TEXTS}, made_plan())
     pd.testing.assert_frame_equal(whole, pieces, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_is_that_of_a_softmax_in_float64(dtype):
+    torch.manual_seed(0)
+    logits = (torch.randn(7, 5000) * 20).to(dtype)
+    expected = torch.randint(5000, (7,))
+    truth = -logits.double().log_softmax(-1).gather(-1, expected[:, None])[:, 0]
+    found = causality._surprisal(logits, expected)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), truth, rtol=1e-6, atol=1e-5)
+
+
+class CountedBytes(TorchDispatchMode):
+    """Add up what every operation reads and writes of the tensors of one shape."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape, self.bytes = shape, 0
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        out = function(*args, **kwargs or {})
+        seen = [one for one in (*args, out) if isinstance(one, torch.Tensor)]
+        # Of what it gathers from, a gather reads one value a row.
+        if not function.is_view and "gather" not in str(function):
+            self.bytes += sum(one.nbytes for one in seen if one.shape == self.shape)
+        return out
+
+
+@pytest.mark.parametrize(("softcap", "most"), [(None, 22), (30.0, 56)])
+def test_a_bfloat16_logit_is_read_and_written_as_few_times_as_can_be(softcap, most):
+    rows, vocabulary = 8, 1000
+    with torch.device("meta"):
+        head = torch.nn.Linear(16, vocabulary, bias=False, dtype=torch.bfloat16)
+        hidden = torch.empty(rows, 16, dtype=torch.bfloat16)
+        expected = torch.empty(rows, dtype=torch.long)
+    readout = weights.Readout(torch.nn.Identity(), head, softcap)
+    with torch.inference_mode(), CountedBytes(rows, vocabulary) as counted:
+        causality._surprisal(readout.scores(hidden), expected)
+    assert 0 < counted.bytes / (rows * vocabulary) <= most
+
+
+@pytest.mark.parametrize(("held", "times"), [(2**30, 2), (1, 3 * 2)])
+def test_the_adapter_is_switched_once_for_as_many_texts_as_are_kept(pair, monkeypatch, held, times):
+    texts, plan = {"own": TEXTS[:2], "chat": TEXTS[2:3]}, made_plan(batch=1)
+    whole = causality.effects(pair, texts, plan)
+    switched, base = [], weights.Pair.base
+    monkeypatch.setattr(causality, "HELD", held)
+    monkeypatch.setattr(weights.Pair, "base", lambda self: (switched.append(1), base(self))[1])
+    pd.testing.assert_frame_equal(causality.effects(pair, texts, plan), whole, check_exact=True)
+    assert len(switched) == times
 
 
 @pytest.fixture(scope="module")

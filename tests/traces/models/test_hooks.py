@@ -263,6 +263,18 @@ def test_layers_that_write_tuples_are_read_and_written_alike():
         torch.testing.assert_close(model(IDS), plain)
 
 
+def test_what_a_models_blocks_write_is_tried_once_for_each_model():
+    tried = []
+    for model in (tiny_model("llama", layers=2), tiny_model("llama", layers=2, seed=1)):
+        embedding = model.get_input_embeddings()
+        handle = embedding.register_forward_hook(lambda *_: tried.append(1))
+        for _ in range(3):
+            with hooks.starting_at(model, 1, torch.zeros(1, 32)):
+                pass
+        handle.remove()
+    assert len(tried) == 2
+
+
 def test_vectors_take_the_type_of_the_stream(vector):
     model = tiny_model("llama", layers=2).to(torch.bfloat16)
     with hooks.added(model.model.layers[0], vector):
