@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from traces.config.vocabularies import Form
 from traces.corpora.tokens import render_prompt, tokenize_prompt, tokenize_text
 from traces.judges.answers import AnswerJudge, Statement
-from traces.models.generation import Room, text_of, write
+from traces.models.generation import text_of, write
+from traces.models.room import Room
 
 CHOICE = "Which of these two sentences is true?\n{first}.\n{second}."
 OPEN = "How does this sentence go on? {stem} ..."

@@ -19,7 +19,9 @@ from traces.config.registries import Sampler
 from traces.config.schema import Draws, Sampling, SteeredText
 from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering.requests import Request, Row, Side, batches
-from traces.models.generation import Draw, Room, Written, text_of, write
+from traces.models.draws import Draw
+from traces.models.generation import Written, text_of, write
+from traces.models.room import Room
 from traces.seeding import named_seed
 
 Vectors = Mapping[tuple[str, int], NDArray[np.float32]]
