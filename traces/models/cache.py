@@ -8,6 +8,7 @@ new token in place, and attention gets a view of the places that are filled.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -34,6 +35,9 @@ class FixedLayer(DynamicLayer):
     window  : tokens that a token sees, itself among them; None for all before it. All are held,
               and attention gets the view of those that the next tokens see.
     """
+
+    keys: Any
+    values: Any
 
     def __init__(self, columns: int, window: int | None = None) -> None:
         super().__init__()
@@ -72,15 +76,15 @@ class FixedLayer(DynamicLayer):
         start = 0 if self.window is None else max(0, self.filled + 1 - self.window)
         return self.filled + query_length - start, start
 
-    def batch_select_indices(self, indices: Tensor) -> None:
+    def reorder_cache(self, beam_idx: Tensor) -> None:
         """
         Go on with the texts of these rows, in this order, in the memory there is.
 
-        indices : [text], on the CPU. Only rows whose place changes are copied.
+        beam_idx : [text], on the CPU. Only rows whose place changes are copied.
         """
         if self.is_initialized:
-            moved = (indices != indices.new_tensor(range(len(indices)))).nonzero().squeeze(-1)
-            to, source = (one.to(self.keys.device) for one in (moved, indices[moved]))
+            moved = (beam_idx != torch.arange(len(beam_idx))).nonzero().squeeze(-1)
+            to, source = (one.to(self.keys.device) for one in (moved, beam_idx[moved]))
             for held in (self.keys, self.values):
                 held[to, :, : self.filled] = held[source, :, : self.filled]
-        self.texts = len(indices)
+        self.texts = len(beam_idx)

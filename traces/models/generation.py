@@ -123,7 +123,7 @@ class _Writing:
         self.real = (columns >= torch.tensor(filled, device=where).unsqueeze(1)).long()
         "[row, column] 1 for a token of the text, 0 for what fills it up"
         self.positions = (self.real[:, : self.read].cumsum(dim=-1) - 1).clamp(min=0)
-        self.cache = cache_of(model, len(columns))
+        self.cache: Any = cache_of(model, len(columns))
 
     def to_the_end(
         self, ends: set[int], during: Callable[[Sequence[int]], AbstractContextManager[Any]]
@@ -172,4 +172,5 @@ class _Writing:
             one[places] for one in (self.ids, self.positions, self.real)
         )
         self.chooser.keep(places)
-        self.cache.batch_select_indices(torch.tensor(places))
+        # what beam search calls is there for layers of every kind
+        self.cache.reorder_cache(torch.tensor(places))

@@ -18,8 +18,11 @@ from traces.models.draws import STEPS_AHEAD
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
-SHARE = 0.9
-"Of the free memory that is planned with: the rest is for what is not reckoned, such as cuBLAS's."
+SHARE = 0.95
+"""Of the free memory that is planned with; the rest is for what is not reckoned, such as cuBLAS's.
+
+It is small, since all but little of the memory is taken in the first pass: a failure costs no more.
+"""
 
 
 @dataclass
@@ -105,8 +108,8 @@ def bytes_of_a_text(
 
     prompt, columns : tokens of the prompt, and with all that may be written
 
-    Kept is the cache. For a while there are the widest block of the first pass, and the logits with
-    what a sampler makes of them. Both are counted, as if there were no reuse.
+    Kept are the cache and the noise drawn ahead. Beside them there is for a while either the widest
+    block of a pass, or the logits with what a sampler makes of them.
     """
     config = model.config.get_text_config(decoder=True)
     number = model.get_input_embeddings().weight.dtype.itemsize
@@ -114,19 +117,23 @@ def bytes_of_a_text(
     head = getattr(config, "head_dim", None) or width // heads
     kept = 2 * number * head * (getattr(config, "num_key_value_heads", None) or heads)
 
-    # a norm is computed in float32
-    block = number * (6 * width + 4 * config.intermediate_size + 4 * heads * head) + 8 * width
-    passing = prompt * block
+    # of a block the feed-forward part, or a norm in float32 beside the heads
+    inner = getattr(config, "intermediate_size", None) or 4 * width
+    inner = max(inner) if isinstance(inner, list) else inner
+    passing = prompt * max(
+        number * (6 * width + 3 * inner), number * (4 * width + 4 * heads * head) + 12 * width
+    )
     if config._attn_implementation == "eager":
         # scores in float32 as well, and keys and values copied for every head
         passing += heads * (prompt**2 * (4 + 3 * number) + 2 * number * columns * head)
 
-    # the model's own and a softcap's, in float32, ...
-    logit = 3 * number + 4
-    if sampler is not None:  # ... divided by the temperature, the noise, its row and the sum
-        logit += 4 + 4 * STEPS_AHEAD + 8
+    # the model's own logits and a softcap's, in float32, ...
+    noise, logit = 0, 3 * number + 4
+    if sampler is not None:  # ... divided by the temperature, a row of the noise, and the sum
+        noise, logit = 4 * STEPS_AHEAD, logit + 4 + 8
         logit += (5 if sampler.top_k else 0) + (26 if sampler.top_p else 0)
-    return layers * kept * columns + passing + config.vocab_size * logit
+    choosing = config.vocab_size * logit
+    return layers * kept * columns + config.vocab_size * noise + max(passing, choosing)
 
 
 def free_memory(device: Any) -> int | None:
@@ -136,6 +143,7 @@ def free_memory(device: Any) -> int | None:
     if device.type != "cuda":
         return None
     free, total = torch.cuda.mem_get_info(device)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    taken = torch.cuda.memory_allocated(device)
+    cached = torch.cuda.memory_reserved(device) - taken
     allowed = torch.cuda.get_per_process_memory_fraction(device) * total
-    return int(min(free + cached, allowed - torch.cuda.memory_allocated(device)))
+    return int(min(free + cached, allowed - taken))
