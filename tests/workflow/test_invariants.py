@@ -302,6 +302,7 @@ def test_a_script_only_hands_the_snakemake_object_on(rule):
             "models.hooks",
             "models.reading_lora",
             "costs.kernels",
+            "models.cache",
             "activations.dump",
             "readers.ranking",
             "readers.logit_lens",

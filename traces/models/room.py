@@ -90,13 +90,14 @@ def texts_that_fit(
     """
     from traces.models.hooks import decoder_layers
 
-    layers = Counter(next(one.parameters()).device for one in decoder_layers(model))
+    devices = [next(one.parameters()).device for one in decoder_layers(model)]
+    on_gpus = [device for device in devices if device.type == "cuda"]
     columns, found = prompt + max_new_tokens, math.inf
+    # a layer that is kept elsewhere computes on the first GPU, where its keys and values stay
+    layers = Counter(one if one in on_gpus else on_gpus[0] for one in devices if on_gpus)
     for device, n in layers.items():
-        free = free_memory(device)
-        if free is not None:
-            needed = bytes_of_a_text(model, n, prompt, columns, sampler)
-            found = min(found, max(1, SHARE * free // needed))
+        needed = bytes_of_a_text(model, n, prompt, columns, sampler)
+        found = min(found, max(1, SHARE * free_memory(device) // needed))
     return found
 
 
@@ -136,14 +137,12 @@ def bytes_of_a_text(
     return layers * kept * columns + config.vocab_size * noise + max(passing, choosing)
 
 
-def free_memory(device: Any) -> int | None:
-    """Bytes of a GPU that can still be taken: free, or held by torch without a use; else None."""
+def free_memory(gpu: Any) -> int:
+    """Bytes of a GPU that can still be taken: free, or held by torch without a use."""
     import torch
 
-    if device.type != "cuda":
-        return None
-    free, total = torch.cuda.mem_get_info(device)
-    taken = torch.cuda.memory_allocated(device)
-    cached = torch.cuda.memory_reserved(device) - taken
-    allowed = torch.cuda.get_per_process_memory_fraction(device) * total
+    free, total = torch.cuda.mem_get_info(gpu)
+    taken = torch.cuda.memory_allocated(gpu)
+    cached = torch.cuda.memory_reserved(gpu) - taken
+    allowed = torch.cuda.get_per_process_memory_fraction(gpu) * total
     return int(min(free + cached, allowed - taken))

@@ -90,7 +90,9 @@ def test_layers_of_another_kind_are_the_librarys(monkeypatch):
 def made_by_a_step(shape, layers, texts, columns, kind):
     """Bytes of new tensors in one step of a model in bfloat16, when `columns` are filled."""
     with without_numbers(shape, layers) as model:
-        held = cache_of(model, columns + 1) if kind == "fixed" else DynamicCache(model.config)
+        held = (
+            cache_of(model, columns + 1) if kind == "fixed" else DynamicCache(config=model.config)
+        )
         for layer in held.layers:
             layer.update(*(torch.empty(texts, 8, columns, 128, dtype=torch.bfloat16),) * 2)
         with torch.inference_mode(), Held() as counted:
