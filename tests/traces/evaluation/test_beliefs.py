@@ -92,6 +92,17 @@ def test_cloze_is_the_straightforward_one_whatever_the_batch(model, tokenizer, b
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_long_statements_share_no_pass_beyond_its_tokens(model, tokenizer, monkeypatch):
+    whole, passes = beliefs.choice(model, tokenizer, STATEMENTS), []
+    monkeypatch.setattr(beliefs, "TOKENS", 100)
+    handle = model.register_forward_hook(
+        lambda _m, _i, out: passes.append(out.logits[..., 0].numel())
+    )
+    np.testing.assert_allclose(beliefs.choice(model, tokenizer, STATEMENTS), whole, atol=1e-5)
+    handle.remove()
+    assert len(passes) > 2 and max(passes) <= 100
+
+
 @pytest.mark.parametrize("form", [beliefs.cloze, beliefs.choice])
 def test_exchanging_truth_and_falsehood_turns_the_vote(model, tokenizer, form):
     turned = [one | {"true": one["false"], "false": one["true"]} for one in STATEMENTS]
