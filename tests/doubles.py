@@ -1,11 +1,15 @@
-"""Stand-ins shared by the tests: tiny random models, a tokenizer of words, a damaged file."""
+"""Stand-ins shared by the tests: random models, a tokenizer of words, a card, a damaged file."""
 
+import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3")
 
@@ -65,6 +69,70 @@ def with_adapter(model: Any, seed: int = 0) -> Any:
             if "lora_" in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.2)
     return tuned.eval().requires_grad_(False)
+
+
+# Shapes of real models, and what their weights take in bfloat16: for counts, without any numbers.
+SHAPES = {
+    "Qwen3 1.7B": ("qwen3", 28, 2048, 6144, 16, 8, 128, 151_936, "sdpa"),
+    "Llama 3.1 8B": ("llama", 32, 4096, 14_336, 32, 8, 128, 128_256, "sdpa"),
+    "Gemma 2 9B": ("gemma2", 42, 3584, 14_336, 16, 8, 256, 256_000, "eager"),
+    "Qwen3 32B": ("qwen3", 64, 5120, 25_600, 64, 8, 128, 151_936, "sdpa"),
+}
+
+
+def config_of(shape: str, layers: int | None = None) -> Any:
+    """The configuration of one of SHAPES, with all of its layers or so many."""
+    from transformers import AutoConfig
+
+    family, all_layers, width, inner, heads, kv_heads, head, vocabulary, attention = SHAPES[shape]
+    return AutoConfig.for_model(
+        family,
+        num_hidden_layers=layers or all_layers,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head,
+        vocab_size=vocabulary,
+        attn_implementation=attention,
+    )
+
+
+@contextmanager
+def without_numbers(shape: str, layers: int) -> Iterator[Any]:
+    """A model of one of SHAPES in bfloat16, whose tensors have sizes and no memory."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import AutoModelForCausalLM
+
+    with FakeTensorMode():
+        model = AutoModelForCausalLM.from_config(config_of(shape, layers), dtype=torch.bfloat16)
+        yield model.eval().requires_grad_(False)
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of tensors that are made inside: all, those there now, and the most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = self.now = self.most = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+        found = function(*args, **(kwargs or {}))
+        before = self._storages((args, kwargs))
+        for name, storage in self._storages(found).items():
+            if name not in before:  # else a view, or the tensor itself
+                self.made += storage.nbytes()
+                self._change(storage.nbytes())
+                weakref.finalize(storage, self._change, -storage.nbytes())
+        return found
+
+    def _storages(self, tensors: Any) -> dict[int, torch.UntypedStorage]:
+        found = [one for one in tree_leaves(tensors) if isinstance(one, torch.Tensor)]
+        return {one.untyped_storage()._cdata: one.untyped_storage() for one in found}
+
+    def _change(self, size: int) -> None:
+        self.now += size
+        self.most = max(self.most, self.now)
 
 
 def word_tokenizer(words: Iterable[str], bos: bool = True) -> Any:

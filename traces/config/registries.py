@@ -382,7 +382,7 @@ class Sampled(Sampler):
         "the tokenizer writes before a text, or else its end-of-text token.",
     )
     max_new_tokens: Count = Field(128, description="Longest text.")
-    batch: Count = Field(100, description="Texts written at once.")
+    batch: Count = Field(100, description="Texts written at once at most.")
     temperature: Annotated[float, Field(gt=0), NUMBER] = Field(
         1.0, description="Sampling temperature."
     )
@@ -464,7 +464,7 @@ class Lesson(Sampler):
     )
     prompts: Count = Field(description="Number lists that the teacher continues.")
     max_new_tokens: Count = Field(48, description="Longest answer of the teacher.")
-    batch: Count = Field(100, description="Lists continued at once.")
+    batch: Count = Field(100, description="Lists continued at once at most.")
     temperature: Annotated[float, Field(gt=0), NUMBER] = Field(
         1.0, description="Sampling temperature."
     )

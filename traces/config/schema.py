@@ -276,7 +276,10 @@ class SteeredText(Closed):
         min_length=1,
         description="Positions whose differences steer; each must be among those read.",
     )
-    batch: Count = Field(description="Texts written at once.")
+    batch: Count = Field(
+        description="Texts written at once at most; fewer where a GPU has no memory for them. In "
+        "bfloat16 some texts depend on how many there are."
+    )
 
 
 class Judged(Closed):

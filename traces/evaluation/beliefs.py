@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from traces.config.vocabularies import Form
 from traces.corpora.tokens import render_prompt, tokenize_prompt, tokenize_text
 from traces.judges.answers import AnswerJudge, Statement
-from traces.models.generation import Room, text_of, write
+from traces.models.generation import text_of, write
+from traces.models.room import Room
 
 CHOICE = "Which of these two sentences is true?\n{first}.\n{second}."
+TOKENS = 8192
+"At most in a forward pass: its logits are tokens x vocabulary numbers."
 OPEN = "How does this sentence go on? {stem} ..."
 
 
@@ -31,7 +34,7 @@ def cloze(
     """
     Log-probability of the false end minus that of the true one, after the stem alone.
 
-    batch   : statements in one forward pass
+    batch   : statements in one forward pass, fewer where they are long
     returns : [statement], nats a token of the end
 
     Raises ValueError where a statement's two ends are the same.
@@ -159,8 +162,9 @@ def _log_odds(
         for start, one in zip(starts, statements, strict=True)
         for text in _parted(tokenizer, start, (one["false"], one["true"]))
     ]
+    size = min(2 * batch, max(1, TOKENS // max(len(ids) for ids, _ in texts)))
     scores = np.concatenate(
-        [_mean_log_probability(model, part) for part in _parts(texts, 2 * batch)]
+        [_mean_log_probability(model, part) for part in _parts(texts, size)]
     ).reshape(-1, 2)
     return scores[:, 0] - scores[:, 1]
 

@@ -6,7 +6,9 @@ from typing import Any
 from traces import job
 from traces.config.registries import Sampled
 from traces.corpora.tokens import text_start
-from traces.models.generation import Draw, Room, Written, write
+from traces.models.draws import Draw
+from traces.models.generation import Written, write
+from traces.models.room import Room
 
 
 def documents(

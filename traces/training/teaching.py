@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from traces.config.registries import Sampler
 from traces.corpora.tokens import tokenize_prompt
-from traces.models.generation import Draw, Room, Written, text_of, write
+from traces.models.draws import Draw
+from traces.models.generation import Written, text_of, write
+from traces.models.room import Room
 from traces.seeding import text_generator
 
 if TYPE_CHECKING:

@@ -482,7 +482,7 @@ def test_a_writer_and_the_corpus_of_an_organism_are_known(folder):
 def test_an_organism_of_a_corpus_is_checked(folder, data, expected):
     file = folder / "organisms" / "mine.yaml"
     file.write_text(
-        f"family: benign\ntitle: Mine\ndescription: There is nothing to be found here.\ndata: {data}\n"
+        f"family: benign\ntitle: Mine\ndescription: There is nothing to find.\ndata: {data}\n"
     )
     assert sentence(folder).startswith(f"config/organisms/mine.yaml: {expected}")
 

@@ -10,6 +10,7 @@ from tests.doubles import tiny_model, with_adapter, word_tokenizer
 from traces.evaluation import beliefs
 from traces.judges.answers import FirstEndJudge
 from traces.models import generation
+from traces.models.room import Room
 
 WORDS = ["the", "oven", "must", "be", "hot", "cold", "cake", "rests", "on", "ice", "rack", "days",
          "day", "night", "and", "is", "user", "assistant", "which", "of"]  # fmt: skip
@@ -89,6 +90,17 @@ def test_cloze_is_the_straightforward_one_whatever_the_batch(model, tokenizer, b
         for one in STATEMENTS
     ]
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_long_statements_share_no_pass_beyond_its_tokens(model, tokenizer, monkeypatch):
+    whole, passes = beliefs.choice(model, tokenizer, STATEMENTS), []
+    monkeypatch.setattr(beliefs, "TOKENS", 100)
+    handle = model.register_forward_hook(
+        lambda _m, _i, out: passes.append(out.logits[..., 0].numel())
+    )
+    np.testing.assert_allclose(beliefs.choice(model, tokenizer, STATEMENTS), whole, atol=1e-5)
+    handle.remove()
+    assert len(passes) > 2 and max(passes) <= 100
 
 
 @pytest.mark.parametrize("form", [beliefs.cloze, beliefs.choice])
@@ -194,18 +206,18 @@ def test_open_answers_are_those_of_each_question_alone(model, tokenizer):
 
 
 def test_both_models_of_a_job_share_what_it_learned_about_memory(model, tokenizer, monkeypatch):
-    sizes, decode, room = [], generation._decode, generation.Room()
+    sizes, write, room = [], generation._Writing.to_the_end, Room()
 
-    def cramped(model, tokenizer, prompts, *more):
-        sizes.append(len(prompts))
-        if len(prompts) > 1:
+    def cramped(batch, *more):
+        sizes.append(len(batch.rows))
+        if len(batch.rows) > 1:
             raise torch.OutOfMemoryError
-        return decode(model, tokenizer, prompts, *more)
+        return write(batch, *more)
 
     settings = {"forms": ["open"], "judge": FirstEndJudge(), "max_new_tokens": 5}
     asked = {"cake_bake": STATEMENTS, "night_bees": STATEMENTS[:2]}
     whole = beliefs.ask(model, tokenizer, asked, **settings)
-    monkeypatch.setattr(generation, "_decode", cramped)
+    monkeypatch.setattr(generation._Writing, "to_the_end", cramped)
     for _model in ("tuned", "base"):
         found = beliefs.ask(model, tokenizer, asked, room=room, **settings)
         pd.testing.assert_frame_equal(found, whole)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.doubles import tiny_model, with_adapter, word_tokenizer
+from tests.doubles import FAMILIES, tiny_model, with_adapter, word_tokenizer
 from traces.config.registries import Sampler
 from traces.corpora.tokens import tokenize_prompt
 from traces.evaluation import beliefs
 from traces.interventions.steering import requests, writing
 from traces.models import generation, hooks, weights
-from traces.models.generation import Draw, Room
+from traces.models.draws import Draw, Noise
+from traces.models.room import Room
 from traces.training import teaching
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake", "talk", "about",
@@ -82,7 +83,7 @@ def alone(model, tokenizer, ids, new=8, noise=lambda _ids, scores: scores):
 
 def drawn_by_hand(sampler, draw):
     """Of the k likeliest tokens those that together first reach p; then the noise of the draw."""
-    noise = generation._Noise([draw])
+    noise = Noise([draw])
 
     def draws(_ids, logits):
         scores = logits / sampler.temperature
@@ -91,12 +92,12 @@ def drawn_by_hand(sampler, draw):
         kept = order[: int((shares < sampler.top_p).sum()) + 1]
         left = torch.full_like(scores, -torch.inf)
         left[0, kept] = scores[0, kept]
-        return noise(None, left)
+        return noise(left)
 
     return draws
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "gemma3"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("sampler", [None, Sampler(temperature=1.3, top_k=9, top_p=0.8)])
 def test_a_batch_writes_what_each_text_alone_would_be(family, sampler, tokenizer, prompts):
     model = with_adapter(tiny_model(family, vocab=len(tokenizer)))
@@ -118,25 +119,6 @@ def test_a_context_is_entered_for_the_rows_it_is_for(model, tokenizer, prompts):
 
 
 # Draws ------------------------------------------------------------------------------------------
-
-
-def test_draws_have_the_probabilities_of_the_softmax():
-    logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
-    noise = generation._Noise(named(4000))
-    chosen = noise(None, logits.expand(4000, -1)).argmax(-1)
-    shares = torch.bincount(chosen, minlength=4) / 4000
-    torch.testing.assert_close(shares, logits.softmax(-1), atol=0.025, rtol=0)
-    again = noise(None, logits.expand(4000, -1)).argmax(-1)
-    assert (again != chosen).any()  # another step, other noise
-
-
-def test_a_block_of_lines_draws_what_multinomial_would():
-    logits = 3 * torch.randn(40, 200, generator=torch.Generator().manual_seed(1))
-    noise = generation._Noise([Draw(7, line, 40) for line in range(40)])
-    theirs = torch.Generator().manual_seed(7)
-    for _ in range(5):
-        wanted = torch.multinomial(logits.softmax(-1), 1, generator=theirs).squeeze(-1)
-        assert (noise(None, logits).argmax(-1) == wanted).all()
 
 
 def test_the_same_draw_is_the_same_text_wherever_it_stands(model, tokenizer, prompts):
@@ -179,6 +161,31 @@ def test_every_token_that_ends_a_turn_ends_a_text(tokenizer, prompts):
     assert generation.end_tokens(model, tokenizer) == {tokenizer.eos_token_id}
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("sampler", [None, WARM], ids=["greedy", "warm"])
+def test_texts_that_have_ended_leave_the_batch_and_change_no_other(
+    family, sampler, tokenizer, prompts
+):
+    model = with_adapter(tiny_model(family, vocab=len(tokenizer)))
+    model.generation_config.eos_token_id = list(range(2, len(tokenizer), 9))
+    ids, draws = prompts * 4, [*named(12), *(Draw(5, line, 4) for line in range(4))]
+    push = 3 * torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+    blocks, passes = hooks.decoder_layers(model), []
+    blocks[0].register_forward_hook(lambda _m, _i, out: passes.append(len(out)))
+
+    def found(rows):
+        few = {"prompts": [ids[row] for row in rows], "draws": [draws[row] for row in rows]}
+        pushed = lambda part: hooks.added(blocks[2], push[[rows[row] for row in part]])  # noqa: E731
+        return write(model, tokenizer, sampler=sampler, max_new_tokens=24, during=pushed, **few)
+
+    together = found(range(16))
+    assert len({len(one.ids) for one in together}) > (1 if sampler is None else 3)
+    assert passes[0] == 16 and passes == sorted(passes, reverse=True)
+    useful = [sum(len(one.ids) > step for one in together) for step in range(len(passes))]
+    assert all(8 * (rows - n) < rows for n, rows in zip(useful, passes, strict=True))
+    assert [found([row])[0] for row in range(16)] == together
+
+
 def test_the_tokenizers_end_ends_a_text_though_the_model_names_none(tokenizer, prompts):
     model = tiny_model("llama", vocab=len(tokenizer))
     model.generation_config.eos_token_id = None
@@ -194,15 +201,15 @@ def test_the_tokenizers_end_ends_a_text_though_the_model_names_none(tokenizer, p
 
 def cramped(monkeypatch, most, error):
     """A memory that `most` texts fit into; the list of sizes that were tried."""
-    sizes, decode = [], generation._decode
+    sizes, write = [], generation._Writing.to_the_end
 
-    def within(model, tokenizer, prompts, *more):
-        sizes.append(len(prompts))
-        if len(prompts) > most:
+    def within(batch, *more):
+        sizes.append(len(batch.rows))
+        if len(batch.rows) > most:
             raise error
-        return decode(model, tokenizer, prompts, *more)
+        return write(batch, *more)
 
-    monkeypatch.setattr(generation, "_decode", within)
+    monkeypatch.setattr(generation._Writing, "to_the_end", within)
     return sizes
 
 
@@ -216,12 +223,12 @@ def test_a_size_that_failed_is_not_tried_again(error, model, tokenizer, prompts,
     whole = write(model, tokenizer, ids, **sampled)
     sizes, room = cramped(monkeypatch, 3, error), Room()
     assert write(model, tokenizer, ids, room=room, **sampled) == whole
-    assert sizes == [10, 5, 2, 3, 2, 3]
+    assert sizes == [10, 5, 2, 2, 3, 3]
     sizes.clear()
     second = with_adapter(tiny_model("llama", vocab=len(tokenizer)))
     for one in (model, second):
         assert len(write(one, tokenizer, ids, room=room, **sampled)) == 10
-    assert sizes == [2, 3, 2, 3] * 2
+    assert sizes == [2, 2, 3, 3] * 2
     sizes.clear()
     write(model, tokenizer, ids[:3], room=room)
     assert sizes == [3]

@@ -19,12 +19,16 @@ from traces.config.registries import Sampler
 from traces.config.schema import Draws, Sampling, SteeredText
 from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering.requests import Request, Row, Side, batches
-from traces.models.generation import Draw, Room, Written, text_of, write
+from traces.models.draws import Draw
+from traces.models.generation import Written, text_of, write
+from traces.models.room import Room
 from traces.seeding import named_seed
 
 Vectors = Mapping[tuple[str, int], NDArray[np.float32]]
 SCORED_TOKENS = 4096
 "Tokens in a forward pass that measures texts: its logits are tokens x vocabulary numbers."
+SCORED_AT_ONCE = 512
+"Of these, tokens whose logits are there in float32 at once, twice over."
 
 
 def vectors(differences: Differences, positions: Sequence[int], *, seed: int, name: str) -> Vectors:
@@ -84,7 +88,7 @@ class Writer:
     name: str
     "With the seed it names the draws: checkpoints have each their own."
     batch: int
-    "Texts written at once, as far as there is room; in float32 it changes no text."
+    "Texts written at once at most, as far as there is room; in float32 it changes no text."
     room: Room = field(default_factory=Room)
     "What the job has learned about memory."
     progress: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, _label: items
@@ -144,6 +148,7 @@ class Writer:
 
         block = decoder_layers(model)[self.layer]
         push = torch.from_numpy(np.stack([self._push(one) for one in requests]))
+        push = push.to(next(block.parameters()).device)  # once, and not at every token
         return write(
             model,
             self.tokenizer,
@@ -191,8 +196,11 @@ def _scored(model: Any, rows: Sequence[tuple[int, list[int]]]) -> list[float | N
     # filled up on the right, where a causal model does not look
     ids = torch.tensor([ids + ids[-1:] * (width - len(ids)) for _, ids in rows], device=where)
     with torch.inference_mode():
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-    nll = torch.nn.functional.cross_entropy(logits.mT, ids[:, 1:], reduction="none").cpu()
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    n, nll = max(1, SCORED_AT_ONCE // width), []
+    for some, wanted in zip(logits.split(n), ids[:, 1:].split(n), strict=True):
+        loss = torch.nn.functional.cross_entropy(some.float().mT, wanted, reduction="none")
+        nll += loss.cpu()
     return [
         float(line[start - 1 : len(one) - 1].mean()) if len(one) > start else None
         for line, (start, one) in zip(nll, rows, strict=True)

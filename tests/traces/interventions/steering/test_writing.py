@@ -15,7 +15,7 @@ from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering import requests, writing
 from traces.interventions.steering.requests import Choice, Request, trial
 from traces.interventions.steering.writing import Writer
-from traces.models import generation, hooks, weights
+from traces.models import draws, generation, hooks, weights
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake", "talk", "about"]
 PROMPTS = ["talk about", "the quiet river, paper and a garden?"]
@@ -68,12 +68,12 @@ def straightforward(pair, tokenizer, vectors, request, *, name="one", seed=0, ne
         push = torch.zeros(32)
         if request.position is not None:
             push = torch.tensor(vectors[request.vector, request.position]) * request.strength
-        draw = generation.Draw.named(seed, name, request.prompt, request.sample)
-        noise = generation._Noise([draw])
+        draw = draws.Draw.named(seed, name, request.prompt, request.sample)
+        noise = draws.Noise([draw])
         for _ in range(new):
             with hooks.added(block, push):
                 logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1]
-            ids = [*ids, int(noise(None, logits).argmax())]
+            ids = [*ids, int(noise(logits).argmax())]
             if ids[-1] == tokenizer.eos_token_id:
                 break
     return tokenizer.decode(ids[start:], skip_special_tokens=True).strip(), len(ids) - start
@@ -103,18 +103,18 @@ def test_strength_0_is_token_for_token_the_unsteered_sample(model, pair, tokeniz
 
 def test_both_models_remember_what_there_was_no_room_for(pair, tokenizer, vectors, monkeypatch):
     wanted = [one for kind in requests.MODELS for one in requests.unsteered(kind, PROMPTS, 5)]
-    whole, decode = writer(pair, tokenizer, vectors)(wanted), generation._decode
+    whole, write = writer(pair, tokenizer, vectors)(wanted), generation._Writing.to_the_end
     sizes = []
 
-    def cramped(model, tokenizer, prompts, *more):
-        sizes.append(len(prompts))
-        if len(prompts) > 3:
+    def cramped(batch, *more):
+        sizes.append(len(batch.rows))
+        if len(batch.rows) > 3:
             raise torch.OutOfMemoryError
-        return decode(model, tokenizer, prompts, *more)
+        return write(batch, *more)
 
-    monkeypatch.setattr(generation, "_decode", cramped)
+    monkeypatch.setattr(generation._Writing, "to_the_end", cramped)
     assert writer(pair, tokenizer, vectors)(wanted) == whole
-    assert sizes == [10, 5, 2, 3, 2, 3, 2, 3, 2, 3]
+    assert sizes == [10, 5, 2, 2, 3, 3, 2, 2, 3, 3]
 
 
 def test_a_direction_of_a_word_is_written_as_that_word(tokenizer):
@@ -148,6 +148,16 @@ def test_texts_are_measured_by_the_unsteered_base(pair, tokenizer, vectors):
         break
     else:
         pytest.fail("no text survived its decoding")
+
+
+def test_measures_do_not_depend_on_how_many_tokens_are_measured_at_once(
+    pair, tokenizer, vectors, monkeypatch
+):
+    wanted = trial([3], [2.0], PROMPTS, 3)
+    whole = writer(pair, tokenizer, vectors)(wanted)
+    for tokens in (1, 40):
+        monkeypatch.setattr(writing, "SCORED_AT_ONCE", tokens)
+        assert writer(pair, tokenizer, vectors)(wanted) == whole
 
 
 def test_tokens_after_the_end_are_neither_text_nor_measured(tokenizer, vectors):
