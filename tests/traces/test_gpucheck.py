@@ -1,0 +1,336 @@
+"""tools/gpucheck without a GPU: it passes, finds planted faults, and writes as it goes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tools.gpucheck import fast, machine, models, page, right, texts
+from tools.gpucheck.__main__ import main, names
+from tools.gpucheck.results import Book, Row, failure, least, most
+from traces.artifacts import tables
+from traces.corpora import mixtures
+from traces.models import generation, weights
+from traces.readers import patchscope
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKED = ("snakemake", "zarr", "h5py", "deepspeed", "scipy", "sklearn", "datasets", "matplotlib")
+ROW = Row("right", "qwen3", "streams", "float32", "ours", "relative error", 1e-6, "", most(1e-5))
+
+
+def run(path: Path, *options: str) -> tuple[int, pd.DataFrame]:
+    code = main([str(path / "check.parquet"), "--cpu", "--quick", *options])
+    return code, tables.read(path / "check.parquet")
+
+
+# The whole ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path]:
+    """The whole check, in a process that can import nothing but what it says it needs."""
+    path = tmp_path_factory.mktemp("check") / "check.parquet"
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({BLOCKED}))\n"
+        f"from tools.gpucheck.__main__ import main; sys.exit(main([{str(path)!r}, '--cpu']))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return ran, path
+
+
+def test_it_passes_without_the_packages_of_the_workflow(whole):
+    ran, path = whole
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    first, second, *_ = ran.stdout.splitlines()
+    assert first.startswith("CPU ") and f"torch {torch.__version__}" in first
+    assert "GB/s, bf16 matmul" in first
+    assert "On the CPU (as asked), at tiny shapes" in second
+
+
+def test_every_check_of_every_family_is_in_the_table(whole):
+    _, path = whole
+    found = tables.read(path)
+    right_rows = found[found["part"] == "right"]
+    assert set(right_rows["family"]) == set(models.FAMILIES)
+    everywhere = {"streams", "logit lens", "Patchscope", "causal", "left padding", "packed rows"}
+    for family in models.FAMILIES:
+        assert everywhere <= set(right_rows.loc[right_rows["family"] == family, "stage"])
+    assert {"draws", "texts", "halving", "training", "killed and resumed"} <= set(found["stage"])
+    judged = found[found["wanted"] != ""]
+    assert len(judged) > 80 and judged["passed"].all()
+    assert found.loc[found["wanted"] == "", "passed"].isna().all()
+
+
+def test_speed_on_a_cpu_is_reported_and_not_judged(whole):
+    _, path = whole
+    found = tables.read(path).query("part == 'fast'")
+    ratios = found[found["quantity"] == "ratio to straightforward"]
+    assert set(ratios["stage"]) >= {"logit lens", "Patchscope", "decode", "causal", "LoRA step"}
+    assert (ratios["value"] > 0).all() and found["passed"].isna().all()
+    assert set(found["family"]) == {"Qwen3 1.7B, tiny"}
+
+
+def test_table_json_and_page_say_the_same(whole):
+    _, path = whole
+    table, told = tables.read(path), json.loads(path.with_suffix(".json").read_text())
+    assert len(table) == len(told["rows"]) and told["ended"] == ["right", "fast", "memory"]
+    assert told["machine"]["kind"] == "cpu"
+    text = path.with_suffix(".md").read_text()
+    assert text.count("| packed rows |") == 1  # one line for all families
+    assert "0 of " in text and "Missed" not in text and "needs a GPU" in text
+
+
+# Planted faults -----------------------------------------------------------------------------------
+
+
+def plant_wrong_position_ids(monkeypatch):
+    """Packed documents whose positions run on: they would see one another."""
+    real = mixtures.pack
+
+    def running_on(*arguments, **options):
+        packed = real(*arguments, **options)
+        packed.position_ids[:] = np.arange(packed.position_ids.shape[1])
+        return packed
+
+    monkeypatch.setattr(texts, "pack", running_on)
+
+
+def plant_a_wrong_norm(monkeypatch):
+    """A readout without the final norm's weights."""
+    real = weights.Readout.forward
+
+    def forward(self, hidden):
+        return real(self, hidden) * 1.001
+
+    monkeypatch.setattr(weights.Readout, "forward", forward)
+
+
+def plant_padding_that_is_read(monkeypatch):
+    """Prompts filled up on the left, whose filling counts as tokens."""
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def unmasked(*arguments, attn_mask=None, is_causal=False, **options):
+        return real(*arguments, is_causal=arguments[0].shape[2] > 1, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", unmasked)
+
+
+def plant_noise_of_another_kind(monkeypatch):
+    """Draws of a temperature that nobody asked for."""
+    real = generation._kept
+    hotter = texts.SAMPLER.model_copy(update={"temperature": 1.2})
+    monkeypatch.setattr(generation, "_kept", lambda _sampler: real(hotter))
+
+
+def plant_a_lost_prompt(monkeypatch):
+    """A Patchscope that averages two of its three prompts."""
+    real = patchscope._prefixes
+    monkeypatch.setattr(patchscope, "_prefixes", lambda *a: real(*a)[:2])
+
+
+@pytest.mark.parametrize(
+    ("plant", "check", "stage"),
+    [
+        (plant_wrong_position_ids, "packing", "packed rows"),
+        (plant_a_wrong_norm, "lenses", "readout"),
+        (plant_padding_that_is_read, "padding", "left padding"),
+        (plant_noise_of_another_kind, "draws", "draws"),
+        (plant_a_lost_prompt, "lenses", "Patchscope"),
+    ],
+)
+def test_a_planted_fault_is_found(plant, check, stage, tmp_path, monkeypatch, capsys):
+    plant(monkeypatch)
+    code, found = run(tmp_path, "--only", check)
+    missed = found[~found["passed"].fillna(True)]
+    assert code == 1 and stage in set(missed["stage"])
+    assert "MISSED: right: " in capsys.readouterr().out
+    assert "Missed, in the order measured:" in (tmp_path / "check.md").read_text()
+
+
+def test_texts_that_depend_on_their_batch_are_found(tmp_path, monkeypatch):
+    real = texts.write
+
+    def swapped(model, tokenizer, prompts, **options):
+        found = real(model, tokenizer, prompts, **options)
+        return [*found[::-1]] if len(prompts) == texts.BATCH // 2 else found
+
+    monkeypatch.setattr(texts, "write", swapped)
+    code, found = run(tmp_path, "--only", "draws")
+    assert code == 1
+    missed = found[~found["passed"].fillna(True)]
+    assert set(missed["stage"]) == {"texts"} and set(missed["dtype"]) == {"float32"}
+
+
+# Writing as it goes -------------------------------------------------------------------------------
+
+
+def test_a_check_that_fails_leaves_the_others(tmp_path, monkeypatch):
+    def broken(*_arguments, **_options):
+        raise RuntimeError("no such kernel | sm_90")
+
+    monkeypatch.setattr(texts, "write", broken)
+    code, found = run(tmp_path, "--only", "padding", "--only", "packing")
+    assert code == 1
+    (row,) = found[(found["stage"] == "padding") & (found["family"] == "qwen3")].to_dict("records")
+    assert row["note"] == "RuntimeError: no such kernel | sm_90" and not row["passed"]
+    assert found.loc[found["stage"] == "packed rows", "passed"].all()
+    assert r"no such kernel \| sm_90" in (tmp_path / "check.md").read_text()
+
+
+def test_a_killed_run_keeps_what_it_had(tmp_path):
+    code = (
+        "import os, signal\n"
+        "from tools.gpucheck import __main__ as check, texts\n"
+        "real = texts.packing\n"
+        "def packing(case):\n"
+        "    if case.family == 'gemma3': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    yield from real(case)\n"
+        "texts.packing = packing\n"
+        "check.main(['check.parquet', '--cpu', '--quick', '--only', 'packing'])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    assert set(tables.read(tmp_path / "check.parquet")["family"]) == {"qwen3"}
+    assert "Not ended: fast, memory, right." in (tmp_path / "check.md").read_text()
+    assert json.loads((tmp_path / "check.json").read_text())["ended"] == []
+
+
+def test_a_name_that_nothing_bears_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="--only: found attention, expected right, fast, memory"):
+        main([str(tmp_path / "check.parquet"), "--cpu", "--only", "attention"])
+    assert {"patchscope", "halving", "gemma2", "lora"} <= set(names())
+
+
+# Pieces -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "passed"),
+    [
+        (1.0, most(1), True),
+        (1.1, most(1), False),
+        (1.0, least(1), True),
+        (0.9, least(1), False),
+        (float("nan"), most(1), False),
+        (float("nan"), least(1), False),
+        (5.0, None, None),
+    ],
+)
+def test_a_row_knows_whether_it_passes(value, wanted, passed):
+    row = Row("right", "", "", "", "", "", value, "", wanted)
+    assert row.passed is passed
+
+
+def test_the_page_shows_the_worst_of_several_numbers(tmp_path):
+    book = Book(tmp_path / "check.parquet", "a machine", page.page)
+    worse = Row(**{**vars(ROW), "value": 2e-5})
+    book.add([ROW, worse, ROW, failure("fast", "Qwen3 1.7B", "dump", ValueError("too\nlong"))])
+    book.write()
+    text = (tmp_path / "check.md").read_text()
+    assert "✗ 2e-05" in text and "✓ 1e-06" not in text
+    assert "2 of 4 wanted figures are missed. Not ended: fast, memory, right." in text
+    assert "* fast: Qwen3 1.7B, dump: ran to its end 0, wanted >= 1 (ValueError: too)" in text
+
+
+def test_a_value_that_is_no_number_is_missing_in_table_and_json(tmp_path):
+    book = Book(tmp_path / "check.parquet", "a machine", page.page)
+    book.add([Row(**{**vars(ROW), "value": float("inf")})])
+    book.write()
+    assert tables.read(tmp_path / "check.parquet")["value"].isna().all()
+    assert json.loads((tmp_path / "check.json").read_text())["rows"][0]["value"] is None
+
+
+def test_a_roofline_is_the_slower_of_arithmetic_and_memory():
+    facts = {"peak": 100.0, "bandwidth": 10.0}
+    one = machine.Machine("cpu", "", 0, "", "", "", "", "", **facts)
+    assert one.roofline(flops=1000, moved=50) == 10
+    assert one.roofline(flops=100, moved=50) == 5
+
+
+def test_time_that_several_kernels_share_counts_once():
+    assert machine._covered([(0, 4), (2, 6), (8, 9), (3, 5)]) == 7
+
+
+def test_a_slow_way_is_timed_once_and_a_quick_one_five_times(monkeypatch):
+    clock, calls = [0.0], {"quick": 0, "slow": 0}
+
+    def seconds(work, _device):
+        return work()
+
+    def takes(name, spent):
+        def work():
+            calls[name] += 1
+            clock[0] += spent
+            return spent
+
+        return work
+
+    monkeypatch.setattr(machine, "seconds", seconds)
+    monkeypatch.setattr(machine.time, "monotonic", lambda: clock[0])
+    cpu = torch.device("cpu")
+    assert machine.by_turns({"quick": takes("quick", 1)}, cpu, budget=100) == {"quick": 1}
+    assert calls["quick"] == machine.WARM_UPS + machine.REPEATS
+    assert machine.by_turns({"slow": takes("slow", 60)}, cpu, budget=100) == {"slow": 60}
+    assert calls["slow"] == 1
+
+
+def test_chi_square_tells_a_right_distribution_from_a_wrong_one():
+    rng = np.random.default_rng(0)
+    shares = np.array([0.5, 0.3, 0.15, 0.0499, 0.0001])
+    counts = rng.multinomial(20_000, shares).astype(float)
+    assert texts._p_value(counts, shares * 20_000) > 0.01
+    assert texts._p_value(counts, shares[[1, 0, 2, 3, 4]] * 20_000) < 1e-10
+
+
+def test_weights_are_counted_without_adapters(tmp_path):
+    shape = models.tiny_shape(models.LLAMA31_8B)
+    saved = models.save_real(tmp_path, shape, torch.device("cpu"), rank=4)
+    tuned = saved.pair("bfloat16", on_cpu=True).tuned_model
+    # q and o, k and v, gate, up and down
+    a_layer = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128
+    assert models.linear_weights(tuned) == 4 * a_layer
+    assert models.linear_weights(tuned, 1, 2) == a_layer
+    assert models.head_weights(tuned) == 512 * 64
+
+
+def test_real_shapes_have_as_many_weights_as_their_names_say():
+    for shape, billions in ((models.QWEN3_1_7B, 1.7), (models.LLAMA31_8B, 8.0)):
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        options = dict(shape.config)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(
+                AutoConfig.for_model(options.pop("model_type"), **options)
+            )
+        assert model.num_parameters() / 1e9 == pytest.approx(billions, abs=0.05)
+
+
+def test_steps_that_were_thrown_away_are_counted(tmp_path):
+    shape = models.tiny_shape(models.QWEN3_1_7B)
+    one = machine.Machine("cpu", "", 0, "", "", "", "", "", 1.0, 1.0)
+    saved = models.save_real(tmp_path, shape, one.device, rank=4)
+    pair = saved.pair("bfloat16", on_cpu=True)
+    subject = fast.Subject(one, shape, fast.TINY, saved, pair)
+    (row,) = fast.thrown_away(subject)
+    # Two passes of ten rows are lost, eight of ten rows are kept.
+    assert row.value == pytest.approx(20 / 100)
+
+
+def test_the_truth_is_not_the_library():
+    """The straightforward ways share hooks with the library, and nothing that reads or writes."""
+    from tools import straightforward
+
+    text = Path(straightforward.__file__).read_text(encoding="utf-8")
+    for name in ("residual_stream", "logit_lens import", "effects", "starting_at", "generate"):
+        assert name not in text
+    assert right.ROUNDED == 1.5 and right.EXACT == 1e-5
