@@ -17,7 +17,7 @@ from tools.gpucheck.__main__ import main, names
 from tools.gpucheck.results import Book, Row, failure, least, most
 from traces.artifacts import tables
 from traces.corpora import mixtures
-from traces.models import generation, weights
+from traces.models import weights
 from traces.readers import patchscope
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,10 +125,13 @@ def plant_padding_that_is_read(monkeypatch):
 
 
 def plant_noise_of_another_kind(monkeypatch):
-    """Draws of a temperature that nobody asked for."""
-    real = generation._kept
-    hotter = texts.SAMPLER.model_copy(update={"temperature": 1.2})
-    monkeypatch.setattr(generation, "_kept", lambda _sampler: real(hotter))
+    """Draws of a temperature that nobody asked for: noise twice as loud."""
+    real = torch.Tensor.exponential_
+
+    def louder(self, *arguments, **options):
+        return real(self, *arguments, **options).square_()
+
+    monkeypatch.setattr(torch.Tensor, "exponential_", louder)
 
 
 def plant_a_lost_prompt(monkeypatch):
@@ -252,7 +255,7 @@ def test_a_value_that_is_no_number_is_missing_in_table_and_json(tmp_path):
 
 def test_a_roofline_is_the_slower_of_arithmetic_and_memory():
     facts = {"peak": 100.0, "bandwidth": 10.0}
-    one = machine.Machine("cpu", "", 0, "", "", "", "", "", **facts)
+    one = machine.Machine("cpu", "", 0, "", {}, **facts)
     assert one.roofline(flops=1000, moved=50) == 10
     assert one.roofline(flops=100, moved=50) == 5
 
@@ -317,7 +320,7 @@ def test_real_shapes_have_as_many_weights_as_their_names_say():
 
 def test_steps_that_were_thrown_away_are_counted(tmp_path):
     shape = models.tiny_shape(models.QWEN3_1_7B)
-    one = machine.Machine("cpu", "", 0, "", "", "", "", "", 1.0, 1.0)
+    one = machine.Machine("cpu", "", 0, "", {}, 1.0, 1.0)
     saved = models.save_real(tmp_path, shape, one.device, rank=4)
     pair = saved.pair("bfloat16", on_cpu=True)
     subject = fast.Subject(one, shape, fast.TINY, saved, pair)

@@ -174,17 +174,18 @@ def measured(subject: Subject, stage: Stage) -> Iterator[Row]:
     rate, plain_rate = stage.amount / took["ours"], stage.plain_amount / took["plain"]
     allowed = subject.machine.roofline(stage.flops, stage.moved)
 
-    def row(quantity: str, value: float, unit: str, wanted: Wanted | None = None) -> Row:
-        return subject.row(stage.name, stage.way, quantity, value, unit, wanted)
+    def row(quantity: str, value: float, unit: str, limit: Wanted | None = None) -> Row:
+        return subject.row(stage.name, stage.way, quantity, value, unit, limit)
+
+    def wanted(number: float | None) -> Wanted | None:
+        return None if number is None else least(number)
 
     yield row("time", took["ours"], "s")
     yield row("rate", rate, f"{stage.unit}/s")
-    share = None if stage.share is None else least(stage.share)
-    yield row("share of roofline", allowed / took["ours"], "", share)
-    ratio = None if stage.ratio is None else least(stage.ratio)
-    yield row("ratio to straightforward", rate / plain_rate, "x", ratio)
+    yield row("share of roofline", allowed / took["ours"], "", wanted(stage.share))
+    yield row("ratio to straightforward", rate / plain_rate, "x", wanted(stage.ratio))
     if subject.machine.on_gpu:
-        yield row("kernels run", busy, "of the time", stage.busy and least(stage.busy))
+        yield row("kernels run", busy, "of the time", wanted(stage.busy))
     # Of ours alone: the straightforward way has another peak.
     forget_peak(device)
     ours()

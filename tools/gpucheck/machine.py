@@ -1,5 +1,6 @@
 """The machine: what it is, what it can do at most, and how time and memory are read on it."""
 
+import os
 import platform
 import shutil
 import statistics
@@ -25,10 +26,8 @@ class Machine:
     memory: int
     "Bytes of the card."
     driver: str
-    torch: str
-    transformers: str
-    peft: str
-    cuda: str
+    versions: dict[str, str]
+    "Of CUDA, torch, transformers and peft."
     bandwidth: float
     "Bytes a second, read and written, of a copy on the device."
     peak: float
@@ -45,9 +44,9 @@ class Machine:
     @property
     def heading(self) -> str:
         what = f"{self.name}, {self.memory / GB:.0f} GB, driver {self.driver}"
-        versions = f"CUDA {self.cuda}, torch {self.torch}, transformers {self.transformers}"
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         rates = f"copy {self.bandwidth / GB:,.0f} GB/s, bf16 matmul {self.peak / 1e12:,.1f} TFLOP/s"
-        return f"{what}, {versions}, peft {self.peft}, {rates}"
+        return f"{what}, {versions}, {rates}"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -71,10 +70,12 @@ def this_machine(cpu: bool) -> Machine:
         name=on_gpu.get("name", f"CPU {platform.machine()}"),
         memory=_host_memory() if cpu else torch.cuda.get_device_properties(0).total_memory,
         driver=on_gpu.get("driver", "none"),
-        torch=str(torch.__version__),
-        transformers=transformers.__version__,
-        peft=peft.__version__,
-        cuda=torch.version.cuda or "none",
+        versions={
+            "CUDA": torch.version.cuda or "none",
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+            "peft": peft.__version__,
+        },
         bandwidth=_bandwidth(torch.device(kind), size),
         peak=_peak(torch.device(kind), side),
     )
@@ -89,8 +90,6 @@ def _driver() -> str:
 
 
 def _host_memory() -> int:
-    import os
-
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -162,8 +161,9 @@ def busy_share(work: Callable[[], Any], device: torch.device) -> float:
         work()
         torch.cuda.synchronize()
         took = time.perf_counter() - start
-    kernels = [one for one in found.events() if one.device_type == torch.autograd.DeviceType.CUDA]
-    return _covered([(one.time_range.start, one.time_range.end) for one in kernels]) / 1e6 / took
+    events = found.events() or ()
+    kernels = [one.time_range for one in events if one.device_type.name == "CUDA"]
+    return _covered([(one.start, one.end) for one in kernels]) / 1e6 / took
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:

@@ -94,7 +94,7 @@ class Saved:
 
     def pair(self, dtype: DType, *, on_cpu: bool) -> weights.Pair:
         """Load it as a job does, or onto the CPU of a machine that has a GPU."""
-        options = {"place": False} if on_cpu else {}
+        options: dict[str, Any] = {"place": False} if on_cpu else {}
         return weights.load_pair(
             self.base, self.adapter, dtype, attention=self.attention, **options
         )

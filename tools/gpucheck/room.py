@@ -33,15 +33,18 @@ def halving(case: Case) -> Iterator[Row]:
     prompts = random_models.texts(n, 32, case.size.vocabulary, seed=8)
     with case.exact.tuned() as model:
 
-        def written(room: Room) -> list[list[int]]:
+        def written(room: Room, **options: Any) -> list[list[int]]:
             tokenizer = case.saved.tokenizer
-            found = write(model, tokenizer, prompts, max_new_tokens=32, room=room)
+            found = write(model, tokenizer, prompts, max_new_tokens=32, room=room, **options)
             return [one.ids for one in found]
 
-        cap = capped(lambda: written(Room()), model, n, on_gpu=case.on_gpu)
         whole, before, room = written(Room()), _allocated(), Room()
-        with cap:
-            parts = written(room)
+        if case.on_gpu:
+            allowed = _taken(lambda: written(Room()))
+            parts = written(room, during=lambda _rows: _crowded(allowed))
+        else:
+            with _rows_capped(model, n):
+                parts = written(room)
     share = sum(a == b for a, b in zip(whole, parts, strict=True)) / n
     way = "out of memory on the card" if case.on_gpu else "out of memory raised by a mock"
     head = (PART, case.family, "halving", "float32", way)
@@ -59,24 +62,41 @@ def _allocated() -> int:
     return torch.cuda.memory_allocated()
 
 
+def _taken(work: Callable[[], Any]) -> int:
+    """Run `work`, and return what is held now and `ROOM` of what it takes beyond that, in bytes."""
+    forget_peak(torch.device("cuda"))
+    held = torch.cuda.memory_reserved()
+    work()
+    found = held + ROOM * (torch.cuda.max_memory_reserved() - held)
+    forget_peak(torch.device("cuda"))
+    return int(found)
+
+
+@contextmanager
+def _crowded(allowed: int) -> Iterator[None]:
+    """Fill the card, but for what this process lacks of `allowed` bytes; nothing foresees it."""
+    torch.cuda.empty_cache()
+    left = max(0, allowed - torch.cuda.memory_allocated())
+    free, _ = torch.cuda.mem_get_info()
+    ballast = torch.empty(max(0, free - left), dtype=torch.uint8, device="cuda")
+    try:
+        yield
+    finally:
+        del ballast
+
+
 def capped(
     work: Callable[[], Any], model: Any, n: int, *, on_gpu: bool
 ) -> AbstractContextManager[None]:
     """Leave too little memory for `work`, which writes `n` texts; on a CPU by a mock."""
-    return _card_capped(work) if on_gpu else _rows_capped(model, n)
+    return _card_capped(_taken(work)) if on_gpu else _rows_capped(model, n)
 
 
 @contextmanager
-def _card_capped(work: Callable[[], Any]) -> Iterator[None]:
-    """Leave this process a part of the memory that `work` takes beyond what it holds now."""
-    device = torch.device("cuda")
-    forget_peak(device)
-    held = torch.cuda.memory_reserved()
-    work()
-    need = torch.cuda.max_memory_reserved() - held
-    forget_peak(device)
+def _card_capped(allowed: int) -> Iterator[None]:
+    """Let torch take no more than `allowed` bytes of the card, which it knows beforehand."""
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((held + ROOM * need) / total)
+    torch.cuda.set_per_process_memory_fraction(allowed / total)
     try:
         yield
     finally:
