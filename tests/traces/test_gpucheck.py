@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from tools.gpucheck import fast, machine, models, page, right, texts
+from tools.gpucheck import fast, machine, memory, models, page, right, texts
 from tools.gpucheck.__main__ import main, names
 from tools.gpucheck.results import Book, Row, failure, least, most
 from traces.artifacts import tables
 from traces.corpora import mixtures
+from traces.costs import memory as costs
+from traces.costs.fitting import trained_on_gpus
 from traces.models import weights
 from traces.readers import patchscope
 
@@ -70,13 +72,24 @@ def test_every_check_of_every_family_is_in_the_table(whole):
     assert found.loc[found["wanted"] == "", "passed"].isna().all()
 
 
+def test_every_training_shape_of_the_papers_study_is_reckoned(whole):
+    _, path = whole
+    found = tables.read(path).query("part == 'memory'")
+    reckoned = found[found["way"] == "reckoned"]
+    loaded = memory.paper()
+    trained = {one.model for one in trained_on_gpus(loaded)}
+    assert {name for names in reckoned["family"] for name in names.split(", ")} == trained
+    assert (reckoned["wanted"] == "<= 68").all()  # .85 of the 80 GB that the entries name
+    assert found.loc[found["way"] == "a step at a tiny shape", "passed"].all()
+
+
 def test_speed_on_a_cpu_is_reported_and_not_judged(whole):
     _, path = whole
     found = tables.read(path).query("part == 'fast'")
     ratios = found[found["quantity"] == "ratio to straightforward"]
     assert set(ratios["stage"]) >= {"logit lens", "Patchscope", "decode", "causal", "LoRA step"}
     assert (ratios["value"] > 0).all() and found["passed"].isna().all()
-    assert set(found["family"]) == {"Qwen3 1.7B, tiny"}
+    assert set(found["family"]) == {"qwen3_1_7b, tiny"}
 
 
 def test_table_json_and_page_say_the_same(whole):
@@ -296,7 +309,7 @@ def test_chi_square_tells_a_right_distribution_from_a_wrong_one():
 
 
 def test_weights_are_counted_without_adapters(tmp_path):
-    shape = models.tiny_shape(models.LLAMA31_8B)
+    shape = models.tiny(models.real("llama31_8b_instruct"))
     saved = models.save_real(tmp_path, shape, torch.device("cpu"), rank=4)
     tuned = saved.pair("bfloat16", on_cpu=True).tuned_model
     # q and o, k and v, gate, up and down
@@ -306,20 +319,8 @@ def test_weights_are_counted_without_adapters(tmp_path):
     assert models.head_weights(tuned) == 512 * 64
 
 
-def test_real_shapes_have_as_many_weights_as_their_names_say():
-    for shape, billions in ((models.QWEN3_1_7B, 1.7), (models.LLAMA31_8B, 8.0)):
-        from transformers import AutoConfig, AutoModelForCausalLM
-
-        options = dict(shape.config)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                AutoConfig.for_model(options.pop("model_type"), **options)
-            )
-        assert model.num_parameters() / 1e9 == pytest.approx(billions, abs=0.05)
-
-
 def test_steps_that_were_thrown_away_are_counted(tmp_path):
-    shape = models.tiny_shape(models.QWEN3_1_7B)
+    shape = models.tiny(models.real("qwen3_1_7b"))
     one = machine.Machine("cpu", "", 0, "", {}, 1.0, 1.0)
     saved = models.save_real(tmp_path, shape, one.device, rank=4)
     pair = saved.pair("bfloat16", on_cpu=True)
@@ -327,6 +328,53 @@ def test_steps_that_were_thrown_away_are_counted(tmp_path):
     (row,) = fast.thrown_away(subject)
     # Two passes of ten rows are lost, eight of ten rows are kept.
     assert row.value == pytest.approx(20 / 100)
+
+
+def on_a_card(tmp_path, monkeypatch, peaks):
+    """What is said of a training of 42 layers, if 2 and 4 of them have these peaks in GB."""
+    (job,) = [
+        one
+        for one in memory.jobs(memory.paper())
+        if one.models[0] == "gemma2_9b_it" and one.step.training.rank == 16
+    ]
+    monkeypatch.setattr(memory, "_peak", lambda _job, _machine, depth: peaks[depth] * 1e9)
+    card = machine.Machine("cuda", "", 0, "", {}, 1.0, 1.0)
+    return job, list(memory._measured(job, card))
+
+
+def test_all_layers_follow_from_two_depths(tmp_path, monkeypatch):
+    job, (total, ratio) = on_a_card(tmp_path, monkeypatch, {2: 20.0, 4: 22.0})
+    assert job.step.shape.layers == 42
+    assert total.value == pytest.approx(20 + 40 * 1.0) and total.passed
+    expected = costs.peak(job.step).total / 1e9
+    assert ratio.value == pytest.approx(60 / expected) and ratio.passed
+
+
+def test_a_step_that_takes_more_than_the_card_or_than_reckoned_is_missed(tmp_path, monkeypatch):
+    _, (total, ratio) = on_a_card(tmp_path, monkeypatch, {2: 20.0, 4: 23.0})
+    assert total.value == pytest.approx(80) and not total.passed and not ratio.passed
+
+
+def test_a_step_without_room_is_a_miss_with_its_reason(tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    (job, *_) = memory.jobs(memory.paper())
+    monkeypatch.setattr(memory, "_peak", full)
+    (row,) = memory._measured(job, machine.Machine("cpu", "", 0, "", {}, 1.0, 1.0))
+    assert row.passed is False and row.note == "OutOfMemoryError: CUDA out of memory"
+
+
+def test_what_one_gpu_cannot_show_is_added_as_reckoned(monkeypatch):
+    (job,) = [one for one in memory.jobs(memory.paper()) if one.step.world > 1]
+    alone, card = job.alone.step, machine.Machine("cuda", "", 0, "", {}, 1.0, 1.0)
+    assert alone.world == 1 and alone.training.deepspeed is None
+    # Two depths on the line that the formula draws: then all that is measured is as reckoned.
+    at = {n: alone._replace(shape=alone.shape.model_copy(update={"layers": n})) for n in (2, 4)}
+    monkeypatch.setattr(memory, "_peak", lambda _j, _m, n: costs.peak(at[n]).total)
+    total, ratio = memory._measured(job, card)
+    assert ratio.value == pytest.approx(1, abs=0.05)
+    assert total.value == pytest.approx(costs.peak(job.step).total / 1e9, rel=0.2)
 
 
 def test_the_truth_is_not_the_library():

@@ -156,18 +156,21 @@ def _fast(asked: Asked, machine: "Machine") -> Iterator["Iterator[Row]"]:
 
     # Shrunk for a CPU, the two would be the same model.
     one = asked.quick or not machine.on_gpu
-    shapes = [models.QWEN3_1_7B] if one else [models.QWEN3_1_7B, models.LLAMA31_8B]
+    shapes = [models.real(name) for name in (fast.MODELS[:1] if one else fast.MODELS)]
     stages = {"load", "lora", *fast.STAGES}
     if not asked.wants("fast", *stages):
         return
     for shape in shapes:
         amounts = fast.Amounts() if machine.on_gpu else fast.TINY
-        used = shape if machine.on_gpu else models.tiny_shape(shape)
+        used = shape if machine.on_gpu else models.tiny(shape)
         yield fast.of_shape(machine, used, amounts, lambda name: asked.wants("fast", name))
 
 
 def _memory(asked: Asked, machine: "Machine") -> Iterator["Iterator[Row]"]:
-    yield from ()
+    from tools.gpucheck import memory
+
+    if asked.wants("memory") and not (asked.quick and not asked.only):
+        yield from memory.of_study(machine)
 
 
 def names() -> list[str]:

@@ -32,8 +32,8 @@ from tools.gpucheck.machine import (
 )
 from tools.gpucheck.models import (
     PROMPTS,
+    Real,
     Saved,
-    Shape,
     head_weights,
     linear_weights,
     save_real,
@@ -42,6 +42,7 @@ from tools.gpucheck.models import (
 from tools.gpucheck.results import Row, Wanted, failure, least, most
 from tools.straightforward import ids_of, plan_of
 from traces.activations.dump import Window, residual_stream
+from traces.costs.shapes import parameters
 from traces.interventions.causality import Text, effects
 from traces.models.generation import Draw, Room, write
 from traces.models.hooks import decoder_layers
@@ -50,6 +51,8 @@ from traces.readers.logit_lens import logit_lens
 from traces.readers.patchscope import patchscope
 
 PART = "fast"
+MODELS = ("qwen3_1_7b", "llama31_8b_instruct")
+"Of config/models.yaml."
 BYTES = 2
 "Of a number in bfloat16."
 
@@ -108,28 +111,24 @@ class Subject:
     """Hold a model of real shape, loaded, and what is measured of it."""
 
     machine: Machine
-    shape: Shape
+    shape: Real
     amounts: Amounts
     saved: Saved
     pair: Pair
 
     @property
     def middle(self) -> int:
-        return (self.shape.config["num_hidden_layers"] - 1) // 2
+        return (self.shape.sizes.layers - 1) // 2
 
     @property
     def vocabulary(self) -> int:
-        return self.shape.config["vocab_size"]
-
-    @property
-    def large(self) -> bool:
-        return self.shape.config["hidden_size"] > 3000
+        return self.shape.sizes.vocabulary
 
     def texts(self, n: int, length: int) -> list[list[int]]:
         return random_models.texts(n, length, self.vocabulary)
 
     def vectors(self, n: int) -> np.ndarray:
-        return random_models.vectors(n, self.shape.config["hidden_size"])
+        return random_models.vectors(n, self.shape.sizes.d_model)
 
     def row(
         self, stage: str, way: str, quantity: str, value: float, unit: str, wanted: Wanted | None
@@ -221,7 +220,7 @@ def dump(subject: Subject) -> Iterator[Row]:
             plain_texts,
             "texts of 128 tokens, all hidden states, head",
             flops=2 * 2 * lower * amounts.dumped * 5,
-            share=0.5 if subject.large else 0.3,
+            share=0.5 if subject.shape.large else 0.3,
             ratio=20,
         ),
     )
@@ -306,7 +305,7 @@ def patched(subject: Subject) -> Iterator[Row]:
 
 def decode(subject: Subject) -> Iterator[Row]:
     """Write texts with the tuned model, each with its own draws."""
-    amounts, config = subject.amounts, subject.shape.config
+    amounts, sizes = subject.amounts, subject.shape.sizes
     prompt = 16
     prompts = subject.texts(amounts.written, prompt)
     from tools.gpucheck.texts import SAMPLER
@@ -327,7 +326,7 @@ def decode(subject: Subject) -> Iterator[Row]:
             model.generate(input_ids=ids_of(model, few), **settings)
 
         weights = linear_weights(model) + head_weights(model)
-        key = 2 * config["num_key_value_heads"] * config["head_dim"] * config["num_hidden_layers"]
+        key = 2 * sizes.kv_heads * sizes.head_dim * sizes.layers
         length = prompt * amounts.new_tokens + amounts.new_tokens**2 / 2
         yield from measured(
             subject,
@@ -409,7 +408,7 @@ def causal(subject: Subject) -> Iterator[Row]:
             5,
             "one direction and text a pass",
             flops=2 * tokens * (2 * lower + passes * upper),
-            share=0.55 if subject.large else 0.45,
+            share=0.55 if subject.shape.large else 0.45,
             ratio=8,
             profiled=lambda: effects(subject.pair, {"own": texts[:1]}, few),
         ),
@@ -432,13 +431,12 @@ STAGES = {
 
 
 def of_shape(
-    machine: Machine, shape: Shape, amounts: Amounts, wanted: Callable[[str], bool]
+    machine: Machine, shape: Real, amounts: Amounts, wanted: Callable[[str], bool]
 ) -> Iterator[Row]:
     """Measure every wanted stage of one model; a stage that fails leaves the others."""
     from tools.gpucheck import lora
 
-    parameters = 2 * 12 * shape.config["hidden_size"] ** 2 * shape.config["num_hidden_layers"]
-    with workplace(BYTES * parameters) as folder:
+    with workplace(BYTES * parameters(shape.sizes, shape.family)) as folder:
         saved = save_real(folder, shape, machine.device, rank=64 if machine.on_gpu else 4)
         forget_peak(machine.device)
         loaded: list[Pair] = []
@@ -464,7 +462,7 @@ def _guarded(
         yield failure(PART, family, name, error)
 
 
-def load(machine: Machine, shape: Shape, saved: Saved, loaded: list[Pair]) -> Iterator[Row]:
+def load(machine: Machine, shape: Real, saved: Saved, loaded: list[Pair]) -> Iterator[Row]:
     """Load base and adapter as a job does, into `loaded`; time it, and read the host's peak."""
     size = sum(file.stat().st_size for file in saved.base.glob("*.safetensors"))
     before = _host_peak(reset=True)

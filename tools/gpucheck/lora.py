@@ -13,7 +13,7 @@ import torch
 from tools import random_models
 from tools.gpucheck.fast import PART, Amounts
 from tools.gpucheck.machine import WARM_UPS, Machine, forget_peak, memory, seconds
-from tools.gpucheck.models import Saved, Shape, head_weights, linear_weights
+from tools.gpucheck.models import Real, Saved, head_weights, linear_weights
 from tools.gpucheck.results import Row, least
 from tools.gpucheck.trained import settings_of
 from traces.corpora.mixtures import Example, write_mixture
@@ -27,7 +27,7 @@ class Trial:
     """Hold a model of real shape that is trained for some steps."""
 
     machine: Machine
-    shape: Shape
+    shape: Real
     amounts: Amounts
     saved: Saved
 
@@ -49,8 +49,11 @@ def step(trial: Trial) -> Iterator[Row]:
     forget_peak(device)
     # Forward and backward of frozen weights; with checkpointing a second forward pass comes on top.
     allowed = trial.machine.roofline(4 * weights * trial.tokens, 0)
-    large = trial.shape.config["hidden_size"] > 3000
-    wanted = (least(0.45 if large else 0.35), least(1.3)) if trial.machine.on_gpu else (None, None)
+    wanted = (
+        (least(0.45 if trial.shape.large else 0.35), least(1.3))
+        if trial.machine.on_gpu
+        else (None, None)
+    )
     way = f"documents padded to {trial.amounts.packed_tokens} tokens"
     head = (PART, trial.shape.name, "LoRA step", "bfloat16", way)
     yield Row(*head, "time", took, "s")
@@ -68,7 +71,7 @@ def _documents(trial: Trial) -> list[list[int]]:
     total = 8 * trial.tokens
     lengths = np.random.default_rng(0).integers(longest // 5, longest, 5 * total // longest + 5)
     lengths = lengths[: np.searchsorted(lengths.cumsum(), total) + 1]
-    texts = random_models.texts(len(lengths), longest, trial.shape.config["vocab_size"])
+    texts = random_models.texts(len(lengths), longest, trial.shape.sizes.vocabulary)
     return [one[:length] for one, length in zip(texts, lengths.tolist(), strict=True)]
 
 

@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tools import random_models
-from traces.config.vocabularies import DType
+from traces.config.files import read_yaml
+from traces.config.registries import Shape
+from traces.config.vocabularies import DType, Family
+from traces.costs.shapes import model_config
 from traces.models import weights
 from traces.models.hooks import decoder_layers
 
+ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = [["river", "57", "window"], ["lemon", "803", "quiet"], ["paper", "garden", "316"]]
 "Those of data/prompts/identity.txt."
 FAMILIES = ("qwen3", "qwen2", "llama", "gemma2", "gemma3")
@@ -151,80 +155,58 @@ def case(folder: Path, family: str, size: Small, on_gpu: bool) -> Case:
 # Real shapes ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Shape:
+class Real(NamedTuple):
     """Hold a real model's shape, or a tiny one in its place."""
 
     name: str
-    config: dict[str, Any]
+    family: Family
+    sizes: Shape
 
     @property
-    def family(self) -> str:
-        return self.config["model_type"]
+    def large(self) -> bool:
+        return self.sizes.d_model > 3000
+
+    def config(self, layers: int | None = None) -> Any:
+        """Configure it, with all of its layers or with the first so many."""
+        config = model_config(self.sizes, self.family, layers)
+        # Within a tiny vocabulary, too.
+        config.pad_token_id, config.bos_token_id, config.eos_token_id = 0, 1, 0
+        return config
 
 
-QWEN3_1_7B = Shape(
-    "Qwen3 1.7B",
-    {
-        "model_type": "qwen3",
-        "vocab_size": 151_936,
-        "hidden_size": 2048,
-        "intermediate_size": 6144,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "max_position_embeddings": 40_960,
-        "tie_word_embeddings": True,
-    },
-)
-LLAMA31_8B = Shape(
-    "Llama 3.1 8B",
-    {
-        "model_type": "llama",
-        "vocab_size": 128_256,
-        "hidden_size": 4096,
-        "intermediate_size": 14_336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "max_position_embeddings": 131_072,
-        "tie_word_embeddings": False,
-    },
-)
+def real(name: str) -> Real:
+    """Read the shape of a model in config/models.yaml."""
+    entry = read_yaml(ROOT / "config" / "models.yaml")[name]
+    return Real(name, entry["family"], Shape.model_validate(entry["shape"]))
 
 
-def tiny_shape(shape: Shape) -> Shape:
+TINY_SIZES = {"layers": 4, "d_model": 64, "d_ff": 128, "heads": 4, "kv_heads": 2, "head_dim": 16}
+
+
+def tiny(one: Real) -> Real:
     """Shrink a shape to what one core runs in a moment; its proportions do not stay."""
-    small = {
-        "vocab_size": 512,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "max_position_embeddings": 2048,
-    }
-    return Shape(f"{shape.name}, tiny", shape.config | small)
+    sizes = one.sizes.model_copy(update=TINY_SIZES | {"vocabulary": 512, "vision_billions": 0})
+    return Real(f"{one.name}, tiny", one.family, sizes)
 
 
-def save_real(folder: Path, shape: Shape, device: torch.device, rank: int = 64) -> Saved:
-    """Make a random model on the device in bfloat16 and save it, an adapter beside it."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+def save_base(folder: Path, one: Real, device: torch.device, layers: int | None = None) -> Path:
+    """Make a random model on the device in bfloat16 and save it with a tokenizer."""
+    from transformers import AutoModelForCausalLM
 
-    options = dict(shape.config)
-    config = AutoConfig.for_model(
-        options.pop("model_type"), pad_token_id=0, bos_token_id=1, eos_token_id=0, **options
-    )
     torch.manual_seed(0)
     with device:
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(folder / "base")
-    random_models.tokenizer(PROMPTS).save_pretrained(folder / "base")
+        model = AutoModelForCausalLM.from_config(one.config(layers), dtype=torch.bfloat16)
+    model.save_pretrained(folder)
+    random_models.tokenizer(PROMPTS).save_pretrained(folder)
+    return folder
+
+
+def save_real(folder: Path, one: Real, device: torch.device, rank: int = 64) -> Saved:
+    """Save a random model of real shape, and an adapter beside it."""
+    base = save_base(folder / "base", one, device)
+    model = weights.load_base(base, "bfloat16")
     random_models.adapted(model, rank).save_pretrained(str(folder / "adapter"))
-    return Saved(shape.family, folder / "base", folder / "adapter", attention_of(shape.family))
+    return Saved(one.family, base, folder / "adapter", attention_of(one.family))
 
 
 def linear_weights(model: Any, first: int = 0, last: int | None = None) -> int:
