@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from tools import random_models, straightforward
-from tools.gpucheck import room
+from tools.gpucheck import reading, room
 from tools.gpucheck.machine import (
     GB,
     Machine,
@@ -41,7 +41,6 @@ from tools.gpucheck.models import (
 )
 from tools.gpucheck.results import Row, Wanted, failure, least, most
 from tools.straightforward import ids_of, plan_of
-from traces.activations.dump import Window, residual_stream
 from traces.costs.shapes import parameters
 from traces.interventions.causality import Text, effects
 from traces.models.generation import Draw, Room, write
@@ -63,7 +62,8 @@ class Amounts:
 
     dumped: int = 2000
     "Texts whose first five tokens are read."
-    dump_batch: int = 64
+    dump_tokens: int = 8192
+    "In a forward pass of a dump."
     rows: int = 16
     length: int = 512
     "Tokens of each of `rows` texts in one forward pass."
@@ -198,14 +198,13 @@ def measured(subject: Subject, stage: Stage) -> Iterator[Row]:
 def dump(subject: Subject) -> Iterator[Row]:
     """Read five tokens of many texts at the middle layer, of both models."""
     amounts, middle, plain_texts = subject.amounts, subject.middle, 32
-    windows = [Window(ids, 0) for ids in subject.texts(amounts.dumped, 5)]
+    read = subject.texts(amounts.dumped, 5)
     whole = subject.texts(plain_texts, min(128, 4 * amounts.length))
-    axes: dict[str, Any] = {"layers": [middle], "positions": range(5), "pad_id": 0}
 
     def ours() -> None:
         for side in ("tuned", "base"):
             with getattr(subject.pair, side)() as model:
-                for _ in residual_stream(model, windows, **axes, batch=amounts.dump_batch):
+                for _ in reading.streams(model, read, [middle], range(5), amounts.dump_tokens):
                     pass
 
     lower = linear_weights(subject.pair.tuned_model, 0, middle + 1)
@@ -357,7 +356,7 @@ def thrown_away(subject: Subject) -> Iterator[Row]:
     with subject.pair.tuned() as model:
 
         @contextmanager
-        def during(_rows: slice) -> Iterator[None]:
+        def during(_rows: Any) -> Iterator[None]:
             nonlocal kept, lost
             counted = [0]
 

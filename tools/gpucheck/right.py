@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from tools import random_models, straightforward
+from tools.gpucheck import reading
 from tools.gpucheck.models import PROMPT, PROMPTS, ROW, Case, save_small, small_config
 from tools.gpucheck.results import Row, least, most
 from tools.straightforward import cosine_error, disagreeing, plan_of, relative_error
-from traces.activations.dump import Window, residual_stream, stream_norm
 from traces.interventions.causality import Text, effects
 from traces.models.hooks import capture
 from traces.models.weights import Pair, readout_of
@@ -60,15 +60,13 @@ def streams(case: Case) -> Iterator[Row]:
 
 
 def _our_streams(pair: Pair, texts: list[list[int]], layers: list[int]) -> Found:
-    windows = [Window(ids, 0) for ids in texts]
+    batch_tokens = 3 * PROMPT  # the last batch is smaller
     found, norms = {}, []
     for side in SIDES:
         with getattr(pair, side)() as model:
-            read = residual_stream(
-                model, windows, layers=layers, positions=range(PROMPT), batch=3, pad_id=0
-            )
-            found[side] = torch.cat([resid for resid, _ in read], dim=1).double().numpy()
-            norms.append(stream_norm(model, windows, layers=layers, skip=SKIPPED, batch=3))
+            parts = reading.streams(model, texts, layers, range(PROMPT), batch_tokens)
+            found[side] = torch.cat(list(parts), dim=1).double().numpy()
+            norms.append(reading.norms(model, texts, layers, SKIPPED, batch_tokens))
     return _summed_up(found, np.stack(norms))
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from tools import random_models
+from tools.gpucheck import reading
 from tools.gpucheck.machine import forget_peak
 from tools.gpucheck.models import Case, Small, save_small, small_config
 from tools.gpucheck.results import Row, least, most
 from tools.gpucheck.right import PART
-from traces.activations.dump import Window, residual_stream
 from traces.models.generation import Room, write
 from traces.models.hooks import decoder_layers
 from traces.models.weights import load_base
@@ -176,13 +176,12 @@ def waits(case: Case) -> Iterator[Row]:
     if not case.on_gpu:
         yield Row(*head, "synchronisations", math.nan, "", None, NEEDS_A_GPU)
         return
-    windows = [Window(ids, 0) for ids in random_models.texts(8, 40, case.size.vocabulary)]
+    texts = random_models.texts(8, 40, case.size.vocabulary)
     layers = range(case.size.layers)
     with case.exact.base() as model:
 
         def dump() -> None:
-            axes: dict[str, Any] = {"layers": layers, "positions": range(40)}
-            list(residual_stream(model, windows, **axes, batch=8, pad_id=0))
+            list(reading.streams(model, texts, layers, range(40), batch_tokens=8 * 40))
 
         dump()
         found = _synchronisations(dump)

@@ -130,7 +130,7 @@ def _last_states(model: Any, case: Case, prompts: list[list[int]]) -> np.ndarray
     seen: dict[int, Any] = {}
     top = case.size.layers - 1
 
-    def during(_rows: slice) -> AbstractContextManager[Any]:
+    def during(_rows: Any) -> AbstractContextManager[Any]:
         return _into(seen, model, top)
 
     write(model, case.saved.tokenizer, prompts, max_new_tokens=3, during=during)
