@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tools.gpucheck import fast, machine, memory, models, page, right, texts
-from tools.gpucheck.__main__ import main, names
+from tools.gpucheck.__main__ import _first_gpu, main, names
 from tools.gpucheck.results import Book, Row, failure, least, most
 from traces.artifacts import tables
 from traces.corpora import mixtures
@@ -225,6 +225,14 @@ def test_a_name_that_nothing_bears_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit, match="--only: found attention, expected right, fast, memory"):
         main([str(tmp_path / "check.parquet"), "--cpu", "--only", "attention"])
     assert {"patchscope", "halving", "gemma2", "lora"} <= set(names())
+
+
+@pytest.mark.parametrize(("visible", "used"), [(None, "0"), ("2,3", "2"), ("GPU-8f", "GPU-8f")])
+def test_one_gpu_is_used_where_several_are_visible(visible, used, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert _first_gpu() == used
 
 
 # Pieces -------------------------------------------------------------------------------------------

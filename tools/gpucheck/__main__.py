@@ -40,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check this machine; returns 1 if a wanted figure is missed, else 0."""
     asked = _asked(arguments)
     os.environ.update(QUIET)
-    if asked.cpu:
-        # Before torch is imported, so that no model is loaded onto a GPU.
-        os.environ.update(CUDA_VISIBLE_DEVICES="", DS_ACCELERATOR="cpu")
+    # Before torch is imported: no model may be loaded onto a GPU, or onto another one.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if asked.cpu else _first_gpu()
     from traces import job
 
     job.start(None)
@@ -71,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("MISSED:", row.short)
     print(f"{len(book.missed)} of {len(book.judged)} wanted figures are missed: {asked.path}")
     return 1 if book.missed else 0
+
+
+def _first_gpu() -> str:
+    """Choose one GPU: the first of those that are visible."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
 def _asked(arguments: Sequence[str] | None) -> Asked:

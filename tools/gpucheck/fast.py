@@ -164,12 +164,11 @@ def measured(subject: Subject, stage: Stage) -> Iterator[Row]:
     """Time a stage in both ways, and read its memory."""
     device = subject.machine.device
     forget_peak(device)
-    ours = stage.profiled or stage.ours
-    ours()
-    busy = busy_share(ours, device)
-    took = by_turns(
-        {"ours": stage.ours, "plain": stage.plain}, device, budget=subject.amounts.budget
-    )
+    piece = stage.profiled or stage.ours
+    piece()
+    busy = busy_share(piece, device)
+    works = {"ours": stage.ours, "plain": stage.plain}
+    took = by_turns(works, device, budget=subject.amounts.budget)
     rate, plain_rate = stage.amount / took["ours"], stage.plain_amount / took["plain"]
     allowed = subject.machine.roofline(stage.flops, stage.moved)
 
@@ -187,7 +186,8 @@ def measured(subject: Subject, stage: Stage) -> Iterator[Row]:
         yield row("kernels run", busy, "of the time", wanted(stage.busy))
     # Of ours alone: the straightforward way has another peak.
     forget_peak(device)
-    ours()
+    if subject.machine.on_gpu:
+        stage.ours()
     for quantity, value in memory(device).items():
         yield row(quantity, value, "" if quantity.endswith("retries") else "GB")
 
@@ -390,7 +390,7 @@ def causal(subject: Subject) -> Iterator[Row]:
     amounts, middle = subject.amounts, subject.middle
     ids = subject.texts(amounts.read, amounts.read_tokens)
     texts = [Text(one, list(range(1, len(one))), 0) for one in ids]
-    plan = plan_of(subject.vectors(amounts.directions), middle)
+    plan = plan_of(subject.vectors(amounts.directions), middle, batch=64)
     few, model = plan_of(subject.vectors(4), middle), subject.pair.tuned_model
     tokens = amounts.read * (amounts.read_tokens - 1)
     lower = linear_weights(model, 0, middle + 1)
@@ -436,10 +436,14 @@ def of_shape(
     from tools.gpucheck import lora
 
     with workplace(BYTES * parameters(shape.sizes, shape.family)) as folder:
-        saved = save_real(folder, shape, machine.device, rank=64 if machine.on_gpu else 4)
-        forget_peak(machine.device)
         loaded: list[Pair] = []
-        yield from load(machine, shape, saved, loaded)
+        try:
+            saved = save_real(folder, shape, machine.device, rank=64 if machine.on_gpu else 4)
+            forget_peak(machine.device)
+            yield from load(machine, shape, saved, loaded)
+        except Exception as error:
+            yield failure(PART, shape.name, "load", error)
+            return
         subject = Subject(machine, shape, amounts, saved, loaded.pop())
         for name, stage in STAGES.items():
             if wanted(name):
