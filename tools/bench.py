@@ -573,7 +573,7 @@ def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]
             positions=tuple(range(READ_POSITIONS)),
             samples=samples,
         ),
-        loading=Loading(dtype="float32", attention="sdpa"),
+        loading=Loading(dtype="float32", attention="sdpa", offload=False),
         settings=Activations(
             batch=100,
             shard_samples=1000,

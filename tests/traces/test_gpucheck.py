@@ -1,6 +1,7 @@
 """tools/gpucheck without a GPU: it passes, finds planted faults, and writes as it goes."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -25,6 +26,16 @@ from traces.readers import patchscope
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKED = ("snakemake", "zarr", "h5py", "deepspeed", "scipy", "sklearn", "datasets", "matplotlib")
 ROW = Row("right", "qwen3", "streams", "float32", "ours", "relative error", 1e-6, "", most(1e-5))
+
+
+@pytest.fixture(autouse=True)
+def surroundings():
+    """The check is a program of its own: what it sets for its process is taken back."""
+    before = dict(os.environ)
+    yield
+    logging.captureWarnings(False)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def run(path: Path, *options: str) -> tuple[int, pd.DataFrame]:
