@@ -6,14 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from tools.gpucheck import fast, machine, memory, models, page, right, texts
+from tools.gpucheck import fast, machine, memory, models, page, right, room, texts
 from tools.gpucheck.__main__ import _first_gpu, main, names
 from tools.gpucheck.results import Book, Row, failure, least, most
 from traces.artifacts import tables
@@ -404,3 +406,89 @@ def test_the_truth_is_not_the_library():
     for name in ("residual_stream", "logit_lens import", "effects", "starting_at", "generate"):
         assert name not in text
     assert right.ROUNDED == 1.5 and right.EXACT == 1e-5
+
+
+# What a GPU is asked, without one -----------------------------------------------------------------
+
+
+@pytest.fixture
+def card(monkeypatch) -> SimpleNamespace:
+    """A pretend GPU of 200 bytes, of which this process has reserved 10 and never more than 110."""
+    said = SimpleNamespace(fractions=[], ballast=[], modes=[], resets=0)
+    answers = {
+        "empty_cache": lambda: None,
+        "reset_peak_memory_stats": lambda: None,
+        "reset_accumulated_memory_stats": lambda: None,
+        "memory_reserved": lambda: 10,
+        "max_memory_reserved": lambda: 110,
+        "memory_allocated": lambda: 30,
+        "mem_get_info": lambda: (100, 200),
+        "get_device_properties": lambda _device: SimpleNamespace(total_memory=200),
+        "set_per_process_memory_fraction": said.fractions.append,
+        "set_sync_debug_mode": said.modes.append,
+        "memory_stats": lambda: {
+            "allocated_bytes.all.peak": 3e9,
+            "reserved_bytes.all.peak": 4e9,
+            "num_alloc_retries": 2,
+        },
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    monkeypatch.setattr(torch, "empty", lambda n, **_options: said.ballast.append(n))
+    return said
+
+
+def test_a_capped_process_has_a_part_of_what_its_work_takes(card):
+    with pytest.raises(KeyError), room.capped(lambda: None, None, 5, on_gpu=True):
+        raise KeyError
+    # 10 are held, and .6 of the other 100 are left; afterwards the whole card is there again.
+    assert card.fractions == [70 / 200, 1.0]
+
+
+@pytest.mark.parametrize(("allowed", "ballast"), [(70, 60), (20, 100), (500, 0)])
+def test_ballast_leaves_what_is_allowed_and_not_yet_taken(card, allowed, ballast):
+    with room._crowded(allowed):
+        assert card.ballast == [ballast]
+
+
+def test_waits_are_counted_by_torchs_own_warnings(card):
+    def work():
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+
+    assert room._synchronisations(work) == 2
+    assert card.modes == ["warn", "default"]
+
+
+def test_memory_is_what_the_allocator_says(card):
+    assert machine.memory(torch.device("cuda")) == {
+        "peak allocated": 3.0,
+        "peak reserved": 4.0,
+        "allocator retries": 2,
+    }
+    assert machine.memory(torch.device("cpu")) == {}
+
+
+def test_time_on_a_gpu_is_that_between_two_events(monkeypatch):
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            done.append(self)
+
+        def elapsed_time(self, after):
+            assert done == [self, "work", after]
+            return 250.0
+
+    done = []
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    assert machine.seconds(lambda: done.append("work"), torch.device("cuda")) == 0.25
+
+
+def test_models_on_a_gpu_are_loaded_apart_from_those_of_the_truth(tmp_path):
+    one = models.case(tmp_path, "llama", models.TINY, on_gpu=True)
+    assert len({id(one.truth), id(one.exact), id(one.rounded), id(one.rounded_on_cpu)}) == 4
+    assert all(row.passed for row in right.streams(one))
