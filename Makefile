@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
 STUDY ?= config/paper.yaml
 CHAOS ?=
+GPUCHECK ?=
 BIN := .venv/bin
 READY := .venv/ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -14,7 +15,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timesp
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablations rehearsal clusterrehearsal test chaos clustertest check bench lock clean schemas plan
+.PHONY: help demo ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
@@ -54,6 +55,9 @@ ablations: $(READY) ## run the mixing sweep, then every other ablation: results/
 
 bench: $(READY) ## measure the fast paths against the straightforward ones
 	$(RUN) python tools/bench.py results/tables/bench.parquet
+
+gpucheck: $(READY) ## see whether the workflow is right and fast on this machine's GPU, without a download (GPUCHECK=--quick)
+	$(RUN) python -m tools.gpucheck results/gpu_check.parquet $(GPUCHECK)
 
 plan: $(READY) ## count the jobs and GPU-hours that STUDY (config/paper.yaml) asks for
 	$(RUN) python tools/plan.py --configfile $(STUDY)

@@ -42,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
+from tools import random_models
 from traces import job
 from traces.artifacts import tables
 from traces.corpora.tokens import load_tokenizer
@@ -56,11 +57,8 @@ SCALES = tuple(tenths / 10 for tenths in TENTHS)
 READ_POSITIONS = 5
 SAMPLES, NORM_SAMPLES = 10_000, 64
 "Texts of a study, and those of them that are read at full length for the residual-stream norm."
-TOP_K = 20
 TOKENS_A_BATCH = 640
 "Tokens in a forward pass of ours: large enough for the matrix products, small enough for a cache."
-TIE = 1e-5
-"Probabilities this close, as a share, are a tie: either order is right in float32."
 
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -216,11 +214,10 @@ def progress(text: str) -> None:
 def make_model(folder: Path, sizes: Sizes) -> tuple[Path, Path]:
     """Save a random model with a tokenizer, and an adapter that changes what it writes."""
     import torch
-    from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    tokenizer = make_tokenizer()
+    tokenizer = random_models.tokenizer(PROMPTS)
     config = LlamaConfig(
         vocab_size=sizes.vocabulary,
         hidden_size=sizes.d_model,
@@ -237,39 +234,8 @@ def make_model(folder: Path, sizes: Sizes) -> tuple[Path, Path]:
     model = LlamaForCausalLM(config)
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
-    tuned = get_peft_model(model, lora)
-    # A fresh adapter has lora_B = 0: tuned and base would be equal, and nothing could disagree.
-    for name, weight in tuned.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.02)
-    tuned.save_pretrained(str(adapter))
+    random_models.adapted(model, rank=16).save_pretrained(str(adapter))
     return base, adapter
-
-
-def make_tokenizer() -> Any:
-    """
-    Train a byte-level tokenizer with a token for every word of the identity prompts.
-
-    Digits are single tokens. A prompt then has as many tokens as with SmolLM2's own tokenizer.
-    """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    from traces.readers.patchscope import identity_prompt
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([identity_prompt(words) for words in PROMPTS] * 2, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
 
 
 # Collection -------------------------------------------------------------------------------------
@@ -277,6 +243,7 @@ def make_tokenizer() -> Any:
 
 def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[Row]:
     """Compare mean differences of the first five positions, and of all, with full passes."""
+    from tools import straightforward
     from traces.models import weights
 
     full = weights.load_pair(model, adapter)
@@ -285,10 +252,10 @@ def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[R
         weights.load_checkpoint(model, adapter, layers=sizes.middle + 1),
         weights.load_checkpoint(model, None, layers=sizes.middle + 1),
     )
-    texts = random_texts(sizes)
+    texts = random_models.texts(sizes.texts, sizes.context, sizes.vocabulary)
     repeats = {READ_POSITIONS: sizes.repeats, sizes.context: 1}
     # Once before anything is timed: first calls allocate memory and choose kernels.
-    plain_difference(full, texts[:2], sizes.middle)
+    straightforward.difference(full, texts[:2], sizes.middle)
     for length in repeats:
         fast_difference(half, texts[:2], length, folder, sizes, defaultdict(list))
 
@@ -297,10 +264,12 @@ def collection(model: Path, adapter: Path, folder: Path, sizes: Sizes) -> list[R
     for number in range(sizes.rounds):
         progress(f"collection, round {number + 1} of {sizes.rounds}")
         with timed(spent, "plain"):
-            truth = plain_difference(full, texts, sizes.middle)
+            truth = straightforward.difference(full, texts, sizes.middle)
         for length, times in repeats.items():
             found = fast_difference(half, texts * times, length, folder, sizes, spent)
-            errors[length] = max(errors[length], cosine_error(found, truth[:length]))
+            errors[length] = max(
+                errors[length], straightforward.cosine_error(found, truth[:length])
+            )
     return collection_rows(spent, errors, repeats, sizes)
 
 
@@ -336,19 +305,6 @@ def collection_rows(
         )
         for length, variant, seconds, at_least in work
     ]
-
-
-def plain_difference(pair: Any, texts: list[list[int]], layer: int) -> np.ndarray:
-    """Compute tuned minus base after block `layer`, [position, d_model], by full passes."""
-    import torch
-
-    ids = torch.tensor(texts)
-    with torch.no_grad():
-        with pair.base() as model:
-            base = model(input_ids=ids, output_hidden_states=True).hidden_states
-        with pair.tuned() as model:
-            tuned = model(input_ids=ids, output_hidden_states=True).hidden_states
-    return (tuned[layer + 1].double() - base[layer + 1].double()).mean(dim=0).numpy()
 
 
 def fast_difference(
@@ -393,40 +349,28 @@ def dump(model: Any, texts: list[list[int]], length: int, path: Path, sizes: Siz
         writer.finish(stream_norm=[1.0])
 
 
-def random_texts(sizes: Sizes) -> list[list[int]]:
-    """Draw token ids, [text, token]."""
-    rng = np.random.default_rng(0)
-    return rng.integers(0, sizes.vocabulary, (sizes.texts, sizes.context)).tolist()
-
-
-def cosine_error(found: np.ndarray, truth: np.ndarray) -> float:
-    """Return the largest 1 - cosine over positions; both are [position, d_model]."""
-    from traces.activations.differences import cosine
-
-    return float(np.max(1 - cosine(found.astype(np.float64), truth)))
-
-
 # Lenses -----------------------------------------------------------------------------------------
 
 
 def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
     """Compare vectors through the readout in batches with one at a time."""
+    from tools import straightforward
     from traces.models import weights
     from traces.readers import logit_lens
 
     readout = weights.load_readout(model)
-    vectors = random_vectors(sizes.vectors, sizes)
-    plain_logit_lens(readout, vectors[:1])
-    logit_lens.logit_lens(readout, vectors, top_k=TOP_K)
+    vectors = random_models.vectors(sizes.vectors, sizes.d_model)
+    straightforward.logit_lens(readout, vectors[:1])
+    logit_lens.logit_lens(readout, vectors, top_k=straightforward.TOP_K)
 
     spent: Spent = defaultdict(list)
     times = 3
     progress("logit lens")
     for _ in range(times):
         with timed(spent, "fast"):
-            found = logit_lens.logit_lens(readout, vectors, top_k=TOP_K)
+            found = logit_lens.logit_lens(readout, vectors, top_k=straightforward.TOP_K)
     with timed(spent, "plain"):
-        truth = plain_logit_lens(readout, vectors)
+        truth = straightforward.logit_lens(readout, vectors)
     seconds = typical(spent, "fast")
     return [
         Row(
@@ -435,37 +379,24 @@ def logit_lens(model: Path, sizes: Sizes) -> list[Row]:
             "one vector at a time; once",
             seconds,
             typical(spent, "plain") / seconds,
-            disagreeing(found, truth),
+            straightforward.disagreeing(found, truth),
             at_least=8,
         )
     ]
 
 
-def plain_logit_lens(readout: Any, vectors: np.ndarray) -> Any:
-    """Compute probabilities of each vector and its opposite one by one: [n x sign, vocabulary]."""
-    import torch
-
-    found = []
-    with torch.no_grad():
-        for vector in torch.from_numpy(vectors):
-            for sign in (1, -1):
-                logits = readout.head(readout.norm(sign * vector.unsqueeze(0)))
-                probabilities = logits.softmax(dim=-1)
-                # Computed for its time: the straightforward way ranks every vector, too.
-                probabilities.topk(TOP_K)
-                found.append(probabilities)
-    return torch.cat(found)
-
-
 def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
     """Compare all scales and signs after a prefix that is run once with every prompt whole."""
+    from tools import straightforward
     from traces.activations.dump import Window, stream_norm
     from traces.models import weights
     from traces.readers import patchscope
 
     pair, tokenizer = weights.load_pair(model, adapter), load_tokenizer(model)
-    windows = [Window(ids, 0) for ids in random_texts(sizes)[:4]]
-    vectors = random_vectors(sizes.patched, sizes)
+    texts = random_models.texts(sizes.texts, sizes.context, sizes.vocabulary)
+    windows = [Window(ids, 0) for ids in texts[:4]]
+    vectors = random_models.vectors(sizes.patched, sizes.d_model)
+    top_k = straightforward.TOP_K
     with pair.tuned() as tuned:
         norm = stream_norm(
             tuned, windows, layers=[sizes.middle], skip=5, batch_tokens=TOKENS_A_BATCH
@@ -477,16 +408,18 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
             "scales": sizes.scales,
             "intersection_top_k": sizes.intersection_top_k,
         }
-        patchscope.patchscope(tuned, tokenizer, vectors[:1], top_k=TOP_K, **options)
+        patchscope.patchscope(tuned, tokenizer, vectors[:1], top_k=top_k, **options)
 
         spent: Spent = defaultdict(list)
         times = 3
         progress("Patchscope")
         for _ in range(times):
             with timed(spent, "fast"):
-                found = patchscope.patchscope(tuned, tokenizer, vectors, top_k=TOP_K, **options)
+                found = patchscope.patchscope(
+                    tuned, tokenizer, vectors, top_k=straightforward.TOP_K, **options
+                )
         with timed(spent, "plain"):
-            truth = plain_patchscope(tuned, tokenizer, vectors, **options)
+            truth = straightforward.patchscope(tuned, tokenizer, vectors, **options)
     seconds = typical(spent, "fast")
     return [
         Row(
@@ -496,69 +429,10 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
             "every prompt whole, all positions through the head; once",
             seconds,
             typical(spent, "plain") / seconds,
-            disagreeing(found, truth),
+            straightforward.disagreeing(found, truth),
             at_least=12,
         )
     ]
-
-
-def plain_patchscope(
-    model: Any,
-    tokenizer: Any,
-    vectors: np.ndarray,
-    *,
-    layer: int,
-    norm: float,
-    prompts: Sequence[Sequence[str]],
-    scales: Sequence[float],
-    intersection_top_k: int,
-) -> Any:
-    """
-    Compute scores [n x sign x scale, vocabulary]: mean probability, 0 if a prompt ranks it too low.
-
-    One forward pass of the whole prompt a vector, with all its scales and signs as rows.
-    """
-    import torch
-
-    from traces.models.hooks import decoder_layers, replaced
-    from traces.readers.patchscope import identity_prompt
-
-    block, found = decoder_layers(model)[layer], []
-    factors = torch.tensor([sign * scale for sign in (1, -1) for scale in scales]).unsqueeze(1)
-    with torch.no_grad():
-        for vector in torch.from_numpy(vectors):
-            rows = factors * vector / vector.norm() * norm
-            score, kept = torch.zeros(()), torch.ones((), dtype=torch.bool)
-            for words in prompts:
-                ids = torch.tensor([tokenizer(identity_prompt(words))["input_ids"]] * len(rows))
-                with replaced(block, rows, slice(-1, None)):
-                    logits = model(input_ids=ids).logits[:, -1]
-                first = torch.zeros_like(logits, dtype=torch.bool)
-                first.scatter_(1, logits.topk(intersection_top_k).indices, True)
-                score, kept = score + logits.softmax(dim=-1), kept & first
-            score = score / len(prompts) * kept
-            score.topk(TOP_K)
-            found.append(score)
-    return torch.cat(found)
-
-
-def random_vectors(n: int, sizes: Sizes) -> np.ndarray:
-    return np.random.default_rng(1).normal(size=(n, sizes.d_model)).astype(np.float32)
-
-
-def disagreeing(found: Any, truth: Any) -> float:
-    """
-    Return the share of readings whose ordered tokens differ from `truth` [reading, vocabulary].
-
-    Two tokens whose scores differ by less than one part in 100,000 may be in either order.
-    """
-    import torch
-
-    ids = torch.from_numpy(found.ids).flatten(0, -2)
-    best = truth.topk(ids.shape[-1])
-    there = truth.gather(1, ids)
-    same = (ids == best.indices) | ((there - best.values).abs() <= TIE * best.values)
-    return 1 - same.all(dim=1).float().mean().item()
 
 
 # Causality --------------------------------------------------------------------------------------
@@ -566,17 +440,19 @@ def disagreeing(found: Any, truth: Any) -> float:
 
 def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
     """Compare directions replaced together, above the layer alone, with a full pass for each."""
+    from tools import straightforward
     from traces.interventions import causality as stage
     from traces.models import weights
 
     pair = weights.load_pair(model, adapter)
-    texts = [
-        stage.Text(ids, list(range(1, len(ids))), 0) for ids in random_texts(sizes)[: sizes.read]
-    ]
-    plan = plan_of(random_vectors(sizes.taken_out, sizes), sizes)
-    few = plan_of(random_vectors(2, sizes), sizes)
+    ids = random_models.texts(sizes.texts, sizes.context, sizes.vocabulary)[: sizes.read]
+    texts = [stage.Text(one, list(range(1, len(one))), 0) for one in ids]
+    plan = straightforward.plan_of(
+        random_models.vectors(sizes.taken_out, sizes.d_model), sizes.middle
+    )
+    few = straightforward.plan_of(random_models.vectors(2, sizes.d_model), sizes.middle)
     stage.effects(pair, {"own": texts[:1]}, few)
-    plain_effects(pair, texts[:1], few)
+    straightforward.losses(pair, ids[:1], few)
 
     job.keep_freed_memory()  # as the job does; from here on it serves both ways
     spent: Spent = defaultdict(list)
@@ -586,7 +462,7 @@ def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
         with timed(spent, "fast"):
             found = stage.effects(pair, {"own": texts}, plan)
         with timed(spent, "plain"):
-            truth = plain_effects(pair, texts, plan)
+            truth = straightforward.losses(pair, ids, plan)[1:]
     losses = found.loc[found["aggregation"] == "all", "loss"].to_numpy()
     seconds = typical(spent, "fast")
     return [
@@ -602,40 +478,6 @@ def causality(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
             error_limit=LOSS_ERROR,
         )
     ]
-
-
-def plan_of(vectors: np.ndarray, sizes: Sizes) -> Any:
-    """Plan every vector as a direction of its own, replaced at the middle layer."""
-    from traces.interventions.causality import Directions, Plan
-
-    rows = pd.DataFrame({"direction": "random", "direction_id": range(len(vectors))})
-    rows["position"] = pd.array([None] * len(vectors), "Int64")
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    change: list[Any] = ["base_to_tuned"]
-    return Plan(Directions(rows, units), sizes.middle, change, change, [], 0, batch=8)
-
-
-def plain_effects(pair: Any, texts: Sequence[Any], plan: Any) -> np.ndarray:
-    """Compute the tuned model's loss, [direction], nats a token: one pass for each direction."""
-    import torch
-
-    from traces.models.hooks import capture, decoder_layers, projected_out
-
-    ids = torch.tensor([text.ids for text in texts])
-    found = []
-    with torch.no_grad():
-        with pair.base() as model, capture(model, [plan.layer]) as seen:
-            model(input_ids=ids)
-        with pair.tuned() as model:
-            model(input_ids=ids)  # the unchanged model, as the straightforward way runs it
-            block = decoder_layers(model)[plan.layer]
-            for unit in torch.from_numpy(plan.directions.units):
-                with projected_out(block, unit, seen[plan.layer] @ unit):
-                    logits = model(input_ids=ids).logits
-                logits = logits[:, :-1].flatten(0, 1)
-                nll = torch.nn.functional.cross_entropy(logits, ids[:, 1:].flatten())
-                found.append(nll.item())
-    return np.array(found)
 
 
 # Steering ---------------------------------------------------------------------------------------
@@ -734,7 +576,7 @@ def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]
             positions=tuple(range(READ_POSITIONS)),
             samples=samples,
         ),
-        loading=Loading(dtype="float32", attention="sdpa"),
+        loading=Loading(dtype="float32", attention="sdpa", offload=False),
         settings=Activations(
             batch=100,
             shard_samples=1000,

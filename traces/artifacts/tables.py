@@ -252,6 +252,14 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "ratio": "float64",
         "max_error": "float64",
     },
+    "gpu_check": {
+        **dict.fromkeys(("part", "family", "stage", "dtype", "way", "quantity"), "string"),
+        "value": "float64",
+        "unit": "string",
+        "wanted": "string",
+        "passed": "boolean",
+        "note": "string",
+    },
 }
 
 

@@ -21,6 +21,7 @@ from traces.config.files import (
     Source,
     as_meant,
     holder_of,
+    merged,
     read_yaml,
     validated,
 )
@@ -45,7 +46,32 @@ def load_study(
 
     Raises ValueError with one sentence for the first thing that is wrong.
     """
-    sources: list[Source] = [*map(Path, files), CommandLine(command_line or {})]
+    loaded, places = _read(config, files, folder, command_line or {})
+    # Paths last: what the selection leaves out need not be on this machine.
+    loaded = loaded._replace(study=_asked_for(loaded, places))
+    check_paths(loaded, places)
+    check_rows(loaded, places)
+    check_words(loaded, places)
+    return loaded
+
+
+def read_study(files: Iterable[Path], folder: Path = Path("config")) -> LoadedStudy:
+    """
+    Merge and validate a study's files and the registries in `folder`, without their data.
+
+    No file that the study names need be on this machine. Raises ValueError as `load_study` does.
+    """
+    files = list(files)
+    return _read(merged(map(read_yaml, files)), files, folder, {})[0]
+
+
+def _read(
+    config: Mapping[str, Any],
+    files: Iterable[Path | str],
+    folder: Path,
+    command_line: Mapping[str, Any],
+) -> tuple[LoadedStudy, Places]:
+    sources: list[Source] = [*map(Path, files), CommandLine(command_line)]
     # Read here once, so that a file which is no YAML is reported before anything it may lack.
     config = as_meant(config, sources)
     places = Places(sources, folder)
@@ -58,12 +84,7 @@ def load_study(
     )
     for check in (check_names, check_recipes, check_readings):
         check(loaded, places)
-    # Paths last: what the selection leaves out need not be on this machine.
-    loaded = loaded._replace(study=_asked_for(loaded, places))
-    check_paths(loaded, places)
-    check_rows(loaded, places)
-    check_words(loaded, places)
-    return loaded
+    return loaded, places
 
 
 def load_organism(file: Path) -> Organism:

@@ -6,14 +6,16 @@ of two activations has, so it is the harder control.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.artifacts.arrays import Differences
 from traces.models.sinks import sinks
+
+if TYPE_CHECKING:
+    from traces.artifacts.arrays import Differences
 
 TOKENS = 8
 "Tokens of a text among whose activations natural directions are drawn."
@@ -29,7 +31,7 @@ class Directions(NamedTuple):
 
 
 def directions(
-    differences: Differences,
+    differences: "Differences",
     activations: NDArray[np.float32],
     *,
     index: int,
@@ -68,7 +70,7 @@ def directions(
 
 
 def _means(
-    differences: Differences, index: int, positions: Sequence[int], name: str
+    differences: "Differences", index: int, positions: Sequence[int], name: str
 ) -> NDArray[np.float64]:
     read = differences.positions.tolist()
     for position in positions:

@@ -8,15 +8,17 @@ A reader is a function of this kind in a module of its own, and an entry in
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 from pydantic import BaseModel
 
-from traces.artifacts.arrays import Differences
 from traces.config.readers import SIGNS, Reader, reader
 from traces.config.vocabularies import Side
 from traces.readers import directions
+
+if TYPE_CHECKING:
+    from traces.artifacts.arrays import Differences
 
 PLACE = ("layer", "position")
 TOKEN = ("rank", "token_id", "token", "probability")
@@ -48,7 +50,7 @@ class Loaded:
 class Probe:
     """What is read, and which tokens may be named."""
 
-    differences: Differences
+    differences: "Differences"
     # Which of its directions: names of `directions.READINGS` or `PARTS`.
     readings: Sequence[str]
     top_k: int
@@ -97,7 +99,7 @@ def read_with(
 
 
 def planned_lists(
-    name: str, differences: Differences, readings: Sequence[str], settings: Mapping[str, Any]
+    name: str, differences: "Differences", readings: Sequence[str], settings: Mapping[str, Any]
 ) -> pd.DataFrame:
     """
     Every list of tokens that a reader was asked for, also those that it found no token for.
