@@ -578,7 +578,7 @@ def peak_of_a_dump(model: Path, corpus: Path, samples: int) -> tuple[int, float]
         ),
         loading=Loading(dtype="float32", attention="sdpa", offload=False),
         settings=Activations(
-            batch=100,
+            batch_tokens=8192,
             shard_samples=1000,
             norm_samples=NORM_SAMPLES,
             norm_context=64,

@@ -16,20 +16,17 @@ def streams(
     batch_tokens: int,
 ) -> Iterator[Tensor]:
     """Yield the residual stream of texts of one length, [layer, rows, position, d_model] a part."""
-    windows, batch = _windows(texts, batch_tokens)
-    read = residual_stream(
-        model, windows, layers=layers, positions=positions, batch=batch, pad_id=0
-    )
-    return (resid for resid, _ in read)
+    options = {"layers": layers, "positions": positions, "batch_tokens": batch_tokens}
+    return (resid for resid, _ in residual_stream(model, _windows(texts), **options, pad_id=0))
 
 
 def norms(
     model: object, texts: Sequence[list[int]], layers: Sequence[int], skip: int, batch_tokens: int
 ) -> np.ndarray:
     """Read the residual-stream norm, [layer]."""
-    windows, batch = _windows(texts, batch_tokens)
-    return stream_norm(model, windows, layers=layers, skip=skip, batch=batch)
+    windows = _windows(texts)
+    return stream_norm(model, windows, layers=layers, skip=skip, batch_tokens=batch_tokens)
 
 
-def _windows(texts: Sequence[list[int]], batch_tokens: int) -> tuple[list[Window], int]:
-    return [Window(ids, 0) for ids in texts], max(1, batch_tokens // len(texts[0]))
+def _windows(texts: Sequence[list[int]]) -> list[Window]:
+    return [Window(ids, 0) for ids in texts]
