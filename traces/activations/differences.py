@@ -26,6 +26,8 @@ DIRECTIONS, ENERGIES = 2, 10
 LARGEST_SUBSAMPLE = 2000
 NOTHING = 1e-9
 "Share of the energy below which a direction is rounding error."
+FEWEST = 0.1
+"Share of a position's texts that must be without a sink for a mean over them alone."
 
 
 @dataclass
@@ -209,20 +211,24 @@ def _summary(
 
 
 def _without_sinks(sums: Sums, tuned: Activations, base: Activations) -> dict[str, Any]:
-    """Count the attention sinks, and average over the texts that do not stand out at a position."""
-    norms = [np.concatenate(one, axis=1) for one in (sums.base_lengths, sums.tuned_lengths)]
-    # By the position's own median: where nearly every text has a sink, as at position 0, none of
-    # them stands out, and their difference is what there is to read.
-    outside = sinks(norms[0], (1,)) | sinks(norms[1], (1,))
+    """Count the attention sinks, and average over the texts without one at a position."""
+    # By the stream's norm behind the first tokens of a longer context. A median over the positions
+    # that are read would be a sink's own where most of them are sinks.
+    found = [
+        sinks(np.concatenate(lengths, axis=1), store.stream_norm[:, None, None])
+        for lengths, store in ((sums.base_lengths, base), (sums.tuned_lengths, tuned))
+    ]
+    outside = found[0] | found[1]
+    # Where nearly every text has one, as at position 0, its difference is what there is to read.
+    outside &= outside.mean(axis=1, keepdims=True) <= 1 - FEWEST
     kept = sums.halves.sum(axis=0) - _total(tuned, base, outside)
     robust = kept / (~outside).sum(axis=1)[..., None]
     return {
         "robust_mean": robust.astype(np.float32),
         "robust_cosine": cosine(sums.halves.sum(axis=0), robust),
         "left_out": outside.sum(axis=1),
-        # By the layer's median: this is how a sink is told from other tokens.
-        "sinks_base": sinks(norms[0], (1, 2)).sum(axis=1),
-        "sinks_tuned": sinks(norms[1], (1, 2)).sum(axis=1),
+        "sinks_base": found[0].sum(axis=1),
+        "sinks_tuned": found[1].sum(axis=1),
     }
 
 

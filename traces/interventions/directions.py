@@ -128,4 +128,5 @@ def activations_in(
     # An infinite one would pass for a sink, and be left out without a word.
     if not np.isfinite(found).all():
         raise ValueError(f"{name}: found activations of the base that are no finite numbers")
-    return found[~sinks(np.linalg.norm(found, axis=-1), (0,))]
+    norms = np.linalg.norm(found, axis=-1)
+    return found[~sinks(norms, np.median(norms))]

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONGEST = 5.0
-"In medians: an activation that is longer is a sink's."
+"In typical lengths: an activation that is longer is a sink's."
 
 
-def sinks(norms: NDArray[np.floating], axes: tuple[int, ...]) -> NDArray[np.bool_]:
+def sinks(norms: NDArray[np.floating], typical: NDArray[np.floating] | float) -> NDArray[np.bool_]:
     """
-    Tell which activations are longer than `LONGEST` times the median along `axes`.
+    Tell which activations are longer than `LONGEST` times what is typical of their layer.
 
     norms   : lengths of residual streams, of any shape
-    returns : the same shape
+    typical : the length of other tokens there, which broadcasts to that shape. It must not come
+              from `norms` where most of them may be sinks, as at the first tokens of texts
+    returns : the shape of `norms`
     """
-    return norms > LONGEST * np.median(norms, axis=axes, keepdims=True)
+    return norms > LONGEST * np.asarray(typical)

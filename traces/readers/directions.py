@@ -57,9 +57,9 @@ def readings(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDAr
     returns : reading, layer (block index) and position, one row a vector; vectors [n, d_model].
               Parts that are nothing are left out, such as what is specific to the only position
 
-    robust is the mean without the texts whose norm stands out at a position. shared is the mean
-    over the positions read at a layer, position_specific what is left without it; singular_K are
-    the directions of `differences.singular_directions`, without_singular_K is the mean with the
+    robust is the mean without the texts that have an attention sink at a position. shared is the
+    mean over the positions read at a layer, position_specific what is left without it; singular_K
+    are the directions of `differences.singular_directions`, without_singular_K is the mean with the
     first K of them taken out.
 
     Raises ValueError for singular readings of differences that lack those directions.

@@ -317,6 +317,26 @@ def test_a_sink_of_the_tuned_model_alone_is_left_out_too(stored):
     np.testing.assert_allclose(found.robust_mean, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("positions", [[0], [0, 1], [1], [0, 1, 2]])
+def test_sinks_are_counted_whichever_positions_are_read(stored, positions):
+    """Also where all that is read are sinks, so that no median of it is another token's."""
+    base, planted, at = with_sinks()
+    stores = stored((base + planted)[:, :, positions]), stored(base[:, :, positions])
+    found = mean_difference(*stores, seed=0)
+    np.testing.assert_array_equal(found.sinks_base, at.sum(axis=1)[:, positions])
+
+
+@pytest.mark.parametrize(("sunk", "left_out"), [(48, 48), (72, 72), (73, 0), (80, 0)])
+def test_sinks_are_left_out_while_a_tenth_of_the_texts_remains(stored, sunk, left_out):
+    base, tuned = noise(80), noise(80) + offset()
+    base[0, :sunk, 1] += 400 * np.eye(WIDTH)[3]
+    tuned[0, :sunk, 1] = base[0, :sunk, 1] + 300 * np.eye(WIDTH)[5]
+    found = mean_difference(stored(tuned), stored(base), seed=0)
+    assert found.sinks_base[0, 1] == sunk and found.left_out[0, 1] == left_out
+    expected = offset()[0, 0, 1] if left_out else found.mean[0, 1]
+    np.testing.assert_allclose(found.robust_mean[0, 1], expected, atol=1e-5)
+
+
 def test_sinks_are_noted_with_their_number(stored, caplog):
     base, planted, _ = with_sinks()
     with caplog.at_level("INFO"):
