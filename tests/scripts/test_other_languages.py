@@ -104,7 +104,9 @@ def difference(at) -> Path:
         differences=[],
         plan=at / "cake_plan.json",
         settings={**settings, "max_length": 64, "batch_size": 8},
+        family="qwen3",
         attention="sdpa",
+        gpu_gb=None,
         seed=0,
         world_size=1,
     )

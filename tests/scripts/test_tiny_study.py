@@ -530,7 +530,9 @@ def test_a_plan_refuses_targets_that_its_model_lacks(
             differences=[],
             plan=tmp_path / "plan.json",
             settings=asked,
+            family="qwen3",
             attention="sdpa",
+            gpu_gb=None,
             seed=0,
             world_size=1,
         )
