@@ -12,7 +12,8 @@ from traces.config.schema import Beliefs
 from traces.corpora.tokens import load_tokenizer
 from traces.evaluation import beliefs
 from traces.judges import answers
-from traces.models import generation, weights
+from traces.models import weights
+from traces.models.room import Room
 
 
 def main(
@@ -31,7 +32,7 @@ def main(
         tokenizer=tokenizer,
         statements=asked,
         judge=answers.FirstEndJudge(),
-        room=generation.Room(),
+        room=Room(),
         **dict(settings),
     )
     pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)

@@ -43,8 +43,10 @@ from tools.gpucheck.results import Row, Wanted, failure, least, most
 from tools.straightforward import ids_of, plan_of
 from traces.costs.shapes import parameters
 from traces.interventions.causality import Text, effects
-from traces.models.generation import Draw, Room, write
+from traces.models.draws import Draw
+from traces.models.generation import write
 from traces.models.hooks import decoder_layers
+from traces.models.room import Room
 from traces.models.weights import Pair, readout_of
 from traces.readers.logit_lens import logit_lens
 from traces.readers.patchscope import patchscope

@@ -16,8 +16,9 @@ from tools.gpucheck.machine import forget_peak
 from tools.gpucheck.models import Case, Small, save_small, small_config
 from tools.gpucheck.results import Row, least, most
 from tools.gpucheck.right import PART
-from traces.models.generation import Room, write
+from traces.models.generation import write
 from traces.models.hooks import decoder_layers
+from traces.models.room import Room
 from traces.models.weights import load_base
 
 NEEDS_A_GPU = "needs a GPU"

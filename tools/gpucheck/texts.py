@@ -14,7 +14,8 @@ from tools.gpucheck.right import EXACT, PART
 from tools.straightforward import ids_of, relative_error
 from traces.config.registries import Sampler
 from traces.corpora.mixtures import Example, pack
-from traces.models.generation import Draw, Written, write
+from traces.models.draws import Draw
+from traces.models.generation import Written, write
 from traces.models.hooks import capture
 from traces.models.weights import load_base
 
