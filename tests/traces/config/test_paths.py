@@ -119,3 +119,42 @@ def test_prompts_are_a_file(folder):
     assert sentence(folder, "lenses: {patchscope: {prompts: data}}") == (
         "config/override1.yaml: lenses.patchscope.prompts: data is a folder, expected a file"
     )
+
+
+NO_WEIGHTS = {
+    "empty": ((), "", "$HERE/base holds no config.json or adapter_config.json, expected weights "),
+    "no weights": (("config.json",), "", "$HERE/base holds no safetensors, expected weights in "),
+    "weights below": (
+        ("config.json", "inner/model.safetensors", "inner/config.json"),
+        "",
+        "$HERE/base holds no safetensors, expected weights in hub layout; inner/ has some, which "
+        "`subfolder` would name",
+    ),
+    "another subfolder": (
+        ("inner/model.safetensors", "inner/config.json"),
+        ", subfolder: outer",
+        "$HERE/base/outer is not there, which `subfolder` names",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "key", "expected"), NO_WEIGHTS.values(), ids=NO_WEIGHTS)
+def test_a_folder_without_weights_is_refused(folder, tmp_path, monkeypatch, files, key, expected):
+    """Not left to the job: what was made of other weights before would stand for these."""
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "base").mkdir()
+    for name in files:
+        (tmp_path / "base" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "base" / name).write_text("{}")
+    append(folder / "models.yaml", f"mine: {{{MODEL_KEYS}, path: $HERE/base{key}}}")
+    found = sentence(folder, "models: [mine]")
+    assert found.startswith(f"config/models.yaml: mine.path: {expected}")
+
+
+def test_a_folder_with_weights_is_accepted(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "base" / "inner").mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "base" / "inner" / name).write_text("{}")
+    append(folder / "models.yaml", f"mine: {{{MODEL_KEYS}, path: $HERE/base, subfolder: inner}}")
+    assert load(folder, "models: [mine]")
