@@ -288,7 +288,7 @@ RANGES: dict[str, tuple[float, float]] = {
 # What float64 leaves of a mean of ones.
 _ROUNDING = 1e-6
 
-# What is always a number. In other columns one may be missing: a text that no judge answered for,
+# What is always a number, unless it is a mean over `n_tokens` of 0. In other columns one may be missing: a text that no judge answered for,
 # an interval over one seed, a measure that was not requested.
 MEASURED = {
     *("probability", "norm", "relative_norm", "difference_norm", "base_norm", "tuned_norm"),
@@ -326,13 +326,14 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
 
 
 def _check_numbers(path: Path, frame: pd.DataFrame) -> None:
+    counted = frame["n_tokens"].to_numpy() > 0 if "n_tokens" in frame else True
     for name in frame.select_dtypes("number"):
         values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
         low, high = _range(str(name))
         beyond = ~((values >= low - _ROUNDING) & (values <= high + _ROUNDING) | np.isnan(values))
         beyond |= np.isinf(values)
         if name in MEASURED:
-            beyond |= np.isnan(values)
+            beyond |= np.isnan(values) & counted
         if beyond.any():
             row = int(np.flatnonzero(beyond)[0])
             expected = "a finite number"

@@ -364,6 +364,12 @@ class CausalEffect(Closed):
         alone = [name for name in self.controlled if name not in self.interventions]
         if alone:
             raise ValueError(f"controlled names {alone[0]}, which is not among the interventions")
+        # The last token is only predicted, and counted from 0.
+        if self.after > self.max_length - 2:
+            raise ValueError(
+                f"after: found {self.after}, expected at most {self.max_length - 2}: no row of "
+                f"{self.max_length} tokens (max_length) has a prediction made behind that"
+            )
         return self
 
 

@@ -251,6 +251,16 @@ def test_a_loss_that_is_no_number_is_not_written(tmp_path, value):
         tables.write(tmp_path / "effects.parquet", frame, "effects")
 
 
+def test_a_mean_over_nothing_is_missing_and_its_row_is_kept(tmp_path):
+    """All texts were shorter than what an aggregation leaves out."""
+    columns = {"layer": 2, "position": 0, "intervention": "zero", "direction": "random"}
+    columns |= {"direction_id": 0, "evaluated_on": "own", "aggregation": "after_k"}
+    frame = pd.DataFrame(columns | {"n_tokens": [5, 0], "loss": [1.0, np.nan]})
+    frame["delta_loss"] = frame["loss"]
+    tables.write(tmp_path / "effects.parquet", frame, "effects")
+    assert tables.read(tmp_path / "effects.parquet")["loss"].isna().tolist() == [False, True]
+
+
 def test_bounds_of_intervals_and_rounding_are_no_mistakes():
     assert tables._range("relevance_low") == tables._range("gap_high") == (-np.inf, np.inf)
     tables._check_numbers("a", pd.DataFrame({"relevance": [1 + 1e-12], "ceiling": [-1 - 1e-9]}))

@@ -282,6 +282,11 @@ STUDY_MISTAKES = {
         "causality: {interventions: [base_to_tuned], controlled: [base_to_tuned, zero]}",
         "causality: controlled names zero, which is not among the interventions",
     ),
+    "predictions behind the longest row": (
+        "causality: {after: 31, max_length: 32}",
+        "causality: after: found 31, expected at most 30: no row of 32 tokens (max_length) has a "
+        "prediction made behind that",
+    ),
     "reading without its controls": (
         "lenses: {readings: [difference, random]}",
         "lenses: readings needs the difference and its controls, lacks base_mean",
