@@ -312,7 +312,8 @@ def _surprisal(logits: Tensor, expected: Tensor) -> Tensor:
     # the subtraction converts them. log_softmax would read the float32 rows three times to write
     # them once, and on a CPU it adds up a row in one order, which costs two digits at 150,000.
     top = logits.amax(dim=-1, keepdim=True).float()
-    there = logits.gather(-1, expected[:, None]).float() - top
+    # The head of a model on several devices need not be where its last block is.
+    there = logits.gather(-1, expected.to(logits.device)[:, None]).float() - top
     return (logits - top).exp_().sum(dim=-1).log() - there[:, 0]
 
 

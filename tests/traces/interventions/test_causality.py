@@ -168,6 +168,21 @@ def test_the_loss_is_that_of_a_softmax_in_float64(dtype):
     torch.testing.assert_close(found.double(), truth, rtol=1e-6, atol=1e-5)
 
 
+class OneDevice(TorchDispatchMode):
+    """Refuse a gather between two devices, as CUDA does and the meta device does not."""
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        if "gather" in str(function):
+            assert args[0].device == args[2].device
+        return function(*args, **kwargs or {})
+
+
+def test_the_head_may_be_on_another_device_than_the_last_block():
+    logits, expected = torch.empty(3, 9, device="meta"), torch.zeros(3, dtype=torch.long)
+    with OneDevice():
+        assert causality._surprisal(logits, expected).device == logits.device
+
+
 class CountedBytes(TorchDispatchMode):
     """Add up what every operation reads and writes of the tensors of one shape."""
 
