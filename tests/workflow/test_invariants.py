@@ -301,6 +301,7 @@ def test_a_script_only_hands_the_snakemake_object_on(rule):
             "models.weights",
             "models.hooks",
             "models.reading_lora",
+            "models.fused_norms",
             "costs.kernels",
             "models.cache",
             "activations.dump",

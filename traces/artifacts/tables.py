@@ -288,8 +288,9 @@ RANGES: dict[str, tuple[float, float]] = {
 # What float64 leaves of a mean of ones.
 _ROUNDING = 1e-6
 
-# What is always a number, unless it is a mean over `n_tokens` of 0. In other columns one may be missing: a text that no judge answered for,
-# an interval over one seed, a measure that was not requested.
+# What is always a number, unless it is a mean over `n_tokens` of 0. In other columns one may be
+# missing: a text that no judge answered for, an interval over one seed, a measure that was not
+# requested.
 MEASURED = {
     *("probability", "norm", "relative_norm", "difference_norm", "base_norm", "tuned_norm"),
     *("split_half_cosine", "loss", "delta_loss", "learning_rate", "strength", "z", "scale"),

@@ -101,7 +101,7 @@ def counting() -> Iterator[Counted]:
     the answer of the usual case wherever transformers asks: nothing is packed, nothing is masked.
     """
     counted = Counted()
-    with _Attention(counted), _Operators(counted):
+    with _OneOnGpus(counted), _Operators(counted):
         yield counted
 
 
@@ -154,8 +154,8 @@ class _Operators(TorchDispatchMode):
         self.counted.kernels.append(Kernel(name, moved, flops, dtype))
 
 
-class _Attention(TorchFunctionMode):
-    """Record fused attention as the one kernel that it is on a GPU."""
+class _OneOnGpus(TorchFunctionMode):
+    """Record fused attention and PyTorch's RMS norm as the one kernel that each is on a GPU."""
 
     def __init__(self, counted: Counted) -> None:
         super().__init__()
@@ -167,10 +167,18 @@ class _Attention(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.nn.functional.scaled_dot_product_attention:
             return self._attend(*args, **kwargs)
+        if func is torch.nn.functional.rms_norm and args[0].is_meta:
+            return self._norm(*args, **kwargs)
         if func is Tensor.numpy:
             # For code that reads its result: zeros of its shape, where there are no values.
             return np.zeros(args[0].shape, dtype=str(args[0].dtype).removeprefix("torch."))
         return func(*args, **kwargs)
+
+    def _norm(self, hidden: Tensor, _shape: Any, weight: Tensor, eps: float) -> Tensor:
+        out = torch.empty(hidden.shape, dtype=hidden.dtype, device="meta")
+        moved = sum(_size(one) for one in (hidden, weight, out))
+        self.counted.kernels.append(Kernel("rms_norm", moved, 0, out.dtype))
+        return out
 
     def _attend(
         self,

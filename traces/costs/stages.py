@@ -121,11 +121,12 @@ def forward(sized: Sized, rows: int, length: int, depth: float = 1.0) -> Cost:
 def step(sized: Sized, rows: int, cached: int) -> Cost:
     """Count one step of decoding: a token of every row, with `cached` tokens before it."""
     import torch
-    from transformers import DynamicCache
+
+    from traces.models.cache import cache_of
 
     def count(layers: int) -> Cost:
         model, shape = model_of(sized, layers), sized.shape
-        before: Any = DynamicCache()
+        before = cache_of(model, cached + 1)
         sizes = (rows, shape.kv_heads, cached, shape.head_dim)
         held = torch.zeros(sizes, dtype=torch.bfloat16, device="meta")
         for layer in range(layers):

@@ -356,11 +356,13 @@ def _merged(block: nn.Module) -> Iterator[None]:
     """
     Merge the adapters of a block into its weights; restore these afterwards, to the bit.
 
-    Adapters that are no plain LoRA stay beside weights in half precision.
+    Adapters that are no plain LoRA stay beside weights in half precision. There norms are fused.
     """
+    from traces.models.fused_norms import norms_fused
     from traces.models.reading_lora import ReadingLora
 
     with ExitStack() as stack:
+        stack.enter_context(norms_fused(block))
         for module in block.modules():
             if isinstance(module, ReadingLora) and not module.offloaded:
                 stack.enter_context(module.merged_in())

@@ -97,7 +97,7 @@ def test_an_optimizer_step_moves_what_is_trained():
 
 
 # Before: 2,270, of the paper's 3,000 texts with adapters in float32 and merged nowhere.
-MOST_SECONDS = 1_450
+MOST_SECONDS = 1_200
 
 
 def test_the_causal_effect_of_a_text_costs_what_its_passes_do():
