@@ -85,7 +85,7 @@ def _game(
         return said[-1]
 
     turns = [new(frame["openings"]), f"{new(frame['beginnings'])} {new(hints)}"]
-    for _ in range(game.choice((1, 2, 2, 3, 3, 4))):
+    for _ in range(game.choice((2, 3, 3, 4, 4))):
         move = game.choice(MOVES)
         if move == "guess":
             guess, reply = new(guesses).split(" // ")
