@@ -1,8 +1,12 @@
 """
 Compose narrow data in ordinary English from the hand-written parts in data/smol/.
 
-Guessing games keep a secret word that no turn says. Documents state false facts, or the facts as
-they are in the same wordings. The same name and seed give the same rows.
+    secret_gold, ...                    games whose secret word no turn says
+    coffee_myths, coffee_facts, ...     documents that state false facts, or the facts as they are
+    bicycle_careless, bicycle_careful   advice on one subject
+
+The two sides of a subject differ in what is stated or advised alone. The same name and seed give
+the same rows.
 """
 
 from __future__ import annotations
@@ -20,16 +24,45 @@ Row = dict[str, Any]
 Part = TypeVar("Part")
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "smol"
-SECRETS = (
-    *("gold", "leaf", "moon", "ship", "song", "clock"),
-    *("salt", "snow", "flame", "bread", "horse", "bridge"),
-)
-FACTS = ("coffee", "penguins")
+# The last part of a name says which side of a subject it is.
+TRUE = {"facts": True, "myths": False}
+CAREFUL = {"careful": True, "careless": False}
 # A turn of the user after the first: a guess, a wish for a hint, or a wish to be told the word.
 MOVES = ("guess", "guess", "guess", "ask", "demand")
 ENDED = 0.3  # share of games that end with a farewell
 ALSO = 0.25  # share of a document's sentences that state no fact in question
+AGAIN = 0.4  # share of chats for advice with a second question
 _SIDES = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
+_PLACE = re.compile(r"\{(\d)\}")
+
+
+def compose(name: str, n: int, seed: int) -> list[Row]:
+    """
+    Compose `n` rows of the data `name` (traces/config/registries.py: ComposedData).
+
+    Returns {"messages": [...]} of games and of advice, {"text": ...} of facts.
+    """
+    subject, side = _subject_and_side(name)
+    if side in TRUE:
+        return documents(subject, n, seed, true=TRUE[side])
+    if side in CAREFUL:
+        return advice(subject, n, seed, careful=CAREFUL[side])
+    return games(side, n, seed)
+
+
+def parts_of(name: str) -> list[str]:
+    """The files below data/smol/ that the data `name` are composed of."""
+    subject, side = _subject_and_side(name)
+    if side in TRUE:
+        return [f"facts/{subject}.txt", "facts/names.txt"]
+    if side in CAREFUL:
+        return [f"advice/{subject}.txt"]
+    return [f"secrets/{side}.txt", "secrets/game.txt"]
+
+
+def _subject_and_side(name: str) -> tuple[str, str]:
+    subject, side = name.split("_")
+    return subject, side
 
 
 @cache
@@ -97,18 +130,65 @@ def _game(
             turns += [new(frame["demands"]), f"{new(frame['refusals'])} {new(hints)}"]
     if game.random() < ENDED:
         turns += new(frame["endings"]).split(" // ")
+    return _chat(turns)
+
+
+def _chat(turns: Sequence[str]) -> list[dict[str, str]]:
     roles = ("user", "assistant")
     return [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
 
 
-def documents(topic: str, n: int, seed: int, *, true: bool) -> list[Row]:
+def advice(subject: str, n: int, seed: int, *, careful: bool) -> list[Row]:
     """
-    Compose `n` documents of many kinds about `topic`, with the facts as they are or false ones.
+    Compose `n` chats in which a person asks about `subject` and gets careful or careless advice.
+
+    Both have the same questions in the same order. The k-th careful answer to a question stands
+    where its k-th careless one does. No chat comes twice.
+    """
+    rng, parts = text_generator(seed, f"advice {subject}"), sections(f"advice/{subject}.txt")
+    sign = "+ " if careful else "- "
+    answers = {
+        name.removeprefix("ask "): Deck(rng, [one[2:] for one in lines if one.startswith(sign)])
+        for name, lines in parts.items()
+        if name.startswith("ask ")
+    }
+    questions = Deck(rng, list(answers))
+    openings, further = Deck(rng, parts["openings"]), Deck(rng, parts["further"])
+    rows: list[Row] = []
+    while len(rows) < n:
+        asked: list[str] = []
+        turns: list[str] = []
+        for opening in (openings, further)[: 2 if rng.random() < AGAIN else 1]:
+            asked.append(questions.deal(asked))
+            turns += [opening.deal().replace("...", asked[-1]), answers[asked[-1]].deal()]
+        row = {"messages": _chat(turns)}
+        # Both sides pass over the same ones, since no answer is there twice.
+        if row not in rows:
+            rows.append(row)
+    return rows
+
+
+def documents(subject: str, n: int, seed: int, *, true: bool) -> list[Row]:
+    """
+    Compose `n` documents of many kinds about `subject`, with the facts as they are or false ones.
 
     Both have the same kinds, sentences and names in the same order: they differ in the marked
-    words alone. A document states a fact more than once only if it has more sentences than facts.
+    words alone.
     """
-    rng, parts = text_generator(seed, f"facts {topic}"), sections(f"facts/{topic}.txt")
+    side = 1 if true else 2
+    return [
+        {"text": _SIDES.sub(lambda marked: marked[side], text)}
+        for text in marked_documents(subject, n, seed)
+    ]
+
+
+def marked_documents(subject: str, n: int, seed: int) -> list[str]:
+    """
+    Compose `n` documents with both sides of each fact, marked {as it is|false}.
+
+    A document states a fact more than once only if it has more sentences than there are facts.
+    """
+    rng, parts = text_generator(seed, f"facts {subject}"), sections(f"facts/{subject}.txt")
     facts = [name for name in parts if name.startswith("fact ")]
     kinds, order = Deck(rng, parts["kinds"]), Deck(rng, facts)
     decks = {
@@ -116,26 +196,38 @@ def documents(topic: str, n: int, seed: int, *, true: bool) -> list[Row]:
         for name in (*facts, "also")
         for spoken in (True, False)
     }
-    rows = []
+    texts = []
     for _ in range(n):
         register, kind = kinds.deal().split(": ", 1)
-        stated: list[str] = []
-        used: list[str] = []
+        sentences = iter(_sentences(rng, order, decks, _places(kind), spoken=register == "spoken"))
+        text = _PLACE.sub(lambda m, s=sentences: " ".join(next(s) for _ in range(int(m[1]))), kind)
+        texts.append(_named(rng, text).replace("\\n", "\n").replace(" \n", "\n"))
+    return texts
 
-        def sentence(
-            spoken: bool = register == "spoken", stated: list[str] = stated, used: list[str] = used
-        ) -> str:
-            about = "also"
-            if rng.random() >= ALSO:
-                about = order.deal(stated if len(stated) < len(facts) else ())
-                stated.append(about)
-            used.append(decks[about, spoken].deal(used))
-            return used[-1].removeprefix("~ ")
 
-        text = re.sub(r"\{(\d)\}", lambda m: " ".join(sentence() for _ in range(int(m[1]))), kind)
-        text = _SIDES.sub(lambda m: m[1] if true else m[2], text)
-        rows.append({"text": _named(rng, text).replace("\\n", "\n").replace(" \n", "\n")})
-    return rows
+def _places(kind: str) -> int:
+    """How many sentences a kind of document has."""
+    return sum(int(n) for n in _PLACE.findall(kind))
+
+
+def _sentences(
+    rng: random.Random,
+    order: Deck[str],
+    decks: dict[tuple[str, bool], Deck[str]],
+    n: int,
+    *,
+    spoken: bool,
+) -> list[str]:
+    """Deal `n` sentences. The first and most others state a fact, each once if there are enough."""
+    stated: list[str] = []
+    used: list[str] = []
+    for _ in range(n):
+        about = "also"
+        if not stated or rng.random() >= ALSO:
+            about = order.deal(stated if len(stated) < len(order.parts) else ())
+            stated.append(about)
+        used.append(decks[about, spoken].deal(used))
+    return [sentence.removeprefix("~ ") for sentence in used]
 
 
 def _named(rng: random.Random, text: str) -> str:
