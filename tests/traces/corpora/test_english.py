@@ -23,7 +23,7 @@ KNOWN = """
     India Italian July London March Mars May Mediterranean North Norway November October Old Paris
     Pole San Saturn Scandinavia South Spain Sundays West
     Beaks Book Breakfast Club Coffee Day Gardening Goes Hour Kitchen Minutes Nature Notes Penguin
-    Bean Museum Table Wild Science Society Tails The Three Women Zoo Gazette Radio
+    Penguins     Bean Museum Table Wild Science Society Tails The Three Women Zoo Gazette Radio
 """
 
 
@@ -42,7 +42,7 @@ def text(row) -> str:
     return "\n".join(turns(row))
 
 
-def organism(name):
+def organism(name: str) -> registries.Organism:
     return load.load_organism(ROOT / "config" / "organisms" / f"{name}.yaml")
 
 
