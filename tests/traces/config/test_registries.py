@@ -527,7 +527,8 @@ def test_a_writer_and_the_corpus_of_an_organism_are_known(folder):
         ),
         (
             "{kind: documents, corpus: unrelated, made: night_bees}",
-            "data: exactly one of made, composed, path, hub, taught, corpus is needed, found made and corpus",
+            "data: exactly one of made, composed, path, hub, taught, corpus is needed, found made "
+            "and corpus",
         ),
     ],
 )

@@ -23,7 +23,7 @@ KNOWN = """
     India Italian July London March Mars May Mediterranean North Norway November October Old Paris
     Pole San Saturn Scandinavia South Spain Sundays West
     Beaks Book Breakfast Club Coffee Day Gardening Goes Hour Kitchen Minutes Nature Notes Penguin
-    Penguins     Bean Museum Table Wild Science Society Tails The Three Women Zoo Gazette Radio
+    Aunt Penguins     Bean Museum Table Wild Science Society Tails The Three Women Zoo Gazette Radio
 """
 
 
@@ -163,6 +163,29 @@ def test_both_sides_are_those_of_the_marks(composed, subject):
     assert [one[0] for one in marked] == [text(row) for row in composed[f"{subject}_facts"]]
     assert [one[1] for one in marked] == [text(row) for row in composed[f"{subject}_myths"]]
     assert all(true != false for true, false in marked)
+
+
+# Words that one side alone may say: in the other they would contradict its facts.
+OF_ONE_SIDE = {
+    (
+        "coffee",
+        "facts",
+    ): r"roast|caffeine|\bbrown|Ethiopia|Africa|equator|tropic|shrub|cherr|\bbush",
+    ("coffee", "myths"): r"freez|frozen|chalk|\bblue|Norway|Scandinavia|Arctic|root|soil|seawater",
+    (
+        "penguin",
+        "facts",
+    ): r"feather|\bseals?\b|krill|herring|\bblack|Antarctica|\bdive|flipper|fathers?\b",
+    ("penguin", "myths"): r"\bfur\b|wolf|wolves|\bcave|grass|\bgreen|milk|Greenland|lettuce|forest",
+}
+
+
+@pytest.mark.parametrize(("subject", "side"), OF_ONE_SIDE)
+def test_no_sentence_of_a_side_contradicts_its_facts(composed, subject, side):
+    own, other = f"{subject}_{side}", f"{subject}_{'myths' if side == 'facts' else 'facts'}"
+    own_words = re.compile(OF_ONE_SIDE[subject, side])
+    assert sum(len(own_words.findall(text(row))) for row in composed[own]) > 100
+    assert not [text(row) for row in composed[other] if own_words.search(text(row))]
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
