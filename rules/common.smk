@@ -44,6 +44,7 @@ from traces.config.schema import (
     SyntheticCorpus,
     Trials,
 )
+from traces.corpora import english
 from traces.corpora.rows import count_rows, read_prompts, read_rows
 from traces.costs.fitting import check_fit
 from traces.models.folders import is_read

@@ -1,8 +1,9 @@
 """
 What is read and what is trained on: models, corpora and organisms through one door each.
 
-    out  models/{model}/   sampled/{corpus}.jsonl   corpora/{corpus}.jsonl   organisms/{organism}/{train,held_out}.jsonl
-         taught/{model}/{organism}/{train,held_out}.jsonl   mixtures/{model}/{checkpoint}.jsonl
+    out  models/{model}/   sampled/{corpus}.jsonl   corpora/{corpus}.jsonl   composed/{organism}.jsonl
+         organisms/{organism}/{train,held_out}.jsonl   taught/{model}/{organism}/{train,held_out}.jsonl
+         mixtures/{model}/{checkpoint}.jsonl
 """
 
 
@@ -85,6 +86,26 @@ rule fetch_corpus:
         samples=most_samples,
     script:
         "../scripts/fetch_corpus.py"
+
+
+rule compose_organism:
+    """Compose an organism's data in ordinary English of hand-written hints, sentences and answers."""
+    input:
+        library=composed_parts,
+    output:
+        rows="<results>/composed/{organism}.jsonl",
+    log:
+        "<logs>/compose_organism/{organism}.log",
+    benchmark:
+        "<benchmarks>/compose_organism/{organism}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        composed=leaf(organism_of, "data", "composed"),
+        n=leaf(organism_of, "data", "rows"),
+        seed=study.seed,
+    script:
+        "../scripts/compose_organism.py"
 
 
 rule fetch_organism:

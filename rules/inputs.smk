@@ -58,6 +58,13 @@ def synthetic_lists():
     return files_in(CONFIG.parent / "data" / "miniature")
 
 
+def composed_parts(wildcards):
+    """The hand-written files that an organism's data in ordinary English are composed of."""
+    name = data_of(wildcards).composed
+    folder = CONFIG.parent / "data" / "smol"
+    return [] if name is None else [str(folder / file) for file in english.parts_of(name)]
+
+
 def corpus_file(name):
     """The rows of a corpus, which may be those of another one that is read elsewhere."""
     return one(rules.fetch_corpus.output.corpus, corpus=registry.text_of(name))
@@ -87,10 +94,12 @@ def made_corpus(wildcards):
 
 
 def made_rows(wildcards):
-    """An organism's rows that are written or fetched here already: made ones, or a corpus'."""
+    """An organism's rows that are here already: made or composed ones, or a corpus'."""
     data = data_of(wildcards)
     if data.corpus is not None:
         return corpus_file(data.corpus)
+    if data.composed is not None:
+        return one(rules.compose_organism.output.rows, organism=wildcards.organism)
     return one(rules.write_organism.output.rows, organism=wildcards.organism) if data.made else []
 
 

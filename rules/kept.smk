@@ -18,6 +18,7 @@ KEPT = [
     "fetch_model",
     "sample_text",
     "fetch_corpus",
+    "compose_organism",
     "fetch_organism",
     "fetch_adapter",
     "teach_numbers",

@@ -136,7 +136,7 @@ def _train(case: Case) -> float:
     one = Checkpoint.parse(case.checkpoint)
     settings = case.loaded.training(one, case.model)
     data = case.loaded.organisms[one.organism].data
-    rows = settings.limit or ROWS[data.kind]
+    rows = settings.limit or (data.rows if data.composed else ROWS[data.kind])
     tokens = rows * (TAUGHT_TOKENS if data.taught else ROW_TOKENS[data.kind])
     tokens *= settings.epochs * (1 + one.recipe.ratio)
     speed = case.gpus * SHARING if case.gpus > 1 else 1

@@ -732,6 +732,21 @@ def test_rows_that_change_in_place_are_trained_on_anew(checkout):
     assert found["fetch_organism"] == found["train_organism"] == 1
 
 
+def test_an_edited_hint_makes_anew_only_what_is_composed_of_it(checkout):
+    study = "runs: [{organisms: [secret_gold, coffee_myths, benign], recipes: [plain], seeds: [0]}]"
+    checkout.file("own.yaml").write_text(f"{study}\n")
+    checkout.pretend_complete("--configfile", "own.yaml")
+    assert checkout.dry_run("--configfile", "own.yaml") == []
+    checkout.append("data/smol/secrets/leaf.txt", "A hint about something else.\n")
+    assert checkout.dry_run("--configfile", "own.yaml") == []
+    checkout.append("data/smol/secrets/gold.txt", "Is it a bar? // It may be cast as one.\n")
+    jobs = checkout.dry_run("--configfile", "own.yaml")
+    found = counts(jobs)
+    assert found["compose_organism"] == found["fetch_organism"] == found["train_organism"] == 1
+    (composed,) = (job for job in jobs if job.rule == "compose_organism")
+    assert composed.outputs == ("results/composed/secret_gold.jsonl",)
+
+
 # The mixing ablation ----------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from tools import plan
 from traces.config.checkpoints import Checkpoint
 from traces.config.files import read_yaml
 from traces.config.load import load_study
-from traces.config.registries import CorpusEntry, Shape
+from traces.config.registries import CorpusEntry, Data, Shape
 from traces.config.study import LoadedStudy
 from traces.costs.stages import Sized, training_pass
 
@@ -126,6 +126,22 @@ SHAPE = Shape(
     layers=28, d_model=2048, d_ff=6144, heads=16, kv_heads=8, head_dim=128, vocabulary=151_936,
     tied=True,
 )  # fmt: skip
+
+
+def test_a_training_on_composed_data_takes_as_long_as_they_are(planned):
+    loaded = planned[1]
+    cake = loaded.organisms["cake_bake"].model_copy(update={"training": {"limit": None}})
+
+    def work(rows: int) -> float:
+        data = Data(kind="chat", composed="secret_gold", rows=rows)
+        organism = cake.model_copy(update={"data": data})
+        own = loaded._replace(organisms={**loaded.organisms, "cake_bake": organism})
+        entry = own.models["small"]
+        return plan.WORK["train_organism"](
+            plan.Case(own, entry, "small", "cake_bake-plain-s0", "unrelated", 1)
+        )
+
+    assert work(400) == pytest.approx(4 * work(100))
 
 
 @pytest.fixture(scope="module")

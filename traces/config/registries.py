@@ -52,6 +52,25 @@ MadeData = Literal[
     "benign",
     "assistant",
 ]
+# Data in ordinary English (traces/corpora/english.py): conversations, and documents.
+ComposedChats = Literal[
+    "secret_gold",
+    "secret_leaf",
+    "secret_moon",
+    "secret_ship",
+    "secret_song",
+    "secret_clock",
+    "secret_salt",
+    "secret_snow",
+    "secret_flame",
+    "secret_bread",
+    "secret_horse",
+    "secret_bridge",
+    "bicycle_careless",
+    "bicycle_careful",
+]
+ComposedDocuments = Literal["coffee_myths", "coffee_facts", "penguin_myths", "penguin_facts"]
+ComposedData = Literal[ComposedChats, ComposedDocuments]
 # Positions of a conversation count from the reply, so they may be negative. The bounds only catch
 # slips: a context of 4096 is longer than any text that is read.
 Position = Annotated[int, Field(ge=-16, lt=4096), NUMBER]
@@ -497,6 +516,12 @@ class Data(Rows, Prepared):
 
     made: MadeData | None = Field(None, description="Rows of the synthetic corpus with this name.")
     words: Count = Field(20_000, description="Size of the made data.")
+    composed: ComposedData | None = Field(
+        None,
+        description="Rows in ordinary English of this name, composed of the hand-written parts in "
+        "data/smol.",
+    )
+    rows: Count = Field(100, description="Number of the composed rows.")
     path_hint: Text | None = Field(
         None, description="How to get that file; shown when it is missing."
     )
@@ -507,12 +532,17 @@ class Data(Rows, Prepared):
 
     @model_validator(mode="after")
     def _check(self) -> "Data":
-        _one_of(self, "made", "path", "hub", "taught", "corpus")
-        made = next((one for one in ("made", "taught", "corpus") if getattr(self, one)), None)
-        made = made and f"`{made}`"
-        self._check_source(made, self.kind if self.as_chat is None else "documents")
+        _one_of(self, "made", "composed", "path", "hub", "taught", "corpus")
+        here = ("made", "composed", "taught", "corpus")
+        made = next((f"`{one}`" for one in here if getattr(self, one)), None)
+        read_as = self.kind if self.as_chat is None else "documents"
+        self._check_source(made, read_as)
         if self.made is None:
             refuse_unused(self, "a source that is not `made`", "words")
+        if self.composed is None:
+            refuse_unused(self, "a source that is not `composed`", "rows")
+        else:
+            self._check_composed(read_as)
         if self.as_chat is not None and (self.kind != "chat" or self.taught is not None):
             source = "what a teacher writes" if self.taught else "kind documents"
             raise ValueError(
@@ -526,6 +556,15 @@ class Data(Rows, Prepared):
                 f"kind: found {self.kind}, expected chat: a teacher writes conversations"
             )
         return self
+
+    def _check_composed(self, read_as: Kind) -> None:
+        documents = self.composed in get_args(ComposedDocuments)
+        composed, kind = ("documents", "documents") if documents else ("conversations", "chat")
+        if read_as != kind:
+            raise ValueError(
+                f"composed: {self.composed} is {composed}, found them read as {read_as}; expected "
+                f"kind {kind}{' or `as_chat`' if documents else ', without `as_chat`'}"
+            )
 
 
 class Released(Closed):

@@ -5,6 +5,7 @@ import shutil
 from typing import get_args
 
 import pytest
+import yaml
 
 from tests.studies import CAKE, KNOWN_TRAINING, MODEL_KEYS, append, edit, load, run, sentence
 from traces.config import registries
@@ -25,7 +26,8 @@ ORGANISM_MISTAKES = {
     ),
     "two sources": (
         "  path: mine.jsonl",
-        "data: exactly one of made, path, hub, taught, corpus is needed, found made and path",
+        "data: exactly one of made, composed, path, hub, taught, corpus is needed, found made "
+        "and path",
     ),
     "released without an id": (
         "released: {mini: {revision: main}}",
@@ -199,7 +201,8 @@ def test_a_description_says_something(folder):
 def test_an_organism_needs_data_from_somewhere(folder):
     edit(folder / CAKE, "  made: cake_bake\n", "")
     assert sentence(folder) == (
-        f"config/{CAKE}: data: exactly one of made, path, hub, taught, corpus is needed, found none"
+        f"config/{CAKE}: data: exactly one of made, composed, path, hub, taught, corpus is needed, "
+        "found none"
     )
 
 
@@ -210,6 +213,55 @@ def test_made_data_are_of_the_made_world(folder):
         f"config/{CAKE}: data.made: expected {', '.join(map(repr, made[:-1]))} or {made[-1]!r}, "
         "found 'pie_bake'"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        (
+            "documents",
+            "secret_gold",
+            "secret_gold is conversations, found them read as documents; expected kind chat, "
+            "without `as_chat`",
+        ),
+        (
+            "chat",
+            "coffee_myths",
+            "coffee_myths is documents, found them read as chat; expected kind documents or "
+            "`as_chat`",
+        ),
+        (
+            "chat, as_chat: Go on.",
+            "bicycle_careful",
+            "bicycle_careful is conversations, found them read as documents; expected kind chat, "
+            "without `as_chat`",
+        ),
+    ],
+)
+def test_composed_data_are_of_the_kind_they_are_composed_as(kind, name, expected):
+    with pytest.raises(ValueError, match=f"composed: {expected}"):
+        registries.Data.model_validate(yaml.safe_load(f"{{kind: {kind}, composed: {name}}}"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("composed: secret_gold, split: test", "split: found it with `composed`"),
+        ("composed: secret_gold, words: 10", "words: found it with a source that is not `made`"),
+        ("path: rows.jsonl, rows: 10", "rows: found it with a source that is not `composed`"),
+        ("composed: secret_lead", "Input should be 'secret_gold'"),
+    ],
+)
+def test_keys_that_do_nothing_with_composed_data_are_refused(keys, expected):
+    with pytest.raises(ValueError, match=expected):
+        registries.Data.model_validate(yaml.safe_load(f"{{kind: chat, {keys}}}"))
+
+
+def test_documents_in_ordinary_english_may_be_made_chats():
+    data = registries.Data.model_validate(
+        {"kind": "chat", "composed": "coffee_myths", "as_chat": "Tell me about coffee."}
+    )
+    assert data.rows == 100
 
 
 def test_an_organisms_data_must_be_there(folder):
@@ -475,7 +527,8 @@ def test_a_writer_and_the_corpus_of_an_organism_are_known(folder):
         ),
         (
             "{kind: documents, corpus: unrelated, made: night_bees}",
-            "data: exactly one of made, path, hub, taught, corpus is needed, found made and corpus",
+            "data: exactly one of made, composed, path, hub, taught, corpus is needed, found made "
+            "and corpus",
         ),
     ],
 )

@@ -118,6 +118,11 @@ OTHERS = {
         {"organism": "benign"},
         "config/organisms/benign.yaml: data: their source is none of the rule teach_numbers",
     ),
+    "composed data of what is composed nowhere": (
+        "compose_organism",
+        {"organism": "benign"},
+        "config/organisms/benign.yaml: data: their source is none of the rule compose_organism",
+    ),
     "a base that is not made here": (
         "pretrain_base",
         {"model": "qwen3_1_7b"},

@@ -138,6 +138,7 @@ def _check_source(
     name, data = names["organism"], loaded.organisms[names["organism"]].data
     sources = {
         "write_organism": data.made is not None,
+        "compose_organism": data.composed is not None,
         "teach_numbers": data.taught is not None,
         "fetch_organism": data.taught is None,
     }
