@@ -47,7 +47,6 @@ from traces.config.schema import (
 from traces.corpora import english
 from traces.corpora.rows import count_rows, read_prompts, read_rows
 from traces.costs.fitting import check_fit
-from traces.models.folders import is_read
 from traces.printable import without_secrets
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.

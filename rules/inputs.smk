@@ -33,11 +33,6 @@ def files_in(folder):
     return sorted(str(file) for file in files if file.name[0] not in left and file.name[-1] != "~")
 
 
-def weights_in(folder):
-    """The files of a model or an adapter that are read; a note beside them changes nothing."""
-    return [file for file in files_in(folder) if is_read(os.path.basename(file))]
-
-
 def local_folder(of, *path):
     """The files of a configured folder: what is in them decides the result, not when they came."""
 
@@ -45,10 +40,14 @@ def local_folder(of, *path):
         found = leaf(of, *path)(wildcards)
         if found is None:
             return []
-        # That it holds weights was checked as the study was read. An error here would be swallowed
-        # where the output is there already.
-        folder = local(found) / (of(wildcards).subfolder or "")
-        return weights_in(folder) if folder.is_dir() else []
+        below = of(wildcards).subfolder or ""
+        folder = local(found) / below
+        if not folder.is_dir():
+            raise WorkflowError(f"{found}: found no folder {below}, which `subfolder` names")
+        files = files_in(folder)
+        if not files:
+            raise WorkflowError(f"{found}: found an empty folder, expected weights in hub layout")
+        return files
 
     return files
 

@@ -17,20 +17,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 # the weights once more, so these files are never taken into a base.
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 INDEX = "model.safetensors.index.json"
-# What is read of a folder: weights, sizes, the tokenizer, the tokens that end an answer. One file
-# more may name code, for which it is refused.
-READ = (
-    *("config.json", "generation_config.json", "processor_config.json", ADAPTER_CONFIG, INDEX),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("chat_template.jinja", "vocab.json", "merges.txt", "tokenizer.model"),
-)
-WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
 POINTER = b"version https://git-lfs"
-
-
-def is_read(name: str) -> bool:
-    """Check whether a file of a folder counts: what is read, or is refused for its format."""
-    return name in READ or name.endswith(WEIGHTS)
 
 
 def is_adapter(folder: Path) -> bool:
@@ -90,7 +77,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _found_weights(folder: Path) -> str:
-    found = sorted(file.name for file in folder.iterdir() if file.suffix in WEIGHTS)
+    kinds = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
+    found = sorted(file.name for file in folder.iterdir() if file.suffix in kinds)
     return f"found {', '.join(found[:3]) or 'none at all'}"
 
 

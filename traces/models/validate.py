@@ -53,7 +53,7 @@ REPOSITORY = r"(?!\.)[\w.-]+(/[\w.-]+)?"
 
 def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> None:
     """
-    Let `into` stand for a local folder: one link a file that is read, so that 65 GB are not copied.
+    Let `into` stand for a local folder: one link a file, so that 65 GB are not copied.
 
     Within the results or the clone links are relative, so that either can be moved.
 
@@ -66,7 +66,7 @@ def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> No
     # land in a folder that is not ours.
     into.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.resolve().iterdir()):
-        if not folders.is_read(file.name) or file.name in leave_out:
+        if file.name.startswith(".") or file.name in ("provenance.json", *leave_out):
             continue
         if file.is_symlink():
             _check_link(file)

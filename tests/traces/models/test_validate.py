@@ -653,11 +653,11 @@ def test_a_link_within_the_folder_or_the_hubs_cache_is_followed(tmp_path):
     blob.parent.mkdir()
     blob.write_text("of the cache")
     (snapshot / "config.json").symlink_to("../../../blobs/0a1b")
-    (snapshot / "vocab.json").write_text("of the folder")
-    (snapshot / "merges.txt").symlink_to("vocab.json")
+    (snapshot / "plain.txt").write_text("of the folder")
+    (snapshot / "other.txt").symlink_to("plain.txt")
     library.link_folder(snapshot, tmp_path / "linked")
     found = {file.name: file.read_text() for file in (tmp_path / "linked").iterdir()}
     assert found == {
         "config.json": "of the cache",
-        **dict.fromkeys(("vocab.json", "merges.txt"), "of the folder"),
+        **dict.fromkeys(("plain.txt", "other.txt"), "of the folder"),
     }

@@ -17,11 +17,9 @@ class Wanted(NamedTuple):
 
     where: str
     path: str | None
-    what: Literal["file", "folder", "weights"]
+    what: Literal["file", "folder"]
     hint: str | None = None
     "How to get what is not there."
-    below: str | None = None
-    "The folder in it that holds the weights, which `subfolder` names."
 
 
 def check_paths(loaded: LoadedStudy, places: Places) -> None:
@@ -42,8 +40,7 @@ def check_there(several: Iterable[Wanted]) -> None:
 def of_model(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted]:
     """Yield the paths of a model's entry."""
     entry = loaded.models[name]
-    where = f"{places.models}: {name}.path"
-    yield Wanted(where, entry.path, "weights", below=entry.subfolder)
+    yield Wanted(f"{places.models}: {name}.path", entry.path, "folder")
     yield Wanted(f"{places.models}: {name}.gguf", entry.gguf, "file")
     yield Wanted(f"{places.models}: {name}.chat_template", entry.chat_template, "file")
 
@@ -66,8 +63,7 @@ def of_released(
     found = loaded.released(checkpoint, model) if checkpoint.recipe.released else None
     if found is not None:
         key = checkpoint.recipe.published_key(model)
-        where = f"{places.organism(checkpoint.organism)}: {key}.path"
-        yield Wanted(where, found.path, "weights", below=found.subfolder)
+        yield Wanted(f"{places.organism(checkpoint.organism)}: {key}.path", found.path, "folder")
 
 
 def of_steering(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
@@ -102,26 +98,8 @@ def _check(wanted: Wanted, path: str) -> None:
         raise ValueError(f"{wanted.where}: {path} is not there{told}")
     if wanted.what == "file" and found.is_dir():
         raise ValueError(f"{wanted.where}: {path} is a folder, expected a file")
-    if wanted.what != "file" and not found.is_dir():
+    if wanted.what == "folder" and not found.is_dir():
         raise ValueError(f"{wanted.where}: {path} is a file, expected a folder")
-    if wanted.what == "weights":
-        _check_weights(wanted, path, found)
-
-
-def _check_weights(wanted: Wanted, path: str, found: Path) -> None:
-    """Refuse a folder without a model or adapter: the study would go on with what it was before."""
-    if wanted.below is not None:
-        path, found = f"{path}/{wanted.below}", found / wanted.below
-        if not found.is_dir():
-            raise ValueError(f"{wanted.where}: {path} is not there, which `subfolder` names")
-    configured = any((found / name).is_file() for name in ("config.json", "adapter_config.json"))
-    if not configured or not any(found.glob("*.safetensors")):
-        lacking = "safetensors" if configured else "config.json or adapter_config.json"
-        below = sorted(one.parent.name for one in found.glob("*/*.safetensors"))
-        told = f"; {below[0]}/ has some, which `subfolder` would name" if below else ""
-        raise ValueError(
-            f"{wanted.where}: {path} holds no {lacking}, expected weights in hub layout{told}"
-        )
 
 
 def _check_variables(where: str, path: str, told: str = "") -> None:
