@@ -21,9 +21,17 @@ def local_file(of, *path):
 
     def file(wildcards):
         found = leaf(of, *path)(wildcards)
-        return [] if found is None else str(local(found))
+        return [] if found is None else by_contents(local(found))
 
     return file
+
+
+def by_contents(path):
+    """A file from outside, of which the contents alone count (`contents_of`), not the time."""
+    large = path.is_file() and path.stat().st_size > workflow.dag_settings.max_checksum_file_size
+    # Snakemake compares the contents of small ones itself, and of large ones the time: a copy of a
+    # model's weights would train everything anew.
+    return ancient(str(path)) if large else str(path)
 
 
 def files_in(folder):
@@ -39,7 +47,7 @@ def local_folder(of, *path, read):
     def files(wildcards):
         found = leaf(of, *path)(wildcards)
         folder = None if found is None else local(found) / (of(wildcards).subfolder or "")
-        return [] if folder is None else [str(file) for file in read(folder)]
+        return [] if folder is None else [by_contents(file) for file in read(folder)]
 
     return files
 
@@ -57,7 +65,7 @@ def released_folder():
 def embedder_folder(wildcards):
     """The files of the embedding's local folder; none of one by name."""
     found = folder_of_embedder(study.steering.embedder)
-    return [] if found is None else [str(file) for file in embedder_files(local(found))]
+    return [] if found is None else [by_contents(file) for file in embedder_files(local(found))]
 
 
 def synthetic_lists():
