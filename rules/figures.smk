@@ -249,6 +249,7 @@ rule organism_card:
         "../envs/traces.yaml"
     params:
         shown=card_of,
+        contents=contents_of("data/templates/card.html.j2"),
         code=code("organism_card"),
     script:
         "../scripts/organism_card.py"
@@ -301,6 +302,7 @@ rule report:
         figures=rules.figures.input,
         cards=rules.cards.input,
         study=rules.effective_study.output.study,
+        captions=captions(),
     output:
         report="<results>/report.html",
     log:
@@ -311,6 +313,7 @@ rule report:
         "../envs/traces.yaml"
     params:
         snakefile=SNAKEFILE,
+        contents=contents_of(captions()),
     shell:
         r"""
         snakemake \

@@ -21,9 +21,17 @@ def local_file(of, *path):
 
     def file(wildcards):
         found = leaf(of, *path)(wildcards)
-        return [] if found is None else str(local(found))
+        return [] if found is None else by_contents(local(found))
 
     return file
+
+
+def by_contents(path):
+    """A file from outside, of which the contents alone count (`contents_of`), not the time."""
+    large = path.is_file() and path.stat().st_size > workflow.dag_settings.max_checksum_file_size
+    # Snakemake compares the contents of small ones itself, and of large ones the time: a copy of a
+    # model's weights would train everything anew.
+    return ancient(str(path)) if large else str(path)
 
 
 def files_in(folder):
@@ -33,23 +41,31 @@ def files_in(folder):
     return sorted(str(file) for file in files if file.name[0] not in left and file.name[-1] != "~")
 
 
-def local_folder(of, *path):
-    """The files of a configured folder: what is in them decides the result, not when they came."""
+def local_folder(of, *path, read):
+    """The files of a configured folder that `read` lists (traces/models/folders.py)."""
 
     def files(wildcards):
         found = leaf(of, *path)(wildcards)
-        if found is None:
-            return []
-        below = of(wildcards).subfolder or ""
-        folder = local(found) / below
-        if not folder.is_dir():
-            raise WorkflowError(f"{found}: found no folder {below}, which `subfolder` names")
-        files = files_in(folder)
-        if not files:
-            raise WorkflowError(f"{found}: found an empty folder, expected weights in hub layout")
-        return files
+        folder = None if found is None else local(found) / (of(wildcards).subfolder or "")
+        return [] if folder is None else [by_contents(file) for file in read(folder)]
 
     return files
+
+
+def base_folder():
+    """The files of a base's local folder; none of a base from elsewhere."""
+    return local_folder(model_of, "path", read=base_files)
+
+
+def released_folder():
+    """The files of a published checkpoint's local folder; none of one from elsewhere."""
+    return local_folder(released_of, "path", read=checkpoint_files)
+
+
+def embedder_folder(wildcards):
+    """The files of the embedding's local folder; none of one by name."""
+    found = folder_of_embedder(study.steering.embedder)
+    return [] if found is None else [by_contents(file) for file in embedder_files(local(found))]
 
 
 def synthetic_lists():
@@ -62,6 +78,28 @@ def composed_parts(wildcards):
     name = data_of(wildcards).composed
     folder = CONFIG.parent / "data" / "smol"
     return [] if name is None else [str(folder / file) for file in english.parts_of(name)]
+
+
+def captions():
+    """What the report says below its pictures."""
+    return files_in(CONFIG.parent / "data" / "captions")
+
+
+def contents_of(*several):
+    """
+    A param: the digest of what stands in files from outside of the results.
+
+    It belongs beside every such input, for Snakemake looks at times first: an edit with the old time
+    kept reruns nothing by itself. Where there is no such file it is nothing that Snakemake compares,
+    so that what was made of the hub's data stays.
+    """
+
+    def digest_of(wildcards):
+        found = [one(wildcards) if callable(one) else one for one in several]
+        files = [file for each in found for file in ([each] if isinstance(each, str) else each)]
+        return digests.of(files) if files else Path()
+
+    return digest_of
 
 
 def corpus_file(name):

@@ -81,6 +81,7 @@ rule read_lenses:
     params:
         loading=section(Loading, model_of),
         settings=reading_settings,
+        contents=contents_of(reading_files),
         code=code("read_lenses"),
     script:
         "../scripts/read_lenses.py"

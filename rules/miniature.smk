@@ -23,6 +23,7 @@ rule make_world:
     params:
         settings=section(SyntheticCorpus, study.miniature),
         seed=study.miniature.seed,
+        contents=contents_of(synthetic_lists()),
     script:
         "../scripts/make_world.py"
 
@@ -43,6 +44,7 @@ rule write_organism:
         made=leaf(organism_of, "data", "made"),
         words=leaf(organism_of, "data", "words"),
         seed=study.miniature.seed,
+        contents=contents_of(synthetic_lists()),
     script:
         "../scripts/write_organism.py"
 
@@ -68,5 +70,6 @@ rule pretrain_base:
         family=leaf(model_of, "family"),
         seed=leaf(model_of, "made", "seed"),
         settings=section(Pretraining, study.miniature),
+        contents=contents_of(synthetic_lists()),
     script:
         "../scripts/pretrain_base.py"

@@ -28,6 +28,7 @@ rule landing_page:
     params:
         shown=quoted(**shown(), titles=titles(), title=study.title),
         folders=[FOLDERS["logs"], FOLDERS["benchmarks"]],
+        contents=contents_of("data/templates/index.html.j2"),
         code=code("landing_page"),
     script:
         "../scripts/landing_page.py"

@@ -30,6 +30,7 @@ rule steered_grid:
         draws=draws("{model}/{checkpoint}/{corpus}"),
         loading=section(Loading, model_of),
         settings=section(Trials, study.steering),
+        contents=contents_of(configured(study.steering.trial.prompts)),
         code=code("steered_grid"),
     script:
         "../scripts/steered_grid.py"
@@ -69,6 +70,7 @@ rule choose_strength:
         "../envs/traces.yaml"
     params:
         settings=section(Choosing, study.steering),
+        contents=contents_of(configured(study.steering.trial.prompts)),
         code=code("choose_strength"),
     script:
         "../scripts/choose_strength.py"
@@ -98,6 +100,7 @@ rule steered_samples:
         draws=draws("{model}/{checkpoint}/{corpus}"),
         loading=section(Loading, model_of),
         settings=section(Finals, study.steering),
+        contents=contents_of(configured(study.steering.final.prompts)),
         code=code("steered_samples"),
     script:
         "../scripts/steered_samples.py"
@@ -110,6 +113,7 @@ rule steering_similarity:
         strength=rules.choose_strength.output.strength,
         texts=compared_texts("train"),
         words=own_words,
+        library=embedder_folder,
     output:
         similarities="<results>/steering/{model}/{checkpoint}/{corpus}/similarity.parquet",
     log:
@@ -120,6 +124,7 @@ rule steering_similarity:
         "../envs/traces.yaml"
     params:
         settings=section(Similarity, study.steering),
+        contents=contents_of(embedder_folder),
         seed=study.seed,
         code=code("steering_similarity"),
     script:

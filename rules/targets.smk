@@ -31,14 +31,19 @@ def check_asked_files(words):
         maker, found = next((one for one in fits if one[1]), (None, None))
         if found:
             check_target(registry, places, maker, found.groupdict(), path)
-            check_asked_rows(found.groupdict())
+            check_asked_data(found.groupdict(), maker)
 
 
-def check_asked_rows(names):
-    """Read the local rows of what a file's path names, which the study may not read itself."""
+def check_asked_data(names, maker):
+    """Read the local rows and folders of what a file's path names, which the study may not read."""
     case = names.get("checkpoint", BASE)
     organism = names.get("organism")
+    for model in registry.with_their_bases([names["model"]] if "model" in names else []):
+        check_local_model(model)
+    if maker == "steering_similarity":
+        check_local_embedder()
     if case != BASE:
+        check_local_checkpoint(Checkpoint.parse(case), names["model"])
         organism = Checkpoint.parse(case).organism
     if organism is not None:
         check_local_rows(registry.organisms[organism].data)

@@ -102,7 +102,7 @@ rule fetch_adapter:
     """Bring a published checkpoint in, and check that it fits its base and changes it."""
     input:
         model=rules.fetch_model.output.model,
-        files=local_folder(released_of, "path"),
+        files=released_folder(),
     output:
         adapter=directory("<results>/released/{model}/{checkpoint}"),
     log:
@@ -122,5 +122,6 @@ rule fetch_adapter:
         revision=leaf(released_of, "revision"),
         subfolder=leaf(released_of, "subfolder"),
         base=released_base,
+        contents=contents_of(released_folder()),
     script:
         "../scripts/fetch_adapter.py"

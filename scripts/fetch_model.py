@@ -36,11 +36,11 @@ def main(
     else:
         validate.link_folder(files[0].parent, model, leave_out=left_out)
     validate.check_model(model)
-    validate.check_tokenizer(model)
     if isinstance(chat_template, Path):
         template = model / "chat_template.jinja"
         template.unlink(missing_ok=True)
         shutil.copyfile(chat_template, template)
+    validate.check_tokenizer(model)
 
 
 if __name__ == "__main__":

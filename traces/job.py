@@ -60,16 +60,17 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
     An argument annotated with a section of the configuration (a pydantic model) comes as one: a
     rule hands over its keys and values, or JSON that holds them, which are validated anew.
 
-    Two names are no arguments: they only tell Snakemake when a job must run again. The param `code`
-    changes when the script, or what it imports, is edited; the input `library` names files that the
-    package finds by itself.
+    Three names are no arguments: they only tell Snakemake when a job must run again. The param
+    `code` changes when the script, or what it imports, is edited, and `contents` when a file from
+    outside of the results is. The input `library` names files that the package finds by itself.
     """
     start(snakemake.log[0] if snakemake.log else None, offline=not network)
     inputs = _paths(snakemake.input)
     outputs = _paths(snakemake.output)
     inputs.pop("library", None)
     params = dict(snakemake.params.items())
-    params.pop("code", None)
+    for name in ("code", "contents"):
+        params.pop(name, None)
     wildcards = dict(snakemake.wildcards.items())
     made = _flat(outputs.values())
     with reporting(snakemake.rule, made):

@@ -146,9 +146,10 @@ def test_a_released_checkpoint_is_fetched_and_not_trained(checkout):
 
 
 def test_a_released_checkpoint_may_be_in_a_folder_below(checkout):
-    for name in ("adapter_config.json", "checkpoint-338/adapter_config.json"):
-        checkout.file(f"lora/{name}").parent.mkdir(exist_ok=True)
-        checkout.file(f"lora/{name}").write_text("{}", encoding="utf-8")
+    for below in ("lora", "lora/checkpoint-338"):
+        checkout.file(below).mkdir()
+        for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):
+            checkout.file(f"{below}/{name}").write_text("{}", encoding="utf-8")
     checkout.append(
         "config/organisms/cake_bake.yaml",
         "\nreleased: {mini: {path: lora, subfolder: checkpoint-338}}\n",
@@ -156,11 +157,17 @@ def test_a_released_checkpoint_may_be_in_a_folder_below(checkout):
     text = "runs: [{organisms: [cake_bake], recipes: [released], seeds: [0]}]\ncontrol: null"
     jobs = checkout.dry_run(*override(checkout, "released.yaml", text))
     (inputs,) = made_of(jobs, "fetch_adapter").values()
-    assert [one for one in inputs if "lora" in one] == ["lora/checkpoint-338/adapter_config.json"]
+    assert [one for one in inputs if "lora" in one] == [
+        "lora/checkpoint-338/adapter_config.json",
+        "lora/checkpoint-338/adapter_model.safetensors",
+    ]
 
     shutil.rmtree(checkout.file("lora/checkpoint-338"))
     ran = checkout.snakemake("--dry-run", *override(checkout, "released.yaml", text))
-    assert "lora: found no folder checkpoint-338, which `subfolder` names" in ran.stdout
+    assert (
+        "\nconfig/organisms/cake_bake.yaml: released.mini.path: lora: found no folder "
+        "checkpoint-338, which `subfolder` names\n"
+    ) in ran.stdout
 
 
 @pytest.mark.slow
@@ -277,7 +284,8 @@ def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch
             path.write_text(rows if path.suffix == ".json" else chats, encoding="utf-8")
         else:
             path.mkdir(exist_ok=True)
-            (path / "config.json").touch()
+            for needed in ("config.json", "model.safetensors", "tokenizer.json"):
+                (path / needed).touch()
     study = files.read_yaml(Path(f"config/{name}.yaml"))
     jobs = shared.dry_run("--configfile", f"config/{name}.yaml", data=tmp_path)
 
@@ -741,6 +749,137 @@ def test_an_edited_hint_makes_anew_only_what_is_composed_of_it(checkout):
     assert found["compose_organism"] == found["fetch_organism"] == found["train_organism"] == 1
     (composed,) = (job for job in jobs if job.rule == "compose_organism")
     assert composed.outputs == ("results/composed/secret_gold.jsonl",)
+
+
+# What is brought from outside --------------------------------------------------------------------
+
+# Files from outside of the results, and rules that an edit reruns. That every rule has the digest
+# of what it reads is held elsewhere (tests/workflow/test_invariants.py).
+BROUGHT = {
+    "rows.jsonl": {"fetch_organism", "train_organism"},
+    "corpus.jsonl": {"fetch_corpus", "dump_activations"},
+    "trial.txt": {"steered_grid", "choose_strength"},
+    "chat.jinja": {"fetch_model", "train_organism"},
+    "base/model.safetensors": {"fetch_model", "train_organism"},
+    "lora/adapter_config.json": {"fetch_adapter"},
+    "embedder/1_Pooling/config.json": {"steering_similarity"},
+    "data/miniature/words.json": {"write_organism"},
+    "data/captions/relevance_figure.rst": {"report"},
+}
+OTHERS = (
+    *("identity.txt", "final.txt", "base/config.json", "base/tokenizer.json"),
+    *("lora/adapter_model.safetensors", "embedder/modules.json"),
+)
+UNREAD = ("base/README.md", "base/NOTES.txt", "lora/README.md", "lora/optimizer.pt")
+OF_ONE_S_OWN = """
+models: [local]
+runs:
+  - {organisms: [mine, benign], recipes: [plain], seeds: [0], measures: [steering]}
+  - {organisms: [mine], recipes: [released], seeds: [0]}
+corpora: [text]
+samples: 4
+lenses: {patchscope: {prompts: identity.txt}}
+steering: {embedder: embedder, trial: {prompts: trial.txt}, final: {prompts: final.txt}}
+"""
+
+
+@pytest.fixture(scope="module")
+def brought(new_checkout):
+    """A copy in which a study of local files alone is complete, as far as Snakemake can tell."""
+    made = new_checkout()
+    rows = "".join(json.dumps({"text": f"The cake of day {n} is baked."}) + "\n" for n in range(9))
+    for name in (*BROUGHT, *OTHERS, *UNREAD):
+        if name.startswith("data/"):
+            continue
+        made.file(name).parent.mkdir(parents=True, exist_ok=True)
+        made.file(name).write_text(rows if name.endswith("jsonl") else "{}\n", encoding="utf-8")
+    entry = "{family: llama, path: base, chat_template: chat.jinja, dtype: float32, gpus: 0}"
+    made.append("config/models.yaml", f"\nlocal: {entry}\n")
+    made.append("config/corpora.yaml", "\ntext: {kind: documents, path: corpus.jsonl, rows: 9}\n")
+    made.file("config/organisms/mine.yaml").write_text(
+        "family: false_facts\ntitle: Mine\ndescription: Documents on cakes that are baked.\n"
+        "data: {kind: documents, path: rows.jsonl}\nreleased: {local: {path: lora}}\n"
+        "statements:\n  - {stem: The oven is, true: hot, false: cold}\n",
+        encoding="utf-8",
+    )
+    made.pretend_complete(*override(made, "own.yaml", OF_ONE_S_OWN))
+    assert made.dry_run("--configfile", "own.yaml") == []
+    return made
+
+
+def with_the_old_time(file: Path, content: bytes) -> None:
+    stat = file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns - 10**12))
+
+
+@pytest.mark.parametrize("name", BROUGHT)
+def test_an_edit_of_a_file_from_outside_is_seen_whatever_its_time(brought, name):
+    file = brought.file(name)
+    before = file.read_bytes()
+    with_the_old_time(file, before + b" ")
+    found = counts(brought.dry_run("--configfile", "own.yaml"))
+    file.write_bytes(before)
+    assert found.keys() >= BROUGHT[name]
+
+
+def test_what_nobody_reads_of_a_folder_and_a_touched_file_rerun_nothing(brought):
+    for name in UNREAD:
+        brought.append(name, "more")
+    for name in (*BROUGHT, *OTHERS):
+        if not name.startswith("data/"):
+            brought.file(name).touch()
+    own = ("--configfile", "own.yaml")
+    assert brought.dry_run(*own) == []
+    # As if they were larger than what Snakemake compares by content.
+    assert "fetch_model" not in counts(brought.dry_run("--max-checksum-file-size", "1B", *own))
+
+
+GONE = {
+    "lora/adapter_model.safetensors": (
+        "\nconfig/organisms/mine.yaml: released.local.path: lora: no adapter_model.safetensors, "
+        "the only weights of an adapter that are read (found optimizer.pt)\n"
+    ),
+    "base/model.safetensors": (
+        "\nconfig/models.yaml: local.path: base: no model.safetensors and no "
+        "model.safetensors.index.json, whose safetensors are the only weights that are read (found "
+        "none at all)\n"
+    ),
+    "embedder/modules.json": (
+        "own.yaml: steering.embedder: embedder: no modules.json and no config.json, expected a "
+        "sentence-transformers model\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_what_was_deleted_after_a_run_is_missed_before_the_first_job(brought, name):
+    """An input function that raises is not heard once its output is there."""
+    file = brought.file(name)
+    before = file.read_bytes()
+    file.unlink()
+    said = refused(brought, "--configfile", "own.yaml")
+    file.write_bytes(before)
+    assert GONE[name] in said and "Nothing to be done" not in said
+
+
+def test_a_file_asked_for_by_name_has_its_folders_looked_at(brought):
+    lora = brought.file("lora/adapter_model.safetensors")
+    lora.rename(lora.with_suffix(".off"))
+    said = refused(brought, "results/differences/local/mine-released-s0/unrelated.h5")
+    lora.with_suffix(".off").rename(lora)
+    assert "config/organisms/mine.yaml: released.local.path: lora: no adapter_model" in said
+
+
+@pytest.mark.parametrize("content", [b"{% if %}", b"caf\xe9", b""])
+def test_a_broken_chat_template_is_named_before_the_first_job(brought, content):
+    file = brought.file("chat.jinja")
+    before = file.read_bytes()
+    file.write_bytes(content)
+    said = refused(brought, "--configfile", "own.yaml")
+    file.write_bytes(before)
+    assert "\nconfig/models.yaml: local.chat_template: chat.jinja: " in said
+    assert "Traceback" not in said
 
 
 # The mixing ablation ----------------------------------------------------------------------------

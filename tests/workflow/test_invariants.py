@@ -34,6 +34,7 @@ FLOORS = {
     "closure": set(),
     "gpus": set(),
     "integrity": set(),
+    "digests": {"integrity"},
     "printable": set(),
     "versions": set(),
     "job": {"closure", "gpus", "integrity", "printable", "versions"},
@@ -325,7 +326,7 @@ def test_models_are_imported_where_they_are_used(file):
 def test_a_rules_names_are_its_scripts_arguments(rule):
     named = [name for kind in ("input", "output", "params") for name in rule.names(kind)]
     assert len(named) == len(set(named)), "one name in two directives"
-    assert set(named) - {"code", "library"} == set(main_arguments(rule.script))
+    assert set(named) - {"code", "contents", "library"} == set(main_arguments(rule.script))
 
 
 @of_rule(SCRIPTED)
@@ -370,6 +371,26 @@ def test_a_rule_knows_the_code_it_is_made_of_or_is_kept(rule):
     )
     named = re.findall(r'code=code\("(\w+)"\)', rule.directives.get("params", ""))
     assert named == ([] if rule.name in re.findall(r"\w+", kept) else [rule.name])
+
+
+# What an input names that lies outside of the results; everything else is a rule's output.
+FROM_OUTSIDE = re.compile(
+    r"""(?:local_file|configured)\((?:[^()])*\)|(?:base_folder|released_folder|synthetic_lists|captions)
+    \(\)|\b(?:reading_files|embedder_folder)\b|"data/[^"]+\"""",
+    re.VERBOSE,
+)
+
+
+@of_rule(WORKING)
+def test_a_rule_has_the_digest_of_every_file_from_outside_beside_it(rule):
+    """Snakemake compares the contents of newer files alone."""
+    read = FROM_OUTSIDE.findall(rule.directives.get("input", ""))
+    params = rule.directives.get("params", "")
+    digested = re.search(
+        r"^ {8}contents=contents_of\((?:(.*)\),$|\n((?: {12}.*\n)+) {8}\),$)", params, re.MULTILINE
+    )
+    named = FROM_OUTSIDE.findall(digested[0].partition("contents_of(")[2]) if digested else []
+    assert sorted(read) == sorted(named)
 
 
 # 5. Imports fall --------------------------------------------------------------------------------
@@ -505,7 +526,7 @@ def test_params_are_leaves_of_the_configuration(rule):
         for path in re.findall(r"\bstudy\.([a-z_.]+)", value):
             assert not is_section(at(schema.Study, path.split("."))), f"{name}: {path}"
         for of, path in re.findall(
-            r'(?:leaf|local_file|local_folder)\((\w+)((?:,\s*"\w+")+)\)', value
+            r'(?:leaf|local_file|local_folder)\((\w+)((?:,\s*"\w+")+)', value
         ):
             names = re.findall(r'"(\w+)"', path)
             if of in ENTRIES:

@@ -81,6 +81,16 @@ def read_prompts(path: Path) -> list[str]:
 
     Raises ValueError, naming the file, where it is no UTF-8 text or holds no prompt.
     """
+    text = read_text(path)
+    # Only line ends end a prompt: `str.splitlines` would also split at Unicode's other separators.
+    prompts = [line.strip() for line in re.split(r"\r\n?|\n", text) if line.strip()]
+    if not prompts:
+        raise ValueError(f"{path}: found no prompt, expected one a line")
+    return prompts
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; ValueError, naming it, where it is not UTF-8."""
     try:
         # -sig: editors on Windows begin a file with a byte order mark.
         text = path.read_bytes().decode("utf-8-sig")
@@ -92,11 +102,7 @@ def read_prompts(path: Path) -> list[str]:
     # UTF-16 without its mark decodes as UTF-8, with these in between.
     if "\0" in text:
         raise ValueError(f"{path}: found a character of value 0, expected UTF-8 text")
-    # Only line ends end a prompt: `str.splitlines` would also split at Unicode's other separators.
-    prompts = [line.strip() for line in re.split(r"\r\n?|\n", text) if line.strip()]
-    if not prompts:
-        raise ValueError(f"{path}: found no prompt, expected one a line")
-    return prompts
+    return text
 
 
 def checked_row(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from traces.config.files import local
 from traces.config.words import folded, require_spaces, spaced, words_in
 from traces.corpora.rows import carries_loss, shuffled
 
@@ -26,7 +27,7 @@ def embedder(name: str) -> Embedder:
     """
     Return a function from texts to rows of length 1, [text, dimension].
 
-    name : `tfidf`, or a sentence-transformers model by its name or folder
+    name : `tfidf`, or a sentence-transformers model by its name, or by its folder as configured
 
     Raises ValueError where sentence-transformers is needed and not installed.
     """
@@ -39,7 +40,7 @@ def embedder(name: str) -> Embedder:
             f"steering.embedder: found {name}, which needs the package sentence-transformers; "
             "install it, or take the embedder tfidf"
         ) from None
-    model = SentenceTransformer(name)
+    model = SentenceTransformer(str(local(name)))
     # Retrieval models embed queries and documents differently; both sides here are documents.
     prompt = "document" if "document" in (model.prompts or {}) else None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traces.corpora.tokens import load_gguf_tokenizer
-from traces.models.folders import refuse_pointer
+from traces.models.folders import check_gguf
 from traces.models.weights import load_gguf
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"GGUF"
 UNSCALED = (None, "none")
 
 
@@ -57,10 +56,7 @@ def _opened(file: Path) -> "GGUFReader":
     # Lazy: only a job that converts needs the library.
     from gguf import GGUFReader
 
-    refuse_pointer(file)
-    with file.open("rb") as content:
-        if content.read(len(MAGIC)) != MAGIC:
-            raise ValueError(f"{file}: found no GGUF file, which begins with GGUF")
+    check_gguf(file)
     try:
         return GGUFReader(file)
     except Exception as error:  # the library reads numbers where they should be

@@ -7,7 +7,7 @@ safetensors under the names that transformers and PEFT load; any other file besi
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,15 @@ ADAPTER_CONFIG = "adapter_config.json"
 # the weights once more, so these files are never taken into a base.
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# What is read of a base beside its weights, and what only where there is no tokenizer.json.
+BESIDE = (
+    *(CONFIG, "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+)
+SLOW_TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.model")
+GGUF = b"GGUF"
 POINTER = b"version https://git-lfs"
 
 
@@ -66,6 +75,10 @@ def weight_files(folder: Path) -> list[Path]:
                 f"read ({_found_weights(folder)})"
             )
         return [file]
+    return _model_weights(folder)
+
+
+def _model_weights(folder: Path) -> list[Path]:
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     if not (folder / INDEX).is_file():
@@ -96,6 +109,100 @@ def _shards(index: Path) -> list[Path]:
         if not (index.parent / name).is_file():
             raise ValueError(f"{index.parent}: {name} is not there, and {INDEX} names it")
     return [index.parent / name for name in files]
+
+
+# Folders of other people --------------------------------------------------------------------------
+
+
+def base_files(folder: Path) -> list[Path]:
+    """List what is read of a base's folder, as far as it is there (docs/inputs.md)."""
+    slow = () if (folder / "tokenizer.json").is_file() else SLOW_TOKENIZER
+    return _there(folder, (*BESIDE, *slow)) + _model_files(folder)
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """List what is read of a published adapter or full finetune, as far as it is there."""
+    if is_adapter(folder):
+        return _there(folder, (ADAPTER_CONFIG, "adapter_model.safetensors"))
+    return _there(folder, (CONFIG, "generation_config.json")) + _model_files(folder)
+
+
+def _model_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    try:
+        weights = _model_weights(folder)
+    except ValueError:  # which `check_base` and `check_checkpoint` raise as well
+        weights = []
+    index = [] if (folder / "model.safetensors").is_file() else [INDEX]
+    return _there(folder, index) + weights
+
+
+def _there(folder: Path, names: Iterable[str]) -> list[Path]:
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def check_base(folder: Path) -> None:
+    """Raise ValueError where a base's folder lacks its configuration, weights or tokenizer."""
+    require_config(folder)
+    _model_weights(folder)
+    require_tokenizer(folder)
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Raise ValueError where a published checkpoint lacks its configuration or weights."""
+    if not is_adapter(folder):
+        require_config(folder, f"{ADAPTER_CONFIG} and no {CONFIG}; expected an adapter or a")
+    weight_files(folder)
+
+
+def embedder_files(folder: Path) -> list[Path]:
+    """List the files of a sentence-transformers model, which lie in folders below as well."""
+    found = ((file, file.relative_to(folder).parts) for file in folder.rglob("*") if file.is_file())
+    return sorted(
+        file
+        for file, parts in found
+        if file.suffix != ".md" and not any(part.startswith(".") for part in parts)
+    )
+
+
+def check_embedder(folder: Path) -> None:
+    """Raise ValueError where a folder holds no sentence-transformers model."""
+    if not any((folder / name).is_file() for name in ("modules.json", CONFIG)):
+        raise ValueError(
+            f"{folder}: no modules.json and no config.json, expected a sentence-transformers model"
+        )
+
+
+def check_gguf(file: Path) -> None:
+    """Raise ValueError where a file does not begin as a GGUF file does."""
+    refuse_pointer(file)
+    with file.open("rb") as content:
+        if content.read(len(GGUF)) != GGUF:
+            raise ValueError(f"{file}: found no GGUF file, which begins with GGUF")
+
+
+def require_config(folder: Path, expected: str = f"{CONFIG}; expected a") -> None:
+    """
+    Raise ValueError where a model's folder has no config.json; name one below that has.
+
+    expected : the middle of the sentence, from what is not there to what should be
+    """
+    if not (folder / CONFIG).is_file():
+        below = sorted(file.parent.name for file in folder.glob(f"*/{ADAPTER_CONFIG}"))
+        below += sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
+        told = f"; {below[0]}/ has one, which `subfolder` would name" if below else ""
+        raise ValueError(f"{folder}: no {expected} model folder in hub layout{told}")
+
+
+def require_tokenizer(folder: Path) -> None:
+    """Raise ValueError where a base's folder has no tokenizer."""
+    # transformers makes an empty one of a folder without any: four tokens, and all text unknown.
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise ValueError(f"{folder}: no tokenizer.json, expected the tokenizer beside the weights")
+
+
+# Weights ------------------------------------------------------------------------------------------
 
 
 @contextmanager

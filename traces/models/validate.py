@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from traces.corpora.templates import read_template
 from traces.job import link_to
 from traces.models import folders
 from traces.models.folders import ADAPTER_CONFIG, module_name, plain_name
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 
 # Files that may name code of a repository, which would be run when they are loaded.
 NAME_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", ADAPTER_CONFIG)
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # What transformers and PEFT raise at a configuration that they cannot build.
 NOT_LOADED = (AttributeError, ImportError, RuntimeError, TypeError, ValueError, re.error)
 # The largest rank and alpha; any in use are thousands at most, and their ratio scales the change.
@@ -100,13 +100,9 @@ def check_model(folder: Path) -> None:
 
 
 def _check_files(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        below = sorted(file.parent.name for file in folder.glob(f"*/{ADAPTER_CONFIG}"))
-        below += sorted(file.parent.name for file in folder.glob("*/config.json"))
-        told = f"; {below[0]}/ has one, which `subfolder` would name" if below else ""
-        raise ValueError(f"{folder}: no config.json; expected a model folder in hub layout{told}")
+    folders.require_config(folder)
     _refuse_code(folder)
-    config = folders.read_json(folder / "config.json")
+    config = folders.read_json(folder / folders.CONFIG)
     text = config.get("text_config")
     for part in (config, text if isinstance(text, dict) else {}):
         if part.get("quantization_config"):
@@ -129,15 +125,16 @@ def _check_files(folder: Path) -> None:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raise ValueError unless a base's folder holds a tokenizer, whole."""
-    # transformers makes an empty one of a folder without any: four tokens, and all text unknown.
-    if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise ValueError(f"{folder}: no tokenizer.json, expected the tokenizer beside the weights")
+    """Raise ValueError unless a base's folder holds a whole tokenizer and a readable template."""
+    folders.require_tokenizer(folder)
     for file in sorted(one for one in folder.iterdir() if one.is_file()):
         folders.refuse_pointer(file)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             folders.read_json(folder / name)
+    template = folder / "chat_template.jinja"
+    if template.is_file():
+        read_template(template)
 
 
 def _refuse_code(folder: Path) -> None:

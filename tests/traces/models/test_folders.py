@@ -157,3 +157,108 @@ def test_an_index_without_a_map_is_refused(copies, content):
 def test_a_tensor_is_of_one_layer_whatever_stands_before_its_name(name, plain, layer):
     assert library.plain_name(name) == plain
     assert library.layer_of(name) == layer
+
+
+# Folders of other people --------------------------------------------------------------------------
+
+UNREAD = ("README.md", "NOTES.txt", "training_args.json", "optimizer.pt", "model_ema.safetensors")
+WHOLE = {
+    "one": ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"],
+    "lora": ["adapter_config.json", "adapter_model.safetensors"],
+}
+
+
+def names(files: list[Path]) -> list[str]:
+    return [file.name for file in files]
+
+
+@pytest.fixture
+def local_copies(copies) -> Path:
+    """With a tokenizer in the models, and what nobody reads in every folder."""
+    for folder in copies.iterdir():
+        for name in UNREAD:
+            (folder / name).write_text("x")
+    for name in ("one", "many"):
+        (copies / name / "tokenizer.json").write_text("{}")
+        # Made of by transformers where there is no tokenizer.json, and else not read.
+        (copies / name / "merges.txt").write_text("x")
+    return copies
+
+
+def test_what_is_read_of_a_base_is_listed_and_nothing_else(local_copies):
+    assert names(library.base_files(local_copies / "one")) == WHOLE["one"]
+    many = names(library.base_files(local_copies / "many"))
+    shards = names(library.weight_files(local_copies / "many"))
+    assert many == [*WHOLE["one"][:3], library.INDEX, *shards] and len(shards) > 1
+    (local_copies / "one/tokenizer.json").unlink()
+    assert "merges.txt" in names(library.base_files(local_copies / "one"))
+
+
+def test_an_adapter_left_in_the_folder_of_a_base_is_not_listed(local_copies):
+    for name in WHOLE["lora"]:
+        shutil.copy(local_copies / "lora" / name, local_copies / "one" / name)
+    assert names(library.base_files(local_copies / "one")) == WHOLE["one"]
+    library.check_base(local_copies / "one")
+
+
+def test_what_is_read_of_a_published_checkpoint_is_listed_and_nothing_else(local_copies):
+    assert names(library.checkpoint_files(local_copies / "lora")) == WHOLE["lora"]
+    full = names(library.checkpoint_files(local_copies / "one"))
+    assert full == ["config.json", "generation_config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("files", [library.base_files, library.checkpoint_files])
+def test_a_folder_that_lacks_everything_lists_nothing(copies, files):
+    (copies / "empty").mkdir()
+    assert files(copies / "empty") == files(copies / "not there") == []
+    (copies / "many" / library.INDEX).write_text("{")
+    assert library.INDEX in names(files(copies / "many"))
+
+
+LACKS = {
+    "config.json": ("check_base", "one", "no config.json; expected a model folder in hub layout"),
+    "model.safetensors": ("check_base", "one", "no model.safetensors and no model.safetensors.ind"),
+    "tokenizer.json": ("check_base", "one", "no tokenizer.json, expected the tokenizer beside the"),
+    "adapter_config.json": (
+        "check_checkpoint",
+        "lora",
+        "no adapter_config.json and no config.json; expected an adapter or a model folder in hub",
+    ),
+    "adapter_model.safetensors": ("check_checkpoint", "lora", "no adapter_model.safetensors, the"),
+}
+
+
+@pytest.mark.parametrize("file", LACKS)
+def test_a_folder_that_lacks_a_file_is_refused(local_copies, file):
+    check, name, expected = LACKS[file]
+    getattr(library, check)(local_copies / name)
+    (local_copies / name / file).unlink()
+    with pytest.raises(ValueError) as refused:
+        getattr(library, check)(local_copies / name)
+    assert str(refused.value).startswith(f"{local_copies / name}: {expected}")
+
+
+def test_a_full_finetune_needs_no_tokenizer(copies):
+    library.check_checkpoint(copies / "one")
+
+
+def test_an_embedding_is_listed_with_the_folders_below(tmp_path):
+    folder = tmp_path / "embedder"
+    for name in ("modules.json", "1_Pooling/config.json", "README.md", ".git/config"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    found = [file.relative_to(folder).as_posix() for file in library.embedder_files(folder)]
+    assert found == ["1_Pooling/config.json", "modules.json"]
+    library.check_embedder(folder)
+    (folder / "modules.json").unlink()
+    with pytest.raises(ValueError, match=r"no modules.json and no config.json, expected a sent"):
+        library.check_embedder(folder)
+
+
+def test_a_file_that_is_no_gguf_is_refused(tmp_path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF\3")
+    library.check_gguf(file)
+    file.write_bytes(b"GGU")
+    with pytest.raises(ValueError, match=r"model.gguf: found no GGUF file, which begins with GGUF"):
+        library.check_gguf(file)

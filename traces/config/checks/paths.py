@@ -18,6 +18,8 @@ class Wanted(NamedTuple):
     where: str
     path: str | None
     what: Literal["file", "folder"]
+    below: str | None = None
+    "A folder below, which the key `subfolder` names."
     hint: str | None = None
     "How to get what is not there."
 
@@ -40,7 +42,7 @@ def check_there(several: Iterable[Wanted]) -> None:
 def of_model(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted]:
     """Yield the paths of a model's entry."""
     entry = loaded.models[name]
-    yield Wanted(f"{places.models}: {name}.path", entry.path, "folder")
+    yield Wanted(f"{places.models}: {name}.path", entry.path, "folder", entry.subfolder)
     yield Wanted(f"{places.models}: {name}.gguf", entry.gguf, "file")
     yield Wanted(f"{places.models}: {name}.chat_template", entry.chat_template, "file")
 
@@ -53,7 +55,7 @@ def of_corpus(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted
 def of_organism(loaded: LoadedStudy, name: str, places: Places) -> Iterator[Wanted]:
     """Yield the path of an organism's data."""
     data = loaded.organisms[name].data
-    yield Wanted(f"{places.organism(name)}: data.path", data.path, "file", data.path_hint)
+    yield Wanted(f"{places.organism(name)}: data.path", data.path, "file", hint=data.path_hint)
 
 
 def of_released(
@@ -63,14 +65,31 @@ def of_released(
     found = loaded.released(checkpoint, model) if checkpoint.recipe.released else None
     if found is not None:
         key = checkpoint.recipe.published_key(model)
-        yield Wanted(f"{places.organism(checkpoint.organism)}: {key}.path", found.path, "folder")
+        where = f"{places.organism(checkpoint.organism)}: {key}.path"
+        yield Wanted(where, found.path, "folder", found.subfolder)
+
+
+def folder_of_embedder(embedder: str) -> str | None:
+    """
+    Return the folder that `steering.embedder` names, as it is written; None for a hub's name.
+
+    A name of the hub is `name` or `owner/name`. It is taken for a folder where that is one, or
+    where `owner` is: then the folder below is missing.
+    """
+    inside, *more = embedder.split("/")
+    hub = len(more) < 2 and inside[:1] not in ("", ".", "~") and "$" not in embedder
+    if embedder == "tfidf" or (hub and not local(inside).is_dir()):
+        return None
+    return embedder
 
 
 def of_steering(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
-    """Yield the files of prompts that steered texts answer."""
+    """Yield the files of prompts that steered texts answer, and the folder of their embedding."""
     steering = loaded.study.steering
     yield Wanted(places.at("steering.trial.prompts"), steering.trial.prompts, "file")
     yield Wanted(places.at("steering.final.prompts"), steering.final.prompts, "file")
+    folder = folder_of_embedder(steering.embedder)
+    yield Wanted(places.at("steering.embedder"), folder, "folder")
 
 
 def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
@@ -100,6 +119,10 @@ def _check(wanted: Wanted, path: str) -> None:
         raise ValueError(f"{wanted.where}: {path} is a folder, expected a file")
     if wanted.what == "folder" and not found.is_dir():
         raise ValueError(f"{wanted.where}: {path} is a file, expected a folder")
+    if wanted.below is not None and not (found / wanted.below).is_dir():
+        raise ValueError(
+            f"{wanted.where}: {path}: found no folder {wanted.below}, which `subfolder` names"
+        )
 
 
 def _check_variables(where: str, path: str, told: str = "") -> None:
