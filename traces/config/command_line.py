@@ -5,12 +5,15 @@ The profile that holds for every call (profiles/default) calls `check` first of 
 the files of `--configfile` before the Snakefile, and says of a broken one neither name nor place.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from traces.config.files import CommandLine, as_meant, content_of, merged, read_value
+from traces.config.files import CommandLine, Source, as_meant, content_of, merged, read_value
 
+# What the Snakefile reads first (`configfile`).
+DEFAULT = Path("config/config.yaml")
 # Options with a list of values, by all their names. Of two with one name Snakemake keeps the last.
 LISTS = (
     ("--configfile", "--configfiles"),
@@ -31,10 +34,43 @@ LISTS = (
 
 
 def check(arguments: Sequence[str]) -> None:
-    """Raise ValueError with one sentence for an option given twice, or a file that is no YAML."""
+    """
+    Raise ValueError with one sentence for what Snakemake would stop at without naming its place.
+
+    That is an option given twice, a file that is no YAML, and folders for files that are none.
+    """
     check_options(arguments)
     files = [Path(name) for name in _values(arguments, LISTS[0])]
     as_meant(merged(map(content_of, files)), [*files])
+    default = [DEFAULT] if DEFAULT.exists() else []
+    check_pathvars([*default, *files, set_by(_values(arguments, LISTS[1]))])
+
+
+def check_pathvars(sources: Sequence[Source]) -> None:
+    """Refuse `pathvars` that are no texts by name, or that name each other in a circle."""
+    found: dict[str, tuple[Source, str]] = {}
+    for source in sources:
+        given = content_of(source).get("pathvars", {})
+        if not isinstance(given, dict):
+            what = "nothing" if given is None else repr(given)
+            raise ValueError(f"{source}: pathvars: expected keys and values, found {what}")
+        for name, path in given.items():
+            if not isinstance(path, str):
+                what = "nothing" if path is None else repr(path)
+                raise ValueError(f"{source}: pathvars.{name}: expected a folder, found {what}")
+            found[name] = source, path
+    for name in found:
+        seen, waiting = set(), [name]
+        while waiting:
+            names = re.findall(r"<(\w+)>", found.get(waiting.pop(), (None, ""))[1])
+            waiting += [one for one in names if one not in seen]
+            seen |= set(names)
+        if name in seen:
+            source, path = found[name]
+            raise ValueError(
+                f"{source}: pathvars.{name}: found {path!r}, which leads back to <{name}> itself; "
+                "expected a folder"
+            )
 
 
 def check_options(arguments: Sequence[str]) -> None:

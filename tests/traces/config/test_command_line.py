@@ -127,3 +127,38 @@ def test_without_a_control_whoever_is_asked_for_beliefs_answers(folder):
 def test_the_profile_of_every_call_checks_the_command_line():
     text = Path("profiles/default/config.yaml").read_text(encoding="utf-8")
     assert "from traces.config.command_line import check" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("foo", "pathvars: expected keys and values, found 'foo'"),
+        ("[a]", "pathvars: expected keys and values, found ['a']"),
+        ("null", "pathvars: expected keys and values, found nothing"),
+        ("{results: [a]}", "pathvars.results: expected a folder, found ['a']"),
+        ("{results: 7}", "pathvars.results: expected a folder, found 7"),
+        ("{results: null}", "pathvars.results: expected a folder, found nothing"),
+        (
+            "{results: <results>/x}",
+            "pathvars.results: found '<results>/x', which leads back to <results> itself; expected",
+        ),
+        (
+            "{results: <logs>/x, logs: <results>/y}",
+            "pathvars.results: found '<logs>/x', which leads back to <results> itself; expected a",
+        ),
+    ],
+)
+def test_folders_for_files_that_are_none_are_named(tmp_path, value, expected):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"pathvars: {value}\n")
+    for where, words in (
+        (str(file), ["--configfile", str(file)]),
+        ("--config", ["--config", f"pathvars={value}", "--cores", "1"]),
+    ):
+        with pytest.raises(ValueError) as refused:
+            check(["-n", *words])
+        assert str(refused.value).startswith(f"{where}: {expected}")
+
+
+def test_folders_that_name_each_other_pass():
+    check(["--config", "pathvars={results: all, logs: <results>/logs, benchmarks: <logs>}"])

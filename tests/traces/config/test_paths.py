@@ -17,6 +17,15 @@ NOT_WRITTEN = {
     "a wildcard": ("'r/{model}'", "found 'r/{model}', expected a folder without braces and"),
     "unset": ("$NO_SUCH/x", "the environment variable NO_SUCH is not set (in $NO_SUCH/x)"),
     "set to nothing": ("'${EMPTY}/x'", "the environment variable EMPTY is not set (in ${EMPTY}/x)"),
+    "a folder above": (
+        "..",
+        "found '..', expected a folder for these files alone, such as results",
+    ),
+    "a long way up": ("a/../../..", "found 'a/../../..', expected a folder for these files alone"),
+    "sources": ("config", "found 'config', expected a folder for these files alone, such as"),
+    "below sources": ("traces/x", "found 'traces/x', expected a folder for these files alone"),
+    "Snakemake's": (".snakemake/x", "found '.snakemake/x', expected a folder for these files"),
+    "nobody's": ("~nobody-here/x", "found '~nobody-here/x', of which ~nobody-here is nobody's"),
     "a number": ("7", "expected a valid string, found 7"),
 }
 
@@ -41,6 +50,32 @@ def test_a_link_to_what_is_not_there_is_refused(folder, tmp_path):
 def test_where_files_can_go_is_accepted(folder, path, monkeypatch, tmp_path):
     monkeypatch.setenv("HERE", str(tmp_path))
     assert load(folder, f"pathvars: {{results: '{path}'}}").study.pathvars.results == path
+
+
+@pytest.mark.parametrize(
+    ("below", "read", "key"),
+    [
+        ("mine", "mine/rows.jsonl", "corpora"),
+        ("mine/base", "mine/base", "models"),
+        ("mine/base/x", "mine/base", "models"),
+    ],
+)
+@pytest.mark.parametrize("written", ["results", "logs"])
+def test_where_what_is_read_lies_is_refused(
+    folder, tmp_path, monkeypatch, written, below, read, key
+):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "mine/base").mkdir(parents=True)
+    (tmp_path / "mine/rows.jsonl").touch()
+    append(folder / "models.yaml", f"own: {{{MODEL_KEYS}, path: $HERE/mine/base}}")
+    append(folder / "corpora.yaml", "own: {kind: documents, path: $HERE/mine/rows.jsonl, rows: 9}")
+    study = f"models: [own]\ncorpora: [own]\nsamples: 9\n{run()}\npathvars: "
+    assert sentence(folder, f"{study}{{{written}: $HERE/{below}}}") == (
+        f"config/override1.yaml: pathvars.{written}: found '$HERE/{below}', where $HERE/{read} "
+        f"lies (config/{key}.yaml: own.path); expected a folder for these files alone, such as results"
+    )
+    for apart in ("mine/results", ".", "mine/based"):
+        assert load(folder, f"{study}{{{written}: $HERE/{apart}}}")
 
 
 def test_a_link_to_a_folder_is_accepted(folder, tmp_path):

@@ -11,6 +11,12 @@ from traces.config.checks.places import Places
 from traces.config.files import local
 from traces.config.study import LoadedStudy
 
+# What belongs to the checkout: the folders of its files, and those of Git, Snakemake and Python.
+SOURCES = (
+    *("config", "data", "docs", "envs", "profiles", "rules", "scripts", "slurm", "tests", "tools"),
+    *("traces", ".ci", ".git", ".github", ".snakemake", ".venv"),
+)
+
 
 class Wanted(NamedTuple):
     """Hold a configured path, if there is one, and the key that sets it."""
@@ -26,10 +32,14 @@ class Wanted(NamedTuple):
 
 def check_paths(loaded: LoadedStudy, places: Places) -> None:
     """Refuse the first path that does not exist, or where nothing may be written."""
-    for name, path in loaded.study.pathvars:
-        _check_written(f"{places.at(f'pathvars.{name}')}", path)
     # Only of what the study makes: a registry may name data that few machines have.
-    check_there(_of_study(loaded, places))
+    read = list(_of_study(loaded, places))
+    for name, path in loaded.study.pathvars:
+        where = places.at(f"pathvars.{name}")
+        _check_written(where, path)
+        for wanted in read:
+            _check_apart(where, path, wanted)
+    check_there(read)
 
 
 def check_there(several: Iterable[Wanted]) -> None:
@@ -134,6 +144,18 @@ def _check_variables(where: str, path: str, told: str = "") -> None:
             )
 
 
+def _check_apart(where: str, path: str, wanted: Wanted) -> None:
+    """Refuse a folder that is read, or one inside of it, and the folder of a file that is."""
+    if wanted.path is None:
+        return
+    found, read = local(path).resolve(), local(wanted.path).resolve()
+    if found.is_relative_to(read) if wanted.what == "folder" else found == read.parent:
+        raise ValueError(
+            f"{where}: found {path!r}, where {wanted.path} lies ({wanted.where}); expected a "
+            "folder for these files alone, such as results"
+        )
+
+
 def _check_written(where: str, path: str) -> None:
     """Refuse where files cannot go: nowhere, into the repository itself, or into a file."""
     if not path.strip():
@@ -146,7 +168,11 @@ def _check_written(where: str, path: str) -> None:
     # Snakemake would read braces as wildcards.
     if re.search(r"[{}\x00-\x1f]", str(found)):
         raise ValueError(f"{where}: found {path!r}, expected a folder without braces and controls")
-    if found.resolve() in (Path.cwd(), Path(found.anchor or "/")):
+    if str(found).startswith("~"):
+        raise ValueError(f"{where}: found {path!r}, of which {found.parts[0]} is nobody's home")
+    here, there = Path.cwd(), found.resolve()
+    sources = (here / name for name in SOURCES)
+    if here.is_relative_to(there) or any(there.is_relative_to(one) for one in sources):
         raise ValueError(
             f"{where}: found {path!r}, expected a folder for these files alone, such as results"
         )
