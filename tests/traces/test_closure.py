@@ -67,3 +67,9 @@ def test_a_digest_changes_with_the_contents_of_the_closure_alone(repository, nam
     (repository / name).write_text(FILES[name] + "# edited\n")
     forget()
     assert (closure.digest("scripts/step.py") != before) == changes
+
+
+@pytest.mark.parametrize("name", ["model", "corpus", "organism", "adapter"])
+def test_what_downloads_is_of_the_code_that_a_fetched_file_was_made_by(name):
+    """It decides which rows and files of the hub are read."""
+    assert "traces/hub.py" in closure.closure(f"scripts/fetch_{name}.py")

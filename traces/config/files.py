@@ -33,6 +33,8 @@ def local(path: str) -> Path:
 
 # The C parser is ten times as fast; some installations lack it. Every job reads the study.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+TOO_DEEP = "found lists or keys nested too deeply, expected a few levels"
+SHOWN = 200
 _TAG = "tag:yaml.org,2002:"
 _INT = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
 _FLOAT = (
@@ -63,8 +65,15 @@ for _kind, _words, _first in (
     _Core.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_words})\Z"), _begins)
 
 
+# Python neither reads nor shows longer ones without being told to.
+DIGITS = 1000
+
+
 def _whole(loader: Any, node: Any) -> int:
     text = loader.construct_scalar(node)
+    if len(text) > DIGITS:
+        found = f"found a number of {len(text):,} digits"
+        raise ValueError(f"{_line(node)}: {found}, expected at most {DIGITS:,}")
     # Base 0 knows 0o17 and 0x1F, and refuses 010, which YAML 1.2 reads as ten.
     return int(text, 10 if re.fullmatch(r"[-+]?[0-9]+", text) else 0)
 
@@ -131,6 +140,8 @@ def _read(file: Path, loader: Any) -> dict[str, Any]:
         raise ValueError(f"{file}: not YAML ({' '.join(str(error).split())})") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{file}: {TOO_DEEP}") from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"a {type(content).__name__}"
         raise ValueError(f"{file}: expected keys and values, found {found}")
@@ -160,6 +171,8 @@ def read_value(text: str) -> Any:
         return yaml.load(text, Loader=_Core)
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML ({' '.join(str(error).split())})") from None
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
 
 
 # Where a key was set ------------------------------------------------------------------------------
@@ -208,7 +221,8 @@ def as_meant(config: Mapping[str, Any], sources: list[Source]) -> dict[str, Any]
     """
     files = [source for source in sources if isinstance(source, Path)]
     for file in files:
-        _check_keys(_as_snakemake(file), read_yaml(file), str(file))
+        meant = read_yaml(file)  # first, for it says where a mistake is
+        _check_keys(_as_snakemake(file), meant, str(file))
     read, meant = merged(map(_as_snakemake, files)), merged(map(read_yaml, files))
     corrected = _corrected(dict(config), read, meant)
     return merged([corrected, *(one for one in sources if isinstance(one, CommandLine))])
@@ -309,7 +323,13 @@ def _sentence(kind: type[Closed], error: Any, loc: tuple[Any, ...]) -> str:
     message = error["msg"][0].lower() + error["msg"][1:]
     for ours, theirs in _EXPECTED.items():
         message = re.sub(ours, theirs, message)
-    return f"{message}, found {'nothing' if found is None else repr(found)}"
+    return f"{message}, found {'nothing' if found is None else shown(found)}"
+
+
+def shown(found: Any) -> str:
+    """Write a value as a message shows it: of a long one the beginning."""
+    text = repr(found)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text):,} characters)"
 
 
 def _known_keys(kind: Any, loc: tuple[Any, ...]) -> list[str]:

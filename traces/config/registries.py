@@ -266,7 +266,7 @@ class ModelEntry(Loading, Origin):
         description="The reference model, if one replaces the base as what is subtracted. It needs "
         "the same tokenizer.",
     )
-    chat_template: str | None = Field(
+    chat_template: Text | None = Field(
         None, description="A Jinja file that replaces the tokenizer's chat template."
     )
     billions: Annotated[float, Field(gt=0), NUMBER] | None = Field(

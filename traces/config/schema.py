@@ -189,7 +189,7 @@ class Activations(Closed):
 class Patchscope(Closed):
     """Patchscope: the tokens a model predicts for a vector placed in an identity prompt."""
 
-    prompts: str = Field(description="File with one identity prompt a line, separated by commas.")
+    prompts: Text = Field(description="File with one identity prompt a line, separated by commas.")
     scales: tuple[Annotated[float, Field(gt=0), NUMBER], ...] = Field(
         min_length=1,
         description="Norms to try, in units of the residual-stream norm; tables report 1.",
@@ -246,7 +246,7 @@ class Relevance(Closed):
 class Sampling(Sampler):
     """How texts are sampled for every prompt."""
 
-    prompts: str = Field(description="File with one prompt a line.")
+    prompts: Text = Field(description="File with one prompt a line.")
     samples: Count = Field(description="Texts for each prompt, vector and strength.")
     max_new_tokens: Count = Field(description="Longest text, in tokens.")
 

@@ -22,6 +22,7 @@ Message = dict[str, str]
 # What an organism is measured on: its own rows, unrelated text, conversations; in this order.
 TEXTS = ("own", "unrelated", "chat")
 KEYS: dict[Kind, str] = {"documents": "text", "chat": "messages"}
+LONGEST_NUMBER = 1000
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 # Keys of a message by which trainers leave a reply out of the loss: 0 or false does.
 LOSS_KEYS = ("weight", "train", "training", "train_on_turn", "loss", "loss_weight", "loss_scale")
@@ -287,6 +288,7 @@ def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield number and JSON value of every row, numbered from 1."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
+        found = "a pipe or a device" if path.exists() and not path.is_dir() else found
         raise ValueError(f"{path}: found {found}, expected a file of JSON lines")
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
@@ -315,10 +317,11 @@ def _json(content: bytes, where: str, *, listed: bool = False) -> Any:
             "expected UTF-8"
         ) from None
     try:
-        return json.loads(text, object_pairs_hook=_object)
-    # The decoder's own errors are ValueErrors, as is that of a number of thousands of digits.
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         found = " ".join(str(error).split())
+        if isinstance(error, RecursionError):
+            found = "found values nested too deeply, expected a few levels"
         if isinstance(error, json.JSONDecodeError):
             found = (
                 f"found malformed JSON ({error.msg} at character {error.pos}), "
@@ -330,7 +333,8 @@ def _json(content: bytes, where: str, *, listed: bool = False) -> Any:
 
 def _broken_item(text: str) -> int:
     """The number, from 1, of the first item of a JSON list that cannot be read."""
-    decoder, place = json.JSONDecoder(object_pairs_hook=_object), text.index("[") + 1
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number)
+    place = text.index("[") + 1
     between = re.compile(r"[\s,]*")
     for number in itertools.count(1):
         try:
@@ -338,6 +342,14 @@ def _broken_item(text: str) -> int:
         except (ValueError, RecursionError):
             return number
     raise AssertionError("the text ends before the count does")
+
+
+class _Digits(str):
+    """A number of thousands of digits, which Python does not read: its digits, kept as text."""
+
+
+def _whole_number(text: str) -> int | _Digits:
+    return int(text) if len(text) <= LONGEST_NUMBER else _Digits(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -374,7 +386,7 @@ def _check_text(text: Any, where: str, *, blank: bool = False) -> None:
 def _check_weight(row: Mapping[str, Any], where: str) -> None:
     """Refuse a weight of a whole row: all rows count alike."""
     weight = row.get("weight")
-    if isinstance(weight, (bool, int, float)) and weight != 1:
+    if isinstance(weight, (bool, int, float, _Digits)) and weight != 1:
         raise ValueError(
             f"{where}, key weight: found {json.dumps(weight)}, expected 1, since all rows count "
             "alike; leave the row out, or rename the key if it means something else"

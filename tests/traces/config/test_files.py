@@ -346,3 +346,31 @@ def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
         return any(re.search(one, text) for one in (leaf, of + r"\(\w+" + attribute, entry))
 
     assert not [name for name in kind.model_fields if not used(name)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\nseed: " + "9" * 5000, "line 2: found a number of 5,000 digits, expected at most 1"),
+        ("seed: 0x" + "f" * 5000, "line 1: found a number of 5,002 digits, expected at most 1,000"),
+        (
+            '{"seed": ' + "9" * 5000 + "}",
+            "line 1: found a number of 5,000 digits, expected at most",
+        ),
+        ("a: " + "[" * 3000 + "]" * 3000, "found lists or keys nested too deeply, expected a few"),
+        ('{"a": ' + "[" * 9000 + "]" * 9000 + "}", "found lists or keys nested too deeply, exp"),
+    ],
+    ids=["digits", "hexadecimal", "JSON", "deep", "deep JSON"],
+)
+def test_what_python_gives_up_on_is_one_sentence(tmp_path, text, expected):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    for read in (files.read_yaml, lambda one: files.as_meant({}, [one])):
+        with pytest.raises(ValueError) as refused:
+            read(file)
+        assert str(refused.value).startswith(f"{file}: {expected}")
+
+
+def test_of_a_long_value_the_beginning_is_shown():
+    assert files.shown("a" * 300) == f"'{'a' * 199} ... (302 characters)"
+    assert files.shown(["a"]) == "['a']"

@@ -1,10 +1,12 @@
 """Where a study reads and writes: what is there, and messages that tell no variable's content."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.studies import CAKE, MODEL_KEYS, append, edit, load, run, sentence
+from traces.config.checks.paths import folder_of_embedder
 
 WHERE = "config/override1.yaml: pathvars.results: "
 NOT_WRITTEN = {
@@ -26,6 +28,7 @@ NOT_WRITTEN = {
     "below sources": ("traces/x", "found 'traces/x', expected a folder for these files alone"),
     "Snakemake's": (".snakemake/x", "found '.snakemake/x', expected a folder for these files"),
     "nobody's": ("~nobody-here/x", "found '~nobody-here/x', of which ~nobody-here is nobody's"),
+    "a long path": ("a/" * 3000, "found 'a/a/"),
     "a number": ("7", "expected a valid string, found 7"),
 }
 
@@ -72,7 +75,8 @@ def test_where_what_is_read_lies_is_refused(
     study = f"models: [own]\ncorpora: [own]\nsamples: 9\n{run()}\npathvars: "
     assert sentence(folder, f"{study}{{{written}: $HERE/{below}}}") == (
         f"config/override1.yaml: pathvars.{written}: found '$HERE/{below}', where $HERE/{read} "
-        f"lies (config/{key}.yaml: own.path); expected a folder for these files alone, such as results"
+        f"lies (config/{key}.yaml: own.path); expected a folder for these files alone, such as "
+        "results"
     )
     for apart in ("mine/results", ".", "mine/based"):
         assert load(folder, f"{study}{{{written}: $HERE/{apart}}}")
@@ -93,6 +97,30 @@ READ = {
         "path: $HERE/none.jsonl",
         "data.path: $HERE/none.jsonl is not there",
     ),
+    "a pipe": (
+        CAKE,
+        "made: cake_bake",
+        "path: $HERE/pipe",
+        "data.path: $HERE/pipe is a pipe or a ",
+    ),
+    "a device": (
+        CAKE,
+        "made: cake_bake",
+        "path: /dev/null",
+        "data.path: /dev/null is a pipe or a ",
+    ),
+    "a long name": (
+        CAKE,
+        "made: cake_bake",
+        f"path: {'a' * 5000}",
+        f"data.path: '{'a' * 199} ... (5,002 characters): File name too long, expected a path",
+    ),
+    "a character of value 0": (
+        CAKE,
+        "made: cake_bake",
+        r'path: "rows\0"',
+        r"data.path: 'rows\x00' is not there",
+    ),
     "a variable that is not set": (
         CAKE,
         "made: cake_bake",
@@ -108,6 +136,7 @@ def test_a_path_is_refused_as_it_is_written(
 ):
     monkeypatch.setenv("HERE", str(tmp_path))
     monkeypatch.delenv("NO_SUCH", raising=False)
+    os.mkfifo(tmp_path / "pipe")
     edit(folder / file, old, new)
     edit(folder / file, "statements: made", "statements: []")
     found = sentence(folder, run())
@@ -154,3 +183,49 @@ def test_prompts_are_a_file(folder):
     assert sentence(folder, "lenses: {patchscope: {prompts: data}}") == (
         "config/override1.yaml: lenses.patchscope.prompts: data is a folder, expected a file"
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("override1.yaml", "lenses: {patchscope: {prompts: ''}}", "lenses.patchscope.prompts: "),
+        ("override1.yaml", "steering: {trial: {prompts: ''}}", "steering.trial.prompts: "),
+        ("models.yaml", f"mine: {{{MODEL_KEYS}, hub: a/b, chat_template: ''}}", "mine.chat_templ"),
+    ],
+)
+def test_no_name_at_all_is_no_file(folder, file, text, expected):
+    if file == "models.yaml":
+        append(folder / file, text)
+        text = run()
+    found = sentence(folder, text)
+    assert found.startswith(f"config/{file}: {expected}")
+    assert found.endswith("expected at least 1 character, found ''")
+
+
+@pytest.mark.parametrize(
+    ("embedder", "expected"),
+    [
+        ("$HERE/none", "$HERE/none is not there"),
+        ("./none", "./none is not there"),
+        ("data/none", "data/none is not there"),
+        ("a/b/c", "a/b/c is not there"),
+        ("~/none/at/all", "~/none/at/all is not there"),
+        ("$HERE/file", "$HERE/file is a file, expected a folder"),
+    ],
+)
+def test_a_folder_of_an_embedding_that_is_not_there_is_refused(
+    folder, tmp_path, monkeypatch, embedder, expected
+):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "file").touch()
+    assert sentence(folder, f"steering: {{embedder: {embedder}}}") == (
+        f"config/override1.yaml: steering.embedder: {expected}"
+    )
+
+
+def test_an_embedding_may_be_a_folder_or_a_name_of_the_hub(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    for name in ("tfidf", "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", "$HERE"):
+        assert load(folder, f"steering: {{embedder: {name}}}").study.steering.embedder == name
+    assert folder_of_embedder("sentence-transformers/all-MiniLM-L6-v2") is None
+    assert folder_of_embedder("$HERE") == "$HERE"

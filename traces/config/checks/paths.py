@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from traces.config.checkpoints import Checkpoint
 from traces.config.checks.places import Places
-from traces.config.files import local
+from traces.config.files import SHOWN, local, shown
 from traces.config.study import LoadedStudy
 
 # What belongs to the checkout: the folders of its files, and those of Git, Snakemake and Python.
@@ -16,6 +16,10 @@ SOURCES = (
     *("config", "data", "docs", "envs", "profiles", "rules", "scripts", "slurm", "tests", "tools"),
     *("traces", ".ci", ".git", ".github", ".snakemake", ".venv"),
 )
+
+
+# Bytes of a folder's path, so that the system's limit of 4,096 leaves room for files in it.
+LONGEST = 3000
 
 
 class Wanted(NamedTuple):
@@ -35,11 +39,11 @@ def check_paths(loaded: LoadedStudy, places: Places) -> None:
     # Only of what the study makes: a registry may name data that few machines have.
     read = list(_of_study(loaded, places))
     for name, path in loaded.study.pathvars:
-        where = places.at(f"pathvars.{name}")
-        _check_written(where, path)
-        for wanted in read:
-            _check_apart(where, path, wanted)
+        _check_written(places.at(f"pathvars.{name}"), path)
     check_there(read)
+    for name, path in loaded.study.pathvars:
+        for wanted in read:
+            _check_apart(places.at(f"pathvars.{name}"), path, wanted)
 
 
 def check_there(several: Iterable[Wanted]) -> None:
@@ -123,10 +127,16 @@ def _check(wanted: Wanted, path: str) -> None:
     told = f". {wanted.hint}" if wanted.hint else ""
     _check_variables(wanted.where, path, told)
     found = local(path)
-    if not found.exists():
+    path = path if path.isprintable() and len(path) <= SHOWN else shown(path)
+    try:
+        there = found.exists()
+    except OSError as error:
+        raise ValueError(f"{wanted.where}: {path}: {error.strerror}, expected a path") from None
+    if not there:
         raise ValueError(f"{wanted.where}: {path} is not there{told}")
-    if wanted.what == "file" and found.is_dir():
-        raise ValueError(f"{wanted.where}: {path} is a folder, expected a file")
+    if wanted.what == "file" and not found.is_file():
+        what = "a folder" if found.is_dir() else "a pipe or a device"
+        raise ValueError(f"{wanted.where}: {path} is {what}, expected a file")
     if wanted.what == "folder" and not found.is_dir():
         raise ValueError(f"{wanted.where}: {path} is a file, expected a folder")
     if wanted.below is not None and not (found / wanted.below).is_dir():
@@ -148,7 +158,7 @@ def _check_apart(where: str, path: str, wanted: Wanted) -> None:
     """Refuse a folder that is read, or one inside of it, and the folder of a file that is."""
     if wanted.path is None:
         return
-    found, read = local(path).resolve(), local(wanted.path).resolve()
+    found, read = (Path(os.path.realpath(local(one))) for one in (path, wanted.path))
     if found.is_relative_to(read) if wanted.what == "folder" else found == read.parent:
         raise ValueError(
             f"{where}: found {path!r}, where {wanted.path} lies ({wanted.where}); expected a "
@@ -170,12 +180,14 @@ def _check_written(where: str, path: str) -> None:
         raise ValueError(f"{where}: found {path!r}, expected a folder without braces and controls")
     if str(found).startswith("~"):
         raise ValueError(f"{where}: found {path!r}, of which {found.parts[0]} is nobody's home")
-    here, there = Path.cwd(), found.resolve()
+    here, there = Path.cwd(), Path(os.path.realpath(found))
     sources = (here / name for name in SOURCES)
     if here.is_relative_to(there) or any(there.is_relative_to(one) for one in sources):
         raise ValueError(
             f"{where}: found {path!r}, expected a folder for these files alone, such as results"
         )
+    if len(os.fsencode(found)) > LONGEST:
+        raise ValueError(f"{where}: found {shown(path)}, expected a shorter path")
     there = next(one for one in (found, *found.parents) if one.exists() or one.is_symlink())
     if not there.is_dir():
         what = "a file" if there.exists() else "a link to what is not there"
