@@ -252,6 +252,13 @@ def _note_sinks(found: Differences, path: object) -> None:
                 "%s: layer %d has attention sinks in so many of %d texts, by position: %s",
                 *(path, layer, found.n_samples, at),
             )
+        most = [position for position, n in at.items() if 2 * n > found.n_samples]
+        if most:
+            log.warning(
+                "%s: layer %d: more than half of the texts have an attention sink at the positions "
+                "%s, whose mean difference is mostly the sinks'",
+                *(path, layer, most),
+            )
 
 
 def cosine(first: Array, second: Array) -> Array:

@@ -344,3 +344,13 @@ def test_sinks_are_noted_with_their_number(stored, caplog):
     assert "layer 2 has attention sinks in so many of 80 texts, by position: {0: 80, 1: 8}" in (
         caplog.text
     )
+
+
+@pytest.mark.parametrize("share", [1.0, 0.51, 0.5, 0.01])
+def test_a_position_whose_texts_are_mostly_sinks_is_warned_of(stored, caplog, share):
+    base = noise(100)
+    base[:, np.arange(100) < share * 100, 0] += 400 * np.eye(WIDTH)[3]
+    with caplog.at_level("WARNING"):
+        mean_difference(stored(base), stored(base), seed=0)
+    said = "layer 2: more than half of the texts have an attention sink at the positions [0]"
+    assert (said in caplog.text) == (share > 0.5)
