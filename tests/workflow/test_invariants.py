@@ -376,7 +376,7 @@ def test_a_rule_knows_the_code_it_is_made_of_or_is_kept(rule):
 # What an input names that lies outside of the results; everything else is a rule's output.
 FROM_OUTSIDE = re.compile(
     r"""(?:local_file|configured)\((?:[^()])*\)|(?:base_folder|released_folder|synthetic_lists|captions)
-    \(\)|\b(?:reading_files|embedder_folder)\b|"data/[^"]+\"""",
+    \(\)|\b(?:reading_files|embedder_folder|composed_parts)\b|"data/[^"]+\"""",
     re.VERBOSE,
 )
 
