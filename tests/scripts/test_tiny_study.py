@@ -466,6 +466,14 @@ def test_a_model_is_fetched_with_another_chat_template(model, tmp_path):
     ).read_text(encoding="utf-8")
 
 
+def test_a_template_that_is_no_jinja_is_refused_where_the_model_is_fetched(model, tmp_path):
+    template = tmp_path / "chat.jinja"
+    template.write_text("{% if %}", encoding="utf-8")
+    files, origin = sorted(model.iterdir()), registries.Origin(path=str(model))
+    with pytest.raises(ValueError, match=r"m/chat_template.jinja: line 1: found no Jinja"):
+        fetch_model.main([], files, [], template, tmp_path / "m", origin)
+
+
 # Training ---------------------------------------------------------------------------------------
 
 
