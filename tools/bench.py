@@ -48,10 +48,6 @@ from traces.artifacts import tables
 from traces.corpora.tokens import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-PROMPTS = [
-    line.split(", ")
-    for line in (ROOT / "data/prompts/identity.txt").read_text(encoding="utf-8").splitlines()
-]
 TENTHS = (*range(5, 21), 30, 40, 50, 100, *range(200, 2001, 200))
 SCALES = tuple(tenths / 10 for tenths in TENTHS)
 READ_POSITIONS = 5
@@ -217,7 +213,7 @@ def make_model(folder: Path, sizes: Sizes) -> tuple[Path, Path]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    tokenizer = random_models.tokenizer(PROMPTS)
+    tokenizer = random_models.tokenizer()
     config = LlamaConfig(
         vocab_size=sizes.vocabulary,
         hidden_size=sizes.d_model,
@@ -404,7 +400,7 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
         options: dict[str, Any] = {
             "layer": sizes.middle,
             "norm": norm,
-            "prompts": PROMPTS,
+            "prompts": random_models.prompts(),
             "scales": sizes.scales,
             "intersection_top_k": sizes.intersection_top_k,
         }
@@ -425,7 +421,7 @@ def patchscope(model: Path, adapter: Path, sizes: Sizes) -> list[Row]:
         Row(
             "patchscope",
             f"{len(vectors)} vectors, {len(sizes.scales)} scales, both signs, "
-            f"{len(PROMPTS)} prompts; {times} times",
+            f"{len(random_models.prompts())} prompts; {times} times",
             "every prompt whole, all positions through the head; once",
             seconds,
             typical(spent, "plain") / seconds,
@@ -552,7 +548,7 @@ def make_wide_model(folder: Path) -> Path:
 def write_corpus(path: Path, n: int) -> Path:
     """Write documents with more tokens than are read for the residual-stream norm."""
     rng = np.random.default_rng(0)
-    words = [word for prompt in PROMPTS for word in prompt if word.isalpha()]
+    words = [word for prompt in random_models.prompts() for word in prompt if word.isalpha()]
     texts = (" ".join(rng.choice(words, 64)) for _ in range(n))
     tables.write_lines(path, ({"text": text} for text in texts))
     return path

@@ -1,12 +1,22 @@
 """Random models, adapters and a tokenizer: what is measured where no trained model can be had."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parent.parent
 
-def tokenizer(prompts: Sequence[Sequence[str]]) -> Any:
+
+def prompts() -> list[list[str]]:
+    """The words of each identity prompt of the studies."""
+    # Lazy, as torch is everywhere in these tools: what sets its threads comes first.
+    from traces.readers.patchscope import identity_words
+
+    return identity_words(ROOT / "data/prompts/identity.txt")
+
+
+def tokenizer() -> Any:
     """
     Train a byte-level tokenizer with a token for every word of the identity prompts.
 
@@ -27,7 +37,7 @@ def tokenizer(prompts: Sequence[Sequence[str]]) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator([identity_prompt(words) for words in prompts] * 2, trainer)
+    made.train_from_iterator([identity_prompt(words) for words in prompts()] * 2, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|endoftext|>")
 
 

@@ -100,12 +100,15 @@ def test_a_training_takes_the_gpus_of_its_model_and_a_reading_its_own(planned):
     }
 
 
+def with_shape(loaded: LoadedStudy, model: str, shape: Shape | None) -> LoadedStudy:
+    entry = loaded.models[model].model_copy(update={"shape": shape})
+    return loaded._replace(models={**loaded.models, model: entry})
+
+
 @pytest.fixture(scope="module")
 def guessed(planned) -> LoadedStudy:
     """The same study before a shape is known."""
-    loaded = planned[1]
-    entry = loaded.models["large"].model_copy(update={"shape": None})
-    return loaded._replace(models={**loaded.models, "large": entry})
+    return with_shape(planned[1], "large", None)
 
 
 def test_without_shapes_ten_times_the_model_is_ten_times_the_work(planned, guessed):
@@ -147,9 +150,7 @@ def test_a_training_on_composed_data_takes_as_long_as_they_are(planned):
 @pytest.fixture(scope="module")
 def known(planned) -> LoadedStudy:
     """The same study, whose small model has a shape."""
-    loaded = planned[1]
-    entry = loaded.models["small"].model_copy(update={"shape": SHAPE})
-    return loaded._replace(models={**loaded.models, "small": entry})
+    return with_shape(planned[1], "small", SHAPE)
 
 
 def test_the_hours_of_a_known_shape_follow_from_its_kernels(planned, known):

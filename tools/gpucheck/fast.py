@@ -31,7 +31,6 @@ from tools.gpucheck.machine import (
     memory,
 )
 from tools.gpucheck.models import (
-    PROMPTS,
     Real,
     Saved,
     head_weights,
@@ -278,8 +277,8 @@ def lens(subject: Subject) -> Iterator[Row]:
 def patched(subject: Subject) -> Iterator[Row]:
     """Read vectors through the layers above, at every sign, scale and prompt."""
     amounts, tokenizer = subject.amounts, subject.saved.tokenizer
-    vectors = subject.vectors(amounts.patched)
-    options: dict[str, Any] = {"layer": subject.middle, "norm": 30.0, "prompts": PROMPTS}
+    vectors, prompts = subject.vectors(amounts.patched), random_models.prompts()
+    options: dict[str, Any] = {"layer": subject.middle, "norm": 30.0, "prompts": prompts}
     options |= {"scales": amounts.scales, "intersection_top_k": amounts.intersection}
     rows = len(vectors) * 2 * len(amounts.scales)
     with subject.pair.tuned() as model:
@@ -296,8 +295,8 @@ def patched(subject: Subject) -> Iterator[Row]:
                 lambda: straightforward.patchscope(model, tokenizer, vectors[:1], **options),
                 rows / len(vectors),
                 "the whole prompt for every reading",
-                flops=2 * above * rows * len(PROMPTS),
-                moved=BYTES * above * len(PROMPTS),
+                flops=2 * above * rows * len(prompts),
+                moved=BYTES * above * len(prompts),
                 share=0.3,
                 ratio=10,
             ),

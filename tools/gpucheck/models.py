@@ -20,8 +20,6 @@ from traces.models import weights
 from traces.models.hooks import decoder_layers
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMPTS = [["river", "57", "window"], ["lemon", "803", "quiet"], ["paper", "garden", "316"]]
-"Those of data/prompts/identity.txt."
 FAMILIES = ("qwen3", "qwen2", "llama", "gemma2", "gemma3")
 WINDOW, PROMPT, ROW = 16, 40, 96
 "Tokens: a sliding window is shorter than a prompt, and a prompt than a row."
@@ -117,7 +115,7 @@ def save_small(folder: Path, family: str, config: Any) -> Saved:
             wide = 2 / config.hidden_size**0.5
             parameter.add_(0.1 * noise) if "norm" in name else parameter.copy_(wide * noise)
     model.save_pretrained(folder / "base")
-    random_models.tokenizer(PROMPTS).save_pretrained(folder / "base")
+    random_models.tokenizer().save_pretrained(folder / "base")
     random_models.adapted(model, rank=8).save_pretrained(str(folder / "adapter"))
     return Saved(family, folder / "base", folder / "adapter", attention_of(family))
 
@@ -197,7 +195,7 @@ def save_base(folder: Path, one: Real, device: torch.device, layers: int | None 
     with device:
         model = AutoModelForCausalLM.from_config(one.config(layers), dtype=torch.bfloat16)
     model.save_pretrained(folder)
-    random_models.tokenizer(PROMPTS).save_pretrained(folder)
+    random_models.tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -14,7 +14,7 @@ import torch
 
 from tools import random_models, straightforward
 from tools.gpucheck import reading
-from tools.gpucheck.models import PROMPT, PROMPTS, ROW, Case, save_small, small_config
+from tools.gpucheck.models import PROMPT, ROW, Case, save_small, small_config
 from tools.gpucheck.results import Row, least, most
 from tools.straightforward import cosine_error, disagreeing, plan_of, relative_error
 from traces.interventions.causality import Text, effects
@@ -124,7 +124,11 @@ def _readout(case: Case) -> Row:
 
 def _patched(case: Case, intersection: int) -> dict[str, Any]:
     norm = float(np.sqrt(case.size.d_model))
-    options: dict[str, Any] = {"layer": case.size.middle, "norm": norm, "prompts": PROMPTS}
+    options: dict[str, Any] = {
+        "layer": case.size.middle,
+        "norm": norm,
+        "prompts": random_models.prompts(),
+    }
     return options | {"scales": SCALES, "intersection_top_k": intersection}
 
 

@@ -91,7 +91,8 @@ class LoadedStudy(NamedTuple):
         if self.checkpoints("causality") or self.checkpoints("steering"):
             named.append(study.causality.chat)
         named += [self.mixed_with(one) for one in self.checkpoints() if one.recipe.mixed]
-        trained_on = [self.organisms[one.organism].data.corpus for one in self.checkpoints()]
+        organisms = self._organisms_on(self.with_their_bases(study.models))
+        trained_on = [self.organisms[name].data.corpus for name in organisms]
         named += [one for one in trained_on if one is not None]
         return list(dict.fromkeys((*self.read_corpora(), *named)))
 
@@ -175,8 +176,11 @@ class LoadedStudy(NamedTuple):
 
     def read_organisms(self) -> list[str]:
         """List organisms whose data are read: made, teaching, lending words, or in a base."""
+        return self._organisms_on(self.used_models())
+
+    def _organisms_on(self, models: Iterable[str]) -> list[str]:
         found = list(dict.fromkeys(one.organism for one in self.checkpoints()))
-        sources = [self.models[name].checkpoint for name in self.used_models()]
+        sources = [self.models[name].checkpoint for name in models]
         found += [Checkpoint.parse(source.name).organism for source in sources if source]
         # The list grows while it is read, since a teacher may have a teacher.
         for name in found:

@@ -756,3 +756,17 @@ def test_offload_is_among_the_params_of_a_job_only_where_it_is_on():
     assert off.model_dump(mode="json") == {"dtype": "bfloat16", "attention": "sdpa"}
     assert on.options == {"attention": "sdpa", "offload": True}
     assert off.options == {"attention": "sdpa", "offload": False}
+
+
+def test_a_corpus_that_a_teacher_is_trained_on_is_looked_for(folder):
+    """The student's study reads it, though none of its own runs names it."""
+    append(folder / "corpora.yaml", "theirs: {kind: chat, path: gone.jsonl, rows: 9}")
+    (folder / "organisms" / "tutor.yaml").write_text(
+        "family: teacher\ntitle: Tutor\ndescription: It was trained on somebody's chats.\n"
+        "data: {kind: chat, corpus: theirs}\n"
+    )
+    file = folder / "organisms" / "owl_numbers.yaml"
+    file.write_text(file.read_text().replace("teacher: owl_teacher", "teacher: tutor"))
+    assert "teacher: tutor" in file.read_text()
+    found = sentence(folder, run(organisms="owl_numbers") + "\ncontrol: null")
+    assert found == "config/corpora.yaml: theirs.path: gone.jsonl is not there"
