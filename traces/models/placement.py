@@ -8,6 +8,7 @@ from typing import Any
 
 from traces.config.vocabularies import DType
 from traces.models.folders import layer_of, tensor_shapes
+from traces.models.room import free_memory
 
 SHARE = 0.9
 "Share of a GPU's free memory that weights may fill; what is computed needs the rest."
@@ -123,17 +124,12 @@ def weight_bytes(folder: Path, dtype: DType, layers: int | None = None) -> int:
 
 
 def _free() -> dict[int, int]:
-    """Bytes that this process can still use of every GPU, with what its own allocator keeps."""
+    """Bytes of every GPU that this process can still take."""
     from torch import cuda
 
     if not cuda.is_available():
         return {}
-    return {
-        index: cuda.mem_get_info(index)[0]
-        + cuda.memory_reserved(index)
-        - cuda.memory_allocated(index)
-        for index in range(cuda.device_count())
-    }
+    return {index: free_memory(index) for index in range(cuda.device_count())}
 
 
 def _usable(free: Mapping[int, int]) -> dict[int, int]:

@@ -29,6 +29,7 @@ def with_gpus(monkeypatch, *free: float) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (int(free[index]), 10**12))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 0)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda index: 0)
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda index: 1.0)
 
 
 # Which devices ----------------------------------------------------------------------------------
@@ -76,6 +77,16 @@ def test_memory_that_this_process_keeps_unused_counts_as_free(saved, monkeypatch
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: int(1.5 * needed))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda index: int(0.5 * needed))
     assert placement.placement(folder, "float32") == {"device_map": {"": 0}}
+
+
+def test_memory_that_this_process_may_not_take_is_not_free(saved, monkeypatch):
+    folder = saved / "qwen3" / "base"
+    needed = placement.weight_bytes(folder, "float32")
+    with_gpus(monkeypatch, 4 * needed)
+    capped = 0.5 * needed / 10**12
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda index: capped)
+    with pytest.raises(ValueError, match="expected room for every layer"):
+        placement.placement(folder, "float32")
 
 
 def test_only_the_layers_that_are_loaded_count(saved, monkeypatch):
