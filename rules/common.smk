@@ -18,7 +18,6 @@ from traces.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
 from traces.config.checks.paths import folder_of_embedder
 from traces.config.checks.places import Places
-from traces.config.checks.readings import check_samples
 from traces.config.checks.targets import check_target
 from traces.config.command_line import check_options, named_files, set_by
 from traces.config.files import as_meant, local
@@ -46,19 +45,10 @@ from traces.config.schema import (
     Trials,
 )
 from traces.corpora import english
-from traces.corpora.rows import count_rows, read_prompts, read_rows
-from traces.corpora.templates import read_template
 from traces.costs.fitting import check_fit
 from traces.digests import Digests
-from traces.models.folders import (
-    base_files,
-    check_base,
-    check_checkpoint,
-    check_embedder,
-    check_gguf,
-    checkpoint_files,
-    embedder_files,
-)
+from traces.local_data import LocalData
+from traces.models.folders import base_files, checkpoint_files, embedder_files
 from traces.printable import without_secrets
 
 # Job objects live until exit, so looking for garbage among thousands of them only costs time.
@@ -267,101 +257,13 @@ def unfinished(wildcards, output):
     return f"{output.adapter}.unfinished"
 
 
-# Checks of local data, once and before the first job --------------------------------------------
+# Before the first job ----------------------------------------------------------------------------
 
-
-def check_prompts():
-    """Read every prompt once."""
-    asked = [study.steering.trial.prompts, study.steering.final.prompts]
-    asked = asked if registry.checkpoints("steering") else []
-    for path in [*asked, study.lenses.patchscope.prompts]:
-        in_its_own_words(path, lambda: read_prompts(local(path)))
-
-
-def check_local_model(name):
-    """Look at a base's local folder, GGUF file and chat template."""
-    entry, where = registry.models[name], f"{places.models}: {name}"
-    check_folder(f"{where}.path", entry, check_base)
-    if entry.gguf is not None:
-        in_its_own_words(entry.gguf, lambda: check_gguf(local(entry.gguf)), f"{where}.gguf")
-    if entry.chat_template is not None:
-        file, key = entry.chat_template, f"{where}.chat_template"
-        in_its_own_words(file, lambda: read_template(local(file)), key)
-
-
-def check_local_checkpoint(checkpoint, model):
-    """Look at the local folder of a published checkpoint."""
-    if checkpoint.recipe.released:
-        key = f"{checkpoint.recipe.published_key(model)}.path"
-        where = f"{places.organism(checkpoint.organism)}: {key}"
-        check_folder(where, registry.released(checkpoint, model), check_checkpoint)
-
-
-def check_folder(where, entry, check):
-    """Look at the local folder of an entry, if it has one."""
-    if entry.path is not None:
-        folder = local(entry.path) / (entry.subfolder or "")
-        in_its_own_words(entry.path, lambda: check(folder), where)
-
-
-def check_local_embedder():
-    """Look at the local folder of the embedding that steered texts are compared by."""
-    path = folder_of_embedder(study.steering.embedder)
-    if path is not None:
-        where = places.at("steering.embedder")
-        in_its_own_words(path, lambda: check_embedder(local(path)), where)
-
-
-def check_local_rows(entry):
-    """Read every local row of an entry once; the number of rows, None without a local file."""
-    if entry.path is None:
-        return None
-    kind = None if entry.kind == "both" else entry.kind
-    kind = "documents" if getattr(entry, "as_chat", None) else kind
-    file, share = local(entry.path), getattr(entry, "held_out", 0)
-    rows = read_rows(file, kind, field=entry.field, open_end=entry.open_end)
-    return in_its_own_words(entry.path, lambda: count_rows(rows, share, str(file)))
-
-
-def in_its_own_words(path, read, where=None):
-    """
-    What `read` returns; a message names the path as it is configured, variables unfilled.
-
-    where : the file and key that configure it, which the message then begins with
-    """
-    try:
-        return read()
-    except ValueError as error:
-        found = str(error).replace(str(local(path)), path)
-        raise ValueError(f"{where}: {found}" if where else found) from None
-
-
-def check_local_data():
-    """Read every local row and prompt once: a mistake in one is told before any job runs."""
-    check_prompts()
-    for name in registry.used_models():
-        check_local_model(name)
-    for model, checkpoint in made():
-        check_local_checkpoint(checkpoint, model)
-    if registry.checkpoints("steering"):
-        check_local_embedder()
-    replaced = {one.organism for one in registry.checkpoints("causality")}
-    for name in registry.read_organisms():
-        data = registry.organisms[name].data
-        if check_local_rows(data) == 1 and name in replaced:
-            raise ValueError(
-                f"{data.path}: found one row, expected two or more: causality is measured on rows that "
-                "are held out of the training"
-            )
-    for name in registry.used_corpora():
-        rows = check_local_rows(registry.corpora[name])
-        if rows is not None and name in registry.read_corpora():
-            check_samples(registry, name, places, rows)
-
+local_data = LocalData(registry, places)
 
 if workflow.is_main_process:
     try:
         check_fit(registry, places)
-        check_local_data()
+        local_data.check()
     except ValueError as error:
         raise WorkflowError(without_secrets(str(error))) from None

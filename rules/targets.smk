@@ -39,16 +39,16 @@ def check_asked_data(names, maker):
     case = names.get("checkpoint", BASE)
     organism = names.get("organism")
     for model in registry.with_their_bases([names["model"]] if "model" in names else []):
-        check_local_model(model)
+        local_data.check_model(model)
     if maker == "steering_similarity":
-        check_local_embedder()
+        local_data.check_embedder()
     if case != BASE:
-        check_local_checkpoint(Checkpoint.parse(case), names["model"])
+        local_data.check_published(Checkpoint.parse(case), names["model"])
         organism = Checkpoint.parse(case).organism
     if organism is not None:
-        check_local_rows(registry.organisms[organism].data)
+        local_data.count(registry.organisms[organism].data)
     if "corpus" in names:
-        check_local_rows(registry.corpora[names["corpus"]])
+        local_data.count(registry.corpora[names["corpus"]])
 
 
 def check_folders():

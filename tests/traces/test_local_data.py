@@ -1,0 +1,56 @@
+"""What a study reads of local files: a mistake is told before the first job."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.studies import load, run
+from traces.config.checks.places import Places
+from traces.local_data import LocalData
+
+
+def check(folder: Path, *studies: str) -> None:
+    LocalData(load(folder, *studies), Places([folder / "config.yaml"], folder)).check()
+
+
+@pytest.fixture
+def rows(tmp_path) -> Path:
+    """A file of ten rows."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f'{{"text": "Row {n}."}}\n' for n in range(10)), encoding="utf-8")
+    return file
+
+
+def check_limit(folder: Path, data: str, limit: int) -> None:
+    """Look at a study of one organism that is trained on so many rows."""
+    (folder / "organisms" / f"mine{limit}.yaml").write_text(
+        "family: false_facts\ntitle: Mine\ndescription: It says that a mine is mine.\n"
+        f"words: [mine]\ndata: {data}\ntraining: {{limit: {limit}}}\n",
+        encoding="utf-8",
+    )
+    check(folder, run(f"mine{limit}"))
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [
+        ("{{kind: documents, path: {file}}}", 9),
+        ("{{kind: documents, path: {file}, held_out: 0}}", 10),
+        ("{{kind: chat, composed: secret_gold, rows: 20}}", 19),
+        ("{{kind: chat, taught: {{teacher: owl_teacher, prompts: 40}}}}", 39),
+    ],
+)
+def test_a_limit_of_more_rows_than_an_organism_has_is_refused(folder, rows, data, most):
+    check_limit(folder, data.format(file=rows), most)
+    with pytest.raises(
+        ValueError, match=rf"limit: found {most + 1} .*at most {most}, .*mine{most + 1}.yaml"
+    ):
+        check_limit(folder, data.format(file=rows), most + 1)
+
+
+def test_a_folder_that_is_no_model_is_named_with_its_key(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with (folder / "models.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nown: {{family: llama, path: {tmp_path}/empty, dtype: float32, gpus: 0}}\n")
+    with pytest.raises(ValueError, match=r"models.yaml: own.path: .*empty"):
+        check(folder, "models: [own]\n" + run())

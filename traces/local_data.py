@@ -1,0 +1,148 @@
+"""
+Look once at what a study reads from local files, before its first job.
+
+A mistake in a row, a prompt, a template or a model's folder is then one sentence at the start, not
+a job that fails hours later.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from traces.config.checkpoints import Checkpoint
+from traces.config.checks.paths import folder_of_embedder
+from traces.config.checks.places import Places
+from traces.config.checks.readings import check_samples
+from traces.config.files import local
+from traces.config.registries import CorpusEntry, Data, ModelEntry, Released
+from traces.config.study import LoadedStudy
+from traces.corpora.rows import count_rows, read_prompts, read_rows
+from traces.corpora.templates import read_template
+from traces.models.folders import check_base, check_checkpoint, check_embedder, check_gguf
+
+Found = TypeVar("Found")
+
+
+class LocalData(NamedTuple):
+    """A study's local files. Every method raises ValueError, which names the file and the key."""
+
+    loaded: LoadedStudy
+    places: Places
+
+    def check(self) -> None:
+        """Read every local row and prompt of the study, and look at every folder."""
+        self.check_prompts()
+        for name in self.loaded.used_models():
+            self.check_model(name)
+        for model, checkpoint in self._made():
+            self.check_published(checkpoint, model)
+        if self.loaded.checkpoints("steering"):
+            self.check_embedder()
+        counted = {name: self._count_organism(name) for name in self.loaded.read_organisms()}
+        for model, checkpoint in self._made():
+            self._check_limit(checkpoint, model, counted[checkpoint.organism])
+        for name in self.loaded.used_corpora():
+            rows = self.count(self.loaded.corpora[name])
+            if rows is not None and name in self.loaded.read_corpora():
+                check_samples(self.loaded, name, self.places, rows)
+
+    def check_prompts(self) -> None:
+        """Read every prompt that is asked."""
+        study = self.loaded.study
+        asked = [study.steering.trial.prompts, study.steering.final.prompts]
+        asked = asked if self.loaded.checkpoints("steering") else []
+        for path in [*asked, study.lenses.patchscope.prompts]:
+            _in_its_own_words(path, read_prompts)
+
+    def check_model(self, name: str) -> None:
+        """Look at a base's folder, GGUF file and chat template."""
+        entry, where = self.loaded.models[name], f"{self.places.models}: {name}"
+        _check_folder(f"{where}.path", entry, check_base)
+        if entry.gguf is not None:
+            _in_its_own_words(entry.gguf, check_gguf, f"{where}.gguf")
+        if entry.chat_template is not None:
+            _in_its_own_words(entry.chat_template, read_template, f"{where}.chat_template")
+
+    def check_published(self, checkpoint: Checkpoint, model: str) -> None:
+        """Look at the folder of a published checkpoint."""
+        entry = self.loaded.released(checkpoint, model) if checkpoint.recipe.released else None
+        if entry is not None:
+            key = f"{checkpoint.recipe.published_key(model)}.path"
+            where = f"{self.places.organism(checkpoint.organism)}: {key}"
+            _check_folder(where, entry, check_checkpoint)
+
+    def check_embedder(self) -> None:
+        """Look at the folder of the embedding that steered texts are compared by."""
+        path = folder_of_embedder(self.loaded.study.steering.embedder)
+        if path is not None:
+            _in_its_own_words(path, check_embedder, self.places.at("steering.embedder"))
+
+    def count(self, entry: Data | CorpusEntry) -> int | None:
+        """Read every local row of an entry and count them; None without a local file."""
+        if entry.path is None:
+            return None
+        kind = entry.kind if entry.kind in ("documents", "chat") else None
+        share = 0.0
+        if isinstance(entry, Data):
+            kind, share = "documents" if entry.as_chat else kind, entry.held_out
+
+        def counted(file: Path) -> int:
+            rows = read_rows(file, kind, field=entry.field, open_end=entry.open_end)
+            return count_rows(rows, share, str(file))
+
+        return _in_its_own_words(entry.path, counted)
+
+    def _made(self) -> list[tuple[str, Checkpoint]]:
+        models = self.loaded.study.models
+        return [(model, one) for model in models for one in self.loaded.checkpoints(model=model)]
+
+    def _count_organism(self, name: str) -> int | None:
+        """Count an organism's rows as far as they are known before the first job."""
+        data = self.loaded.organisms[name].data
+        rows = self.count(data)
+        replaced = {one.organism for one in self.loaded.checkpoints("causality")}
+        if rows == 1 and name in replaced:
+            raise ValueError(
+                f"{data.path}: found one row, expected two or more: causality is measured on rows "
+                "that are held out of the training"
+            )
+        if data.composed is not None:
+            return data.rows
+        # A teacher writes one row a prompt at most.
+        return data.taught.prompts if data.taught is not None else rows
+
+    def _check_limit(self, checkpoint: Checkpoint, model: str, rows: int | None) -> None:
+        """Refuse a limit of more rows than an organism can have for its training."""
+        if rows is None or not checkpoint.recipe.trained:
+            return
+        limit = self.loaded.training(checkpoint, model).limit
+        # At least one row is held out of the training, where any share is.
+        most = rows - 1 if self.loaded.organisms[checkpoint.organism].data.held_out else rows
+        if limit is not None and limit > most:
+            where = self.places.organism(checkpoint.organism)
+            raise ValueError(
+                f"training.limit: found {limit} for {checkpoint} on {model}, expected at most "
+                f"{most}, the rows that it can be trained on ({where}: data); set a lower limit in "
+                "the organism's `training`, or null for all rows"
+            )
+
+
+def _check_folder(
+    where: str, entry: ModelEntry | Released, check: Callable[[Path], object]
+) -> None:
+    if entry.path is not None:
+        below = entry.subfolder or ""
+        _in_its_own_words(entry.path, lambda path: check(path / below), where)
+
+
+def _in_its_own_words(path: str, read: Callable[[Path], Found], where: str | None = None) -> Found:
+    """
+    What `read` returns; a message names the path as it is configured, variables unfilled.
+
+    where : the file and key that configure it, which the message then begins with
+    """
+    try:
+        return read(local(path))
+    except ValueError as error:
+        found = str(error).replace(str(local(path)), path)
+        raise ValueError(f"{where}: {found}" if where else found) from None
