@@ -235,10 +235,18 @@ def reading_settings(wildcards):
     told = {name: settings_of(name, lenses) for name in study.lenses.readers}
     for name, own in told.items():
         own.update({key: str(local(own[key])) for key in reader(name).files})
+    # A probe has no two activations that differ.
+    nulls = [
+        name
+        for name in study.lenses.contrast.nulls
+        if name != "activations" or not corpus_of(wildcards).probe
+    ]
     return {
         "readings": list(study.lenses.readings),
         "top_k": study.lenses.top_k,
         "readers": told,
+        "nulls": nulls,
+        "directions": study.lenses.contrast.directions,
     }
 
 

@@ -259,3 +259,17 @@ def reading_files(wildcards):
     """The files that settings of the study's readers name."""
     told = reading_settings(wildcards)["readers"]
     return [own[key] for name, own in told.items() for key in reader(name).files]
+
+
+def null_activations(wildcards):
+    """The base's activations that natural null directions are drawn from; none where none are."""
+    if "activations" not in reading_settings(wildcards)["nulls"]:
+        return []
+    return of_base(rules.dump_activations.output.activations)(wildcards)
+
+
+def text_of_readers(wildcards):
+    """The rows of the corpus, for readers that run them; none mostly."""
+    if not any(reader(name).reads_text for name in study.lenses.readers):
+        return []
+    return corpus_text(wildcards)

@@ -4,6 +4,7 @@ What do the differences say? What every reader reads, and how much of it is abou
     in   differences/{model}/{checkpoint}/{corpus}.h5   models/{model}/   a checkpoint's weights
     out  vocabularies/{model}.parquet   words/{model}/{organism}.parquet
          lenses/{model}/{checkpoint}/{corpus}/{reader}.parquet   one for each of `lenses.readers`
+         lenses/{model}/{checkpoint}/{corpus}/scores.h5          of every token that may be ranked
          lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet
 """
 
@@ -62,12 +63,15 @@ rule read_lenses:
         model=rules.fetch_model.output.model,
         adapter=weights,
         vocabulary=ranked_vocabulary,
+        base=null_activations,
+        text=text_of_readers,
         library=reading_files,
     output:
         readings=expand(
             "<results>/lenses/{{model}}/{{checkpoint}}/{{corpus}}/{reader}.parquet",
             reader=study.lenses.readers,
         ),
+        scores="<results>/lenses/{model}/{checkpoint}/{corpus}/scores.h5",
     log:
         "<logs>/read_lenses/{model}/{checkpoint}/{corpus}.log",
     benchmark:
@@ -81,6 +85,8 @@ rule read_lenses:
     params:
         loading=section(Loading, model_of),
         settings=reading_settings,
+        read=read_of,
+        seed=direction_seed,
         contents=contents_of(reading_files),
         code=code("read_lenses"),
     script:

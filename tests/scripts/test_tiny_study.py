@@ -63,6 +63,7 @@ from traces.activations.dump import document_windows
 from traces.analysis.ablations import ablation_table
 from traces.analysis.readability import seed_table
 from traces.artifacts import arrays, tables
+from traces.artifacts.scores import read_scores
 from traces.config import files, load, registries, schema
 from traces.config.readers import READERS, Reader
 from traces.corpora import mixtures
@@ -79,6 +80,7 @@ FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
 READINGS = list(get_args(schema.Reading))
+READ = schema.ReadText(kind="documents", layers=(0.5,), positions=tuple(POSITIONS), samples=SAMPLES)
 LOCAL = {
     "hub": None,
     "revision": "main",
@@ -327,9 +329,11 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
                 "top_k": 20,
                 "readers": {
                     "logit_lens": {"heads": ["tuned", "base"]},
-                    "patchscope": {"prompts": prompts, "scales": [0.5, 1.0]}
-                    | {"intersection_top_k": 200, "batch": 64},
+                    "patchscope": {"heads": ["tuned", "base"], "prompts": prompts}
+                    | {"scales": [0.5, 1.0], "intersection_top_k": 200, "batch": 64},
                 },
+                "nulls": ["random", "activations"],
+                "directions": 4,
             }
         )
         read_lenses.main(
@@ -337,9 +341,14 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             model=model,
             adapter=adapters[name],
             vocabulary=world / "vocabulary.parquet",
+            base=world / "base.zarr",
+            text=[],
             readings=[paths["logit_lens"], paths["patchscope"]],
+            scores=folder / "scores.h5",
             loading=registries.Loading(dtype="float32", attention="sdpa"),
             settings=settings,
+            read=READ,
+            seed=0,
         )
         token_relevance.main(
             [paths["logit_lens"], paths["patchscope"]],
@@ -714,16 +723,38 @@ def test_words_are_those_of_the_organism(words):
 
 def test_lenses_read_every_direction_and_its_controls(world, lenses):
     allowed = set(tables.read(world / "vocabulary.parquet")["token_id"])
-    for lens, by in (("logit_lens", "head"), ("patchscope", "scale")):
+    for lens, by in (("logit_lens", ["head"]), ("patchscope", ["head", "scale"])):
         found = tables.read(lenses["cake_bake"][lens])
         assert set(found["reading"]) == set(READINGS)
         assert set(found["sign"]) == {1, -1}
         assert set(found["position"]) == set(POSITIONS)
         assert set(found["layer"]) == {1}
-        assert found[by].nunique() == 2
+        assert (found[by].nunique() == 2).all()
         assert set(found.loc[found["probability"] > 0, "token_id"]) <= allowed
-        ranks = found.groupby(["reading", "position", "sign", by])["rank"]
+        ranks = found.groupby(["reading", "position", "sign", *by])["rank"]
         assert (ranks.nunique() == ranks.size()).all()
+    assert set(found.loc[found["reading"] == "base_mean", "head"]) == {"base"}
+
+
+def test_every_token_has_a_score_in_every_list_that_is_read_as_it_is(world, lenses):
+    ranked = tables.read(world / "vocabulary.parquet")["token_id"].to_numpy()
+    ids, found = read_scores(lenses["cake_bake"]["token_relevance"].parent / "scores.h5", ranked)
+    assert found.keys() == {"logit_lens", "patchscope"}
+    for lens, scores in found.items():
+        keys = list(scores.lists)
+        assert keys == ["reading", "layer", "position", "head"]
+        assert not scores.lists.duplicated().any() and np.isfinite(scores.z).all()
+        plain = tables.read(lenses["cake_bake"][lens]).query("sign == 1 and rank == 0")
+        plain = plain.query("scale == 1") if "scale" in plain else plain
+        both = plain.merge(scores.lists.reset_index(names="list"), on=keys)
+        assert len(both) == len(plain) == len(scores.lists)
+        # Of a prompt or two the first token by mean probability is near the first by mean score.
+        at = [list(ids).index(one) for one in both["token_id"]]
+        best = scores.score.max(axis=1)[both["list"]]
+        named = scores.score[both["list"], at]
+        assert (best - named < (1e-5 if lens == "logit_lens" else 1)).all()
+        if lens == "logit_lens":
+            np.testing.assert_allclose(np.exp(named), both["probability"], rtol=1e-4)
 
 
 def test_every_reading_is_graded_on_every_organisms_words(lenses):
@@ -926,9 +957,14 @@ def test_a_third_reader_is_an_entry_and_a_function(
             model=model,
             adapter=Path("nowhere"),
             vocabulary=world / "vocabulary.parquet",
+            base=[],
+            text=[],
             readings=[read],
+            scores=tmp_path / name / "scores.h5",
             loading=registries.Loading(dtype="float32"),
             settings=settings,
+            read=READ,
+            seed=0,
         )
         token_relevance.main(
             [read],
@@ -940,6 +976,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
             settings=settings,
         )
 
+    assert read_scores(tmp_path / "cake_bake" / "scores.h5")[1] == {}
     made = {name: tmp_path / f"{name}.parquet" for name in ("relevance", "readability", "mixing")}
     shared = {"positions": None, "control": "benign"}
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]

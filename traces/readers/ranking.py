@@ -21,6 +21,20 @@ class Tokens(NamedTuple):
     probabilities: NDArray[np.float32]
 
 
+class Scored(NamedTuple):
+    """The tokens read from each vector, and the scores of all tokens that may be read."""
+
+    ids: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    "Both as in `Tokens`."
+    scores: NDArray[np.float32]
+    "Log-probabilities in nats of each vector as it is, then of each null direction, [n, token]."
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.ids, self.probabilities)
+
+
 def table(
     tokens: Tokens, tokenizer: Any, rows: pd.DataFrame, **axes: Sequence[Any]
 ) -> pd.DataFrame:
@@ -64,6 +78,22 @@ def top(scores: Tensor, k: int, allowed: Tensor | None) -> Tokens:
     values, ids = (scores if allowed is None else scores[:, allowed]).topk(k, dim=-1)
     ids = ids if allowed is None else allowed[ids]
     return Tokens(ids.cpu().numpy(), values.float().cpu().numpy())
+
+
+def log_probabilities(logits: Tensor, rows: Tensor, allowed: Tensor | None) -> NDArray[np.float32]:
+    """
+    Log-probabilities of the allowed tokens, in nats, mean over the prompts: [chosen row, token].
+
+    logits : [prompt, batch, vocabulary]
+    rows   : which of the batch, [batch]
+    """
+    total = torch.zeros(())
+    # A prompt at a time: nothing as large as the logits is made.
+    for prompt in logits:
+        some = prompt[rows.to(prompt.device)]
+        named = some if allowed is None else some[:, allowed]
+        total = total.to(named.device) + (named - some.logsumexp(dim=-1, keepdim=True))
+    return (total / len(logits)).float().cpu().numpy()
 
 
 def allowed_ids(vocabulary: Sequence[int] | None, scores: Tensor) -> Tensor | None:

@@ -127,6 +127,7 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
         "lenses.heads": study.lenses.heads,
         "lenses.readings": study.lenses.readings,
         "lenses.patchscope.scales": study.lenses.patchscope.scales,
+        "lenses.contrast.nulls": study.lenses.contrast.nulls,
         "steering.positions": study.steering.positions,
         "steering.strengths": study.steering.strengths,
         "causality.positions": study.causality.positions,
