@@ -2,7 +2,8 @@
 Write and read the scores that readers give to every token that may be ranked: one HDF5 file.
 
 A list of tokens is one vector as one reader reads it. The lists of a table of readings hold the
-first tokens only; the scores are of all of them.
+first tokens only; the scores are of all of them. HDF5 is imported where a file is opened: readers
+run where it is not installed, such as on a machine whose GPU is tried.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.artifacts.arrays import read_arrays, write_arrays
 from traces.integrity import REMEDY
 
 KEYS = ("reading", "layer", "position", "head", "null")
@@ -50,6 +50,8 @@ def write_scores(path: Path, token_id: NDArray[np.int64], found: Mapping[str, Sc
     token_id : of the tokens that may be ranked, in the order of the scores, [token]
     found    : by reader; those without scores are left out
     """
+    from traces.artifacts.arrays import write_arrays
+
     held: dict[str, NDArray[Any]] = {"token_id": np.asarray(token_id, dtype=np.int64)}
     for reader, scores in found.items():
         if scores.score.shape[1:] != held["token_id"].shape:
@@ -77,6 +79,8 @@ def read_scores(
     Raises ValueError, naming the file, if it is damaged, lies where another artifact belongs, or
     holds the scores of another vocabulary.
     """
+    from traces.artifacts.arrays import read_arrays
+
     held = read_arrays(path, ["token_id"])
     ids = held.pop("token_id")
     if token_id is not None and not np.array_equal(ids, np.asarray(token_id)):
