@@ -273,3 +273,19 @@ def text_of_readers(wildcards):
     if not any(reader(name).reads_text for name in study.lenses.readers):
         return []
     return corpus_text(wildcards)
+
+
+def scores_to_adjust(wildcards):
+    """The scores of everything on one model and corpus that is adjusted, or adjusted by."""
+    return each(rules.read_lenses.output.scores, read_for_adjusting(wildcards))
+
+
+def adjusted_readings(wildcards):
+    """The adjusted readings of a checkpoint, among others'; none where it has none."""
+    return rules.adjust_readings.output.readings if is_adjusted(wildcards) else []
+
+
+def adjusted_of_organism(wildcards):
+    """The adjusted readings of an organism, a file a corpus; none where it has none."""
+    some = [read for read in reads_of(wildcards) if read[1] in adjusted_by(read[0], read[2])]
+    return each(rules.adjust_readings.output.readings, some)

@@ -58,8 +58,10 @@ def main(
 
     def read_all(needs: str, loaded: Loaded) -> None:
         for name, path in zip(settings.readers, readings, strict=True):
-            if reader(name).needs == needs:
-                found[name] = read_with(reader(name), loaded, probe, settings.readers[name])
+            entry = reader(name)
+            if entry.needs == needs:
+                given = replace(loaded, source=found[entry.of] if entry.of else None)
+                found[name] = read_with(entry, given, probe, settings.readers[name])
                 tables.write(path, found[name].tokens, "readings")
 
     # The readout's readers come first, while there is nothing else in memory.
@@ -67,6 +69,7 @@ def main(
     if any(reader(name).needs == "model" for name in settings.readers):
         pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)
         read_all("model", replace(loaded, pair=pair))
+    read_all("scores", loaded)
     scored = {name: one.scores for name, one in found.items() if one.scores is not None}
     ranked = probe.vocabulary
     if ranked is None:

@@ -145,7 +145,9 @@ LENS = Settings.model_validate(
 def graded(readings, difference, words, relevance, candidates):
     """The relevance table of one reader's readings."""
     token_relevance.main(
-        [readings], difference, [words], relevance, ["cake"], candidates, settings=LENS
+        *([readings], [], difference, [words], relevance),
+        *(["cake"], "cake-plain-s0", candidates),
+        settings=LENS,
     )
     return tables.read(relevance)
 

@@ -80,6 +80,9 @@ FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
 READINGS = list(get_args(schema.Reading))
+LENSES = ("logit_lens", "patchscope", "contrastive_logit_lens", "contrastive_patchscope")
+CONTRAST = {"heads": ["tuned", "base"], "nulls": ["random", "activations"]}
+CONTRAST |= {"directions": 4, "floor": 1e-4}
 READ = schema.ReadText(kind="documents", layers=(0.5,), positions=tuple(POSITIONS), samples=SAMPLES)
 LOCAL = {
     "hub": None,
@@ -319,10 +322,7 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
     prompts.write_text("river, 57, window\nlemon, 803, quiet\n", encoding="utf-8")
     for name in ORGANISMS:
         folder = world / "lenses" / name
-        paths = {
-            lens: folder / f"{lens}.parquet"
-            for lens in ("logit_lens", "patchscope", "token_relevance")
-        }
+        paths = {lens: folder / f"{lens}.parquet" for lens in (*LENSES, "token_relevance")}
         settings = Settings.model_validate(
             {
                 "readings": READINGS,
@@ -331,6 +331,8 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
                     "logit_lens": {"heads": ["tuned", "base"]},
                     "patchscope": {"heads": ["tuned", "base"], "prompts": prompts}
                     | {"scales": [0.5, 1.0], "intersection_top_k": 200, "batch": 64},
+                    "contrastive_logit_lens": CONTRAST,
+                    "contrastive_patchscope": CONTRAST,
                 },
                 "nulls": ["random", "activations"],
                 "directions": 4,
@@ -343,7 +345,7 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             vocabulary=world / "vocabulary.parquet",
             base=world / "base.zarr",
             text=[],
-            readings=[paths["logit_lens"], paths["patchscope"]],
+            readings=[paths[lens] for lens in LENSES],
             scores=folder / "scores.h5",
             loading=registries.Loading(dtype="float32", attention="sdpa"),
             settings=settings,
@@ -351,11 +353,13 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             seed=0,
         )
         token_relevance.main(
-            [paths["logit_lens"], paths["patchscope"]],
+            [paths[lens] for lens in LENSES],
+            [],
             differences[name],
             list(words.values()),
             paths["token_relevance"],
             organisms=list(ORGANISMS),
+            checkpoint=f"{name}-plain-s0",
             candidates=20,
             settings=settings,
         )
@@ -739,8 +743,9 @@ def test_lenses_read_every_direction_and_its_controls(world, lenses):
 def test_every_token_has_a_score_in_every_list_that_is_read_as_it_is(world, lenses):
     ranked = tables.read(world / "vocabulary.parquet")["token_id"].to_numpy()
     ids, found = read_scores(lenses["cake_bake"]["token_relevance"].parent / "scores.h5", ranked)
-    assert found.keys() == {"logit_lens", "patchscope"}
-    for lens, scores in found.items():
+    assert found.keys() == set(LENSES)
+    for lens in ("logit_lens", "patchscope"):
+        scores = found[lens]
         keys = list(scores.lists)
         assert keys == ["reading", "layer", "position", "head"]
         assert not scores.lists.duplicated().any() and np.isfinite(scores.z).all()
@@ -761,7 +766,15 @@ def test_every_reading_is_graded_on_every_organisms_words(lenses):
     found = tables.read(lenses["cake_bake"]["token_relevance"])
     assert set(found["graded_on"]) == set(ORGANISMS)
     assert found["relevance"].between(0, 1).all()
-    assert set(found["lens"]) == {"logit_lens", "patchscope"}
+    assert set(found["lens"]) == set(LENSES)
+    # Every list that was asked for is there, and no list twice.
+    for name in ORGANISMS:
+        lists = found[found["graded_on"] == name].groupby("lens").size()
+        # 2 signs, 2 heads, 2 scales, 2 nulls; Patchscope reads the base's mean in the base alone.
+        n, once = lists["logit_lens"] / 4, len(POSITIONS)
+        missing = {"patchscope": 4 * once, "contrastive_patchscope": 2 * once}
+        for lens, times in zip(LENSES, (4, 8, 4, 4), strict=True):
+            assert lists[lens] == n * times - missing.get(lens, 0), lens
 
 
 # What is shown ----------------------------------------------------------------------------------
@@ -853,7 +866,8 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
     call(
         organism_card.main,
         measures=list(made_tables.values()),
-        readings=[lenses["cake_bake"][lens] for lens in ("logit_lens", "patchscope")],
+        readings=[lenses["cake_bake"][lens] for lens in LENSES],
+        adjusted=[],
         plans=[world / "cake_bake_plan.json"],
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",
@@ -968,10 +982,12 @@ def test_a_third_reader_is_an_entry_and_a_function(
         )
         token_relevance.main(
             [read],
+            [],
             differences[name],
             list(words.values()),
             graded[name],
             organisms=list(ORGANISMS),
+            checkpoint=f"{name}-plain-s0",
             candidates=20,
             settings=settings,
         )
@@ -1033,6 +1049,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
         measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],
+        adjusted=[],
         plans=plans,
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",

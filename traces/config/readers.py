@@ -27,13 +27,16 @@ class Reader:
     title: str
     # Its function, as module:function; the contract is `traces.readers.reading.Read`.
     read: str
-    # The part of a model that must be in memory: its readout, or base and tuned model as a whole.
-    needs: Literal["readout", "model"]
+    # What it reads with: the readout, base and tuned model as a whole, the scores of another reader
+    # alone, or those of other organisms as well.
+    needs: Literal["readout", "model", "scores", "others"]
     # What it costs, for who must choose.
     cost: str
     # Columns that its rows have beside reading, rank and token. Its scales, heads and nulls are
     # those in its settings, under their plural.
     axes: tuple[Axis, ...]
+    # The reader whose scores it needs, if it is derived from one.
+    of: str | None = None
     # Whether it runs the unrelated text itself (`Loaded.texts`).
     reads_text: bool = False
     # Readings that one model alone is asked for, whatever the heads in its settings.
@@ -73,6 +76,52 @@ READERS: dict[str, Reader] = {
         headline_words="at the norm-matched scale",
         settings=("heads", "patchscope"),
         files=("prompts",),
+    ),
+    "contrastive_logit_lens": Reader(
+        title="contrastive logit lens",
+        read="traces.readers.contrastive:read",
+        needs="scores",
+        of="logit_lens",
+        cost="one product with the unembedding a null direction and layer",
+        axes=("layer", "position", "head", "null"),
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        headline_words="less what random directions say",
+        settings=("heads", "contrast"),
+    ),
+    "contrastive_patchscope": Reader(
+        title="contrastive Patchscope",
+        read="traces.readers.contrastive:read",
+        needs="scores",
+        of="patchscope",
+        cost="one token through the layers above, for every null direction, layer and prompt",
+        axes=("layer", "position", "head", "null"),
+        only_head={"base_mean": "base"},
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        headline_words="less what random directions say",
+        settings=("heads", "contrast"),
+    ),
+    "adjusted_contrastive_logit_lens": Reader(
+        title="adjusted logit lens",
+        read="traces.analysis.adjusted:adjusted",
+        needs="others",
+        of="contrastive_logit_lens",
+        cost="nothing is run: one job reads the scores of all checkpoints",
+        axes=("layer", "position", "head", "null"),
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        headline_words="less what other organisms' differences say",
+        settings=("heads", "contrast"),
+    ),
+    "adjusted_contrastive_patchscope": Reader(
+        title="adjusted Patchscope",
+        read="traces.analysis.adjusted:adjusted",
+        needs="others",
+        of="contrastive_patchscope",
+        cost="nothing is run: one job reads the scores of all checkpoints",
+        axes=("layer", "position", "head", "null"),
+        only_head={"base_mean": "base"},
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        headline_words="less what other organisms' differences say",
+        settings=("heads", "contrast"),
     ),
 }
 

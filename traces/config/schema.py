@@ -218,6 +218,10 @@ class Contrast(Closed):
     directions: Annotated[int, Field(ge=2), NUMBER] = Field(
         description="Directions of each kind, read once a layer and model."
     )
+    floor: Annotated[float, Field(ge=0, lt=1), NUMBER] = Field(
+        description="Least probability under the direction of a token that a contrastive reader "
+        "ranks."
+    )
 
 
 class Lenses(Closed):

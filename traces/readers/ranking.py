@@ -70,6 +70,34 @@ def table(
     )
 
 
+def named(
+    rows: pd.DataFrame,
+    scores: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    tokenizer: Any,
+    token_id: Sequence[int] | NDArray[np.int64] | None,
+    top_k: int,
+    floor: float,
+) -> pd.DataFrame:
+    """
+    A tidy table of the tokens of highest score among the probable ones, one row a token.
+
+    rows          : one row a list
+    scores        : [list, token]
+    probabilities : [list, token]; a token is probable from `floor` on
+    token_id      : of the tokens, [token]; None where they are all of the vocabulary, in order
+    returns       : the columns of `rows`, rank, token_id, token, probability and score
+    """
+    probable = np.where(probabilities >= floor, probabilities, 0)
+    # Among equals the first id, as on any machine.
+    best = np.argsort(-np.where(probable > 0, scores, -np.inf), axis=1, kind="stable")[:, :top_k]
+    ids = best if token_id is None else np.asarray(token_id)[best]
+    chances = np.take_along_axis(probable, best, axis=1)
+    frame = table(Tokens(ids, chances), tokenizer, rows)
+    kept = np.take_along_axis(scores, best, axis=1)[chances > 0]
+    return frame.assign(score=kept.astype(np.float64))
+
+
 def top(scores: Tensor, k: int, allowed: Tensor | None) -> Tokens:
     """The `k` highest scores of each row among the allowed ids."""
     available = scores.shape[-1] if allowed is None else len(allowed)
