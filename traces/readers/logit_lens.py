@@ -48,15 +48,14 @@ def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> Found:
             nulls=nulls,
         )
         tokens = table(said.tokens, loaded.tokenizer, rows, sign=SIGNS).assign(head=head)
-        of_nulls = said.scores[len(rows) :].reshape(
-            len(probe.nulls), len(layers), -1, said.scores.shape[-1]
-        )
+        # [null, layer], each with its directions: a set after the other, as they were given.
+        sets = np.split(said.scores[len(rows) :], max(len(probe.nulls) * len(layers), 1))
         for index, layer in enumerate(layers):
             here = (rows["layer"] == layer).to_numpy()
             scores = compared(
                 rows[here].assign(head=head),
                 said.scores[: len(rows)][here],
-                dict(zip(probe.nulls, of_nulls[:, index], strict=True)),
+                dict(zip(probe.nulls, sets[index :: len(layers)], strict=False)),
                 layer=int(layer),
                 head=head,
             )

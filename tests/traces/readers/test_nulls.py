@@ -127,28 +127,39 @@ def log_probabilities(model, tokenizer, layer, norm, vector):
     return (found / len(PROMPTS)).numpy()
 
 
-@pytest.mark.parametrize("vocabulary", [None, [40, 9, 77]])
-@pytest.mark.parametrize("lens", ["logit_lens", "patchscope"])
-def test_scores_are_log_probabilities_and_z_compares_them_with_the_nulls(
-    lens, vocabulary, tokenizer, tmp_path
-):
+def read(lens, probe, tokenizer, tmp_path):
+    """The scores of two tiny models by one reader, and the models."""
     from contextlib import nullcontext
 
     models = {"tuned": tiny_model("llama", seed=1), "base": tiny_model("llama")}
-    found = differences()
-    probe = Probe(found, READINGS, 2, vocabulary, drawn(found=found))
-    loaded = Loaded(
-        tokenizer,
-        lambda head: readout_of(models[head]),
-        SimpleNamespace(**{side: lambda one=one: nullcontext(one) for side, one in models.items()}),
-    )
+    sides = {side: lambda one=one: nullcontext(one) for side, one in models.items()}
+    loaded = Loaded(tokenizer, lambda head: readout_of(models[head]), SimpleNamespace(**sides))
     own = {"heads": ["tuned", "base"]}
     if lens == "patchscope":
         (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS), encoding="utf-8")
         own |= {"prompts": tmp_path / "prompts.txt", "scales": (0.5, 1.0)}
         own |= {"intersection_top_k": 100, "batch": 7}
     reader = {"logit_lens": logit_lens.read, "patchscope": patchscope.read}[lens]
-    scores = reader(loaded, probe, own).scores
+    return reader(loaded, probe, own).scores, models
+
+
+@pytest.mark.parametrize("vocabulary", [None, [40, 9, 77]])
+@pytest.mark.parametrize("lens", ["logit_lens", "patchscope"])
+def test_without_nulls_a_reader_scores_and_standardises_nothing(
+    lens, vocabulary, tokenizer, tmp_path
+):
+    scores = read(lens, Probe(differences(), READINGS, 2, vocabulary), tokenizer, tmp_path)[0]
+    assert np.isfinite(scores.score).all() and np.isnan(scores.z).all() and len(scores.lists) > 5
+
+
+@pytest.mark.parametrize("vocabulary", [None, [40, 9, 77]])
+@pytest.mark.parametrize("lens", ["logit_lens", "patchscope"])
+def test_scores_are_log_probabilities_and_z_compares_them_with_the_nulls(
+    lens, vocabulary, tokenizer, tmp_path
+):
+    found = differences()
+    probe = Probe(found, READINGS, 2, vocabulary, drawn(found=found))
+    scores, models = read(lens, probe, tokenizer, tmp_path)
 
     def straightforward(head, index, vector):
         if lens == "patchscope":
