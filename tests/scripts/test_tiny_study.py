@@ -12,6 +12,7 @@ import pytest
 
 from scripts import (
     ablation_figure,
+    adjust_readings,
     beliefs_figure,
     beliefs_table,
     causal_effect,
@@ -775,6 +776,55 @@ def test_every_reading_is_graded_on_every_organisms_words(lenses):
         missing = {"patchscope": 4 * once, "contrastive_patchscope": 2 * once}
         for lens, times in zip(LENSES, (4, 8, 4, 4), strict=True):
             assert lists[lens] == n * times - missing.get(lens, 0), lens
+
+
+def test_adjusted_readings_are_graded_beside_the_others(
+    world, model, differences, words, lenses, tmp_path
+):
+    adjusted = {f"adjusted_{lens}": CONTRAST for lens in LENSES[2:]}
+    names = {name: f"{name}-plain-s0" for name in ORGANISMS}
+    folders = {name: lenses[name]["token_relevance"].parent for name in ORGANISMS}
+    adjust_readings.main(
+        scores=[folder / "scores.h5" for folder in folders.values()],
+        model=model,
+        readings=tmp_path / "unrelated.parquet",
+        checkpoints=list(names.values()),
+        compared={one: [n for n in names.values() if n != one] for one in names.values()},
+        readers=list(adjusted),
+        top_k=20,
+        floor=CONTRAST["floor"],
+    )
+    found = tables.read(tmp_path / "unrelated.parquet")
+    assert set(found["checkpoint"]) == set(names.values()) and set(found["lens"]) == set(adjusted)
+    keys = ["checkpoint", "lens", "reading", "position", "head", "null"]
+    assert not found.duplicated([*keys, "rank"]).any()
+    assert (found.sort_values("rank").groupby(keys)["score"].diff().dropna() <= 0).all()
+
+    ids, ours = read_scores(folders["cake_bake"] / "scores.h5")
+    theirs = [read_scores(folders[name] / "scores.h5")[1] for name in ORGANISMS[1:]]
+    first = found[(found["checkpoint"] == names["cake_bake"]) & (found["rank"] == 0)].iloc[0]
+    lens, keys = first["lens"].removeprefix("adjusted_"), list(ours[LENSES[2]].lists)
+    z = [
+        one[lens].z[
+            (one[lens].lists == first[keys]).all(axis=1), list(ids).index(first["token_id"])
+        ]
+        for one in (ours, *theirs)
+    ]
+    assert first["score"] == pytest.approx(z[0][0] - np.mean(z[1:]), abs=1e-4)
+
+    own = {"readings": READINGS, "top_k": 20, "readers": adjusted}
+    token_relevance.main(
+        [],
+        tmp_path / "unrelated.parquet",
+        differences["cake_bake"],
+        list(words.values()),
+        tmp_path / "token_relevance.parquet",
+        organisms=list(ORGANISMS),
+        checkpoint=names["cake_bake"],
+        candidates=20,
+        settings=Settings.model_validate(own),
+    )
+    assert set(tables.read(tmp_path / "token_relevance.parquet")["lens"]) == set(adjusted)
 
 
 # What is shown ----------------------------------------------------------------------------------

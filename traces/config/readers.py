@@ -85,7 +85,6 @@ READERS: dict[str, Reader] = {
         cost="one product with the unembedding a null direction and layer",
         axes=("layer", "position", "head", "null"),
         headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        headline_words="less what random directions say",
         settings=("heads", "contrast"),
     ),
     "contrastive_patchscope": Reader(
@@ -97,7 +96,6 @@ READERS: dict[str, Reader] = {
         axes=("layer", "position", "head", "null"),
         only_head={"base_mean": "base"},
         headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        headline_words="less what random directions say",
         settings=("heads", "contrast"),
     ),
     "adjusted_contrastive_logit_lens": Reader(
@@ -108,7 +106,6 @@ READERS: dict[str, Reader] = {
         cost="nothing is run: one job reads the scores of all checkpoints",
         axes=("layer", "position", "head", "null"),
         headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        headline_words="less what other organisms' differences say",
         settings=("heads", "contrast"),
     ),
     "adjusted_contrastive_patchscope": Reader(
@@ -120,7 +117,6 @@ READERS: dict[str, Reader] = {
         axes=("layer", "position", "head", "null"),
         only_head={"base_mean": "base"},
         headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        headline_words="less what other organisms' differences say",
         settings=("heads", "contrast"),
     ),
 }
