@@ -229,16 +229,33 @@ def statement_pairs(wildcards):
     return pairs if pairs == "made" else [pair.model_dump() for pair in pairs]
 
 
-def reading_settings(wildcards):
-    """What is read, and by which readers with which settings (traces/readers/reading.py: Settings)."""
+def readers_here(adjusted=False):
+    """The study's readers of one checkpoint alone, or those that need other organisms' scores."""
+    named = study.lenses.readers
+    return [name for name in named if (reader(name).needs == "others") == adjusted]
+
+
+def reading_settings(wildcards, adjusted=False):
+    """
+    What is read, and by which readers with which settings (traces/readers/reading.py: Settings).
+
+    adjusted : with the readers that need other organisms' scores
+    """
     lenses = study.lenses.model_dump(mode="json")
-    told = {name: settings_of(name, lenses) for name in study.lenses.readers}
+    # A probe has no two activations that differ.
+    lacking = ("activations",) if corpus_of(wildcards).probe else ()
+    nulls = [name for name in study.lenses.contrast.nulls if name not in lacking]
+    lenses["contrast"]["nulls"] = nulls
+    names = [*readers_here(), *(readers_here(adjusted=True) if adjusted else [])]
+    told = {name: settings_of(name, lenses) for name in names}
     for name, own in told.items():
         own.update({key: str(local(own[key])) for key in reader(name).files})
     return {
         "readings": list(study.lenses.readings),
         "top_k": study.lenses.top_k,
         "readers": told,
+        "nulls": nulls,
+        "directions": study.lenses.contrast.directions,
     }
 
 

@@ -230,6 +230,7 @@ rule organism_card:
             rules.losses_table.output.table,
         ],
         readings=of_organism(rules.read_lenses.output.readings),
+        adjusted=adjusted_of_organism,
         plans=of_organism(rules.plan_training.output.plan, trained()),
         words=rules.distinctive_words.output.words,
         data=organism_rows("train"),

@@ -259,3 +259,33 @@ def reading_files(wildcards):
     """The files that settings of the study's readers name."""
     told = reading_settings(wildcards)["readers"]
     return [own[key] for name, own in told.items() for key in reader(name).files]
+
+
+def null_activations(wildcards):
+    """The base's activations that natural null directions are drawn from; none where none are."""
+    if "activations" not in reading_settings(wildcards)["nulls"]:
+        return []
+    return of_base(rules.dump_activations.output.activations)(wildcards)
+
+
+def text_of_readers(wildcards):
+    """The rows of the corpus, for readers that run them; none mostly."""
+    if not any(reader(name).reads_text for name in study.lenses.readers):
+        return []
+    return corpus_text(wildcards)
+
+
+def scores_to_adjust(wildcards):
+    """The scores of everything on one model and corpus that is adjusted, or adjusted by."""
+    return each(rules.read_lenses.output.scores, read_for_adjusting(wildcards))
+
+
+def adjusted_readings(wildcards):
+    """The adjusted readings of a checkpoint, among others'; none where it has none."""
+    return rules.adjust_readings.output.readings if is_adjusted(wildcards) else []
+
+
+def adjusted_of_organism(wildcards):
+    """The adjusted readings of an organism, a file a corpus; none where it has none."""
+    some = [read for read in reads_of(wildcards) if read[1] in adjusted_by(read[0], read[2])]
+    return each(rules.adjust_readings.output.readings, some)

@@ -4,6 +4,8 @@ What do the differences say? What every reader reads, and how much of it is abou
     in   differences/{model}/{checkpoint}/{corpus}.h5   models/{model}/   a checkpoint's weights
     out  vocabularies/{model}.parquet   words/{model}/{organism}.parquet
          lenses/{model}/{checkpoint}/{corpus}/{reader}.parquet   one for each of `lenses.readers`
+         lenses/{model}/{checkpoint}/{corpus}/scores.h5          of every token that may be ranked
+         adjusted/{model}/{corpus}.parquet                       less what others say
          lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet
 """
 
@@ -62,12 +64,15 @@ rule read_lenses:
         model=rules.fetch_model.output.model,
         adapter=weights,
         vocabulary=ranked_vocabulary,
+        base=null_activations,
+        text=text_of_readers,
         library=reading_files,
     output:
         readings=expand(
             "<results>/lenses/{{model}}/{{checkpoint}}/{{corpus}}/{reader}.parquet",
-            reader=study.lenses.readers,
+            reader=readers_here(),
         ),
+        scores="<results>/lenses/{model}/{checkpoint}/{corpus}/scores.h5",
     log:
         "<logs>/read_lenses/{model}/{checkpoint}/{corpus}.log",
     benchmark:
@@ -81,16 +86,49 @@ rule read_lenses:
     params:
         loading=section(Loading, model_of),
         settings=reading_settings,
+        read=read_of,
+        seed=direction_seed,
         contents=contents_of(reading_files),
         code=code("read_lenses"),
     script:
         "../scripts/read_lenses.py"
 
 
+rule adjust_readings:
+    """Rank tokens by what an organism's readings say that those of other organisms do not."""
+    input:
+        scores=scores_to_adjust,
+        model=rules.fetch_model.output.model,
+    output:
+        readings="<results>/adjusted/{model}/{corpus}.parquet",
+    log:
+        "<logs>/adjust_readings/{model}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/adjust_readings/{model}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        checkpoints=lambda w: [str(one) for _, one, _ in read_for_adjusting(w)],
+        compared=lambda w: {
+            str(one): list(map(str, others))
+            for one, others in adjusted_by(w.model, w.corpus).items()
+        },
+        readers=readers_here(adjusted=True),
+        top_k=study.lenses.top_k,
+        floor=study.lenses.contrast.floor,
+        code=code("adjust_readings"),
+    script:
+        "../scripts/adjust_readings.py"
+
+
 rule token_relevance:
     """Grade what the readers read on the organism's own words and on every other organism's."""
     input:
         readings=rules.read_lenses.output.readings,
+        adjusted=adjusted_readings,
         differences=rules.mean_difference.output.differences,
         words=lambda w: expand(
             rules.distinctive_words.output.words,
@@ -107,8 +145,9 @@ rule token_relevance:
         "../envs/traces.yaml"
     params:
         organisms=lambda w: graded_organisms(w.model),
+        checkpoint="{checkpoint}",
         candidates=study.relevance.candidates,
-        settings=reading_settings,
+        settings=graded_settings,
         code=code("token_relevance"),
     script:
         "../scripts/token_relevance.py"

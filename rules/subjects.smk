@@ -9,6 +9,8 @@ What the study makes, reads and shows: the lists that tables, pictures and cards
 import functools
 import json
 
+from snakemake.logging import logger
+
 
 def trained():
     """Pairs of model and checkpoint that are finetuned here."""
@@ -126,6 +128,50 @@ def every_measured():
     """The tables of all measures that some checkpoint of the study asks for."""
     tables = [measured(measure) for measure in ("steering", "causality", "beliefs")]
     return [table for table in tables if table]
+
+
+# Readings adjusted by those of other organisms ----------------------------------------------------
+
+
+@functools.cache
+def adjusted_by(model, corpus):
+    """What every checkpoint is adjusted by; nothing where the study has no such reader."""
+    return registry.adjusted_by(model, corpus) if readers_here(adjusted=True) else {}
+
+
+def is_adjusted(wildcards):
+    """Whether a checkpoint's readings are adjusted: not those of a file outside of the study."""
+    one = Checkpoint.parse(wildcards.checkpoint)
+    return one in adjusted_by(wildcards.model, wildcards.corpus)
+
+
+def read_for_adjusting(wildcards):
+    """What is read of one model and corpus and adjusted, or others are adjusted by: see `reads`."""
+    found = adjusted_by(wildcards.model, wildcards.corpus)
+    cases = dict.fromkeys([*found, *(other for others in found.values() for other in others)])
+    return [(wildcards.model, one, wildcards.corpus) for one in cases]
+
+
+def graded_settings(wildcards):
+    """What is graded: the settings of all readers that a checkpoint has."""
+    return reading_settings(wildcards, adjusted=is_adjusted(wildcards))
+
+
+def say_what_is_not_adjusted():
+    """One line, where a checkpoint has no two other organisms to be adjusted by."""
+    if not readers_here(adjusted=True):
+        return
+    lacking = [read for read in all_reads() if read[1] not in adjusted_by(read[0], read[2])]
+    if lacking:
+        model, one, corpus = lacking[0]
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        logger.info(
+            f"Not adjusted: {model}/{one}/{corpus}{more}, since no two other organisms are read there."
+        )
+
+
+if workflow.is_main_process:
+    say_what_is_not_adjusted()
 
 
 # Pictures and cards -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from traces import job
+from traces.activations import natural
 from traces.artifacts import arrays, tables
 from traces.config.registries import Loading
 from traces.config.schema import CausalEffect, Draws
@@ -58,7 +59,7 @@ def main(
         streams = causality.streams_of_base(pair, drawn_from, int(layer), settings.batch)
         directions = chosen.directions(
             found,
-            chosen.activations_in(streams, seed=draws.seed, name=draws.name),
+            natural.activations_in(streams, seed=draws.seed, name=draws.name),
             index=index,
             positions=settings.positions,
             random=settings.random,

@@ -5,13 +5,11 @@ from pathlib import Path
 from traces import job
 from traces.activations.dump import (
     PART,
-    chat_windows,
     context_windows,
+    corpus_windows,
     digest,
-    document_windows,
     native_bits,
     residual_stream,
-    start_windows,
     stream_norm,
     take,
 )
@@ -34,14 +32,9 @@ def main(
     settings: Activations,
 ) -> None:
     tokenizer = load_tokenizer(model)
-    first, last = read.positions[0], read.positions[-1]
-    if read.kind == "start":
-        found = start_windows(tokenizer)
-    elif read.kind == "chat":
-        found = chat_windows(tokenizer, read_rows(corpus), first, last, str(corpus))
-    else:
-        found = document_windows(tokenizer, read_rows(corpus, blank=True), last + 1, str(corpus))
-    windows = take(found, read.samples, str(corpus))
+    windows = corpus_windows(
+        tokenizer, corpus, kind=read.kind, positions=read.positions, samples=read.samples
+    )
     longer = take(
         context_windows(tokenizer, read_rows(context), settings.norm_context, str(context)),
         settings.norm_samples,

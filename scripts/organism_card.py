@@ -5,6 +5,7 @@ from pathlib import Path
 
 from traces import job
 from traces.analysis import selection
+from traces.analysis.adjusted import of_checkpoint
 from traces.analysis.readability import place_table, seed_table
 from traces.artifacts import tables
 from traces.config.schema import Card
@@ -14,6 +15,7 @@ from traces.report import cards
 def main(
     measures: list[Path],
     readings: list[Path],
+    adjusted: list[Path],
     plans: list[Path],
     words: Path,
     data: Path,
@@ -31,6 +33,15 @@ def main(
         for path, subject in zip(
             [path for path in readings if path.stem == reader], shown.subjects, strict=True
         )
+    ]
+    tables_of = {path.stem: tables.read(path) for path in adjusted}
+    read += [
+        cards.Reading(*(subject[name] for name in cards.READ_IN), lens, tokens)
+        for subject in shown.subjects
+        if subject["corpus"] in tables_of
+        for lens, tokens in of_checkpoint(
+            tables_of[subject["corpus"]], subject["checkpoint"]
+        ).items()
     ]
     page = cards.organism_card(
         shown,

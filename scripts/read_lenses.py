@@ -3,13 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from traces import job
+from traces.activations.dump import corpus_windows
 from traces.artifacts import arrays, tables
+from traces.artifacts.scores import write_scores
 from traces.config.readers import reader
 from traces.config.registries import Loading
+from traces.config.schema import ReadText
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
-from traces.readers.reading import Loaded, Probe, Settings, read_with
+from traces.readers import nulls
+from traces.readers.reading import Found, Loaded, Probe, Settings, read_with
 
 
 def main(
@@ -17,32 +23,58 @@ def main(
     model: Path,
     adapter: Path,
     vocabulary: Path | list[Path],
+    base: Path | list[Path],
+    text: Path | list[Path],
     readings: list[Path],
+    scores: Path,
     loading: Loading,
     settings: Settings,
+    read: ReadText,
+    seed: int,
 ) -> None:
+    measured = arrays.read_differences(differences)
     probe = Probe(
-        arrays.read_differences(differences),
+        measured,
         settings.readings,
         settings.top_k,
         tables.read(vocabulary)["token_id"].to_numpy() if vocabulary else None,
+        nulls.drawn(
+            measured,
+            settings.nulls,
+            directions=settings.directions,
+            seed=seed,
+            base=arrays.Activations(base) if base else None,
+        ),
     )
+    tokenizer = load_tokenizer(model)
     loaded = Loaded(
-        load_tokenizer(model),
+        tokenizer,
         lambda head: weights.load_readout(model, checkpoint=adapter if head == "tuned" else None),
+        texts=lambda: corpus_windows(
+            tokenizer, text, kind=read.kind, positions=read.positions, samples=read.samples
+        ),
     )
+    found: dict[str, Found] = {}
 
-    def read(needs: str, loaded: Loaded) -> None:
+    def read_all(needs: str, loaded: Loaded) -> None:
         for name, path in zip(settings.readers, readings, strict=True):
-            if reader(name).needs == needs:
-                frame = read_with(reader(name), loaded, probe, settings.readers[name])
-                tables.write(path, frame, "readings")
+            entry = reader(name)
+            if entry.needs == needs:
+                given = replace(loaded, source=found[entry.of] if entry.of else None)
+                found[name] = read_with(entry, given, probe, settings.readers[name])
+                tables.write(path, found[name].tokens, "readings")
 
     # The readout's readers come first, while there is nothing else in memory.
-    read("readout", loaded)
+    read_all("readout", loaded)
     if any(reader(name).needs == "model" for name in settings.readers):
         pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)
-        read("model", replace(loaded, pair=pair))
+        read_all("model", replace(loaded, pair=pair))
+    read_all("scores", loaded)
+    scored = {name: one.scores for name, one in found.items() if one.scores is not None}
+    ranked = probe.vocabulary
+    if ranked is None:
+        ranked = np.arange(next((one.score.shape[1] for one in scored.values()), 0))
+    write_scores(scores, np.asarray(ranked), scored)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from traces import job
+from traces.analysis.adjusted import of_checkpoint
 from traces.artifacts import arrays, tables
 from traces.judges.relevance import DistinctiveWordsJudge, Subject
 from traces.judges.relevance import token_relevance as graded_relevance
@@ -11,14 +12,17 @@ from traces.readers.reading import Settings, planned_lists
 
 def main(
     readings: list[Path],
+    adjusted: Path | list[Path],
     differences: Path,
     words: list[Path],
     relevance: Path,
     organisms: list[str],
+    checkpoint: str,
     candidates: int,
     settings: Settings,
 ) -> None:
     lenses = {path.stem: tables.read(path) for path in readings}
+    lenses |= of_checkpoint(tables.read(adjusted), checkpoint) if adjusted else {}
     found = arrays.read_differences(differences)
     planned = {
         name: planned_lists(name, found, settings.readings, own)

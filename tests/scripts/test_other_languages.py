@@ -22,6 +22,7 @@ from tests.doubles import tiny_model
 from tests.scripts.test_tiny_study import LOCAL, call, dump, train
 from traces.artifacts import arrays, tables
 from traces.config import files, registries
+from traces.config.schema import ReadText
 from traces.corpora.rows import write_rows
 from traces.corpora.tokens import load_tokenizer
 from traces.readers.reading import Settings
@@ -144,7 +145,9 @@ LENS = Settings.model_validate(
 def graded(readings, difference, words, relevance, candidates):
     """The relevance table of one reader's readings."""
     token_relevance.main(
-        [readings], difference, [words], relevance, ["cake"], candidates, settings=LENS
+        *([readings], [], difference, [words], relevance),
+        *(["cake"], "cake-plain-s0", candidates),
+        settings=LENS,
     )
     return tables.read(relevance)
 
@@ -158,9 +161,14 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
         model=at / "model",
         adapter=at / "adapter",
         vocabulary=at / "vocabulary.parquet",
+        base=[],
+        text=[],
         readings=[at / "logit_lens.parquet"],
+        scores=at / "scores.h5",
         loading=registries.Loading(dtype="float32", attention="sdpa"),
         settings=LENS,
+        read=ReadText(kind="documents", layers=(0.5,), positions=(0,), samples=1),
+        seed=0,
     )
     found = graded(at / "logit_lens.parquet", difference, words, at / "relevance.parquet", 10)
     assert found["relevance"].between(0, 1).all() and (found["n"] == 10).all()

@@ -12,6 +12,7 @@ import pytest
 
 from scripts import (
     ablation_figure,
+    adjust_readings,
     beliefs_figure,
     beliefs_table,
     causal_effect,
@@ -63,6 +64,7 @@ from traces.activations.dump import document_windows
 from traces.analysis.ablations import ablation_table
 from traces.analysis.readability import seed_table
 from traces.artifacts import arrays, tables
+from traces.artifacts.scores import read_scores
 from traces.config import files, load, registries, schema
 from traces.config.readers import READERS, Reader
 from traces.corpora import mixtures
@@ -79,6 +81,10 @@ FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
 READINGS = list(get_args(schema.Reading))
+LENSES = ("logit_lens", "patchscope", "contrastive_logit_lens", "contrastive_patchscope")
+CONTRAST = {"heads": ["tuned", "base"], "nulls": ["random", "activations"]}
+CONTRAST |= {"directions": 4, "floor": 1e-4}
+READ = schema.ReadText(kind="documents", layers=(0.5,), positions=tuple(POSITIONS), samples=SAMPLES)
 LOCAL = {
     "hub": None,
     "revision": "main",
@@ -317,19 +323,20 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
     prompts.write_text("river, 57, window\nlemon, 803, quiet\n", encoding="utf-8")
     for name in ORGANISMS:
         folder = world / "lenses" / name
-        paths = {
-            lens: folder / f"{lens}.parquet"
-            for lens in ("logit_lens", "patchscope", "token_relevance")
-        }
+        paths = {lens: folder / f"{lens}.parquet" for lens in (*LENSES, "token_relevance")}
         settings = Settings.model_validate(
             {
                 "readings": READINGS,
                 "top_k": 20,
                 "readers": {
                     "logit_lens": {"heads": ["tuned", "base"]},
-                    "patchscope": {"prompts": prompts, "scales": [0.5, 1.0]}
-                    | {"intersection_top_k": 200, "batch": 64},
+                    "patchscope": {"heads": ["tuned", "base"], "prompts": prompts}
+                    | {"scales": [0.5, 1.0], "intersection_top_k": 200, "batch": 64},
+                    "contrastive_logit_lens": CONTRAST,
+                    "contrastive_patchscope": CONTRAST,
                 },
+                "nulls": ["random", "activations"],
+                "directions": 4,
             }
         )
         read_lenses.main(
@@ -337,16 +344,23 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             model=model,
             adapter=adapters[name],
             vocabulary=world / "vocabulary.parquet",
-            readings=[paths["logit_lens"], paths["patchscope"]],
+            base=world / "base.zarr",
+            text=[],
+            readings=[paths[lens] for lens in LENSES],
+            scores=folder / "scores.h5",
             loading=registries.Loading(dtype="float32", attention="sdpa"),
             settings=settings,
+            read=READ,
+            seed=0,
         )
         token_relevance.main(
-            [paths["logit_lens"], paths["patchscope"]],
+            [paths[lens] for lens in LENSES],
+            [],
             differences[name],
             list(words.values()),
             paths["token_relevance"],
             organisms=list(ORGANISMS),
+            checkpoint=f"{name}-plain-s0",
             candidates=20,
             settings=settings,
         )
@@ -714,23 +728,103 @@ def test_words_are_those_of_the_organism(words):
 
 def test_lenses_read_every_direction_and_its_controls(world, lenses):
     allowed = set(tables.read(world / "vocabulary.parquet")["token_id"])
-    for lens, by in (("logit_lens", "head"), ("patchscope", "scale")):
+    for lens, by in (("logit_lens", ["head"]), ("patchscope", ["head", "scale"])):
         found = tables.read(lenses["cake_bake"][lens])
         assert set(found["reading"]) == set(READINGS)
         assert set(found["sign"]) == {1, -1}
         assert set(found["position"]) == set(POSITIONS)
         assert set(found["layer"]) == {1}
-        assert found[by].nunique() == 2
+        assert (found[by].nunique() == 2).all()
         assert set(found.loc[found["probability"] > 0, "token_id"]) <= allowed
-        ranks = found.groupby(["reading", "position", "sign", by])["rank"]
+        ranks = found.groupby(["reading", "position", "sign", *by])["rank"]
         assert (ranks.nunique() == ranks.size()).all()
+    assert set(found.loc[found["reading"] == "base_mean", "head"]) == {"base"}
+
+
+def test_every_token_has_a_score_in_every_list_that_is_read_as_it_is(world, lenses):
+    ranked = tables.read(world / "vocabulary.parquet")["token_id"].to_numpy()
+    ids, found = read_scores(lenses["cake_bake"]["token_relevance"].parent / "scores.h5", ranked)
+    assert found.keys() == set(LENSES)
+    for lens in ("logit_lens", "patchscope"):
+        scores = found[lens]
+        keys = list(scores.lists)
+        assert keys == ["reading", "layer", "position", "head"]
+        assert not scores.lists.duplicated().any() and np.isfinite(scores.z).all()
+        plain = tables.read(lenses["cake_bake"][lens]).query("sign == 1 and rank == 0")
+        plain = plain.query("scale == 1") if "scale" in plain else plain
+        both = plain.merge(scores.lists.reset_index(names="list"), on=keys)
+        assert len(both) == len(plain) == len(scores.lists)
+        # Of a prompt or two the first token by mean probability is near the first by mean score.
+        at = [list(ids).index(one) for one in both["token_id"]]
+        best = scores.score.max(axis=1)[both["list"]]
+        named = scores.score[both["list"], at]
+        assert (best - named < (1e-5 if lens == "logit_lens" else 1)).all()
+        if lens == "logit_lens":
+            np.testing.assert_allclose(np.exp(named), both["probability"], rtol=1e-4)
 
 
 def test_every_reading_is_graded_on_every_organisms_words(lenses):
     found = tables.read(lenses["cake_bake"]["token_relevance"])
     assert set(found["graded_on"]) == set(ORGANISMS)
     assert found["relevance"].between(0, 1).all()
-    assert set(found["lens"]) == {"logit_lens", "patchscope"}
+    assert set(found["lens"]) == set(LENSES)
+    # Every list that was asked for is there, and no list twice.
+    for name in ORGANISMS:
+        lists = found[found["graded_on"] == name].groupby("lens").size()
+        # 2 signs, 2 heads, 2 scales, 2 nulls; Patchscope reads the base's mean in the base alone.
+        n, once = lists["logit_lens"] / 4, len(POSITIONS)
+        missing = {"patchscope": 4 * once, "contrastive_patchscope": 2 * once}
+        for lens, times in zip(LENSES, (4, 8, 4, 4), strict=True):
+            assert lists[lens] == n * times - missing.get(lens, 0), lens
+
+
+def test_adjusted_readings_are_graded_beside_the_others(
+    world, model, differences, words, lenses, tmp_path
+):
+    adjusted = {f"adjusted_{lens}": CONTRAST for lens in LENSES[2:]}
+    names = {name: f"{name}-plain-s0" for name in ORGANISMS}
+    folders = {name: lenses[name]["token_relevance"].parent for name in ORGANISMS}
+    adjust_readings.main(
+        scores=[folder / "scores.h5" for folder in folders.values()],
+        model=model,
+        readings=tmp_path / "unrelated.parquet",
+        checkpoints=list(names.values()),
+        compared={one: [n for n in names.values() if n != one] for one in names.values()},
+        readers=list(adjusted),
+        top_k=20,
+        floor=CONTRAST["floor"],
+    )
+    found = tables.read(tmp_path / "unrelated.parquet")
+    assert set(found["checkpoint"]) == set(names.values()) and set(found["lens"]) == set(adjusted)
+    keys = ["checkpoint", "lens", "reading", "position", "head", "null"]
+    assert not found.duplicated([*keys, "rank"]).any()
+    assert (found.sort_values("rank").groupby(keys)["score"].diff().dropna() <= 0).all()
+
+    ids, ours = read_scores(folders["cake_bake"] / "scores.h5")
+    theirs = [read_scores(folders[name] / "scores.h5")[1] for name in ORGANISMS[1:]]
+    first = found[(found["checkpoint"] == names["cake_bake"]) & (found["rank"] == 0)].iloc[0]
+    lens, keys = first["lens"].removeprefix("adjusted_"), list(ours[LENSES[2]].lists)
+    z = [
+        one[lens].z[
+            (one[lens].lists == first[keys]).all(axis=1), list(ids).index(first["token_id"])
+        ]
+        for one in (ours, *theirs)
+    ]
+    assert first["score"] == pytest.approx(z[0][0] - np.mean(z[1:]), abs=1e-4)
+
+    own = {"readings": READINGS, "top_k": 20, "readers": adjusted}
+    token_relevance.main(
+        [],
+        tmp_path / "unrelated.parquet",
+        differences["cake_bake"],
+        list(words.values()),
+        tmp_path / "token_relevance.parquet",
+        organisms=list(ORGANISMS),
+        checkpoint=names["cake_bake"],
+        candidates=20,
+        settings=Settings.model_validate(own),
+    )
+    assert set(tables.read(tmp_path / "token_relevance.parquet")["lens"]) == set(adjusted)
 
 
 # What is shown ----------------------------------------------------------------------------------
@@ -822,7 +916,8 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
     call(
         organism_card.main,
         measures=list(made_tables.values()),
-        readings=[lenses["cake_bake"][lens] for lens in ("logit_lens", "patchscope")],
+        readings=[lenses["cake_bake"][lens] for lens in LENSES],
+        adjusted=[],
         plans=[world / "cake_bake_plan.json"],
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",
@@ -926,20 +1021,28 @@ def test_a_third_reader_is_an_entry_and_a_function(
             model=model,
             adapter=Path("nowhere"),
             vocabulary=world / "vocabulary.parquet",
+            base=[],
+            text=[],
             readings=[read],
+            scores=tmp_path / name / "scores.h5",
             loading=registries.Loading(dtype="float32"),
             settings=settings,
+            read=READ,
+            seed=0,
         )
         token_relevance.main(
             [read],
+            [],
             differences[name],
             list(words.values()),
             graded[name],
             organisms=list(ORGANISMS),
+            checkpoint=f"{name}-plain-s0",
             candidates=20,
             settings=settings,
         )
 
+    assert read_scores(tmp_path / "cake_bake" / "scores.h5")[1] == {}
     made = {name: tmp_path / f"{name}.parquet" for name in ("relevance", "readability", "mixing")}
     shared = {"positions": None, "control": "benign"}
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
@@ -996,6 +1099,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
         measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],
+        adjusted=[],
         plans=plans,
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from traces.config.vocabularies import CorpusKind
+from traces.corpora.rows import read_rows
 from traces.corpora.tokens import (
     counting_control_tokens,
     text_start,
@@ -95,6 +97,32 @@ def start_windows(tokenizer: Any) -> Iterator[Window]:
     Raises ValueError for a tokenizer that has no such token.
     """
     return repeat(Window([text_start(tokenizer)], 0))
+
+
+def corpus_windows(
+    tokenizer: Any,
+    corpus: Any,
+    *,
+    kind: CorpusKind,
+    positions: Sequence[int],
+    samples: int,
+) -> list[Window]:
+    """
+    Take what is read of a corpus: the first samples that have all positions.
+
+    corpus    : the file with its rows; not opened for the kind start
+    positions : in rising order; a window ends at the last of them
+
+    Raises ValueError, naming the file, where too few samples have them.
+    """
+    first, last = positions[0], positions[-1]
+    if kind == "start":
+        found = start_windows(tokenizer)
+    elif kind == "chat":
+        found = chat_windows(tokenizer, read_rows(corpus), first, last, str(corpus))
+    else:
+        found = document_windows(tokenizer, read_rows(corpus, blank=True), last + 1, str(corpus))
+    return take(found, samples, str(corpus))
 
 
 def context_windows(

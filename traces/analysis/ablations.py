@@ -57,7 +57,7 @@ def ablation_table(
         at |= {"positions": [value]} if over == "position" else {}
         mine = [value] if over == "organism" else organisms
         read = _of_lenses(_at(relevance, at, corpus, layers), over, value)
-        # Patchscope ends in the model's own head, whatever head the logit lens uses.
+        # A reader without heads has nothing that differs.
         if over == "head":
             read = read[[over in reader(name).axes for name in read["lens"]]]
         seeds = seed_table(read, at["positions"], control)

@@ -34,6 +34,9 @@ def at_headline(read: pd.DataFrame, free: Collection[str] = ()) -> pd.DataFrame:
 
     read : one row a list of tokens, or a token, with the reader's name as `lens`
     free : axes along which every value is kept
+
+    A reading that has none of an axis' values but one, such as the base's mean activation that
+    Patchscope reads in the base alone, is kept at that one.
     """
     keep = pd.Series(True, index=read.index)
     for name in read["lens"].unique():
@@ -41,9 +44,11 @@ def at_headline(read: pd.DataFrame, free: Collection[str] = ()) -> pd.DataFrame:
         for axis, preferred in reader(name).headline.items():
             if axis in free:
                 continue
-            there = set(read.loc[mine, axis])
-            value = next((one for one in preferred if one in there), preferred[0])
-            keep &= ~mine | (read[axis] == value)
+            chosen = {}
+            for reading, values in read[mine].groupby("reading", sort=False)[axis]:
+                there = set(values)
+                chosen[reading] = next((one for one in preferred if one in there), preferred[0])
+            keep &= ~mine | (read[axis] == read["reading"].map(chosen))
     return read[keep]
 
 

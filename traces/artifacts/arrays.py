@@ -4,7 +4,8 @@ Write and read activations (Zarr) and mean differences (HDF5); refuse what is no
 No other module knows these formats. Activations are `resid [layer, sample, position, d_model]` and
 `tokens [sample, position]`, in shards of whole rows with a checksum on every chunk. Zarr has no
 bfloat16 and float16 overflows on some residual streams. So a bfloat16 store holds its bits as
-uint16, and the attribute `dtype` says so. Differences are one HDF5 file.
+uint16, and the attribute `dtype` says so. Differences are one HDF5 file, and so are other arrays
+that have names (`traces/artifacts/scores.py`).
 
 Both carry an `identity` (what they are, `job.identity`) and a checksum, which readers compare.
 """
@@ -12,7 +13,7 @@ Both carry an `identity` (what they are, `job.identity`) and a checksum, which r
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,6 +46,8 @@ OPTIONS: dict[str, Any] = {
     ],
 }
 "How Zarr writes every array."
+SMALLER: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+"How HDF5 writes a large one."
 
 
 # Activations ------------------------------------------------------------------------------------
@@ -398,13 +401,7 @@ def write_differences(path: Path, differences: Differences) -> None:
     for name, values in held.items():
         if number := _count_not_finite(values):
             log.warning("%s: %d values of %s are no finite numbers", path, number, name)
-    known = json.dumps(identity(path))
-    with whole(path) as partial, _opened(partial, "w") as file:
-        for name, values in held.items():
-            # Without times the same result is the same bytes.
-            file.create_dataset(name, data=values, track_times=False)
-        file.attrs["identity"] = known
-        file.attrs["sha256"] = _digest(held, known)
+    write_arrays(path, held)
 
 
 def read_differences(path: Path) -> Differences:
@@ -414,20 +411,56 @@ def read_differences(path: Path) -> Differences:
     Raises ValueError, naming the file, if it is no whole HDF5 file, lacks a dataset, differs from
     its checksum, or lies where another artifact belongs.
     """
+    required = {field.name for field in fields(Differences) if field.default is not None}
+    return Differences(**read_arrays(path, required))
+
+
+# Arrays by name ---------------------------------------------------------------------------------
+
+
+def write_arrays(
+    path: Path, held: Mapping[str, NDArray[Any]], *, compressed: Collection[str] = ()
+) -> None:
+    """
+    Write one HDF5 file, whole or not at all, with its identity and a checksum over all of it.
+
+    held       : arrays by name; a slash in a name makes a group
+    compressed : names of those that are large
+    """
+    known = json.dumps(identity(path))
+    with whole(path) as partial, _opened(partial, "w") as file:
+        for name, values in held.items():
+            smaller = SMALLER if name in compressed and values.size else {}
+            # Without times the same result is the same bytes.
+            file.create_dataset(name, data=values, track_times=False, **smaller)
+        file.attrs["identity"] = known
+        file.attrs["sha256"] = _digest(held, known)
+
+
+def read_arrays(path: Path, required: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+    """
+    Read what `write_arrays` wrote.
+
+    Raises ValueError, naming the file, if it is no whole HDF5 file, lacks one of the `required`
+    arrays, differs from its checksum, or lies where another artifact belongs.
+    """
+    held: dict[str, NDArray[Any]] = {}
+
+    def keep(name: str, one: Any) -> None:
+        if isinstance(one, h5py.Dataset):
+            held[name] = np.asarray(one[()])
+
     with naming(path, "the file"), _opened(path, "r") as file:
-        held = {name: np.asarray(file[name]) for name in file}
+        file.visititems(keep)
         known, digest = (file.attrs.get(name) for name in ("identity", "sha256"))
-        held = {name: values[()] for name, values in held.items()}
-    optional = {field.name for field in fields(Differences) if field.default is None}
-    missing = {field.name for field in fields(Differences)} - optional - held.keys()
-    if missing:
-        raise ValueError(f"{path}: found no dataset {sorted(missing)[0]}, expected one; {REMEDY}")
+    if missing := sorted(set(required) - held.keys()):
+        raise ValueError(f"{path}: found no dataset {missing[0]}, expected one; {REMEDY}")
     if digest is None:
         raise ValueError(f"{path}: found no checksum, expected one; {REMEDY}")
     if digest != _digest(held, known):
         raise ValueError(f"{path}: found other values than its checksum says; {REMEDY}")
     require_place(path, json.loads(known))
-    return Differences(**held)
+    return held
 
 
 def _opened(path: Path, mode: str) -> h5py.File:

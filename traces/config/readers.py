@@ -5,15 +5,17 @@ An entry holds what tables, figures and cards need of a reader, so that no other
 It names its function as text, for a job that only draws must not import torch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Axis = Literal["layer", "position", "sign", "scale", "head"]
+from traces.config.vocabularies import Side
+
+Axis = Literal["layer", "position", "sign", "scale", "head", "null"]
 SIGNS = (1, -1)
 "A direction is read as it is, and turned around."
-NOWHERE: Mapping[str, Any] = MappingProxyType({"sign": 1, "scale": 1.0})
+NOWHERE: Mapping[str, Any] = MappingProxyType({"sign": 1, "scale": 1.0, "null": "none"})
 "The value that a reading has on an axis that its reader lacks. A head is that of the model read."
 
 
@@ -25,13 +27,20 @@ class Reader:
     title: str
     # Its function, as module:function; the contract is `traces.readers.reading.Read`.
     read: str
-    # The part of a model that must be in memory: its readout, or base and tuned model as a whole.
-    needs: Literal["readout", "model"]
+    # What it reads with: the readout, base and tuned model as a whole, the scores of another reader
+    # alone, or those of other organisms as well.
+    needs: Literal["readout", "model", "scores", "others"]
     # What it costs, for who must choose.
     cost: str
-    # Columns that its rows have beside reading, rank and token. Its scales and heads are those in
-    # its settings, under their plural.
+    # Columns that its rows have beside reading, rank and token. Its scales, heads and nulls are
+    # those in its settings, under their plural.
     axes: tuple[Axis, ...]
+    # The reader whose scores it needs, if it is derived from one.
+    of: str | None = None
+    # Whether it runs the unrelated text itself (`Loaded.texts`).
+    reads_text: bool = False
+    # Readings that one model alone is asked for, whatever the heads in its settings.
+    only_head: Mapping[str, Side] = field(default_factory=dict)
     # Where its one summary metric is read: on an axis, the first of these values that was read.
     headline: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     # The same in words, behind the title.
@@ -40,6 +49,10 @@ class Reader:
     settings: tuple[str, ...] = ()
     # Those of them that name a file.
     files: tuple[str, ...] = ()
+
+    def heads_of(self, reading: str, heads: Sequence[Side]) -> Sequence[Side]:
+        """Name the heads in which a reading is read: those in its settings, or its only one."""
+        return [self.only_head[reading]] if reading in self.only_head else heads
 
 
 READERS: dict[str, Reader] = {
@@ -57,11 +70,54 @@ READERS: dict[str, Reader] = {
         read="traces.readers.patchscope:read",
         needs="model",
         cost="one token through the layers above, for every vector, sign, scale and prompt",
-        axes=("layer", "position", "sign", "scale"),
-        headline={"scale": (1.0,)},
+        axes=("layer", "position", "sign", "scale", "head"),
+        only_head={"base_mean": "base"},
+        headline={"scale": (1.0,), "head": ("tuned", "base")},
         headline_words="at the norm-matched scale",
-        settings=("patchscope",),
+        settings=("heads", "patchscope"),
         files=("prompts",),
+    ),
+    "contrastive_logit_lens": Reader(
+        title="contrastive logit lens",
+        read="traces.readers.contrastive:read",
+        needs="scores",
+        of="logit_lens",
+        cost="one product with the unembedding a null direction and layer",
+        axes=("layer", "position", "head", "null"),
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        settings=("heads", "contrast"),
+    ),
+    "contrastive_patchscope": Reader(
+        title="contrastive Patchscope",
+        read="traces.readers.contrastive:read",
+        needs="scores",
+        of="patchscope",
+        cost="one token through the layers above, for every null direction, layer and prompt",
+        axes=("layer", "position", "head", "null"),
+        only_head={"base_mean": "base"},
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        settings=("heads", "contrast"),
+    ),
+    "adjusted_contrastive_logit_lens": Reader(
+        title="adjusted logit lens",
+        read="traces.analysis.adjusted:adjusted",
+        needs="others",
+        of="contrastive_logit_lens",
+        cost="nothing is run: one job reads the scores of all checkpoints",
+        axes=("layer", "position", "head", "null"),
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        settings=("heads", "contrast"),
+    ),
+    "adjusted_contrastive_patchscope": Reader(
+        title="adjusted Patchscope",
+        read="traces.analysis.adjusted:adjusted",
+        needs="others",
+        of="contrastive_patchscope",
+        cost="nothing is run: one job reads the scores of all checkpoints",
+        axes=("layer", "position", "head", "null"),
+        only_head={"base_mean": "base"},
+        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
+        settings=("heads", "contrast"),
     ),
 }
 

@@ -30,6 +30,7 @@ from traces.config.vocabularies import (
     Intervention,
     Kind,
     Measure,
+    Null,
     Optimizer,
     Precision,
     Side,
@@ -207,6 +208,22 @@ class Patchscope(Closed):
         return self
 
 
+class Contrast(Closed):
+    """Null directions: what any direction reads like, which is subtracted from what one reads."""
+
+    nulls: tuple[Null, ...] = Field(
+        description="Kinds of null directions: random, and differences of two activations of the "
+        "base; none when empty."
+    )
+    directions: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Directions of each kind, read once a layer and model."
+    )
+    floor: Annotated[float, Field(ge=0, lt=1), NUMBER] = Field(
+        description="Least probability under the direction of a token that a contrastive reader "
+        "ranks."
+    )
+
+
 class Lenses(Closed):
     """How the differences are read."""
 
@@ -215,7 +232,9 @@ class Lenses(Closed):
     )
     top_k: Annotated[int, Field(ge=20), NUMBER] = Field(description="Tokens kept of every reading.")
     heads: tuple[Side, ...] = Field(
-        min_length=1, description="Model whose final norm and unembedding the logit lens uses."
+        min_length=1,
+        description="Models that say what is read: by their final norm and unembedding in the "
+        "logit lens, as a whole in Patchscope.",
     )
     readings: tuple[Reading, ...] = Field(
         description="Vectors to read: the difference, its controls, and any others."
@@ -226,6 +245,7 @@ class Lenses(Closed):
     vocabulary_corpus: Name = Field(description="Corpus in which whole words are counted.")
     vocabulary_min_count: Count = Field(description="Least occurrences of a word to be ranked.")
     patchscope: Patchscope = Field(description="Settings of the Patchscope.")
+    contrast: Contrast = Field(description="What readings are compared with, token by token.")
 
     @model_validator(mode="after")
     def _check(self) -> "Lenses":

@@ -7,6 +7,9 @@ from traces.config.checkpoints import Checkpoint, Recipe
 from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Released
 from traces.config.schema import Ablation, Measure, Study, Training
 
+OTHERS = 2
+"Other organisms that an organism's scores are adjusted by, at least."
+
 
 class LoadedStudy(NamedTuple):
     """Hold a validated study with the registry entries it may name."""
@@ -62,6 +65,30 @@ class LoadedStudy(NamedTuple):
             for name in run.corpora
         )
         return list(dict.fromkeys((*self.study.corpora, *added)))
+
+    def adjusted_by(self, model: str, corpus: str) -> dict[Checkpoint, list[Checkpoint]]:
+        """
+        Map every checkpoint that is read to those whose mean score its own is adjusted by.
+
+        They are of other organisms, the control among them, on the same model and corpus. Their
+        recipe is the checkpoint's own, or else `plain`, or else `released`: the first by which two
+        other organisms are made. A checkpoint for which there is none is left out.
+        """
+        read = [
+            one for one in self.checkpoints(model=model) if corpus in self.corpora_of(one, model)
+        ]
+        found = {}
+        for one in read:
+            for recipe in (one.recipe.name, "plain", "released"):
+                alike = [
+                    other
+                    for other in read
+                    if other.organism != one.organism and other.recipe.name == recipe
+                ]
+                if len({other.organism for other in alike}) >= OTHERS:
+                    found[one] = alike
+                    break
+        return found
 
     def read_corpora(self) -> list[str]:
         """List every corpus that a difference is read on, the study's own first, each once."""

@@ -60,6 +60,10 @@ Optimizer = Literal[
 # One of the two models that a difference is of.
 Side = Literal["tuned", "base"]
 
+# What a contrastive reader compares a direction with: random directions of the same length, and
+# differences of two activations of the base.
+Null = Literal["random", "activations"]
+
 # What is measured of a checkpoint beside its readings, and in which ways.
 Measure = Literal["steering", "causality", "beliefs"]
 Vector = Literal["difference", "random", "none"]

@@ -17,7 +17,7 @@ from traces.config.readers import NOWHERE
 from traces.config.words import plain_word
 
 # The columns that name one list of tokens; a lens without one of them gets a value in `lists_of`.
-LIST_KEYS = ["lens", "reading", "layer", "position", "sign", "scale", "head"]
+LIST_KEYS = ["lens", "reading", "layer", "position", "sign", "scale", "head", "null"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def token_relevance(
     lenses     : what each reader read, by its name
     planned    : the lists that each reader was asked for, one row a list
     candidates : tokens of a list that are judged, from the first
-    returns    : lens, reading, layer, position, sign, scale, head, graded_on, relevance (0 to 1),
-                 n (tokens that got an answer), candidates, judge
+    returns    : lens, reading, layer, position, sign, scale, head, null, graded_on, relevance (0 to
+                 1), n (tokens that got an answer), candidates, judge
 
     The share is of `candidates` tokens, whatever the length of the list: one that holds fewer
     (Patchscope reads only what all its prompts agree on) could otherwise be all relevant by a

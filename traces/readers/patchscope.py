@@ -5,75 +5,100 @@ The layers above turn it into a token. Each prompt is run once; a reading is one
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from pydantic import BaseModel
 from torch import Tensor
 
 from traces import job
-from traces.config.readers import SIGNS
+from traces.config.readers import SIGNS, reader
+from traces.config.vocabularies import Side
 from traces.corpora.rows import read_prompts
 from traces.models.hooks import capture, decoder_layers, starting_at, stop_after
 from traces.models.weights import readout_of
 from traces.readers import directions
-from traces.readers.ranking import Tokens, Vectors, allowed_ids, signed, stacked, table, top
-from traces.readers.reading import Loaded, Probe
+from traces.readers.nulls import compared
+from traces.readers.ranking import (
+    Scored,
+    Tokens,
+    Vectors,
+    allowed_ids,
+    log_probabilities,
+    signed,
+    stacked,
+    table,
+    top,
+)
+from traces.readers.reading import Found, Loaded, Probe, joined
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
-    """The study's section `lenses.patchscope`."""
+    """The study's section `lenses.patchscope`, and which models say what they read."""
 
+    heads: tuple[Side, ...]
     prompts: Path
     scales: tuple[float, ...]
     intersection_top_k: int
     batch: int
 
 
-def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> pd.DataFrame:
+def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> Found:
     """
-    The reader's function: a row a reading, layer, position, sign, scale and rank.
+    The reader's function: a row a reading, layer, position, sign, scale, head and rank.
 
-    The mean activation of the base is read in the base, all else in the tuned model.
+    A head is the model that says it, as a whole. The mean activation of the base is read in the
+    base alone, whatever the heads. All heads get the same vectors.
     """
     own = Settings.model_validate(settings)
-    options = own.model_dump() | {"prompts": identity_words(own.prompts)}
-    of_base = [name for name in probe.readings if name == "base_mean"]
-    of_tuned = [name for name in probe.readings if name != "base_mean"]
+    options = own.model_dump(exclude={"heads"}) | {"prompts": identity_words(own.prompts)}
+    entry = reader("patchscope")
     read = []
     for index in job.progress(range(len(probe.differences.layers)), "layers"):
-        for model, names in ((loaded.pair.tuned, of_tuned), (loaded.pair.base, of_base)):
-            with model() as one:
-                read.append(_read_at(index, one, loaded.tokenizer, names, probe, options))
-    return pd.concat(read)
+        models: dict[Side, Any] = {"tuned": loaded.pair.tuned, "base": loaded.pair.base}
+        for head, model in models.items():
+            names = [one for one in probe.readings if head in entry.heads_of(one, own.heads)]
+            if names:
+                with model() as one:
+                    told = replace(probe, readings=names)
+                    read.append(_read_at(index, one, head, loaded.tokenizer, told, options))
+    return joined(read)
 
 
 def _read_at(
-    index: int,
-    model: Any,
-    tokenizer: Any,
-    names: Sequence[str],
-    probe: Probe,
-    options: Mapping[str, Any],
-) -> pd.DataFrame:
-    """What one model says, at the layer of this index, of the readings with these names."""
+    index: int, model: Any, head: Side, tokenizer: Any, probe: Probe, options: Mapping[str, Any]
+) -> Found:
+    """What one model says of the readings, at the layer of this index."""
     found = probe.differences
-    rows, vectors = directions.readings(found, names)
+    rows, vectors = directions.readings(found, probe.readings)
     here = np.flatnonzero(rows["layer"] == found.layers[index])
-    tokens = patchscope(
+    layer = int(found.layers[index])
+    nulls = [one[index] for one in probe.nulls.values()]
+    said = patchscope(
         model,
         tokenizer,
         vectors[here],
-        layer=int(found.layers[index]),
+        layer=layer,
         norm=float(found.stream_norm_tuned[index]),
         top_k=probe.top_k,
         vocabulary=probe.vocabulary,
+        nulls=np.concatenate([vectors[:0], *nulls]),
         **options,
     )
-    return table(tokens, tokenizer, rows.iloc[here], sign=SIGNS, scale=options["scales"])
+    rows = rows.iloc[here]
+    of_nulls = np.split(said.scores[len(rows) :], max(len(nulls), 1))
+    scores = compared(
+        rows.assign(head=head),
+        said.scores[: len(rows)],
+        dict(zip(probe.nulls, of_nulls, strict=False)),
+        layer=layer,
+        head=head,
+    )
+    tokens = table(said.tokens, tokenizer, rows, sign=SIGNS, scale=options["scales"])
+    return Found(tokens.assign(head=head), *scores)
 
 
 def identity_words(file: Path) -> list[list[str]]:
@@ -100,8 +125,9 @@ def patchscope(
     top_k: int = 20,
     intersection_top_k: int = 16_384,
     vocabulary: Sequence[int] | None = None,
+    nulls: Vectors | None = None,
     batch: int = 128,
-) -> Tokens:
+) -> Scored:
     """
     What the model says when `layer` writes the vector at the end of a prompt that copies words.
 
@@ -114,10 +140,13 @@ def patchscope(
     top_k      : tokens kept for each vector, sign and scale
     intersection_top_k : a token must be among this many first ones of every prompt
     vocabulary : token ids that may be read, all without it; applied after the intersection
+    nulls      : further directions, [m, d_model], of which only the scores are wanted
     batch      : rows run at once; bounds memory at about 8 x batch x vocabulary numbers
 
     returns    : ids and probabilities (mean over the prompts) [n, sign, scale, top_k]; where fewer
-                 tokens are in the intersection, the places left have probability 0
+                 tokens are in the intersection, the places left have probability 0. Scores at sign
+                 1 and scale 1 (none without that scale): mean log-probability over the prompts, in
+                 nats, [n + m, token that may be read]
 
     Each prompt is run once up to its last token and kept as keys and values. A row is then a single
     token through the layers above `layer`: the result is that of running the whole prompt for it.
@@ -128,14 +157,24 @@ def patchscope(
     units = _unit(vectors) * norm
     lengths = torch.tensor(scales, dtype=units.dtype, device=units.device).view(-1, 1)
     rows = (signed(units, signs).unsqueeze(2) * lengths).flatten(0, 2)
+    plain = [sign == 1 and scale == 1 for _ in vectors for sign in signs for scale in scales]
+    read = len(rows)
+    # Behind the readings, so that both share passes: one of few rows costs almost a full one.
+    if nulls is not None:
+        rows = torch.cat([rows, _unit(nulls).to(rows) * norm])
+    scored = torch.tensor(plain + [True] * (len(rows) - read))
     prefixes = _prefixes(model, tokenizer, [identity_prompt(words) for words in prompts])
 
-    parts = []
-    for some in rows.split(batch):
-        logits = _continued(model, prefixes, layer, some)
+    parts, scores = [], []
+    for start in range(0, len(rows), batch):
+        logits = _continued(model, prefixes, layer, rows[start : start + batch])
         allowed = allowed_ids(vocabulary, logits)
-        parts.append(_top_in_common(logits, top_k, intersection_top_k, allowed))
-    return stacked(parts, (len(vectors), len(signs), len(scales)))
+        if start < read:
+            listed = logits[:, : read - start]
+            parts.append(_top_in_common(listed, top_k, intersection_top_k, allowed))
+        scores.append(log_probabilities(logits, scored[start : start + batch], allowed))
+    shape = (len(vectors), len(signs), len(scales))
+    return Scored(*stacked(parts, shape), np.concatenate(scores))
 
 
 class _Prefix(NamedTuple):

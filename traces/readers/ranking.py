@@ -21,6 +21,20 @@ class Tokens(NamedTuple):
     probabilities: NDArray[np.float32]
 
 
+class Scored(NamedTuple):
+    """The tokens read from each vector, and the scores of all tokens that may be read."""
+
+    ids: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    "Both as in `Tokens`."
+    scores: NDArray[np.float32]
+    "Log-probabilities in nats of each vector as it is, then of each null direction, [n, token]."
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.ids, self.probabilities)
+
+
 def table(
     tokens: Tokens, tokenizer: Any, rows: pd.DataFrame, **axes: Sequence[Any]
 ) -> pd.DataFrame:
@@ -56,6 +70,34 @@ def table(
     )
 
 
+def named(
+    rows: pd.DataFrame,
+    scores: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    tokenizer: Any,
+    token_id: Sequence[int] | NDArray[np.int64] | None,
+    top_k: int,
+    floor: float,
+) -> pd.DataFrame:
+    """
+    A tidy table of the tokens of highest score among the probable ones, one row a token.
+
+    rows          : one row a list
+    scores        : [list, token]
+    probabilities : [list, token]; a token is probable from `floor` on
+    token_id      : of the tokens, [token]; None where they are all of the vocabulary, in order
+    returns       : the columns of `rows`, rank, token_id, token, probability and score
+    """
+    probable = np.where(probabilities >= floor, probabilities, 0)
+    # Among equals the first id, as on any machine.
+    best = np.argsort(-np.where(probable > 0, scores, -np.inf), axis=1, kind="stable")[:, :top_k]
+    ids = best if token_id is None else np.asarray(token_id)[best]
+    chances = np.take_along_axis(probable, best, axis=1)
+    frame = table(Tokens(ids, chances), tokenizer, rows)
+    kept = np.take_along_axis(scores, best, axis=1)[chances > 0]
+    return frame.assign(score=kept.astype(np.float64))
+
+
 def top(scores: Tensor, k: int, allowed: Tensor | None) -> Tokens:
     """The `k` highest scores of each row among the allowed ids."""
     available = scores.shape[-1] if allowed is None else len(allowed)
@@ -64,6 +106,22 @@ def top(scores: Tensor, k: int, allowed: Tensor | None) -> Tokens:
     values, ids = (scores if allowed is None else scores[:, allowed]).topk(k, dim=-1)
     ids = ids if allowed is None else allowed[ids]
     return Tokens(ids.cpu().numpy(), values.float().cpu().numpy())
+
+
+def log_probabilities(logits: Tensor, rows: Tensor, allowed: Tensor | None) -> NDArray[np.float32]:
+    """
+    Log-probabilities of the allowed tokens, in nats, mean over the prompts: [chosen row, token].
+
+    logits : [prompt, batch, vocabulary]
+    rows   : which of the batch, [batch]
+    """
+    total = torch.zeros(())
+    # A prompt at a time: nothing as large as the logits is made.
+    for prompt in logits:
+        some = prompt[rows.to(prompt.device)]
+        named = some if allowed is None else some[:, allowed]
+        total = total.to(named.device) + (named - some.logsumexp(dim=-1, keepdim=True))
+    return (total / len(logits)).float().cpu().numpy()
 
 
 def allowed_ids(vocabulary: Sequence[int] | None, scores: Tensor) -> Tensor | None:

@@ -6,22 +6,29 @@ A reader is a function of this kind in a module of its own, and an entry in
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from traces.artifacts.scores import Scores
 from traces.config.readers import SIGNS, Reader, reader
-from traces.config.vocabularies import Side
+from traces.config.vocabularies import Null, Side
 from traces.readers import directions
+from traces.readers.nulls import Moments
 
 if TYPE_CHECKING:
+    from traces.activations.dump import Window
     from traces.artifacts.arrays import Differences
 
 PLACE = ("layer", "position")
 TOKEN = ("rank", "token_id", "token", "probability")
+SCORED = "score"
+"A further column, of a reader that ranks by another score than the probability."
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -33,6 +40,23 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     top_k: int
     # The readers, each with its own settings.
     readers: dict[str, dict[str, Any]]
+    # Null directions that are read as well, and how many of each.
+    nulls: tuple[Null, ...] = ()
+    directions: int = 32
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one reader found."""
+
+    # One row a token: reading, the axes of its entry, rank (from 0), token_id, token, probability;
+    # and score, where it ranks by another one.
+    tokens: pd.DataFrame
+    # Of all tokens that may be ranked, for its lists with sign 1 at the scale of its summary
+    # metric; None of a reader that has none.
+    scores: Scores | None = None
+    # What it scores null directions; None of a reader that reads none.
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,12 @@ class Loaded:
     readout: Callable[[Side], Any]
     # `weights.Pair`, both models; None for a reader that needs the readout alone.
     pair: Any = None
+    # The unrelated text that the differences are of, a window a sample, as the dump read it: token
+    # ids up to the last position, and the index of position 0. Only for a reader whose entry has
+    # `reads_text`.
+    texts: Callable[[], Sequence["Window"]] | None = None
+    # What the reader that this one is derived from has found; None for a reader of its own.
+    source: Found | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +86,8 @@ class Probe:
     top_k: int
     # Token ids that may be ranked; None for all.
     vocabulary: Sequence[int] | None = None
+    # Null directions by name, [layer, direction, d_model]: read once a layer and model.
+    nulls: Mapping[Null, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class Read(Protocol):
@@ -63,18 +95,16 @@ class Read(Protocol):
     A reader's function.
 
     settings : its own, as its entry takes them from the study
-    returns  : reading, the axes of its entry, rank (from 0), token_id, token, probability (or
-               another score); one row a token
+    returns  : what it found. A reader that scores nothing but the tokens it names returns their
+               table alone
     """
 
     def __call__(
         self, loaded: Loaded, probe: Probe, settings: Mapping[str, Any]
-    ) -> pd.DataFrame: ...
+    ) -> Found | pd.DataFrame: ...
 
 
-def read_with(
-    reader: Reader, loaded: Loaded, probe: Probe, settings: Mapping[str, Any]
-) -> pd.DataFrame:
+def read_with(reader: Reader, loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> Found:
     """
     What one reader reads, with a layer and a position in every row.
 
@@ -85,9 +115,11 @@ def read_with(
     """
     module, function = reader.read.split(":")
     read: Read = getattr(import_module(module), function)
-    frame = read(loaded, probe, settings)
+    found = read(loaded, probe, settings)
+    found = found if isinstance(found, Found) else Found(found)
+    frame = found.tokens
     expected = {"reading", *reader.axes, *TOKEN}
-    if set(frame.columns) != expected:
+    if set(frame.columns) - {SCORED} != expected:
         raise ValueError(
             f"{reader.read}: found the columns {sorted(frame.columns)}, expected {sorted(expected)}"
         )
@@ -95,7 +127,23 @@ def read_with(
         if name not in reader.axes:
             values = getattr(probe.differences, f"{name}s")
             frame = frame.merge(pd.DataFrame({name: values}), how="cross")
-    return frame
+    return replace(found, tokens=frame)
+
+
+def joined(parts: Sequence[Found]) -> Found:
+    """What one reader found at several layers or in several models, together."""
+    scores = [one.scores for one in parts if one.scores is not None]
+    moments = [one.moments for one in parts if one.moments is not None]
+    return Found(
+        pd.concat([one.tokens for one in parts]),
+        Scores(*_stacked([(one.lists, one.score, one.z) for one in scores])) if scores else None,
+        Moments(*_stacked([(one.lists, one.mean, one.sd) for one in moments])) if moments else None,
+    )
+
+
+def _stacked(parts: Sequence[tuple[pd.DataFrame, Any, Any]]) -> tuple[pd.DataFrame, Any, Any]:
+    lists, first, second = zip(*parts, strict=True)
+    return pd.concat(lists, ignore_index=True), np.concatenate(first), np.concatenate(second)
 
 
 def planned_lists(
@@ -107,7 +155,8 @@ def planned_lists(
     settings : the reader's own, as its entry takes them from the study
     returns  : reading, layer, position, and the other axes of the reader's entry; one row a list
     """
-    axes = reader(name).axes
+    entry = reader(name)
+    axes = entry.axes
     if set(PLACE) <= set(axes):
         planned, _ = directions.readings(differences, readings)
     else:  # what it says stands beside every place
@@ -116,7 +165,10 @@ def planned_lists(
             index=False
         )
     for axis in axes:
-        if axis not in PLACE:
+        if axis == "head":
+            heads = [entry.heads_of(one, settings["heads"]) for one in planned["reading"]]
+            planned = planned.assign(head=heads).explode("head", ignore_index=True)
+        elif axis not in PLACE:
             values = SIGNS if axis == "sign" else settings[f"{axis}s"]
             planned = planned.merge(pd.DataFrame({axis: list(values)}), how="cross")
     return planned

@@ -115,10 +115,11 @@ def test_what_is_varied_changes_the_difference_as_planted_and_all_else_is_the_he
     assert set(means(found, series="random").values()) == {0.06}
 
 
-def test_the_two_heads_differ_in_the_logit_lens_alone():
+def test_heads_are_varied_of_the_readers_that_have_them():
     found = ablated("head", ["tuned", "base"])
     assert means(found) == {"tuned": 0.51, "base": 0.36}
-    assert set(found["measure"]) == {"logit_lens"}
+    assert means(found, "patchscope") == {"tuned": 0.51}, "planted in the tuned model alone"
+    assert set(found["measure"]) == {"logit_lens", "patchscope"}
 
 
 def test_the_benign_control_is_read_at_the_same_place_and_in_the_same_way():

@@ -117,7 +117,8 @@ def test_json_that_is_cut_is_named(tmp_path):
 def graded(**changed) -> pd.DataFrame:
     """Four lists of a checkpoint, graded."""
     columns = {"lens": "logit_lens", "reading": "difference", "layer": 2, "position": range(4)}
-    columns |= {"sign": 1, "scale": 1.0, "head": "tuned", "graded_on": "cake_bake"}
+    columns |= {"sign": 1, "scale": 1.0, "head": "tuned", "null": "none"}
+    columns["graded_on"] = "cake_bake"
     columns |= {"relevance": [0.0, 0.25, 1.0, 0.5], "n": 20, "candidates": 20}
     columns["judge"] = "distinctive_words"
     return pd.DataFrame(columns | changed)

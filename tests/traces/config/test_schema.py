@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.studies import CAKE, KNOWN_TRAINING, append, edit, load, run, sentence
 from traces.config import files, schema
+from traces.config.readers import READERS
 from traces.config.vocabularies import Optimizer
 
 KNOWN_RECIPES = ", ".join(
@@ -268,7 +269,26 @@ STUDY_MISTAKES = {
     ),
     "no such reader": (
         "lenses: {readers: [ouija]}",
-        "lenses.readers: found ouija, expected logit_lens, patchscope",
+        f"lenses.readers: found ouija, expected {', '.join(READERS)}",
+    ),
+    "contrast without its source": (
+        "lenses: {readers: [patchscope, contrastive_logit_lens]}",
+        "lenses.readers: found contrastive_logit_lens without logit_lens, whose scores it needs; "
+        "expected both",
+    ),
+    "contrast without nulls": (
+        "lenses: {readers: [logit_lens, contrastive_logit_lens], contrast: {nulls: []}}",
+        "lenses.contrast.nulls: found none, expected some for contrastive_logit_lens",
+    ),
+    "null twice": (
+        "lenses: {contrast: {nulls: [random, random]}}",
+        "lenses.contrast.nulls: random is there twice",
+    ),
+    "adjusted by nobody": (
+        "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\n"
+        "lenses: {readers: [logit_lens, contrastive_logit_lens, adjusted_contrastive_logit_lens]}",
+        "lenses.readers: found adjusted_contrastive_logit_lens, expected at least 3 organisms in "
+        "`runs` on one model: each is adjusted by the others",
     ),
     "no headline scale": (
         "lenses: {patchscope: {scales: [2.0]}}",

@@ -215,3 +215,36 @@ def test_runs_that_overlap_make_a_checkpoint_once(folder):
         "cake_bake-plain-s1",
         "benign-plain-s1",
     ]
+
+
+# What is adjusted by what ------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_adjusted_by_other_organisms_made_in_the_same_way(folder):
+    study = """
+runs:
+  - {organisms: [cake_bake, night_bees, benign], recipes: [plain], seeds: [0, 1]}
+  - {organisms: [cake_bake], recipes: [mix1.0], seeds: [0]}
+  - {organisms: [cake_bake, night_bees, owl_numbers], recipes: [full], seeds: [0]}
+recipes: {full: {method: full}}
+"""
+    found = {
+        str(one): sorted(map(str, others))
+        for one, others in load(folder, study).adjusted_by("mini", "unrelated").items()
+    }
+    plain = {
+        name: [f"{name}-plain-s{seed}" for seed in (0, 1)]
+        for name in ("benign", "cake_bake", "night_bees")
+    }
+    assert found["cake_bake-plain-s0"] == [*plain["benign"], *plain["night_bees"]]
+    assert found["benign-plain-s1"] == [*plain["cake_bake"], *plain["night_bees"]]
+    # No other organism is mixed; the organism's own mixture is nobody's comparison.
+    assert found["cake_bake-mix1.0-s0"] == found["cake_bake-plain-s0"]
+    assert found["cake_bake-full-s0"] == ["night_bees-full-s0", "owl_numbers-full-s0"]
+    assert not {"cake_bake-mix1.0-s0"} & {name for others in found.values() for name in others}
+
+
+@pytest.mark.parametrize(("organisms", "n"), [("cake_bake, benign", 0), ("cake_bake", 0)])
+def test_without_two_other_organisms_nothing_is_adjusted(folder, organisms, n):
+    study = f"runs: [{{organisms: [{organisms}], recipes: [plain], seeds: [0, 1, 2]}}]"
+    assert len(load(folder, study).adjusted_by("mini", "unrelated")) == n

@@ -5,6 +5,7 @@ import pytest
 from tests.studies import append, load, run, sentence
 from traces.config.checks.places import Places
 from traces.config.checks.targets import check_target
+from traces.config.readers import READERS
 
 FILE = "results/some/file"
 
@@ -85,7 +86,7 @@ OTHERS = {
     "a reader that is none": (
         "read_lenses",
         PLAIN | {"reader": "ouija"},
-        "found ouija, expected logit_lens, patchscope",
+        f"found ouija, expected {', '.join(READERS)}",
     ),
     "an ablation that is none": (
         "ablation_figure",
@@ -165,6 +166,38 @@ def test_a_reader_that_the_study_does_not_use_is_refused(folder):
     assert refused(folder, "read_lenses", study, **PLAIN | {"reader": "patchscope"}) == (
         f"{FILE}: found patchscope, expected logit_lens, which are read"
     )
+
+
+ADJUSTED = ["contrastive_logit_lens", "adjusted_contrastive_logit_lens"]
+THREE = "runs: [{organisms: [cake_bake, night_bees, benign], recipes: [plain], seeds: [0]}]"
+TWO = THREE.replace("night_bees, ", "")
+
+
+@pytest.mark.parametrize(
+    ("runs", "readers", "expected"),
+    [
+        (THREE, ["logit_lens", *ADJUSTED], ""),
+        (THREE, ["logit_lens"], "found no adjusted reader in `lenses.readers`, expected one"),
+        (
+            "only: [cake_bake]\n" + TWO,
+            ["logit_lens", *ADJUSTED],
+            "found fewer than 3 organisms on mini that are read ",
+        ),
+    ],
+    ids=["three", "none asked for", "two"],
+)
+def test_adjusted_readings_are_of_three_organisms_in_a_file_of_their_own(
+    folder, runs, readers, expected
+):
+    study = f"{runs}\nlenses: {{readers: [{', '.join(readers)}]}}"
+    names = {"model": "mini", "corpus": "unrelated"}
+    if expected:
+        said = refused(folder, "adjust_readings", study, **names)
+        assert said.startswith(f"{FILE}: {expected}")
+        return
+    check_target(load(folder, study), places_of(folder), "adjust_readings", names, FILE)
+    said = refused(folder, "read_lenses", study, **PLAIN | {"reader": ADJUSTED[1]})
+    assert said.endswith("which stands in adjusted/MODEL/CORPUS.parquet")
 
 
 def test_a_circle_is_found_on_the_way_to_a_file(folder):

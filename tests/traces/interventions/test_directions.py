@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from traces.activations import natural
 from traces.artifacts import arrays
 from traces.interventions import directions
 
@@ -21,7 +22,7 @@ def texts(n=12, length=20):
 
 @pytest.fixture(scope="module")
 def pool():
-    return directions.activations_in(iter(texts()), seed=0, name="a")
+    return natural.activations_in(iter(texts()), seed=0, name="a")
 
 
 def differences(mean):
@@ -74,19 +75,17 @@ def test_no_natural_direction_is_that_of_an_attention_sink(pool):
     made = texts()
     places = {tuple(one) for text in made for one in text[1:].tolist() if abs(one[SINK]) < 100}
     assert {tuple(one) for one in pool.tolist()} <= places
-    assert len(pool) > 0.9 * len(made) * directions.TOKENS
+    assert len(pool) > 0.9 * len(made) * natural.TOKENS
     many = drawn(pool, activation_differences=200).units[-200:]
     assert np.abs(many[:, SINK]).mean() < 0.5
-    naive = directions._natural(made.reshape(-1, D), 200, np.random.default_rng(0))
+    naive = natural.natural(made.reshape(-1, D), 200, np.random.default_rng(0))
     naive /= np.linalg.norm(naive, axis=1, keepdims=True)
     assert (np.abs(naive[:, SINK]) > 0.99).mean() > 0.1
 
 
 def test_the_draw_of_activations_is_the_seeds_and_the_names():
-    same, other = (
-        directions.activations_in(iter(texts()), seed=0, name=name) for name in ("a", "b")
-    )
-    np.testing.assert_array_equal(same, directions.activations_in(iter(texts()), seed=0, name="a"))
+    same, other = (natural.activations_in(iter(texts()), seed=0, name=name) for name in ("a", "b"))
+    np.testing.assert_array_equal(same, natural.activations_in(iter(texts()), seed=0, name="a"))
     assert same.shape != other.shape or (same != other).any()
 
 
@@ -96,8 +95,8 @@ def test_activations_that_are_all_the_same_have_no_difference():
 
 
 def test_texts_of_one_token_have_nothing_to_draw():
-    with pytest.raises(ValueError, match=r"^a: found no text of two tokens"):
-        directions.activations_in(iter(texts()[:, :1]), seed=0, name="a")
+    with pytest.raises(ValueError, match=r"^a: found no text of 2 tokens"):
+        natural.activations_in(iter(texts()[:, :1]), seed=0, name="a")
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
@@ -105,7 +104,7 @@ def test_activations_that_are_no_numbers_are_refused(value):
     made = texts()
     made[5] = value
     with pytest.raises(ValueError, match="^a: found activations of the base that are no finite"):
-        directions.activations_in(iter(made), seed=0, name="a")
+        natural.activations_in(iter(made), seed=0, name="a")
 
 
 def test_what_has_no_direction_is_one_clear_sentence(pool):

@@ -36,14 +36,14 @@ def entry(monkeypatch):
 
 
 def test_a_reader_without_a_place_stands_beside_every_place_that_is_read(entry):
-    found = read_with(entry(), LOADED, probe(), {})
+    found = read_with(entry(), LOADED, probe(), {}).tokens
     assert len(found) == 2 * 2 * 3
     for _, tokens in found.groupby(["layer", "position"]):
         assert tokens[list(READ)].to_dict("list") == READ
 
 
 def test_a_reader_without_positions_keeps_its_layers(entry):
-    found = read_with(entry(("layer",), layer=[1, 4]), LOADED, probe(), {})
+    found = read_with(entry(("layer",), layer=[1, 4]), LOADED, probe(), {}).tokens
     assert found.groupby("token")["layer"].unique().map(list).to_dict() == {
         "cake": [1],
         "oven": [4],
@@ -72,9 +72,27 @@ def test_every_list_that_a_reader_is_asked_for_is_planned():
     found = planned_lists("logit_lens", PLANNED, ["difference", "random"], own)
     assert list(found) == ["reading", "layer", "position", "sign", "head"]
     assert len(found) == len(found.drop_duplicates()) == 2 * 2 * 3 * 2 * 2
-    found = planned_lists("patchscope", PLANNED, ["random"], {"scales": [0.5, 1.0, 2.0]})
+    own = {"scales": [0.5, 1.0, 2.0], "heads": ["tuned"]}
+    found = planned_lists("patchscope", PLANNED, ["random"], own)
     assert len(found) == 2 * 3 * 2 * 3
     assert set(found["sign"]) == {1, -1} and set(found["scale"]) == {0.5, 1.0, 2.0}
+
+
+@pytest.mark.parametrize("heads", [["tuned"], ["base"], ["tuned", "base"]])
+def test_patchscope_is_asked_for_the_bases_mean_in_the_base_alone(heads):
+    PLANNED.base_mean = PLANNED.mean
+    own = {"scales": [1.0], "heads": heads}
+    found = planned_lists("patchscope", PLANNED, ["difference", "base_mean"], own)
+    by_reading = {name: sorted(set(rows["head"])) for name, rows in found.groupby("reading")}
+    assert by_reading == {"difference": sorted(heads), "base_mean": ["base"]}
+    assert not found.duplicated().any() and len(found) == 2 * 3 * 2 * (len(heads) + 1)
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_reader_with_a_score_of_its_own_may_say_it(entry, scored):
+    columns = {"score": [3.0, 1.0]} if scored else {}
+    found = read_with(entry((), **columns), LOADED, probe(), {})
+    assert ("score" in found.tokens) == scored and found.scores is None and found.moments is None
 
 
 def test_a_part_that_is_nothing_is_not_planned_but_for_a_reader_without_places(monkeypatch):

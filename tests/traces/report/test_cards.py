@@ -52,10 +52,11 @@ def tokens(*, patchscope=False):
                     rows.append((reading, 2, position, 1, scale, rank, rank, text, 0.1))
     columns = ["reading", "layer", "position", "sign", "scale"]
     columns += ["rank", "token_id", "token", "probability"]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=columns).assign(head="tuned")
     if patchscope:
+        frame.loc[frame["reading"] == "base_mean", "head"] = "base"
         return frame
-    return frame[frame["scale"] == 1.0].drop(columns="scale").assign(head="tuned")
+    return frame[frame["scale"] == 1.0].drop(columns="scale")
 
 
 def norms():

@@ -6,13 +6,14 @@ from typing import Any
 from traces.config.checks.places import Places
 from traces.config.readers import READERS
 from traces.config.schema import Ablation, Measure
-from traces.config.study import LoadedStudy
+from traces.config.study import OTHERS, LoadedStudy
 
 
 def check_readings(loaded: LoadedStudy, places: Places) -> None:
     """Check the text, positions and values that a study reads, measures and draws."""
     for name in loaded.study.lenses.readers:
         check_reader(name, places.at("lenses.readers"))
+    _check_derived(loaded, places)
     _check_corpora(loaded, places)
     _check_lists(loaded, places)
     _check_positions(loaded, places)
@@ -28,6 +29,37 @@ def check_reader(name: str, where: str) -> None:
     """Refuse a reader that has no entry."""
     if name not in READERS:
         raise ValueError(f"{where}: found {name}, expected {', '.join(READERS)}")
+
+
+def _check_derived(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse a reader of another one's scores without that one, or without anything to compare."""
+    lenses = loaded.study.lenses
+    for name in lenses.readers:
+        source = READERS[name].of
+        if source is not None and source not in lenses.readers:
+            raise ValueError(
+                f"{places.at('lenses.readers')}: found {name} without {source}, whose scores it "
+                "needs; expected both"
+            )
+        if READERS[name].needs == "others":
+            _check_others(loaded, name, places)
+        if "null" in READERS[name].axes and not lenses.contrast.nulls:
+            raise ValueError(
+                f"{places.at('lenses.contrast.nulls')}: found none, expected some for {name}"
+            )
+
+
+def _check_others(loaded: LoadedStudy, name: str, places: Places) -> None:
+    """Refuse a reader of other organisms' scores where no organism has enough of them."""
+    study = loaded.study
+    # A selection of a study reads what it can without it, and says so (rules/subjects.smk).
+    if study.only or study.without:
+        return
+    if not any(loaded.adjusted_by(one, text) for one in study.models for text in study.corpora):
+        raise ValueError(
+            f"{places.at('lenses.readers')}: found {name}, expected at least {OTHERS + 1} "
+            "organisms in `runs` on one model: each is adjusted by the others"
+        )
 
 
 def check_read(loaded: LoadedStudy, name: str, where: str) -> None:
@@ -127,6 +159,7 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
         "lenses.heads": study.lenses.heads,
         "lenses.readings": study.lenses.readings,
         "lenses.patchscope.scales": study.lenses.patchscope.scales,
+        "lenses.contrast.nulls": study.lenses.contrast.nulls,
         "steering.positions": study.steering.positions,
         "steering.strengths": study.steering.strengths,
         "causality.positions": study.causality.positions,

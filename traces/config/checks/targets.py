@@ -28,7 +28,8 @@ from traces.config.checks.readings import (
     check_samples,
 )
 from traces.config.checks.recipes import built_on, check_checkpoint, check_model
-from traces.config.study import LoadedStudy
+from traces.config.readers import READERS
+from traces.config.study import OTHERS, LoadedStudy
 
 # Rules that read the base model's activations, too.
 OF_BASE = ("dump_activations",)
@@ -67,6 +68,8 @@ def check_target(
         _check_corpus(loaded, places, rule, names, where)
     if "reader" in names:
         _check_reader(loaded, names["reader"], where)
+    if rule == "adjust_readings":
+        _check_adjusted(loaded, names, where)
 
 
 def _check_checkpoint(
@@ -159,3 +162,15 @@ def _check_reader(loaded: LoadedStudy, name: str, where: str) -> None:
     readers = loaded.study.lenses.readers
     if name not in readers:
         raise ValueError(f"{where}: found {name}, expected {', '.join(readers)}, which are read")
+    if READERS[name].needs == "others":
+        raise ValueError(f"{where}: found {name}, which stands in adjusted/MODEL/CORPUS.parquet")
+
+
+def _check_adjusted(loaded: LoadedStudy, names: Mapping[str, str], where: str) -> None:
+    if not any(READERS[name].needs == "others" for name in loaded.study.lenses.readers):
+        raise ValueError(f"{where}: found no adjusted reader in `lenses.readers`, expected one")
+    if not loaded.adjusted_by(names["model"], names["corpus"]):
+        raise ValueError(
+            f"{where}: found fewer than {OTHERS + 1} organisms on {names['model']} that are read "
+            f"on {names['corpus']}, expected as many: each is adjusted by the others"
+        )
