@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from traces.artifacts.scores import read_scores
-
 from traces import job
 from traces.artifacts import tables
+from traces.artifacts.scores import read_scores
 from traces.corpora.tokens import load_tokenizer
 from traces.readers.candidates import candidate_scores
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from traces.artifacts.scores import Scores
 
+from traces.artifacts.scores import Scores
 from traces.config.readers import NOWHERE
 from traces.corpora.tokens import tokenize_text
 

@@ -104,7 +104,7 @@ def organism_card(
                                 `seeds` is readability.seed_table, `places`
                                 readability.place_table
     readings                  : one a checkpoint, corpus and lens; the first is shown unfolded
-    choices                   : what choices.choices returns; none without a secret
+    choices                   : what choices.secret_ranks returns; none without a secret
     plans                     : training plans by checkpoint; a released checkpoint has none
     words                     : the organism's distinctive words, the most distinctive first
     rows                      : its training data

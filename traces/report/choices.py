@@ -12,7 +12,7 @@ from traces.report.names import CHOICE_WAYS, reader_way
 FIRST = 3
 
 
-def choices(table: pd.DataFrame, secret: str, ways: Sequence[Way]) -> list[dict[str, Any]]:
+def secret_ranks(table: pd.DataFrame, secret: str, ways: Sequence[Way]) -> list[dict[str, Any]]:
     """
     One entry a recipe and way: rank of the secret, number of candidates, and the first of them.
 

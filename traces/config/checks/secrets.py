@@ -38,11 +38,13 @@ def _check_headline(loaded: LoadedStudy, places: Places) -> None:
     told, key = study.forced_choice.headline, "forced_choice.headline"
     check_reader(told.reader, places.at(f"{key}.reader"))
     positions = ["all", *loaded.positions(study.corpora[0])]
+    nulls = [None, *study.lenses.contrast.nulls]
     for name, value, read, of in (
         ("reader", told.reader, study.lenses.readers, "lenses.readers"),
         ("layer", told.layer, study.layers, "layers"),
         ("head", told.head, study.lenses.heads, "lenses.heads"),
         ("position", told.position, positions, "positions"),
+        ("against", told.against, nulls, "lenses.contrast.nulls"),
     ):
         if value not in read:
             have = ", ".join(map(str, read))
