@@ -181,7 +181,7 @@ class _Matrix:
             label.set_color(FAINT)
         for label in ax.get_yticklabels()[self.n_holding :]:
             label.set_color(FAINT)
-            label.set_style("italic")
+            label.set_fontstyle("italic")
         for spine in ax.spines.values():
             spine.set_visible(False)
         ax.set_xticks(np.arange(1, len(self.words)) - 0.5, minor=True)
