@@ -61,7 +61,7 @@ def test_two_secrets_are_chosen_between_and_one_is_not(checkout):
     for name in ("forced_choice_table", *(f"{one}_figure" for one in ALL)):
         assert name in text
     assert re.search(r"candidate_scores +5\n", text)  # one a checkpoint; the base has no difference
-    assert "choice" not in planned(checkout, "--config", "without=[taboo_candle]")
+    assert "forced_choice" not in planned(checkout, "--config", "without=[taboo_candle]")
 
 
 def test_a_choice_between_nothing_is_refused_in_one_sentence(checkout):

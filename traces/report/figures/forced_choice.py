@@ -40,7 +40,7 @@ ADJUSTED: Mapping[str, Style] = {
         ADJUSTMENTS, ("#8a8a8a", PALETTE[4], PALETTE[0]), ("o", "s", "D"), strict=True
     )
 }
-LANES = dict(zip(ADJUSTMENTS, (-0.27, 0.0, 0.27), strict=True))
+LANES: Mapping[str, float] = dict(zip(ADJUSTMENTS, (-0.27, 0.0, 0.27), strict=True))
 CONTROLS: Mapping[str, Style] = {
     "random": Style(INK, "x", READINGS["random"]),
     "benign": Style(PALETTE[1], "v", READINGS["benign"]),
