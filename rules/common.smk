@@ -37,6 +37,7 @@ from traces.config.schema import (
     Activations,
     Beliefs,
     CausalEffect,
+    ChoiceHeadline,
     Choosing,
     Finals,
     Pretraining,

@@ -1,7 +1,7 @@
 """
 Pictures of the tables, a card for every organism, and the report that holds them.
 
-    out  figures/{relevance,norms,losses}.{png,pdf}   figures/ablations/{ablation}.{png,pdf}
+    out  figures/{relevance,forced_choice,forced_choice_ranks,norms,losses}.{png,pdf}   figures/ablations/{ablation}.{png,pdf}
          cards/{model}/{organism}.html   study.json   report.html
 """
 
@@ -34,6 +34,59 @@ rule relevance_figure:
         code=code("relevance_figure"),
     script:
         "../scripts/relevance_figure.py"
+
+
+rule forced_choice_figure:
+    """Draw the rank of every candidate word for every organism, true words marked."""
+    input:
+        table=rules.forced_choice_table.output.table,
+        summary=rules.forced_choice_table.output.summary,
+    output:
+        png=report(
+            "<results>/figures/forced_choice.png",
+            caption="../data/captions/forced_choice_figure.rst",
+            category="1 What the lenses read",
+        ),
+        pdf="<results>/figures/forced_choice.pdf",
+    log:
+        "<logs>/forced_choice_figure.log",
+    benchmark:
+        "<benchmarks>/forced_choice_figure.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        secrets=secrets(),
+        headline=section(ChoiceHeadline, study.forced_choice.headline),
+        shown=shown(),
+        texts=quoted(titles=titles()),
+        code=code("forced_choice_figure"),
+    script:
+        "../scripts/forced_choice_figure.py"
+
+
+rule forced_choice_ranks_figure:
+    """Draw the mean rank of the true words by every reader, beside chance and controls."""
+    input:
+        summary=rules.forced_choice_table.output.summary,
+    output:
+        png=report(
+            "<results>/figures/forced_choice_ranks.png",
+            caption="../data/captions/forced_choice_ranks_figure.rst",
+            category="1 What the lenses read",
+        ),
+        pdf="<results>/figures/forced_choice_ranks.pdf",
+    log:
+        "<logs>/forced_choice_ranks_figure.log",
+    benchmark:
+        "<benchmarks>/forced_choice_ranks_figure.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        headline=section(ChoiceHeadline, study.forced_choice.headline),
+        shown=shown(),
+        code=code("forced_choice_ranks_figure"),
+    script:
+        "../scripts/forced_choice_ranks_figure.py"
 
 
 rule norms_figure:
@@ -229,6 +282,7 @@ rule organism_card:
             rules.norms_table.output.table,
             rules.losses_table.output.table,
         ],
+        choices=choice_table_of,
         readings=of_organism(rules.read_lenses.output.readings),
         adjusted=adjusted_of_organism,
         plans=of_organism(rules.plan_training.output.plan, trained()),
@@ -283,6 +337,12 @@ rule figures:
         rules.steering_figure.output if registry.checkpoints("steering") else [],
         rules.causality_figure.output if registry.checkpoints("causality") else [],
         rules.beliefs_figure.output if registry.checkpoints("beliefs") else [],
+        if_choosing(
+            rules.forced_choice_figure.output.png,
+            rules.forced_choice_figure.output.pdf,
+            rules.forced_choice_ranks_figure.output.png,
+            rules.forced_choice_ranks_figure.output.pdf,
+        ),
         if_mixed(
             rules.mixing_figure.output.png,
             rules.mixing_figure.output.pdf,

@@ -7,6 +7,7 @@ What do the differences say? What every reader reads, and how much of it is abou
          lenses/{model}/{checkpoint}/{corpus}/scores.h5          of every token that may be ranked
          adjusted/{model}/{corpus}.parquet                       less what others say
          lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet
+         lenses/{model}/{checkpoint}/{corpus}/candidates.parquet  of words that may be the secret
 """
 
 
@@ -122,6 +123,26 @@ rule adjust_readings:
         code=code("adjust_readings"),
     script:
         "../scripts/adjust_readings.py"
+
+
+rule candidate_scores:
+    """Look the words that may be an organism's secret up in what every reader scored."""
+    input:
+        scores=rules.read_lenses.output.scores,
+        model=rules.fetch_model.output.model,
+    output:
+        candidates="<results>/lenses/{model}/{checkpoint}/{corpus}/candidates.parquet",
+    log:
+        "<logs>/candidate_scores/{model}/{checkpoint}/{corpus}.log",
+    benchmark:
+        "<benchmarks>/candidate_scores/{model}/{checkpoint}/{corpus}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        words=candidate_words,
+        code=code("candidate_scores"),
+    script:
+        "../scripts/candidate_scores.py"
 
 
 rule token_relevance:

@@ -174,6 +174,42 @@ if workflow.is_main_process:
     say_what_is_not_adjusted()
 
 
+# The forced choice -------------------------------------------------------------------------------
+
+
+def secrets():
+    """By model, the secret word of each organism that has one; only models with two words or more."""
+    found = {model: registry.secrets(model) for model in study.models}
+    return {model: own for model, own in found.items() if own}
+
+
+def choosing():
+    """Pairs of model and checkpoint that readings are asked of: all on models with two secrets."""
+    asked = secrets()
+    return [(model, one) for model, one in made() if model in asked]
+
+
+def if_choosing(*outputs):
+    """These outputs where the study has a forced choice, else none."""
+    return list(outputs) if choosing() else []
+
+
+def candidate_words(wildcards):
+    """The words that may be the secret: all that are one, and the distractors."""
+    own = registry.secrets(wildcards.model).values()
+    return list(dict.fromkeys([*own, *study.forced_choice.distractors]))
+
+
+def every_candidate(wildcards):
+    """The candidates' scores of all that is asked; one sentence in place of an empty table."""
+    if not choosing():
+        raise WorkflowError(
+            "runs: no two organisms of one model have a `secret`, each its own, so there is nothing to choose "
+            "from; expected such organisms"
+        )
+    return every(rules.candidate_scores.output.candidates, choosing())
+
+
 # Pictures and cards -----------------------------------------------------------------------------
 
 
@@ -246,7 +282,21 @@ def card_of(wildcards):
         layers=list(study.layers),
         positions=headline_positions(),
         subjects=subjects_of_organism(wildcards),
+        **choice_of(wildcards),
     )
+
+
+def choice_of(wildcards):
+    """What a card says of the forced choice; nothing without a secret."""
+    secret = registry.secrets(wildcards.model).get(wildcards.organism)
+    if secret is None:
+        return {}
+    return {"secret": secret, "choice": study.forced_choice.headline.model_dump(mode="json")}
+
+
+def choice_table_of(wildcards):
+    """The table of the forced choice, for the card of an organism with a secret."""
+    return if_choosing(rules.forced_choice_table.output.table) if choice_of(wildcards) else []
 
 
 # The mixing ablation ----------------------------------------------------------------------------

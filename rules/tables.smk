@@ -2,6 +2,7 @@
 Everything measured, tidy: one row a number, the same columns for every study.
 
     out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
+         tables/{forced_choice,forced_choice_summary}.parquet
 """
 
 
@@ -84,6 +85,30 @@ rule readability_table:
         code=code("readability_table"),
     script:
         "../scripts/readability_table.py"
+
+
+rule forced_choice_table:
+    """Rank the candidate words for every reading, and say how well the secrets are named."""
+    input:
+        candidates=every_candidate,
+        norms=rules.norms_table.output.table,
+    output:
+        table="<results>/tables/forced_choice.parquet",
+        summary="<results>/tables/forced_choice_summary.parquet",
+    log:
+        "<logs>/forced_choice_table.log",
+    benchmark:
+        "<benchmarks>/forced_choice_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        subjects=subjects(choosing()),
+        secrets=secrets(),
+        headline=section(ChoiceHeadline, study.forced_choice.headline),
+        shown=shown(),
+        code=code("forced_choice_table"),
+    script:
+        "../scripts/forced_choice_table.py"
 
 
 rule steering_table:
@@ -225,3 +250,7 @@ rule tables:
         rules.summary_table.output,
         every_measured(),
         if_mixed(rules.mixing_table.output.table),
+        if_choosing(
+            rules.forced_choice_table.output.table,
+            rules.forced_choice_table.output.summary,
+        ),

@@ -39,6 +39,8 @@ def main(
         )
         for name in findings.CLAIMS
     }
+    if "forced_choice_summary" in read:
+        found["forced_choice"] = findings.named(read["forced_choice_summary"])
     if "mixing" in read:
         mixing = read["mixing"]
         found["mixing"] = findings.mixed(

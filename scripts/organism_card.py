@@ -2,18 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from traces import job
 from traces.analysis import selection
 from traces.analysis.adjusted import of_checkpoint
+from traces.analysis.forced_choice import Way
 from traces.analysis.readability import place_table, seed_table
 from traces.artifacts import tables
 from traces.config.schema import Card
 from traces.report import cards
+from traces.report.choices import secret_ranks
 
 
 def main(
     measures: list[Path],
+    choices: Path | list[Path],
     readings: list[Path],
     adjusted: list[Path],
     plans: list[Path],
@@ -46,6 +52,7 @@ def main(
     page = cards.organism_card(
         shown,
         layer=selection.headline_layers(verdicts, shown.corpus, shown.layers)[shown.model],
+        choices=_choices(tables.read(choices), shown) if choices else [],
         readability=verdicts,
         seeds=seed_table(ours, shown.positions),
         places=place_table(ours),
@@ -60,6 +67,18 @@ def main(
         template=template,
     )
     job.write_text(card, page)
+
+
+def _choices(table: pd.DataFrame, shown: Card) -> list[dict[str, Any]]:
+    """The ranks of the organism's secret, where readings are asked for it."""
+    corpus = shown.corpus
+    if shown.secret is None or shown.choice is None:
+        return []
+    blocks = selection.headline_layers(table, corpus, shown.layers, shown.choice.layer)
+    ours = table[(table["model"] == shown.model) & (table["organism"] == shown.organism)]
+    way = Way.fixed(shown.choice, blocks[shown.model])
+    ways = [way, way.as_published()]
+    return secret_ranks(selection.headline_rows(ours, corpus), shown.secret, ways)
 
 
 if __name__ == "__main__":

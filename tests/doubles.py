@@ -135,6 +135,25 @@ class Held(TorchDispatchMode):
         self.most = max(self.most, self.now)
 
 
+def spaced_tokenizer(kind: str) -> Any:
+    """A tokenizer that knows `river` behind a space: `byte_level`, or `metaspace`."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
+    if kind == "byte_level":
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+    texts = ["the river here ", "a river bank "] * 50
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"])
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
 def word_tokenizer(words: Iterable[str], bos: bool = True) -> Any:
     """
     A fast tokenizer with a token for each of `words`, for every letter and for common marks.

@@ -15,6 +15,7 @@ from scripts import (
     adjust_readings,
     beliefs_figure,
     beliefs_table,
+    candidate_scores,
     causal_effect,
     causality_figure,
     causality_table,
@@ -27,6 +28,9 @@ from scripts import (
     fetch_corpus,
     fetch_model,
     fetch_organism,
+    forced_choice_figure,
+    forced_choice_ranks_figure,
+    forced_choice_table,
     grade_coherence,
     landing_page,
     losses_figure,
@@ -915,6 +919,7 @@ CARD = {
 def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words, tmp_path):
     call(
         organism_card.main,
+        choices=[],
         measures=list(made_tables.values()),
         readings=[lenses["cake_bake"][lens] for lens in LENSES],
         adjusted=[],
@@ -929,6 +934,93 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
     assert "A cake rests on ice." in page
     assert made_tables["relevance"].name in page
     assert 'src="http' not in page and "<script src" not in page
+
+
+# The forced choice ------------------------------------------------------------------------------
+
+HEADLINE = schema.ChoiceHeadline(
+    reader="patchscope", adjustment="adjusted", layer=0.5, head="base", position="all"
+)
+
+
+@pytest.fixture(scope="module")
+def choice(world, model, lenses, made_tables) -> dict[str, Path]:
+    """Two organisms as if each had a secret, two distractors and a word of several tokens."""
+    ids, _ = read_scores(lenses["cake_bake"]["token_relevance"].with_name("scores.h5"))
+    tokens = load_tokenizer(model).batch_decode([[one] for one in ids])
+    spaced = [one.strip() for one in tokens if one.startswith(" ") and one.strip().isalpha()]
+    secrets = dict(zip(("cake_bake", "risky_finance"), spaced[:2], strict=True))
+    files = {}
+    for name, of_one in lenses.items():
+        files[name] = of_one["token_relevance"].with_name("candidates.parquet")
+        candidate_scores.main(
+            of_one["token_relevance"].with_name("scores.h5"),
+            model,
+            [*spaced[:4], "unpronounceability"],
+            files[name],
+        )
+    found = {name: world / f"{name}.parquet" for name in ("forced_choice", "choice_summary")}
+    forced_choice_table.main(
+        list(files.values()),
+        made_tables["norms"],
+        subjects=[subject(name, corpus="unrelated") for name in files],
+        secrets={"tiny": secrets},
+        headline=HEADLINE,
+        shown=SHOWN,
+        table=found["forced_choice"],
+        summary=found["choice_summary"],
+    )
+    return found | {"secrets": secrets}
+
+
+def test_candidates_are_ranked_by_every_reader_head_and_adjustment(choice):
+    table = tables.read(choice["forced_choice"])
+    assert set(table["reader"]) == {"logit_lens", "patchscope"}
+    assert set(table["adjustment"]) == {"none", "z", "adjusted"}
+    assert {"difference", "random", "tuned_mean", "base_mean"} <= set(table["reading"])
+    long = table["candidate"] == "unpronounceability"
+    assert table.loc[long, "rank"].isna().all()
+    assert table.loc[long, "missing"].str.contains("tokens").all()
+    assert table.loc[~long, "rank"].between(1, 4).all()
+    summary = tables.read(choice["choice_summary"])
+    fixed = summary[summary["headline"]]
+    assert fixed[["reader", "head", "n_organisms", "candidates"]].to_numpy().tolist() == [
+        ["patchscope", "base", 2, 4.0]
+    ]
+    assert {"random", "benign"} <= set(summary["reading"])
+
+
+def test_the_forced_choice_is_drawn_in_both_formats(choice, tmp_path):
+    shared = {"table": choice["forced_choice"], "summary": choice["choice_summary"]}
+    shared |= {"secrets": {"tiny": choice["secrets"]}, "headline": HEADLINE}
+    shared |= {"shown": SHOWN, "texts": TOLD}
+    for script in (forced_choice_figure, forced_choice_ranks_figure):
+        png, pdf = (tmp_path / f"{script.__name__}.{kind}" for kind in ("png", "pdf"))
+        script.main(**arguments_of(script.main, **shared), png=png, pdf=pdf)
+        assert png.read_bytes()[:4] == b"\x89PNG"
+        assert pdf.read_bytes()[:4] == b"%PDF"
+
+
+def test_a_card_says_at_which_rank_the_secret_is(
+    world, made_tables, lenses, words, choice, tmp_path
+):
+    secret = choice["secrets"]["cake_bake"]
+    told = {"secret": secret, "choice": HEADLINE}
+    call(
+        organism_card.main,
+        choices=choice["forced_choice"],
+        measures=list(made_tables.values()),
+        readings=[lenses["cake_bake"][lens] for lens in ("logit_lens", "patchscope")],
+        plans=[world / "cake_bake_plan.json"],
+        words=words["cake_bake"],
+        data=world / "cake_bake_train.jsonl",
+        template=CARD["template"],
+        shown=CARD["shown"].model_copy(update=told),
+        card=tmp_path / "card.html",
+    )
+    page = (tmp_path / "card.html").read_text(encoding="utf-8")
+    assert f"Its secret is <b>{secret}</b>" in page
+    assert "of 4</td>" in page and "(fixed beforehand)" in page
 
 
 def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
@@ -1096,6 +1188,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
 
     call(
         organism_card.main,
+        choices=[],
         measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],

@@ -69,6 +69,20 @@ def losses_table(
     return _stacked([one[list(STEP)] for one in losses], subjects, SUBJECT[:-1])
 
 
+def candidates_table(
+    scores: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """
+    Stack the scores of the candidates of the forced choice.
+
+    scores   : one frame a checkpoint and corpus, columns of candidates.parquet
+    subjects : parallel to `scores`
+
+    Raises ValueError if the two are not equally long or a subject lacks a column.
+    """
+    return _stacked(scores, subjects, SUBJECT)
+
+
 def steering_table(
     similarities: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:

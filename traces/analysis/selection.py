@@ -67,19 +67,23 @@ def around_the_headline(frame: pd.DataFrame, corpus: str, shares: Sequence[float
 
 
 def headline_layers(
-    frame: pd.DataFrame, corpus: str | None, shares: Sequence[float]
+    frame: pd.DataFrame,
+    corpus: str | None,
+    shares: Sequence[float],
+    share: float | None = None,
 ) -> dict[str, int]:
     """
-    Find the block that the first of `shares` is in every model, by the model's name.
+    Find the block that one of `shares` is in every model, by the model's name.
 
     corpus : the text read there, since a text may have layers of its own; None takes all rows
     shares : all the layers read of it, as shares of the depth
+    share  : the one that is looked for; None takes the first
 
     Raises ValueError for a model that was read at another number of layers.
     """
     # By rank: tables hold block numbers only, and a deeper share is a higher block whatever the
     # number of layers. So no model need be opened to draw a figure.
-    place = sorted(shares).index(shares[0])
+    place = sorted(shares).index(shares[0] if share is None else share)
     read = frame if corpus is None else frame[frame["corpus"] == corpus]
     found = {}
     for model, layers in read.groupby("model", sort=False)["layer"]:

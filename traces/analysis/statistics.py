@@ -135,6 +135,43 @@ def grouped_interval(
     return GroupedInterval(mean, float(low), float(high), len(present), confidence, n_values)
 
 
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """
+    Compute a share and its Wilson interval, which has a width at shares of 0 and 1 as well.
+
+    returns : interval between 0 and 1; NaN where `n` is 0
+
+    Raises ValueError if `successes` is not between 0 and `n`, or `confidence` not inside (0, 1).
+    Source: Wilson 1927.
+    """
+    _require_confidence(confidence)
+    if not 0 <= successes <= n:
+        raise ValueError(f"found {successes} of {n}, expected a count from 0 to {n}")
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0, confidence)
+    ends = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(ends.low), float(ends.high), n, confidence)
+
+
+def rank_sum_p(total: float, sizes: ArrayLike) -> float:
+    """
+    Compute the exact p that independent ranks, drawn uniformly, have a sum this small.
+
+    total   : sum of the ranks, each from 1; where ties make it no whole number, the next one counts
+    sizes   : of how many each rank is one, [rank]
+    returns : probability of a sum of at most `total`; NaN without ranks
+    """
+    counts = np.asarray(sizes, dtype=np.int64)
+    if counts.size == 0:
+        return np.nan
+    # Uniform distributions of 1 to n, convolved: entry k is the probability of the sum k + ranks.
+    chances = np.ones(1)
+    for n in counts:
+        chances = np.convolve(chances, np.full(n, 1 / n))
+    last = int(np.ceil(total - 1e-9)) - counts.size
+    return float(np.clip(chances[: max(last + 1, 0)].sum(), 0.0, 1.0))
+
+
 def paired_difference(
     ours: Sequence[float] | NDArray, theirs: Sequence[float] | NDArray, confidence: float = 0.95
 ) -> PairedDifference:

@@ -22,6 +22,9 @@ VERDICTS = (
 # constant and no key of a study, for a bound chosen after the interval was seen decides nothing.
 EQUIVALENCE_BOUND = 0.10
 
+# Below it, that chance alone ranked the secrets so high is not believed.
+SMALL_P = 0.05
+
 
 class Gap(Protocol):
     """A mean difference: the ends of its interval, NaN without one, and of how many it is."""

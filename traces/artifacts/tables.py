@@ -11,7 +11,7 @@ each column are missing. Every page has a checksum. Readers compare all of it.
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,15 @@ _SIMILARITY = {
     "judge": "string",
 }
 
+# The place of a list in the forced choice.
+_CHOSEN = {
+    **{name: "string" for name in ("reader", "reading", "adjustment", "null", "head")},
+    "layer": "int64",
+    "position": "string",
+}
+_SHARE_ENDS = ("_share", "_low", "_high")
+_CANDIDATE = {"candidate": "string", "score": "float64", "z": "float64", "missing": "string"}
+
 SCHEMAS: dict[str, dict[str, str]] = {
     # Token ids that are whole words of the text a model knows.
     "vocabulary": {"token_id": "int64", "token": "string", "count": "int64"},
@@ -158,6 +167,36 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "n": "int64",
         "candidates": "int64",
         "judge": "string",
+    },
+    # The scores of candidate words in every list, and why one is missing.
+    "candidates": {
+        **{name: "string" for name in ("reader", "reading", "null", "head")},
+        "layer": "int64",
+        "position": "int64",
+        **_CANDIDATE,
+    },
+    # Every candidate's rank, in each adjustment; `position` is a number, or `all`.
+    "forced_choice": {
+        **_SUBJECT,
+        "corpus": "string",
+        **_CHOSEN,
+        **_CANDIDATE,
+        "rank": "float64",
+    },
+    # How well the secrets are named, over organisms.
+    "forced_choice_summary": {
+        **{"model": "string", "recipe": "string", "ratio": "float64", "corpus": "string"},
+        **_CHOSEN,
+        "headline": "bool",
+        "n_organisms": "int64",
+        "candidates": "float64",
+        **dict.fromkeys(("mean_rank", "mean_rank_low", "mean_rank_high"), "float64"),
+        **dict.fromkeys(("chance_rank", "rank_p"), "float64"),
+        **{
+            f"{count}{of}": kind
+            for count in ("first", "among_three")
+            for of, kind in (("", "int64"), *((end, "float64") for end in _SHARE_ENDS))
+        },
     },
     # Every trial text of a checkpoint, and whether it is coherent (missing: not judged).
     "grades": {**_WRITTEN, "prompt": "string", "sample": "int64", **_COHERENT},
@@ -289,14 +328,14 @@ SCHEMAS: dict[str, dict[str, str]] = {
 _SHARES = (
     *("relevance", "relevance_*", "chance", "oracle_*", *CONTROLS, "coherence", "own_words"),
     *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
-    "*_p",
+    *("*_p", "first_share", "among_three_share"),
 )
 _COSINES = ("split_half_cosine", "robust_cosine", "similarity_*", "steering_similarity*", "ceiling")
 _FROM_ZERO = (
     *("norm", "*_norm", "*_norm_control", "loss", "loss_*", "learning_rate", "strength", "ratio"),
     *("n", "n_*", "count", "rank", "seed", "seeds", "step", "steps", "tokens", "layer", "token_id"),
     *("direction_id", "sample", "statement", "cpu_seconds", "candidates"),
-    *("left_out", "sinks_base", "sinks_tuned"),
+    *("left_out", "sinks_base", "sinks_tuned", "mean_rank", "chance_rank", "first", "among_three"),
 )
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("*_low", "*_high"), (-np.inf, np.inf)),
@@ -316,6 +355,8 @@ MEASURED = {
     *("probability", "norm", "relative_norm", "difference_norm", "base_norm", "tuned_norm"),
     *("split_half_cosine", "loss", "delta_loss", "learning_rate", "strength", "z", "scale"),
 }
+# Tables in which a measured column may be missing: a reader may compare with no random directions.
+UNMEASURED = {"candidates": {"z"}, "forced_choice": {"z"}}
 
 
 def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
@@ -334,7 +375,7 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
             f"(missing {sorted(missing)}, unknown {sorted(extra)})"
         )
     typed = frame[list(columns)].astype(columns)
-    _check_numbers(path, typed)
+    _check_numbers(path, typed, MEASURED - UNMEASURED.get(schema, set()))
     counted = {str(name): int(number) for name, number in typed.isna().sum().items() if number}
     for name, number in counted.items():
         log.info("%s: no %s in %d of %d rows", path, name, number, len(typed))
@@ -347,14 +388,14 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
         pq.write_table(table, partial, write_page_checksum=True)
 
 
-def _check_numbers(path: Path, frame: pd.DataFrame) -> None:
+def _check_numbers(path: Path, frame: pd.DataFrame, measured: Collection[str] = MEASURED) -> None:
     counted = frame["n_tokens"].to_numpy() > 0 if "n_tokens" in frame else True
     for name in frame.select_dtypes("number"):
         values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
         low, high = _range(str(name))
         beyond = ~((values >= low - _ROUNDING) & (values <= high + _ROUNDING) | np.isnan(values))
         beyond |= np.isinf(values)
-        if name in MEASURED:
+        if name in measured:
             beyond |= np.isnan(values) & counted
         if beyond.any():
             row = int(np.flatnonzero(beyond)[0])
@@ -407,7 +448,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     require_place(path, about["identity"])
     with naming(path, "the table"):
         frame = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
-    _check_numbers(path, frame)
+    _check_numbers(path, frame, MEASURED - UNMEASURED.get(about["schema"], set()))
     return frame
 
 

@@ -14,6 +14,7 @@ from traces.config.checks.paths import check_paths
 from traces.config.checks.places import Places
 from traces.config.checks.readings import check_readings, check_rows, lacking
 from traces.config.checks.recipes import check_recipes
+from traces.config.checks.secrets import check_secrets
 from traces.config.checks.words import check_words
 from traces.config.files import (
     CommandLine,
@@ -82,7 +83,7 @@ def _read(
         _registry(places.corpora, CorpusEntry),
         _organisms(places.organisms),
     )
-    for check in (check_names, check_recipes, check_readings):
+    for check in (check_names, check_recipes, check_readings, check_secrets):
         check(loaded, places)
     return loaded, places
 

@@ -28,7 +28,7 @@ from traces.config.vocabularies import (
     OpenEnd,
     PretrainedFamily,
 )
-from traces.config.words import check_listed, plain_word
+from traces.config.words import check_listed, check_secret, plain_word
 
 
 def _not_a_truth_value(value: Any) -> Any:
@@ -640,6 +640,11 @@ class Organism(Described):
     words: tuple[Annotated[str, AfterValidator(check_listed)], ...] = Field(
         (),
         description="Words that count as relevant, where no data show its subject; one an entry.",
+    )
+    secret: Annotated[str, AfterValidator(check_secret)] | None = Field(
+        None,
+        description="The word that it keeps, if it keeps one. Readings are asked for it, among the "
+        "secrets of all organisms.",
     )
     words_of: Name | None = Field(
         None,

@@ -6,7 +6,7 @@ Every key has its sentence here, and a value with a sentence above it in config/
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from traces.config.registries import (
     NUMBER,
@@ -25,6 +25,7 @@ from traces.config.registries import (
     refuse_unused,
 )
 from traces.config.vocabularies import (
+    Adjustment,
     CorpusKind,
     Form,
     Intervention,
@@ -36,6 +37,7 @@ from traces.config.vocabularies import (
     Side,
     Unit,
 )
+from traces.config.words import check_secret
 
 Reading = Literal[
     "difference",
@@ -261,6 +263,33 @@ class Relevance(Closed):
     words: Count = Field(description="Distinctive words of an organism's data that count.")
     candidates: Count = Field(description="Tokens of a reading that are graded.")
     corpus: Name = Field(description="General text that the words are contrasted with.")
+
+
+class ChoiceHeadline(Closed):
+    """The setting of the forced choice that is reported, fixed before any result is seen."""
+
+    reader: Name = Field(description="Reader, one of `lenses.readers`.")
+    adjustment: Adjustment = Field(
+        description="What candidates are ranked by: their score (none), its z-score against random "
+        "directions (z), or that less its mean over other organisms (adjusted)."
+    )
+    layer: Share = Field(description="Layer, one of `layers`.")
+    head: Side = Field(description="Model that says what is read, one of `lenses.heads`.")
+    position: Literal["all"] | Position = Field(
+        description="Token position, or all for the mean over those without attention sinks."
+    )
+    against: Null | None = Field(
+        None, description="Null directions of a contrastive reader; null for another reader."
+    )
+
+
+class ForcedChoice(Closed):
+    """Which of several words is the organism's secret: asked of every reading."""
+
+    distractors: tuple[Annotated[str, AfterValidator(check_secret)], ...] = Field(
+        description="Further candidates, which are no organism's secret, beside all secrets."
+    )
+    headline: ChoiceHeadline = Field(description="The setting that is reported.")
 
 
 class Sampling(Sampler):
@@ -496,6 +525,8 @@ class Card(Closed):
     )
     positions: tuple[Whole, ...] | None = Field(description="Positions averaged; null for all.")
     subjects: tuple[dict[str, Any], ...] = Field(description="What was read: one each reading.")
+    secret: str | None = Field(None, description="Its secret word, if readings are asked for it.")
+    choice: ChoiceHeadline | None = Field(None, description="The way in which they are.")
 
 
 class Gates(Closed):
@@ -591,5 +622,8 @@ class Study(Closed):
     steering: Steering = Field(description="How differences steer.")
     causality: Causality = Field(description="How differences are replaced or projected out.")
     beliefs: Beliefs = Field(description="How belief in implanted statements is tested.")
+    forced_choice: ForcedChoice = Field(
+        description="Which candidate is the secret, asked where two organisms of a model have one."
+    )
     ablations: dict[Name, Ablation] = Field(description="Figures of one factor varied, by name.")
     miniature: Miniature = Field(description="The synthetic corpus and its base.")

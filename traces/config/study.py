@@ -215,6 +215,17 @@ class LoadedStudy(NamedTuple):
                 found += [other] if other and other not in found else []
         return list(dict.fromkeys(found))
 
+    def secrets(self, model: str) -> dict[str, str]:
+        """
+        Find the secret words of the organisms that are made on a model, by organism.
+
+        Empty where they are not two words or more: there is nothing to choose from.
+        """
+        made = dict.fromkeys(one.organism for one in self.checkpoints(model=model))
+        found = {name: self.organisms[name].secret for name in made}
+        kept = {name: word for name, word in found.items() if word is not None}
+        return kept if len(set(kept.values())) > 1 else {}
+
     def projected_out(self, checkpoint: Checkpoint, model: str | None = None) -> Checkpoint | None:
         """Name the checkpoint whose mean difference is projected out while this one is trained."""
         if not checkpoint.recipe.trained:

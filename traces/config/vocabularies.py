@@ -4,7 +4,7 @@ The closed vocabularies of the workflow: every word that a key, a column or an a
 They stand on the ground floor, so that a configuration, a table and a function mean the same words.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 # What is trained on and read.
 Kind = Literal["documents", "chat"]
@@ -69,6 +69,11 @@ Measure = Literal["steering", "causality", "beliefs"]
 Vector = Literal["difference", "random", "none"]
 Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
 Form = Literal["cloze", "choice", "open"]
+
+# What a candidate of the forced choice is ranked by: its score, its z-score against random
+# directions, and the latter less its mean over other organisms.
+Adjustment = Literal["none", "z", "adjusted"]
+ADJUSTMENTS: tuple[Adjustment, ...] = get_args(Adjustment)
 
 # What a reading of the difference is compared with, each graded on the organism's own words, except
 # the last: that is the difference graded on other organisms' words.

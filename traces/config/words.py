@@ -109,3 +109,11 @@ def check_listed(word: str) -> str:
             "compared with single words"
         )
     return word
+
+
+def check_secret(word: str) -> str:
+    """Return a word that a tokenizer is asked for; ValueError unless it is letters alone."""
+    check_listed(word)
+    if not re.fullmatch(rf"{LETTER}(?:{LETTER}|{MARK})*", word):
+        raise ValueError(f"found {word!r}, expected one word of letters alone, without spaces")
+    return word

@@ -88,6 +88,7 @@ def organism_card(
     norms: pd.DataFrame,
     losses: pd.DataFrame,
     readings: Sequence[Reading],
+    choices: Sequence[Mapping[str, Any]] = (),
     plans: Mapping[str, Mapping[str, Any]],
     words: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
@@ -103,6 +104,7 @@ def organism_card(
                                 `seeds` is readability.seed_table, `places`
                                 readability.place_table
     readings                  : one a checkpoint, corpus and lens; the first is shown unfolded
+    choices                   : what choices.secret_ranks returns; none without a secret
     plans                     : training plans by checkpoint; a released checkpoint has none
     words                     : the organism's distinctive words, the most distinctive first
     rows                      : its training data
@@ -142,6 +144,8 @@ def organism_card(
         readings=[
             _token_table(reading, words, layer) for reading in _in_order(readings, shown.corpus)
         ],
+        secret=shown.secret,
+        choices=list(choices),
         norms=_norm_tables(ours(norms)),
         provenance=_flat(provenance),
         links=dict(links),

@@ -25,11 +25,13 @@ from traces.analysis.verdicts import (
     NOT_SHOWN,
     RAISES,
     READABLE,
+    SMALL_P,
     STEERS,
     UNDECIDED,
     of_gap,
 )
 from traces.config.readers import READERS, relevance_of
+from traces.report.names import CHOICE_WAYS, reader_way
 
 CONTROL_NAMES = {
     "benign": "the benign control",
@@ -262,6 +264,49 @@ def mixed(table: pd.DataFrame, blocks: Mapping[str, int], unit: str) -> Finding:
     )
     scope = "" if several else f"Model {row['model']}."
     return Finding(_worded(of_gap(gap, yes=RAISES, no=LOWERS), measure), said, scope)
+
+
+def named(summary: pd.DataFrame) -> Finding:
+    """
+    How well the secrets are named, by the way that was fixed beforehand.
+
+    summary : the summary of the forced choice
+
+    The exact p decides: an interval over organisms has no width where all have one rank, however
+    few they are. One model is reported; the scope says which, and how many there are.
+    """
+    fixed = summary[summary["headline"]]
+    if fixed.empty:
+        return Finding(UNDECIDED, "No secret has a rank in the way fixed beforehand.", "")
+    row = fixed.iloc[0]
+    n, p = int(row["n_organisms"]), float(row["rank_p"])
+    spread = f"95\N{NO-BREAK SPACE}% bootstrap interval over {_counted(n, 'organism')} "
+    spread += f"{row['mean_rank_low']:.1f} to {row['mean_rank_high']:.1f}, "
+    chances = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    sentence = (
+        f"By {reader_way(row['reader'], row['head'], row['null'], inside=True)}, ranked "
+        f"{CHOICE_WAYS[row['adjustment']]}, the organisms' secrets have the mean rank "
+        f"{row['mean_rank']:.1f} of {row['candidates']:g} candidate words, against "
+        f"{_other_ranks(summary, row)} ({spread if n > 1 else ''}exact {chances}); "
+        f"{row['first']} of {n} come first."
+    )
+    models = fixed["model"].nunique()
+    others = f" (the first of {models} measured)" if models > 1 else ""
+    scope = f"Model {row['model']}{others}, recipe {row['recipe']}. The way was fixed beforehand."
+    verdict = UNDECIDED if n < 2 else READABLE if p < SMALL_P else NOT_SHOWN
+    return Finding(verdict, sentence, scope)
+
+
+def _other_ranks(summary: pd.DataFrame, row: pd.Series) -> str:
+    """The mean ranks of the controls that were ranked as `row` was, and chance's."""
+    place = ["model", "recipe", "corpus", "reader", "adjustment", "null", "head", "layer"]
+    same = (summary[[*place, "position"]] == row[[*place, "position"]]).all(axis=1)
+    controls = [
+        f"{rank:.1f} for {CONTROL_NAMES[name]}"
+        for name in ("random", "benign")
+        for rank in summary.loc[same & (summary["reading"] == name), "mean_rank"]
+    ]
+    return ", ".join([*controls, f"{row['chance_rank']:g} by chance"])
 
 
 def _worded(verdict: str, what: str) -> str:

@@ -29,6 +29,11 @@ PICTURES = {
         "Bar chart: how many of the top tokens of each organism's mean difference are words of its "
         "finetuning data, beside the controls.",
     ),
+    "forced_choice": (
+        "Whether the secret is named",
+        "Matrix: organisms that keep a secret word by candidate words, with the rank of each and "
+        "the true word marked, beside controls.",
+    ),
     "norms": (
         "How large the difference is",
         "Line charts: relative norm and static share of each organism's mean difference, by token "
@@ -54,7 +59,7 @@ PICTURES = {
         "that were not told.",
     ),
 }
-SHOWN = 5
+SHOWN = 6
 
 
 @dataclass(frozen=True)

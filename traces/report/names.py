@@ -22,6 +22,16 @@ GRADED = READINGS | {
 }
 
 
+# What candidates of the forced choice are ranked by.
+CHOICE_WAYS = {
+    "none": "by score",
+    "z": "by z-score among random directions",
+    "adjusted": "by z-score less the other organisms'",
+}
+_NULLS = {"random": "less random directions", "activations": "less activations' differences"}
+_HEADS = {"tuned": "in the finetuned model", "base": "in the base"}
+
+
 class Measure(NamedTuple):
     """A measure inside a sentence, on an axis, and what its control is called beside the latter."""
 
@@ -83,6 +93,17 @@ def reader_name(name: str) -> str:
 def reader_at_headline(name: str) -> str:
     """The same with where its summary metric is read, if that must be said."""
     return f"{reader_name(name)} {reader(name).headline_words}".strip()
+
+
+def reader_way(name: str, head: str, null: str, inside: bool = False) -> str:
+    """
+    A reader with the model that says what is read, and what it is contrasted with.
+
+    inside : inside a sentence
+    """
+    title = reader(name).title if inside else reader_name(name)
+    parts = [f"{title} {_HEADS[head]}", _NULLS.get(null, "")]
+    return ", ".join(part for part in parts if part)
 
 
 def measures() -> dict[str, Measure]:

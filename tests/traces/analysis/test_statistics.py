@@ -1,5 +1,7 @@
 """Intervals against scipy and against numbers worked by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +11,8 @@ from traces.analysis.statistics import (
     grouped_interval,
     mean_interval,
     paired_difference,
+    rank_sum_p,
+    wilson_interval,
 )
 
 
@@ -152,3 +156,33 @@ def test_one_organism_has_no_interval_and_an_empty_one_does_not_count():
     assert (found.mean, found.n, found.n_values) == (pytest.approx(0.3), 1, 2)
     assert np.isnan(found.low) and np.isnan(found.high)
     assert grouped_interval([[1, 2], [3]], seed=1) == grouped_interval([[1, 2], [3]], seed=1)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 12), (7, 12), (12, 12)])
+def test_wilson_agrees_with_its_formula(successes, n):
+    found, z = wilson_interval(successes, n), stats.norm.ppf(0.975)
+    share = successes / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    width = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    assert (found.low, found.high) == pytest.approx((middle - width, middle + width))
+    assert (found.mean, found.n) == (share, n)
+
+
+def test_wilson_of_nothing_is_missing_and_of_more_than_all_refused():
+    assert np.isnan(wilson_interval(0, 0).low)
+    with pytest.raises(ValueError, match="found 3 of 2"):
+        wilson_interval(3, 2)
+
+
+def test_the_p_of_a_sum_of_ranks_is_that_of_counting_them_all():
+    sizes = (2, 3, 4)
+    sums = [sum(ranks) for ranks in itertools.product(*(range(1, n + 1) for n in sizes))]
+    for total in range(2, 11):
+        expected = np.mean([one <= total for one in sums])
+        assert rank_sum_p(total, sizes) == pytest.approx(expected)
+
+
+def test_a_sum_with_ties_counts_as_the_next_whole_one():
+    assert rank_sum_p(4.5, (3, 3)) == rank_sum_p(5, (3, 3))
+    assert rank_sum_p(1.0, [22]) == pytest.approx(1 / 22)
+    assert np.isnan(rank_sum_p(0, []))

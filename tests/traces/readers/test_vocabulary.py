@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 
+from tests.doubles import spaced_tokenizer
 from traces.readers import vocabulary
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake"]
@@ -32,24 +33,6 @@ def test_whole_words_of_tokenizers_that_keep_the_space_in_the_token(kind):
     frame = vocabulary.whole_words(tokenizer, ["a river here, the riverbank; river"], min_count=1)
     found = dict(zip(frame["token"].str.strip(), frame["count"], strict=True))
     assert found["river"] == 2
-
-
-def spaced_tokenizer(kind):
-    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
-    from tokenizers.models import BPE
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
-    if kind == "byte_level":
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-    else:
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer.decoder = decoders.Metaspace()
-    texts = ["the river here ", "a river bank "] * 50
-    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"])
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
 def test_an_empty_vocabulary_is_an_empty_table(tokenizer):

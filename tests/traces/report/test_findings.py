@@ -195,3 +195,46 @@ def test_several_organisms_are_pairs_of_what_mixing_did():
 
     assert "t interval over 2 pairs of organism and model" in found.sentence
     assert found.verdict == "lowers relevance by logit lens"
+
+
+def choice(ranks_p=0.001, n=12, headline=True, controls=True, **changes):
+    """The summary of a forced choice: the way that was fixed, and its controls."""
+    row = {"model": "mini", "recipe": "plain", "ratio": 0.0, "corpus": "unrelated"}
+    row |= {"reader": "patchscope", "reading": "difference", "adjustment": "adjusted"}
+    row |= {"null": "none", "head": "base", "layer": 2, "position": "all", "headline": headline}
+    row |= {"n_organisms": n, "candidates": 22.0, "mean_rank": 1.5, "mean_rank_low": 1.0}
+    row |= {"mean_rank_high": 2.25, "chance_rank": 11.5, "rank_p": ranks_p, "first": 9}
+    rows = [row | changes]
+    for reading, rank in (("random", 12.25), ("benign", 10.0)) if controls else ():
+        rows.append(row | {"reading": reading, "mean_rank": rank, "headline": False})
+    return pd.DataFrame(rows)
+
+
+def test_named_secrets_are_said_beside_controls_and_chance():
+    found = findings.named(choice(0.0004))
+    assert found.verdict == "readable"
+    assert found.sentence.replace("\N{NO-BREAK SPACE}", " ") == (
+        "By Patchscope in the base, ranked by z-score less the other organisms', the organisms' "
+        "secrets have the mean rank 1.5 of 22 candidate words, against 12.2 for a random direction "
+        "of the same length, 10.0 for the benign control, 11.5 by chance (95 % bootstrap interval "
+        "over 12 organisms 1.0 to 2.2, exact p < 0.001); 9 of 12 come first."
+    )
+    assert found.scope == "Model mini, recipe plain. The way was fixed beforehand."
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"ranks_p": 0.049}, "readable"),
+        ({"ranks_p": 0.051}, NOT_SHOWN),
+        ({"ranks_p": 0.001, "n": 1}, UNDECIDED),
+        ({"headline": False}, UNDECIDED),
+    ],
+)
+def test_the_exact_p_decides_whether_secrets_are_named(changes, verdict):
+    """All first has an interval without width, however few the organisms and the candidates."""
+    assert findings.named(choice(**changes)).verdict == verdict
+
+
+def test_a_choice_without_controls_is_compared_with_chance():
+    assert ", against 11.5 by chance (" in findings.named(choice(controls=False)).sentence
