@@ -258,8 +258,9 @@ def handed_over(of: str) -> set[str]:
 
 def in_a_section(key: str) -> bool:
     """Whether a key of the study is one of those."""
-    above, _, name = key.partition(".")
-    return name.split(".")[0] in handed_over(f"study.{above}")
+    parts = key.split(".")
+    sections = [(".".join(parts[:n]), parts[n]) for n in range(1, len(parts))]
+    return any(name in handed_over(f"study.{above}") for above, name in sections)
 
 
 def told_to_readers() -> set[str]:
