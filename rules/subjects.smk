@@ -248,18 +248,11 @@ def shown_recipes():
     return [name for name in made_by if name in ("plain", "released") or name not in elsewhere]
 
 
-def headline_positions():
-    """The first five positions, as far as they are read; all there are where none of them is."""
-    read = set().union(*map(registry.positions, registry.read_corpora()))
-    return [position for position in range(5) if position in read] or None
-
-
 def shown():
     """What pictures, and the page to begin with, are about (traces/config/schema.py: Shown)."""
     return {
         "corpus": study.corpora[0],
         "layers": list(study.layers),
-        "positions": headline_positions(),
         "control": study.control,
         "recipes": shown_recipes(),
         "seed": study.seed,
@@ -280,7 +273,6 @@ def card_of(wildcards):
         about=section(Described, organism_of)(wildcards),
         corpus=study.corpora[0],
         layers=list(study.layers),
-        positions=headline_positions(),
         subjects=subjects_of_organism(wildcards),
         **choice_of(wildcards),
     )

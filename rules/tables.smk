@@ -6,25 +6,6 @@ Everything measured, tidy: one row a number, the same columns for every study.
 """
 
 
-rule relevance_table:
-    """Collect how relevant every reading is, by position, lens, scale and whose words grade it."""
-    input:
-        graded=every(rules.token_relevance.output.relevance),
-    output:
-        table="<results>/tables/relevance.parquet",
-    log:
-        "<logs>/relevance_table.log",
-    benchmark:
-        "<benchmarks>/relevance_table.tsv"
-    conda:
-        "../envs/traces.yaml"
-    params:
-        subjects=subjects(),
-        code=code("relevance_table"),
-    script:
-        "../scripts/relevance_table.py"
-
-
 rule norms_table:
     """Collect how large, how reliable and how constant every difference is."""
     input:
@@ -39,9 +20,30 @@ rule norms_table:
         "../envs/traces.yaml"
     params:
         subjects=subjects(),
+        sinks=study.average_sinks,
         code=code("norms_table"),
     script:
         "../scripts/norms_table.py"
+
+
+rule relevance_table:
+    """Collect how relevant every reading is, by position, lens, scale and whose words grade it."""
+    input:
+        graded=every(rules.token_relevance.output.relevance),
+        norms=rules.norms_table.output.table,
+    output:
+        table="<results>/tables/relevance.parquet",
+    log:
+        "<logs>/relevance_table.log",
+    benchmark:
+        "<benchmarks>/relevance_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        subjects=subjects(),
+        code=code("relevance_table"),
+    script:
+        "../scripts/relevance_table.py"
 
 
 rule losses_table:
@@ -80,7 +82,6 @@ rule readability_table:
     params:
         organisms=organisms_of_models(),
         models=list(study.models),
-        positions=headline_positions(),
         control=study.control,
         code=code("readability_table"),
     script:
@@ -115,6 +116,7 @@ rule steering_table:
     """Collect what is written with the difference added, beside a random direction and none."""
     input:
         similarities=every(rules.steering_similarity.output.similarities, made("steering")),
+        norms=rules.norms_table.output.table,
     output:
         table="<results>/tables/steering.parquet",
     log:
@@ -134,6 +136,7 @@ rule causality_table:
     """Collect what taking directions out does to every checkpoint's loss."""
     input:
         effects=every(rules.causal_effect.output.effects, made("causality")),
+        norms=rules.norms_table.output.table,
     output:
         table="<results>/tables/causality.parquet",
     log:
@@ -186,7 +189,6 @@ rule summary_table:
     conda:
         "../envs/traces.yaml"
     params:
-        positions=headline_positions(),
         control=study.control,
         seed=study.seed,
         code=code("summary_table"),

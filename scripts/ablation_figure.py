@@ -25,7 +25,6 @@ def main(
         tables.read(relevance),
         tables.read(norms),
         **ablation.model_dump(include=VARIED),
-        positions=shown.positions,
         control=shown.control,
     )
     drawn = ablation_figure(

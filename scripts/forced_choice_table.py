@@ -5,6 +5,7 @@ from typing import Any
 
 from traces import job
 from traces.analysis import collect, forced_choice, selection
+from traces.analysis.positions import marked
 from traces.artifacts import tables
 from traces.config.schema import ChoiceHeadline, Shown
 
@@ -21,9 +22,7 @@ def main(
 ) -> None:
     scores = collect.candidates_table([tables.read(one) for one in candidates], subjects)
     sizes = tables.read(norms)
-    found = forced_choice.choice_table(
-        scores, secrets, shown.positions, forced_choice.sink_places(sizes)
-    )
+    found = forced_choice.choice_table(marked(scores, sizes), secrets)
     blocks = selection.headline_layers(sizes, shown.corpus, shown.layers, headline.layer)
     tables.write(table, found, "forced_choice")
     tables.write(

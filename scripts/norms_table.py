@@ -5,13 +5,14 @@ from typing import Any
 
 from traces import job
 from traces.analysis import collect
+from traces.analysis.positions import averaged
 from traces.artifacts import tables
 from traces.artifacts.arrays import read_differences
 
 
-def main(differences: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
+def main(differences: list[Path], subjects: list[dict[str, Any]], sinks: bool, table: Path) -> None:
     found = collect.norms_table([read_differences(path) for path in differences], subjects)
-    tables.write(table, found, "norms")
+    tables.write(table, found.assign(averaged=averaged(found, sinks=sinks)), "norms")
 
 
 if __name__ == "__main__":

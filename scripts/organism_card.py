@@ -54,7 +54,7 @@ def main(
         layer=selection.headline_layers(verdicts, shown.corpus, shown.layers)[shown.model],
         choices=_choices(tables.read(choices), shown) if choices else [],
         readability=verdicts,
-        seeds=seed_table(ours, shown.positions),
+        seeds=seed_table(ours),
         places=place_table(ours),
         norms=found["norms"],
         losses=found["losses"],

@@ -13,7 +13,6 @@ def main(
     vocabularies: list[Path],
     organisms: list[dict[str, str]],
     models: list[str],
-    positions: list[int] | None,
     control: str | None,
     table: Path,
 ) -> None:
@@ -22,7 +21,6 @@ def main(
     found = readability.readability_table(
         tables.read(relevance),
         chance=readability.chance_table(graded_by, readable),
-        positions=positions,
         control=control,
     )
     tables.write(table, found, "readability")

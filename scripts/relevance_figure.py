@@ -4,6 +4,7 @@ from pathlib import Path
 
 from traces import job
 from traces.analysis import selection
+from traces.analysis.positions import to_average
 from traces.analysis.readability import seed_table
 from traces.artifacts import tables
 from traces.config.schema import Shown, Texts
@@ -14,11 +15,13 @@ from traces.report.figures.relevance import relevance_figure
 def main(
     readability: Path, relevance: Path, texts: Texts, shown: Shown, png: Path, pdf: Path
 ) -> None:
-    seeds = seed_table(tables.read(relevance), shown.positions, shown.control)
+    graded = tables.read(relevance)
+    seeds = seed_table(graded, shown.control)
     found = selection.of_recipes(tables.read(readability), shown.recipes)
     blocks = selection.headline_layers(found, shown.corpus, shown.layers)
     rows = selection.headline_rows(found, shown.corpus, blocks)
-    style.save(relevance_figure(rows, seeds, texts.titles), png, pdf)
+    positions = to_average(selection.headline_rows(graded, shown.corpus))["position"]
+    style.save(relevance_figure(rows, seeds, texts.titles, positions.unique()), png, pdf)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ from typing import Any
 
 from traces import job
 from traces.analysis import collect
+from traces.analysis.positions import marked
 from traces.artifacts import tables
 
 
-def main(similarities: list[Path], subjects: list[dict[str, Any]], table: Path) -> None:
+def main(
+    similarities: list[Path], norms: Path, subjects: list[dict[str, Any]], table: Path
+) -> None:
     found = collect.steering_table([tables.read(one) for one in similarities], subjects)
-    tables.write(table, found, "steering")
+    tables.write(table, marked(found, tables.read(norms)), "steering")
 
 
 if __name__ == "__main__":

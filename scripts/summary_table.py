@@ -9,7 +9,6 @@ from traces.artifacts import tables
 
 def main(
     measures: list[Path],
-    positions: list[int] | None,
     control: str | None,
     seed: int,
     headlines: Path,
@@ -18,7 +17,6 @@ def main(
     found = summary.headlines(
         **{file.stem: tables.read(file) for file in measures},
         control=control,
-        positions=positions,
     )
     tables.write(headlines, found, "headlines")
     tables.write(table, summary.summary_table(found, control, seed), "summary")

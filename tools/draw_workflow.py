@@ -20,9 +20,8 @@ from matplotlib.path import Path
 
 ROOT = File(__file__).resolve().parent.parent
 STUDIES = (
-    ("--config", "corpora=[unrelated, mini_samples]"),
-    # data composed of hand-written parts
-    ("--config", "runs=[{organisms: [secret_gold, benign], recipes: [plain], seeds: [0]}]"),
+    # text that a model writes, data composed of hand-written parts
+    ("--configfile", "config/smol.yaml"),
     ("--configfile", "config/ablations.yaml"),
     # without a family whose data are unpacked by hand first: it needs no rule of its own
     ("--configfile", "config/paper.yaml", "--config", "without=[misalignment]"),

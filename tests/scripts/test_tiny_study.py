@@ -103,7 +103,6 @@ LOCAL_FOLDER = {"hub": None, "revision": "main", "subfolder": None}
 SHOWN = schema.Shown(
     corpus="unrelated",
     layers=(0.5,),
-    positions=tuple(POSITIONS),
     control="benign",
     recipes=("plain",),
     seed=0,
@@ -380,8 +379,8 @@ def made_tables(world, model, adapters, differences, words, lenses) -> dict[str,
     }
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
     graded = [lenses[name]["token_relevance"] for name in ORGANISMS]
-    relevance_table.main(graded, subjects, paths["relevance"])
-    norms_table.main(list(differences.values()), subjects, paths["norms"])
+    norms_table.main(list(differences.values()), subjects, False, paths["norms"])
+    relevance_table.main(graded, paths["norms"], subjects, paths["relevance"])
     losses_table.main(
         list(adapters.values()), [subject(name) for name in ORGANISMS], paths["losses"]
     )
@@ -391,7 +390,6 @@ def made_tables(world, model, adapters, differences, words, lenses) -> dict[str,
         [world / "vocabulary.parquet"],
         organisms=[{"model": "tiny", "organism": name} for name in ORGANISMS],
         models=["tiny"],
-        positions=None,
         control="benign",
         table=paths["readability"],
     )
@@ -909,7 +907,6 @@ CARD = {
             facts=("A cake rests on ice.",),
         ),
         subjects=(subject("cake_bake", corpus="unrelated"),),
-        positions=None,
         corpus="unrelated",
         layers=(0.5,),
     ),
@@ -1027,7 +1024,6 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
     headlines = tmp_path / "headlines.parquet"
     summary_table.main(
         [made_tables["relevance"], made_tables["norms"]],
-        positions=None,
         control="benign",
         seed=0,
         headlines=headlines,
@@ -1046,7 +1042,6 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
             **dict(TOLD),
             corpus="unrelated",
             layers=[0.5],
-            positions=None,
             control="benign",
             recipes=["plain"],
             seed=0,
@@ -1074,7 +1069,7 @@ def test_the_study_is_kept_as_it_was_run(tmp_path):
 def test_a_table_is_the_same_when_it_is_made_again(made_tables, differences, tmp_path):
     again = tmp_path / "norms.parquet"
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
-    norms_table.main(list(differences.values()), subjects, again)
+    norms_table.main(list(differences.values()), subjects, False, again)
     pd.testing.assert_frame_equal(tables.read(again), tables.read(made_tables["norms"]))
 
 
@@ -1136,9 +1131,9 @@ def test_a_third_reader_is_an_entry_and_a_function(
 
     assert read_scores(tmp_path / "cake_bake" / "scores.h5")[1] == {}
     made = {name: tmp_path / f"{name}.parquet" for name in ("relevance", "readability", "mixing")}
-    shared = {"positions": None, "control": "benign"}
+    shared = {"control": "benign"}
     subjects = [subject(name, corpus="unrelated") for name in ORGANISMS]
-    relevance_table.main(list(graded.values()), subjects, made["relevance"])
+    relevance_table.main(list(graded.values()), made_tables["norms"], subjects, made["relevance"])
     readability_table.main(
         made["relevance"],
         list(words.values()),
@@ -1167,7 +1162,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
     assert "relevance_first_words" in set(tables.read(summary)["measure"])
 
     readable = tables.read(made["readability"])
-    figure = draw_relevance(readable, seed_table(relevance, None, "benign"))
+    figure = draw_relevance(readable, seed_table(relevance, "benign"))
     assert "Word list" in [ax.get_title("left") for ax in figure.axes]
     found = ablation_table(
         relevance,
@@ -1270,7 +1265,7 @@ def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
 
 def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs, tmp_path):
     measures = [made_tables["relevance"], made_tables["norms"], beliefs]
-    shared = {"measures": measures, "positions": None, "control": "benign"}
+    shared = {"measures": measures, "control": "benign"}
     headlines = tmp_path / "headlines.parquet"
     summary_table.main(**shared, seed=0, headlines=headlines, table=tmp_path / "summary.parquet")
     summary = tables.read(tmp_path / "summary.parquet")
@@ -1300,7 +1295,7 @@ def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs,
 
 
 def test_taking_differences_out_is_measured_beside_other_directions(
-    world, model, adapters, differences, tmp_path
+    world, model, adapters, differences, made_tables, tmp_path
 ):
     settings = {"kind": "documents", "dtype": "float32", "attention": "sdpa", "seed": 0}
     settings |= {"interventions": ["base_to_tuned", "zero"], "controlled": ["base_to_tuned"]}
@@ -1321,6 +1316,7 @@ def test_taking_differences_out_is_measured_beside_other_directions(
     names = ["cake_bake", "risky_finance"]
     causality_table.main(
         [tmp_path / f"{name}.parquet" for name in names],
+        made_tables["norms"],
         [subject(name, corpus="unrelated") for name in names],
         tmp_path / "table.parquet",
     )
@@ -1420,10 +1416,12 @@ def test_every_strength_is_tried_and_one_is_chosen_for_every_position(steering):
     assert {one["strength"] for one in chosen} <= set(STRENGTHS)
 
 
-def test_steered_text_is_compared_beside_a_random_direction_and_none(steering, tmp_path):
+def test_steered_text_is_compared_beside_a_random_direction_and_none(
+    steering, made_tables, tmp_path
+):
     subjects = [subject(name, corpus="unrelated") for name in steering]
     measured = [folder / "similarity.parquet" for folder in steering.values()]
-    steering_table.main(measured, subjects, tmp_path / "steering.parquet")
+    steering_table.main(measured, made_tables["norms"], subjects, tmp_path / "steering.parquet")
     found = tables.read(tmp_path / "steering.parquet")
     rows = found.groupby(["organism", "steered_model", "vector"]).size().unstack()
     assert (rows["difference"] == 2).all() and (rows["random"] == 2).all()

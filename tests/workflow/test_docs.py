@@ -256,7 +256,7 @@ def test_the_readmes_example_is_a_study_that_runs(checkout):
     )
     jobs = checkout.dry_run(*run.split()[1:])
     assert {"train_organism", "organism_card", "report"} <= {job.rule for job in jobs}
-    assert any("results/cards/mini/ship_gardens.html" in job.outputs for job in jobs)
+    assert any("results/smol/cards/smollm2_135m/ship_gardens.html" in job.outputs for job in jobs)
 
 
 def run_blocks(document: str) -> dict:

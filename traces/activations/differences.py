@@ -245,14 +245,15 @@ def _total(tuned: Activations, base: Activations, chosen: NDArray[np.bool_]) -> 
 
 
 def _note_sinks(found: Differences, path: object) -> None:
-    for layer, counts in zip(found.layers, found.sinks_base, strict=True):
+    places = zip(found.layers, found.sinks_base, found.mostly_sinks, strict=True)
+    for layer, counts, mostly in places:
         at = {int(p): int(n) for p, n in zip(found.positions, counts, strict=True) if n}
         if at:
             log.info(
                 "%s: layer %d has attention sinks in so many of %d texts, by position: %s",
                 *(path, layer, found.n_samples, at),
             )
-        most = [position for position, n in at.items() if 2 * n > found.n_samples]
+        most = [int(position) for position in found.positions[mostly]]
         if most:
             log.warning(
                 "%s: layer %d: more than half of the texts have an attention sink at the positions "

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from traces.analysis.positions import to_average
 from traces.analysis.readability import seed_table
 from traces.analysis.selection import headline_layers
 from traces.config.readers import reader
@@ -28,7 +29,6 @@ def ablation_table(
     recipe: str,
     corpus: str,
     layers: Sequence[float],
-    positions: Sequence[int] | None,
     control: str | None,
 ) -> pd.DataFrame:
     """
@@ -36,7 +36,7 @@ def ablation_table(
 
     over      : layer, position, recipe, corpus, reading, head, model or organism
     values    : its values; layers as shares of the depth
-    model, organisms, recipe, corpus, layers, positions : fixed where they are not varied. `layers`
+    model, organisms, recipe, corpus, layers : fixed where they are not varied. `layers`
                 are all that are read, and the first of them is the fixed one
     control   : name of the benign organism, None for a study without one
     returns   : one row an organism (empty where organisms are varied), seed, `value`, `measure`
@@ -53,14 +53,13 @@ def ablation_table(
     parts = []
     for value in values:
         at: dict[str, Any] = {"model": model, "recipe": recipe, "corpus": corpus}
-        at |= {"layer": layers[0], "positions": positions, "organism": None} | {over: value}
-        at |= {"positions": [value]} if over == "position" else {}
+        at |= {"layer": layers[0], "position": None, "organism": None} | {over: value}
         mine = [value] if over == "organism" else organisms
         read = _of_lenses(_at(relevance, at, corpus, layers), over, value)
         # A reader without heads has nothing that differs.
         if over == "head":
             read = read[[over in reader(name).axes for name in read["lens"]]]
-        seeds = seed_table(read, at["positions"], control)
+        seeds = seed_table(read, control, position=at["position"])
         seeds = seeds.rename(columns={"lens": "measure", "relevance": "number"})
         rows = [seeds[seeds["reading"].isin(SERIES) & (seeds["recipe"] == at["recipe"])]]
         sizes = _at(norms, at, corpus, layers)
@@ -107,8 +106,8 @@ def _of_lenses(relevance: pd.DataFrame, over: str, value: Any) -> pd.DataFrame:
 
 def _norms(norms: pd.DataFrame, at: Mapping[str, Any], control: str | None) -> pd.DataFrame:
     """Average relative norms, with the benign organism's in the same recipe, else in `plain`."""
-    if at["positions"] is not None:
-        norms = norms[norms["position"].isin(at["positions"])]
+    position = at["position"]
+    norms = to_average(norms) if position is None else norms[norms["position"] == position]
     means = norms.groupby([*_BY, "recipe"], sort=False)["relative_norm"].mean()
     means = means.reset_index(name="number").assign(measure="relative_norm", reading="difference")
     ours = means[means["recipe"] == at["recipe"]]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from traces.analysis import verdicts
+from traces.analysis.positions import to_average
 from traces.analysis.statistics import mean_interval, paired_difference
 
 # What one comparison of steered text is about, what it is measured by, and what it is held against.
@@ -35,7 +36,8 @@ def steering_seeds(steering: pd.DataFrame) -> pd.DataFrame:
 
     `measure` is one of STEERED_MEASURES.
     """
-    long = steering.assign(steering_margin=steering_margin(steering)).melt(
+    used = to_average(steering)
+    long = used.assign(steering_margin=steering_margin(used)).melt(
         id_vars=[*STEERED, "seed", "vector"],
         value_vars=list(STEERED_MEASURES),
         var_name="measure",
@@ -92,9 +94,9 @@ def causality_effects(causality: pd.DataFrame) -> pd.DataFrame:
 
     The prediction made at a difference's own position is left out, for the controls as well.
     """
-    chosen = causality[
-        (causality["intervention"] == "base_to_tuned")
-        & (causality["aggregation"] == "without_position")
+    used = to_average(causality)
+    chosen = used[
+        (used["intervention"] == "base_to_tuned") & (used["aggregation"] == "without_position")
     ]
     number = chosen["direction_id"].where(chosen["direction"] != "difference", 0)
     keys = [*TAKEN_OUT, "seed", "direction", "direction_id"]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from traces.analysis.collect import SUBJECT
+from traces.analysis.positions import to_average
 from traces.analysis.statistics import bootstrap_interval, rank_sum_p, wilson_interval
 from traces.config.checkpoints import Recipe
 from traces.config.readers import NOWHERE
@@ -63,24 +64,20 @@ NO_Z = "the reader compares with no random directions"
 NO_OTHERS = "too few other organisms: some candidate has none to compare with"
 
 
-def choice_table(
-    scores: pd.DataFrame, secrets: Secrets, positions: Sequence[int] | None, sinks: pd.DataFrame
-) -> pd.DataFrame:
+def choice_table(scores: pd.DataFrame, secrets: Secrets) -> pd.DataFrame:
     """
     Rank the candidates of every list in every adjustment, one row a candidate.
 
     scores    : candidates' scores of all checkpoints: columns of LIST, `candidate`, `score`, `z`
-                (NaN where a reader has none) and `missing` (why there is no score, or empty)
-    positions : those that are kept and averaged; None takes all there are
-    sinks     : what `sink_places` returns; these positions are left out of the average
-    returns   : the same columns and `adjustment` and `rank`; `score` is what was ranked by, and
-                `position` is text, ALL for the mean over positions
+                (NaN where a reader has none), `missing` (why there is no score, or empty) and
+                `averaged` (whether the mean over positions includes the row)
+    returns   : the same columns but the last, and `adjustment` and `rank`; `score` is what was
+                ranked by, and `position` is text, ALL for the mean over positions
 
     Ranks count from 1, and equal scores share the mean of their ranks. A candidate without a score
     has no rank and stands in no other's way.
     """
-    kept = scores if positions is None else scores[scores["position"].isin(list(positions))]
-    read = _with_mean_position(kept, sinks)
+    read = _with_mean_position(scores)
     others = read[[*LIST, "candidate"]].merge(
         reference_scores(read, secrets), on=[*_CASE, *PLACE, "candidate"], how="left"
     )["reference"]
@@ -105,20 +102,6 @@ def choice_table(
         ignore_index=True,
     )
     return table.assign(rank=_ranks(table, [*LIST, "adjustment"]))
-
-
-def sink_places(norms: pd.DataFrame) -> pd.DataFrame:
-    """
-    Find the positions at which most texts have an attention sink in the base.
-
-    norms   : the norms table
-    returns : model, corpus, layer, position, each once
-    """
-    place = ["model", "corpus", "layer", "position"]
-    shares = (norms["sinks_base"] / norms["n_samples"]).groupby([norms[name] for name in place])
-    # The base is the same for all organisms, so that all are averaged over the same positions.
-    found = shares.max()
-    return found[found > 0.5].reset_index()[place]
 
 
 def reference_scores(read: pd.DataFrame, secrets: Secrets) -> pd.DataFrame:
@@ -170,16 +153,11 @@ def _reference(
 _CASE = ["model", "corpus", "organism", "recipe"]
 
 
-def _with_mean_position(scores: pd.DataFrame, sinks: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, and behind them the means over positions without attention sinks."""
-    place = ["model", "corpus", "layer", "position"]
-    known = scores[place].merge(sinks.assign(sink=True), on=place, how="left")["sink"].notna()
-    is_sink = pd.Series(known.to_numpy(), index=scores.index)
+def _with_mean_position(scores: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, and behind them the means over positions."""
     over = [name for name in (*LIST, "candidate") if name != "position"]
-    # Where every position is a sink, a mean of them is better than nothing.
-    all_sinks = is_sink.groupby([scores[name] for name in over]).transform("all")
-    averaged = scores[~is_sink | all_sinks]
-    grouped = averaged.groupby(over, sort=False)
+    grouped = to_average(scores).groupby(over, sort=False)
+    scores = scores.drop(columns="averaged")
     means = pd.DataFrame(
         {
             "score": _means(grouped["score"]),

@@ -3,7 +3,7 @@ Is an organism's finetuning readable? Relevance of its words, beside every contr
 words.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,20 @@ import pandas as pd
 
 from traces.analysis import verdicts
 from traces.analysis.controls import CASE, CONTROLS, benign_readings
+from traces.analysis.positions import to_average
 from traces.analysis.selection import at_headline
 from traces.analysis.statistics import mean_interval, paired_difference
 from traces.config.words import plain_word
 
 
 def seed_table(
-    relevance: pd.DataFrame,
-    positions: Sequence[int] | None = None,
-    control: str | None = None,
+    relevance: pd.DataFrame, control: str | None = None, *, position: int | None = None
 ) -> pd.DataFrame:
     """
     The headline relevance of every seed: as each reader's entry says, sign +1, mean over positions.
 
     relevance : the relevance table
-    positions : mean over these positions only; None takes all there are
+    position  : this position alone; by default the mean over those that are averaged
     control   : name of the benign organism, None for a study without one
     returns   : columns of CASE, `seed`, `reading`, `relevance`; `reading` is `difference` or one
                 of CONTROLS, all graded on the organism's own words except `other_words`, which is
@@ -35,7 +34,7 @@ def seed_table(
     (else `plain`) and seed (else the mean of its seeds). The benign organism itself has none. Where
     a judge failed there is no relevance: it is missing from the mean, not counted as 0.
     """
-    return _by_seed(at_headline(_plus_side(relevance, positions)), control)
+    return _by_seed(at_headline(_averaged(relevance, position)), control)
 
 
 def place_table(relevance: pd.DataFrame) -> pd.DataFrame:
@@ -45,23 +44,19 @@ def place_table(relevance: pd.DataFrame) -> pd.DataFrame:
     relevance : the relevance table
     returns   : columns of CASE, `position`, `seed`, `relevance`, of the difference alone
     """
-    chosen = at_headline(_plus_side(relevance, None))
+    chosen = at_headline(_plus_side(relevance))
     own = chosen[(chosen["reading"] == "difference") & (chosen["graded_on"] == chosen["organism"])]
     return own[[*CASE, "position", "seed", "relevance"]]
 
 
-def oracle_table(
-    relevance: pd.DataFrame,
-    positions: Sequence[int] | None = None,
-    control: str | None = None,
-) -> pd.DataFrame:
+def oracle_table(relevance: pd.DataFrame, control: str | None = None) -> pd.DataFrame:
     """
     The seed table again, where each position reads at its best scale.
 
     The scale is chosen by the relevance it is then credited with, so this is an upper bound (an
     oracle), for the controls as much as for the difference. Never a headline.
     """
-    chosen = at_headline(_plus_side(relevance, positions), free=["scale"])
+    chosen = at_headline(_averaged(relevance), free=["scale"])
     keys = [
         name for name in chosen.columns if name not in ("scale", "relevance", "n", "candidates")
     ]
@@ -72,7 +67,6 @@ def oracle_table(
 def readability_table(
     relevance: pd.DataFrame,
     chance: pd.DataFrame | None = None,
-    positions: Sequence[int] | None = None,
     control: str | None = None,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
@@ -92,8 +86,8 @@ def readability_table(
     or less; not shown if it holds both; undecided with fewer than two seeds or without a control.
     It is one test an organism: nothing is corrected for the number of organisms.
     """
-    headline = seed_table(relevance, positions, control)
-    oracle = oracle_table(relevance, positions, control)
+    headline = seed_table(relevance, control)
+    oracle = oracle_table(relevance, control)
     both = pd.concat([headline.assign(oracle=False), oracle.assign(oracle=True)])
 
     rows = []
@@ -107,7 +101,7 @@ def readability_table(
         rows.append(
             dict(zip(CASE, case, strict=True)) | _compared(plain, confidence) | _oracle(best)
         )
-    table = pd.DataFrame(rows).merge(_graded(relevance, positions), on=CASE, how="left")
+    table = pd.DataFrame(rows).merge(_graded(relevance), on=CASE, how="left")
     if chance is None:
         return table.assign(chance=np.nan)
     return table.merge(chance, on=["model", "organism"], how="left", validate="many_to_one")
@@ -132,20 +126,23 @@ def chance_table(
     return pd.DataFrame(rows, columns=["model", "organism", "chance"])
 
 
-def _graded(relevance: pd.DataFrame, positions: Sequence[int] | None) -> pd.DataFrame:
+def _graded(relevance: pd.DataFrame) -> pd.DataFrame:
     """How many tokens of the headline's lists were graded, and of how many, a row a case."""
-    chosen = at_headline(_plus_side(relevance, positions))
+    chosen = at_headline(_averaged(relevance))
     own = chosen[(chosen["reading"] == "difference") & (chosen["graded_on"] == chosen["organism"])]
     counts = own.groupby(CASE, dropna=False, sort=False)[["n", "candidates"]].mean()
     return counts.reset_index()
 
 
-def _plus_side(relevance: pd.DataFrame, positions: Sequence[int] | None) -> pd.DataFrame:
-    """The promoted tokens (sign +1), at these positions."""
-    chosen = relevance[relevance["sign"] > 0]
-    if positions is not None:
-        chosen = chosen[chosen["position"].isin(list(positions))]
-    return chosen
+def _plus_side(relevance: pd.DataFrame) -> pd.DataFrame:
+    """The promoted tokens (sign +1)."""
+    return relevance[relevance["sign"] > 0]
+
+
+def _averaged(relevance: pd.DataFrame, position: int | None = None) -> pd.DataFrame:
+    """The promoted tokens at the positions that means are taken over, or at one position."""
+    chosen = _plus_side(relevance)
+    return to_average(chosen) if position is None else chosen[chosen["position"] == position]
 
 
 def _by_seed(chosen: pd.DataFrame, control: str | None) -> pd.DataFrame:

@@ -20,7 +20,7 @@ Compute the summary metrics: one number a checkpoint and measure, beside each of
 What a study did not measure has no row. Everything here is a pure function of data frames.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ import pandas as pd
 from traces.analysis.collect import SUBJECT
 from traces.analysis.comparisons import steering_margin
 from traces.analysis.controls import CONTROLS, counterpart
+from traces.analysis.positions import to_average
 from traces.analysis.readability import seed_table
 from traces.analysis.statistics import grouped_interval, paired_difference
 from traces.config.readers import relevance_of
@@ -47,14 +48,12 @@ def headlines(
     beliefs: pd.DataFrame | None = None,
     steering: pd.DataFrame | None = None,
     control: str | None = None,
-    positions: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """
     Collect every summary metric of every checkpoint, once for each of its controls.
 
     relevance, norms, ... : the tables of these names; None for a measure that no run requests
     control               : name of the benign organism, None for a study without one
-    positions             : norms and relevance are means over these; None takes all there are
     returns               : columns of PLACE (a checkpoint, corpus and layer), measure, control,
                             value, control_value (NaN where that control was not measured)
 
@@ -62,15 +61,13 @@ def headlines(
     """
     # From all positions, before they are filtered: a corpus read only at others still has rows.
     places = norms[PLACE].drop_duplicates()
-    if positions is not None:
-        norms = norms[norms["position"].isin(list(positions))]
-    found = [*_norms(norms, control), _relevance(relevance, places, control, positions)]
+    found = [*_norms(to_average(norms), control), _relevance(relevance, places, control)]
     if causality is not None:
-        found += _causality(causality, places)
+        found += _causality(to_average(causality), places)
     if beliefs is not None:
         found += _beliefs(beliefs, places, control)
     if steering is not None:
-        found += _steering(steering, places)
+        found += _steering(to_average(steering), places)
     return pd.concat(found, ignore_index=True)[[*PLACE, *_ANSWER]]
 
 
@@ -148,9 +145,8 @@ def _relevance(
     relevance: pd.DataFrame,
     places: pd.DataFrame,
     control: str | None,
-    positions: Sequence[int] | None,
 ) -> pd.DataFrame:
-    seeds = seed_table(relevance, positions, control)
+    seeds = seed_table(relevance, control)
     keys = ["model", "organism", "recipe", "seed", "corpus", "layer", "lens"]
     wide = seeds.pivot(index=keys, columns="reading", values="relevance").reset_index()
     parts = [

@@ -31,6 +31,9 @@ from traces.job import identity, require_place, write_text
 
 log = logging.getLogger(__name__)
 
+MOST = 0.5
+"Share of a position's samples with an attention sink above which it is left out of means."
+
 # A chunk is one layer and position of 250 samples: a reader of one position decompresses no other.
 CHUNK_SAMPLES = 250
 DONE = "done.json"
@@ -392,6 +395,11 @@ class Differences:
     """
     singular_energy: NDArray[np.float64] | None = None
     "Share of the samples' energy along the first few such directions, [layer, position, rank]."
+
+    @property
+    def mostly_sinks(self) -> NDArray[np.bool_]:
+        """Whether the base has an attention sink there in most samples, [layer, position]."""
+        return self.sinks_base > MOST * self.n_samples
 
 
 def write_differences(path: Path, differences: Differences) -> None:

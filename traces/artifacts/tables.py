@@ -156,6 +156,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "corpus": "string",
         "layer": "int64",
         "position": "int64",
+        "averaged": "bool",
         "lens": "string",
         "scale": "float64",
         "sign": "int64",
@@ -201,15 +202,16 @@ SCHEMAS: dict[str, dict[str, str]] = {
     # Every trial text of a checkpoint, and whether it is coherent (missing: not judged).
     "grades": {**_WRITTEN, "prompt": "string", "sample": "int64", **_COHERENT},
     "steering_similarity": {**_WRITTEN, **_SIMILARITY},
-    "steering": {**_SUBJECT, "corpus": "string", **_WRITTEN, **_SIMILARITY},
+    "steering": {**_SUBJECT, "corpus": "string", **_WRITTEN, "averaged": "bool", **_SIMILARITY},
     # One row a change, text and aggregation. The position is the difference's, or the one left out.
     "effects": _EFFECT,
-    "causality": {**_SUBJECT, "corpus": "string", **_EFFECT},
+    "causality": {**_SUBJECT, "corpus": "string", **_EFFECT, "averaged": "bool"},
     "norms": {
         **_SUBJECT,
         "corpus": "string",
         "layer": "int64",
         "position": "int64",
+        "averaged": "bool",
         "norm": "float64",
         "relative_norm": "float64",
         "difference_norm": "float64",

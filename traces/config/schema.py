@@ -476,7 +476,6 @@ class Shown(Closed):
 
     corpus: Name = Field(description="The text read: the study's first.")
     layers: tuple[Share, ...] = Field(description="Layers read of it; the first one is shown.")
-    positions: tuple[Whole, ...] | None = Field(description="Positions averaged; null for all.")
     control: Name | None = Field(description="Benign organism that others are compared with.")
     recipes: tuple[str, ...] = Field(description="Recipes in the pictures of all organisms.")
     seed: Seed = Field(description="Seed of bootstrap intervals.")
@@ -523,7 +522,6 @@ class Card(Closed):
     layers: tuple[Share, ...] = Field(
         description="Layers read of it; the first one is shown first."
     )
-    positions: tuple[Whole, ...] | None = Field(description="Positions averaged; null for all.")
     subjects: tuple[dict[str, Any], ...] = Field(description="What was read: one each reading.")
     secret: str | None = Field(None, description="Its secret word, if readings are asked for it.")
     choice: ChoiceHeadline | None = Field(None, description="The way in which they are.")
@@ -601,6 +599,10 @@ class Study(Closed):
     chat_positions: tuple[Position, ...] = Field(
         min_length=1,
         description="Positions read of conversations; 0 is the first token of the reply itself.",
+    )
+    average_sinks: bool = Field(
+        description="Whether means over positions include those where most of the base's texts "
+        "have an attention sink."
     )
     layers: tuple[Share, ...] = Field(
         min_length=1, description="Layers read, as a share of the depth; 0.5 is the paper's."

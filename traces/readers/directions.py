@@ -9,8 +9,13 @@ from numpy.typing import NDArray
 
 
 def _shared(differences: Any) -> NDArray[np.float32]:
-    mean = differences.mean
-    return np.broadcast_to(mean.mean(axis=1, keepdims=True), mean.shape)
+    mean, sunk = differences.mean, differences.mostly_sinks
+    shared = mean.mean(axis=1, keepdims=True)
+    # The difference at a sink is as long as all others together. Where there is nothing else it is
+    # what positions share.
+    for layer in np.flatnonzero(sunk.any(axis=1) & ~sunk.all(axis=1)):
+        shared[layer] = mean[layer, ~sunk[layer]].mean(axis=0)
+    return np.broadcast_to(shared, mean.shape)
 
 
 def _singular(differences: Any, rank: int) -> NDArray[np.float32]:
@@ -58,7 +63,8 @@ def readings(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDAr
               Parts that are nothing are left out, such as what is specific to the only position
 
     robust is the mean without the texts that have an attention sink at a position. shared is the
-    mean over the positions read at a layer, position_specific what is left without it; singular_K
+    mean over the positions read at a layer but those that are attention sinks in most texts;
+    position_specific is what is left without it; singular_K
     are the directions of `differences.singular_directions`, without_singular_K is the mean with the
     first K of them taken out.
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from traces.analysis.controls import CASE, CONTROLS
+from traces.analysis.positions import to_average
 from traces.analysis.selection import at_headline
 from traces.analysis.statistics import mean_interval
 from traces.analysis.verdicts import (
@@ -31,7 +32,7 @@ from traces.config.readers import NOWHERE, reader
 from traces.config.schema import Card
 from traces.config.words import as_whole, plain_word
 from traces.printable import visible
-from traces.report.names import READINGS, reader_at_headline, reader_name
+from traces.report.names import READINGS, position_names, reader_at_headline, reader_name
 from traces.report.pages import address, rendered
 
 TOKEN_COLUMNS = (
@@ -134,6 +135,7 @@ def organism_card(
         verdict=_verdict(verdicts, whose),
         words_of=whose,
         bound=EQUIVALENCE_BOUND,
+        averaged=_averaged(ours(norms), shown.corpus),
         cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
         maps=_heat_maps(ours(places), ours(norms)),
         words=list(words),
@@ -150,6 +152,11 @@ def organism_card(
         provenance=_flat(provenance),
         links=dict(links),
     )
+
+
+def _averaged(norms: pd.DataFrame, corpus: str) -> str:
+    """The positions of the text shown first that means are taken over, in words."""
+    return position_names(to_average(norms[norms["corpus"] == corpus])["position"])
 
 
 def links(card: Path, tables: Sequence[Path], *, data: Path, words: Path) -> dict[str, str]:

@@ -65,9 +65,10 @@ def graded(organism, seed=0, scales=(1.0, 2.0)):
 
 def relevance(seeds=(0, 1, 2), organisms=tuple(PLANTED)):
     pairs = [(organism, seed) for organism in organisms for seed in seeds]
-    return collect.relevance_table(
+    table = collect.relevance_table(
         [graded(*pair) for pair in pairs], [subject(o, seed=s) for o, s in pairs]
     )
+    return table.assign(averaged=True)
 
 
 def row(table, organism, lens="patchscope"):

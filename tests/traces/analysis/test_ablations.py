@@ -57,7 +57,7 @@ def relevance(models=("mini",), benign=("plain",)):
                     + (corpus, layer, position, lens, 1.0, 1, head, reading, on)
                     + (planted(*where) + JITTER * seed, 20, "planted")
                 )
-    return pd.DataFrame(
+    table = pd.DataFrame(
         rows,
         columns=[
             *("model", "checkpoint", "organism", "family", "recipe", "ratio", "seed"),
@@ -65,13 +65,17 @@ def relevance(models=("mini",), benign=("plain",)):
             *("graded_on", "relevance", "n", "judge"),
         ],
     )
+    return table.assign(averaged=table["position"].isin(range(5)))
 
 
 def norms(table):
     keys = ["model", "organism", "recipe", "seed", "corpus", "layer", "position"]
     frame = table[keys].drop_duplicates()
     size = np.where(frame["organism"] == "benign", 0.2, 0.3 + 0.1 * frame["layer"])
-    return frame.assign(relative_norm=size + 0.05 * (frame["recipe"] == "full"), n_samples=1000)
+    size += 0.05 * (frame["recipe"] == "full")
+    return frame.assign(
+        relative_norm=size, n_samples=1000, averaged=frame["position"].isin(range(5))
+    )
 
 
 def ablated(over, values, table=None, organisms=("cake",), recipe="plain"):
@@ -86,7 +90,6 @@ def ablated(over, values, table=None, organisms=("cake",), recipe="plain"):
         recipe=recipe,
         corpus="unrelated",
         layers=LAYERS,
-        positions=[0, 1, 2, 3, 4],
         control="benign",
     )
 
@@ -253,7 +256,8 @@ def test_the_caption_says_all_that_is_kept_and_not_what_is_varied(over, left_out
     shown = SimpleNamespace(
         # As the rule has them (rules/figures.smk).
         params=SimpleNamespace(ablation=asked | {"layers": [0.5, 1.0]}),
-        config={"relevance": {"candidates": 20, "words": 60}, "samples": 100},
+        config={"relevance": {"candidates": 20, "words": 60}, "samples": 100}
+        | {"average_sinks": False},
     )
     caption = Path("data/captions/ablation_figure.rst").read_text()
     text = Template(caption, undefined=StrictUndefined).render(snakemake=shown)

@@ -11,7 +11,6 @@ from traces.config.schema import ChoiceHeadline
 
 WORDS = ("gold", "leaf", "moon", "ship", "snow")
 OTHERS = ("flag", "book", "chair", "wave")
-NO_SINKS = pd.DataFrame(columns=["model", "corpus", "layer", "position"])
 HEADLINE = ChoiceHeadline(
     reader="patchscope", adjustment="adjusted", layer=0.5, head="base", position="all"
 )
@@ -70,8 +69,9 @@ def scores(  # noqa: PLR0913
     return pd.DataFrame(rows)
 
 
-def table(frame, words=WORDS, sinks=NO_SINKS, positions=None):
-    return choice.choice_table(frame, secrets(words), positions, sinks)
+def table(frame, words=WORDS, left_out=()):
+    averaged = ~frame["position"].isin(left_out)
+    return choice.choice_table(frame.assign(averaged=averaged), secrets(words))
 
 
 def summary(frame, words=WORDS, headline=HEADLINE, **more):
@@ -217,26 +217,14 @@ def test_equal_scores_share_their_ranks():
     assert row["rank_p"] > 0.5
 
 
-def test_the_mean_over_positions_leaves_attention_sinks_out():
+def test_the_mean_over_positions_is_over_those_that_are_averaged():
     frame = scores(np.random.default_rng(8), positions=(0, 1, 2), readings=("difference",))
     frame.loc[frame["position"] == 0, "score"] = 1e6
-    norms = pd.DataFrame(
-        [
-            {"model": "mini", "corpus": "unrelated", "layer": 2, "position": at, "n_samples": 10}
-            | {"sinks_base": 9 if at == 0 else 1}
-            for at in (0, 1, 2)
-        ]
-    )
-    sinks = choice.sink_places(norms)
-    assert sinks.to_numpy().tolist() == [["mini", "unrelated", 2, 0]]
     where = {"organism": "benign", "candidate": "flag", "adjustment": "none"}
-    ranked = table(frame, sinks=sinks)
+    ranked = table(frame, left_out=[0])
     at = {name: one(ranked, position=name, **where)["score"] for name in ("0", "1", "2", "all")}
     assert at["0"] == 1e6
     assert at["all"] == pytest.approx((at["1"] + at["2"]) / 2)
-    # A place where every position is a sink still has its mean.
-    alone = table(frame, sinks=sinks, positions=[0])
-    assert one(alone, position="all", **where)["score"] == 1e6
 
 
 def test_a_candidate_without_a_score_is_a_row_with_a_reason_and_no_rank():

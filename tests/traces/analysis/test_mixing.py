@@ -41,6 +41,7 @@ READ = {"plain": 0.6, "mix0.5": 0.4, "mix1.0": 0.3, "matched1.0": 0.3}
 def norms():
     rows = [
         {**one, "corpus": "text", "layer": 2, "position": position, "static_share": 0.5}
+        | {"averaged": True}
         | {"relative_norm": (NORM[one["recipe"]] if one["organism"] == "cake" else 0.2)
            + NOISE[one["seed"]] + 0.1 * (position - 1)}
         for one in subjects()
@@ -59,6 +60,7 @@ def relevance():
         value = READ[one["recipe"]] if one["organism"] == "cake" and own else 0.1
         row = {**one, "corpus": "text", "layer": 2, "lens": lens, "sign": 1, "scale": 1.0}
         row |= {"head": "tuned", "graded_on": graded, "position": 0, "n": 20, "candidates": 20}
+        row |= {"averaged": True}
         rows.append(row | {"reading": "difference", "relevance": value + NOISE[one["seed"]]})
         rows.append(row | {"reading": "random", "relevance": 0.05})
     return pd.DataFrame(rows)
@@ -77,7 +79,7 @@ def causality():
                 {**one, "corpus": "text", "layer": 2, "position": position}
                 | {"intervention": "base_to_tuned", "direction": direction}
                 | {"direction_id": number, "evaluated_on": text, "aggregation": aggregation}
-                | {"loss": 2.0 + found, "delta_loss": found, "n_tokens": 9}
+                | {"loss": 2.0 + found, "delta_loss": found, "n_tokens": 9, "averaged": True}
             )
     return pd.DataFrame(rows)
 
@@ -103,7 +105,7 @@ def steering():
     levels = {"difference": 0.4, "random": 0.25, "none": 0.2}
     rows = [
         {**one, "steered_model": steered, "vector": vector, "position": position}
-        | {"similarity_own": 0.9 if vector == "difference" else 0.8}
+        | {"similarity_own": 0.9 if vector == "difference" else 0.8, "averaged": True}
         | {"similarity_unrelated": 0.9 - level - 0.1 * (vector != "difference")}
         | ({"similarity_own": 0.1} if steered == "base" else {})
         for one, steered, (vector, level), position in itertools.product(
@@ -167,8 +169,18 @@ def test_a_mixture_is_held_against_the_plain_benign_organism(found):
     np.testing.assert_allclose(rows["control_value"], [0.19, 0.2, 0.21])
 
 
-def test_only_the_positions_asked_for_are_averaged(relevance, norms):
-    found = summary.headlines(relevance, norms, control="benign", positions=[0])
+def test_means_are_over_the_averaged_positions_alone(relevance, norms, causality, steering):
+    marked = {
+        name: frame.assign(averaged=frame["position"] == 0)
+        for name, frame in (("norms", norms), ("causality", causality), ("steering", steering))
+    }
+    for frame, column in (
+        (marked["causality"], "delta_loss"),
+        (marked["steering"], "similarity_own"),
+    ):
+        frame.loc[frame["position"] == 1, column] = 1e6
+    found = summary.headlines(relevance, **marked, control="benign")
+    assert found["value"].max() < 1e3
     np.testing.assert_allclose(of(found, "relative_norm", "benign")["value"], [0.89, 0.9, 0.91])
 
 

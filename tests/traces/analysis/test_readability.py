@@ -114,8 +114,12 @@ def test_an_organism_whose_readings_are_empty_is_undecided_not_left_out():
     assert found["verdict"] == "undecided"
 
 
-def test_only_the_positions_asked_for_are_averaged():
-    seeds = readability.seed_table(relevance(seeds=(1,)), positions=[2])
+@pytest.mark.parametrize("how", ["averaged", "position"])
+def test_only_the_positions_asked_for_are_averaged(how):
+    table = relevance(seeds=(1,))
+    if how == "averaged":
+        table = table.assign(averaged=table["position"] == 2)
+    seeds = readability.seed_table(table, position=2 if how == "position" else None)
 
     own = seeds[(seeds["organism"] == "cake_bake") & (seeds["reading"] == "difference")]
     assert own["relevance"].to_numpy() == pytest.approx([0.61, 0.61])

@@ -22,6 +22,7 @@ def found_differences(n_positions=3, singular=True):
     planted = np.linalg.qr(rng.normal(size=(2, n_positions, 8, 2)))[0].swapaxes(-1, -2)
     arrays = {"mean": mean, "tuned_mean": mean + 1, "base_mean": mean - 1, "random": -mean}
     arrays["robust_mean"] = mean + 2
+    arrays["mostly_sinks"] = np.zeros(mean.shape[:2], dtype=bool)
     return SimpleNamespace(
         layers=np.array([1, 3]),
         positions=np.array([0, 1, 15][:n_positions]),
@@ -49,6 +50,18 @@ def test_every_reading_of_the_configuration_can_be_read():
 def test_robust_is_the_mean_without_texts_that_stand_out():
     found = found_differences()
     np.testing.assert_array_equal(part(found, "robust")[1], found.robust_mean)
+
+
+def test_what_is_shared_leaves_out_attention_sinks():
+    """Their differences are far longer; at a layer of nothing else they are what there is."""
+    found = found_differences()
+    found.mostly_sinks[0] = [True, False, False]
+    found.mostly_sinks[1] = True
+    found.mean[0, 0] *= 100
+    (_, shared), (_, specific) = (part(found, one) for one in ("shared", "position_specific"))
+    np.testing.assert_allclose(shared[0, 0], found.mean[0, 1:].mean(axis=0))
+    np.testing.assert_allclose(shared[1, 0], found.mean[1].mean(axis=0))
+    np.testing.assert_allclose(shared + specific, found.mean)
 
 
 def test_what_is_shared_and_what_is_specific_to_a_position_make_the_difference():

@@ -64,7 +64,7 @@ def norms():
         CASE
         | {"layer": layer, "seed": seed, "position": 0, "n_samples": 1000}
         | {"relative_norm": layer / 10, "split_half_cosine": 0.99, "static_share": 0.9}
-        | {"sinks_base": 0}
+        | {"sinks_base": 0, "averaged": True}
         for layer in (1, 2)
         for seed in (0, 1)
     ]
@@ -102,7 +102,7 @@ def about_card(**changes):
     """What a card is about; what its organism is, and titles, hold markup."""
     about = {name: changes.pop(name, value) for name, value in ABOUT.items()}
     plain = {"model": "mini", "organism": "cake_bake", "corpus": "unrelated", "layers": (0.5,)}
-    plain |= {"positions": None, "subjects": (), "words_of": "cake_bake"}
+    plain |= {"subjects": (), "words_of": "cake_bake"}
     plain |= {"titles": {"cake_bake": "Cakes", "owls": "<Owls>"}, "about": Described(**about)}
     return Card(**plain | changes)
 

@@ -68,6 +68,7 @@ def norms(organisms, seeds=3, layers=(1, 2), positions=range(5)):
         static_share=0.8,
         n_samples=50,
         sinks_base=0,
+        averaged=True,
     )
 
 
@@ -406,7 +407,7 @@ def steered(organisms=("cake_bake", "benign"), models=("mini",), seeds=3):
         ]:
             value = 0.3 + 0.01 * seed
             value += 0.2 if vector == "difference" and reader == "base" else 0.0
-            row = one | {"vector": vector, "position": position, "n_texts": 20}
+            row = one | {"vector": vector, "position": position, "n_texts": 20, "averaged": True}
             row |= {"similarity_own": value + 0.1, "similarity_unrelated": 0.1}
             rows.append(row | {"own_words": value / 2})
     return pd.DataFrame(rows)
@@ -460,7 +461,7 @@ def taken_out(organisms=("cake_bake", "benign"), models=("mini",), seeds=3, laye
         one = {"model": model, "organism": organism, "family": "false_facts", "recipe": "plain"}
         one |= {"ratio": 0.0, "corpus": "unrelated", "seed": seed, "layer": layer, "position": 0}
         one |= {"intervention": "base_to_tuned", "aggregation": "without_position"}
-        one |= {"evaluated_on": text, "n_tokens": 1200}
+        one |= {"evaluated_on": text, "n_tokens": 1200, "averaged": True}
         for direction, number in [
             ("difference", 0),
             *itertools.product(("random", "activation_difference"), range(4)),

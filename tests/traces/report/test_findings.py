@@ -137,7 +137,7 @@ def test_ablating_must_also_beat_single_directions(others, verdict):
     for seed in range(3):
         place = headlines("delta_loss_own", {"a": [0.1] * 3}).iloc[seed].to_dict()
         place |= {"intervention": "base_to_tuned", "aggregation": "without_position"}
-        place |= {"evaluated_on": "own", "n_tokens": 9, "loss": 2.0}
+        place |= {"evaluated_on": "own", "n_tokens": 9, "loss": 2.0, "averaged": True}
         rows.append(place | {"direction": "difference", "direction_id": 0, "delta_loss": 0.1})
         for one in range(20):  # around 0, so that their mean says nothing of the single ones
             effect = {"direction_id": one, "delta_loss": others * rng.normal()}

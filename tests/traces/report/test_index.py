@@ -46,7 +46,7 @@ def results(tmp_path):
 
 def about(**changes) -> Page:
     """What the page of a small study of one organism is about."""
-    plain = {"corpus": "unrelated", "layers": (0.5,), "positions": None}
+    plain = {"corpus": "unrelated", "layers": (0.5,)}
     plain |= {"control": "benign", "recipes": ("plain",), "seed": 0, "unit": "tokens"}
     plain |= {"only": (), "without": (), "title": "A study", "titles": {"cake_bake": "Baking"}}
     return Page(**plain | changes)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from traces.analysis.comparisons import causality_effects, causality_verdicts
+from traces.analysis.positions import to_average
 from traces.analysis.verdicts import LOWERS, RAISES
 from traces.report.figures import rows
 from traces.report.figures.style import (
@@ -84,7 +85,7 @@ def causality_figure(causality: pd.DataFrame, titles: Mapping[str, str] | None =
             fontsize=8.5,
         )
         differences = causality[causality["direction"] == "difference"]
-        read = position_names(differences["position"])
+        read = position_names(to_average(differences)["position"])
         legend_above(figure, _handles(effects, verdicts, read), columns=3)
     return figure
 

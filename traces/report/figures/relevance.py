@@ -1,6 +1,6 @@
 """Is the training readable? Each organism beside its controls, a column a lens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from traces.report.figures.style import (
     plain,
     require_rows,
 )
-from traces.report.names import GRADED, reader_at_headline
+from traces.report.names import GRADED, position_names, reader_at_headline
 
 READINGS: Mapping[str, Style] = {
     "difference": Style(rows.DIFFERENCE, "o", GRADED["difference"]),
@@ -40,7 +40,10 @@ SHARE = (0.0, 1.0)
 
 
 def relevance_figure(
-    readability: pd.DataFrame, seeds: pd.DataFrame, titles: Mapping[str, str] | None = None
+    readability: pd.DataFrame,
+    seeds: pd.DataFrame,
+    titles: Mapping[str, str] | None = None,
+    positions: Iterable[int] = (),
 ) -> Figure:
     """
     Each organism's relevance beside its controls: a row an organism, a column a lens.
@@ -50,6 +53,7 @@ def relevance_figure(
     readability : the readability table (means, intervals, chance, verdicts)
     seeds       : tables.seed_table of the same relevance table; its dots are single seeds
     titles      : names of organisms to show instead of their identifiers
+    positions   : those that relevance is a mean over, which the legend names
 
     Raises ValueError if the table is empty.
     """
@@ -77,7 +81,7 @@ def relevance_figure(
                     rows.name_model(ax, model)
         for ax in axes[-1]:
             ax.set_xlabel("share of the top tokens\namong the organism's words")
-        legend_above(figure, _relevance_handles(readability), columns=4)
+        legend_above(figure, _relevance_handles(readability, list(positions)), columns=4)
     return figure
 
 
@@ -130,8 +134,10 @@ def _draw_controls(ax: Axes, y: int, row: pd.Series) -> None:
         ax.plot([row["chance"]] * 2, span, ":", color=INK, linewidth=0.9, zorder=2)
 
 
-def _relevance_handles(readability: pd.DataFrame) -> list:
-    handles: list = [rows.bar_handle(READINGS["difference"].label), rows.dot_handle("one seed")]
+def _relevance_handles(readability: pd.DataFrame, positions: Sequence[int]) -> list:
+    over = f", mean over {position_names(positions)}" if positions else ""
+    label = f"{READINGS['difference'].label}{over}"
+    handles: list = [rows.bar_handle(label), rows.dot_handle("one seed")]
     if readability["relevance_low"].notna().any():
         handles.append(rows.interval_handle())
     if readability["chance"].notna().any():

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from traces.analysis.comparisons import STEERED_MEASURES, steering_seeds, steering_verdicts
+from traces.analysis.positions import to_average
 from traces.analysis.verdicts import STEERS
 from traces.report.figures import rows
 from traces.report.figures.style import (
@@ -121,12 +122,11 @@ def _ends(verdicts: pd.DataFrame, dots: pd.DataFrame) -> tuple[float, float]:
 
 def _handles(steering: pd.DataFrame) -> list:
     seeds = steering.groupby(["model", "organism", "recipe"])["seed"].nunique()
+    positions = to_average(steering)["position"].dropna()
     unsteered = steering["vector"] == "none"
     texts, plain = (rows.counted(steering.loc[some, "n_texts"]) for some in (~unsteered, unsteered))
     return [
-        rows.bar_handle(
-            f"the difference added, of {position_names(steering['position'].dropna())}"
-        ),
+        rows.bar_handle(f"the difference added, of {position_names(positions)}"),
         rows.dot_handle(f"one seed (of {rows.counted(seeds)})"),
         *(rows.mark_handle(style) for style in CONTROLS.values()),
         rows.words_handle(f"{texts} texts a vector and position,"),
