@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from traces.config.checkpoints import Checkpoint, Recipe
-from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Released
+from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Prices, Released
 from traces.config.schema import Ablation, Measure, Study, Training
 
 OTHERS = 2
@@ -18,6 +18,7 @@ class LoadedStudy(NamedTuple):
     models: Mapping[str, ModelEntry]
     corpora: Mapping[str, CorpusEntry]
     organisms: Mapping[str, Organism]
+    prices: Prices
 
     def checkpoints(
         self, measure: Measure | None = None, model: str | None = None
