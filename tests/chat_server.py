@@ -64,6 +64,8 @@ class ChatServer:
         "What stood in the authorization header of each request."
         self.completed: list[dict[str, Any]] = []
         "Bodies of the requests whose replies were written whole."
+        self.silent = False
+        "Whether it closes connections without a reply."
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -92,6 +94,9 @@ class ChatServer:
             self.keys.append(handler.headers.get("authorization", ""))
         told = self.script(number, body)
         time.sleep(told.delay)
+        if self.silent:
+            handler.close_connection = True
+            return
         handler.send_response(told.status)
         for name, value in (("content-type", "application/json"), *told.headers.items()):
             handler.send_header(name.replace("_", "-"), value)

@@ -171,7 +171,7 @@ class Asking:
         return None if number == "cap" else number
 
     def _settled(self, question: Question, number: int, reply: Reply) -> Answer | None:
-        value = None if reply.refused else question.read(reply.text)
+        value = None if reply.refused or reply.cut else question.read(reply.text)
         price = self._prices[question.model]
         money = None
         if price is not None and None not in (reply.input_tokens, reply.output_tokens):

@@ -49,6 +49,8 @@ class Reply:
 
     text: str
     refused: bool
+    cut: bool
+    "Whether the longest answer was reached before its end."
     input_tokens: int | None
     output_tokens: int | None
     "None where the endpoint did not say."
@@ -157,6 +159,7 @@ def _reply(output: ModelOutput) -> Reply:
     return Reply(
         text=without_secrets(output.completion),
         refused=refused,
+        cut=output.stop_reason in ("max_tokens", "model_length"),
         input_tokens=None if used is None else _input_tokens(used),
         output_tokens=None if used is None else used.output_tokens,
     )
@@ -175,9 +178,12 @@ def _input_tokens(used: ModelUsage) -> int:
 def _failed(error: Exception) -> Failed:
     """What an exception of Inspect or of a provider's client means."""
     chain = list(_chain(error))
-    status = next((one.status_code for one in chain if getattr(one, "status_code", None)), None)
-    said = f"{type(chain[-1]).__name__}: {_shown(str(chain[-1]))}"
-    if status is not None:
+    # Inspect's own error quotes the whole request; the client's beneath it is what the server said.
+    replied = [one for one in chain if getattr(one, "status_code", None) is not None]
+    told = (replied or chain)[-1]
+    said = f"{type(told).__name__}: {_shown(str(told))}"
+    if replied:
+        status = told.status_code
         again = status in (408, 409, 425, 429) or status >= 500
         return Failed(said, outcome="failed", again=again, status=status, wait=_wait(chain))
     # Nobody listened, so that nobody can have answered.

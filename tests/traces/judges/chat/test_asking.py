@@ -1,12 +1,25 @@
 """Questions over real HTTP: every fault ends as a reason, and nothing is paid for twice."""
 
 import logging
+import signal
+import subprocess
+import sys
 import time
+from collections import Counter
 
 import pytest
 
 from tests.chat_server import Told, calls_a_tool, failed, refused, said
-from tests.traces.judges.chat.conftest import CANARY, YES, Form, costs, ledger_of, question
+from tests.traces.judges.chat.conftest import (
+    CANARY,
+    PRICE,
+    YES,
+    Form,
+    costs,
+    ledger_of,
+    question,
+)
+from traces.job import _Discreet
 from traces.judges.chat.questions import Answer
 
 NO = said('{"verdict": "no"}')
@@ -90,6 +103,11 @@ def test_a_malformed_answer_is_asked_for_anew_with_another_seed(ask, server):
     assert len({body["seed"] for body in server.bodies}) == 3
 
 
+def test_a_free_text_that_was_cut_is_malformed(ask, server):
+    server.script = lambda number, _: [said("Half a", finish="length"), said("A whole one.")][number]
+    assert ask([question(form=None)]) == [Answer("A whole one.")]
+
+
 def test_malformed_answers_and_refusals_are_not_paid_for_again(ask, server):
     server.script = lambda _, body: refused() if "No." in str(body) else said("hm")
     questions = [question("No."), question("Hm.")]
@@ -155,5 +173,62 @@ def test_the_key_is_in_no_log_cache_ledger_or_error(ask, server, tmp_path, caplo
         file.read_text() for file in tmp_path.rglob("*") if file.is_file() and file.stat().st_size
     )
     assert len(ledger_of(tmp_path).read_text().splitlines()) == 8
-    ours = [one for one in caplog.records if one.name.startswith("traces")]
-    assert ours and CANARY not in written + "".join(one.getMessage() for one in ours)
+    assert any(one.name.startswith("traces") for one in caplog.records)
+    logged = "".join(map(_Discreet().format, caplog.records))
+    assert CANARY not in logged
+    assert "InternalServerError: Error code: 500" in logged and "$JUDGE_API_KEY" in logged
+
+
+# Jobs that are killed, and jobs beside each other ---------------------------------------------------
+
+
+def client(server, folder, *, questions: int, at_once: int, cap: float | None = None):
+    """A process of its own that asks; it ends with the number of answers."""
+    arguments = [server.url, str(folder), str(questions), str(at_once), str(cap)]
+    command = [sys.executable, "-m", "tests.traces.judges.chat.client", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def claims(bodies) -> Counter[str]:
+    return Counter(body["messages"][1]["content"] for body in bodies)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "kill_at"), [(4, 11), pytest.param(1, 3, marks=pytest.mark.slow)]
+)
+def test_a_killed_job_repeats_no_completed_request(server, tmp_path, at_once, kill_at):
+    job = client(server, tmp_path, questions=16, at_once=at_once)
+
+    def script(number, _body):
+        if number == kill_at:
+            server.silent = True
+            job.send_signal(signal.SIGKILL)
+        return Told(YES.body, delay=0.02)
+
+    server.script = script
+    job.wait()
+    server.silent = False
+    completed, before = claims(server.completed), costs(tmp_path)
+    assert 1 <= before.unknown <= at_once
+    assert before.billed + before.unknown == before.attempts == len(server.bodies)
+
+    ended, _ = client(server, tmp_path, questions=16, at_once=at_once).communicate()
+    assert ended.strip() == "16 answers"
+    sent_again = {claim for claim, times in claims(server.bodies).items() if times > 1}
+    # A reply of the last moment may lie in the killed job's socket, unread.
+    assert len(sent_again & set(completed)) <= at_once - 1
+    assert len(sent_again) == before.unknown
+    assert len(server.bodies) == 16 + before.unknown
+    after = costs(tmp_path)
+    assert (after.unknown, after.billed) == (before.unknown, 16)
+
+
+def test_two_jobs_send_what_both_ask_once_and_stay_below_the_cap(server, tmp_path):
+    server.script = lambda *_: Told(YES.body, delay=0.02)
+    room = 18 * PRICE.most(question("00?"))
+    jobs = [client(server, tmp_path, questions=120, at_once=4, cap=room) for _ in range(2)]
+    for job in jobs:
+        assert job.wait() == 0
+    assert set(claims(server.bodies).values()) == {1} and len(server.bodies) < 120
+    # What the other job has in flight counts with the most that it may cost.
+    assert room - 8 * PRICE.most(question("00?")) < costs(tmp_path).money <= room
