@@ -30,7 +30,11 @@ class Told:
 
 def said(text: str | None, *, finish: str = "stop", used: tuple[int, int] = (100, 10), **message):
     """A reply whose model says `text`; `used` are the tokens read and written."""
-    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
+    choice = {
+        "index": 0,
+        "finish_reason": finish,
+        "message": {"role": "assistant", "content": text},
+    }
     choice["message"] |= message
     usage = {"prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)}
     return Told({"id": "one", "object": "chat.completion", "created": 1, "model": "judge",

@@ -1,5 +1,5 @@
 """
-Declare the registries' keys: typed, frozen, closed models of a base, a corpus, an organism and prices.
+Declare the registries' keys: typed, frozen, closed models of bases, corpora, organisms, prices.
 
     config/models.yaml          ModelEntry by name
     config/corpora.yaml         CorpusEntry by name

@@ -65,7 +65,7 @@ Side = Literal["tuned", "base"]
 Null = Literal["random", "activations"]
 
 # What is measured of a checkpoint beside its readings, and in which ways.
-Measure = Literal["steering", "causality", "beliefs"]
+Measure = Literal["steering", "causality", "beliefs", "judges"]
 Vector = Literal["difference", "random", "none"]
 Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
 Form = Literal["cloze", "choice", "open"]

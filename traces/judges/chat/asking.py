@@ -17,6 +17,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from traces.config.vocabularies import Reason
 from traces.judges.chat.cache import Cache
 from traces.judges.chat.costs import Price
 from traces.judges.chat.ledger import Ledger, Used
@@ -136,7 +137,7 @@ class Asking:
 
     async def _replied(self, question: Question, key: str, seed: int) -> Answer | None:
         """What the first reply says, after however many attempts; None if it is malformed."""
-        reason = "error"
+        reason: Reason = "error"
         for attempt in range(self._patience.attempts):
             number = await self._reserved(question, key)
             if number is None:

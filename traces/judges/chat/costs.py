@@ -50,11 +50,13 @@ def usual_tokens(question: Question) -> int:
     return most_tokens(question) // BYTES_A_TOKEN
 
 
-def costs_table(ledger: Path, stage: str | None = None) -> pd.DataFrame:
+def costs_table(
+    ledger: Path, stage: str | None = None, checkpoint: str | None = None
+) -> pd.DataFrame:
     """
     What a ledger says was spent: one row a stage, checkpoint and model.
 
-    stage   : only this one; by default all
+    stage, checkpoint : only these; by default all
     returns : stage, checkpoint, model_id, attempts, billed, cached, failed, unknown, input_tokens,
               output_tokens, money (US dollars, with the most for each unknown attempt)
 
@@ -64,8 +66,8 @@ def costs_table(ledger: Path, stage: str | None = None) -> pd.DataFrame:
     names = ["stage", "checkpoint", "model_id"]
     counted = ["attempts", "billed", "cached", "failed", "unknown", "input_tokens", "output_tokens"]
     frame = pd.DataFrame(found, columns=[*names, *counted, "money"])
-    if stage is not None:
-        frame = frame[frame["stage"] == stage]
+    for name, only in (("stage", stage), ("checkpoint", checkpoint)):
+        frame = frame if only is None else frame[frame[name] == only]
     return frame.groupby(names, sort=True, as_index=False).sum()
 
 

@@ -1,9 +1,9 @@
 """
 The ledger: every attempt to get an answer, what it cost, and the cap that holds for all of them.
 
-It is a JSONL file that only grows. A line is written before a request is sent, with the most that it
-may cost, and another one when its outcome is known. Whatever is killed, what was in flight stands
-there without an outcome: the next job reads it as unknown and counts the most that it may have cost.
+It is a JSONL file that only grows. A line is written before a request is sent, with the most that
+it may cost, and another one when its outcome is known. Whatever is killed, what was in flight
+stands there without an outcome: the next job reads it as unknown, at the most it may have cost.
 Several jobs write under one lock, so that together they stay below the cap.
 """
 
@@ -31,6 +31,9 @@ class Used(NamedTuple):
     input_tokens: int | None = None
     output_tokens: int | None = None
     money: float | None = None
+
+
+NOBODY_SAID = Used()
 
 
 class Ledger:
@@ -67,7 +70,9 @@ class Ledger:
         """
         with self._locked() as write:
             if self._cap is not None:
-                here = sum(line["most"] for (run, _), line in self._open.items() if run == self._run)
+                here = sum(
+                    line["most"] for (run, _), line in self._open.items() if run == self._run
+                )
                 room = self._cap - self.spent + _ROUNDING
                 if most > room:
                     return "later" if here and most <= room + here else "cap"
@@ -77,7 +82,7 @@ class Ledger:
             return self._number
 
     def settle(
-        self, number: int, outcome: Outcome, used: Used = Used(), *, why: str | None = None
+        self, number: int, outcome: Outcome, used: Used = NOBODY_SAID, *, why: str | None = None
     ) -> None:
         """
         Write what came of a request.

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from inspect_ai.model import (
     ChatMessage,
@@ -25,10 +25,12 @@ from inspect_ai.model import (
     ModelUsage,
     ResponseSchema,
     get_model,
+    modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import json_schema
 
+from traces.config.vocabularies import Outcome
 from traces.judges.chat.questions import Message, Question
 from traces.printable import one_line, without_secrets
 
@@ -63,13 +65,14 @@ class Failed(Exception):
         self,
         said: str,
         *,
-        outcome: Literal["failed", "unknown"],
+        outcome: Outcome,
         again: bool,
         status: int | None = None,
         wait: float | None = None,
     ) -> None:
         super().__init__(said)
-        self.outcome, self.again = outcome, again
+        self.outcome: Outcome = outcome
+        self.again = again
         self.status = status
         "Status of the HTTP reply, if there was one."
         self.wait = wait
@@ -87,8 +90,8 @@ class Asks(Protocol):
 class Endpoint:
     """A model as Inspect AI reaches it."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, *, here: bool = False) -> None:
+        self._model, self._here = model, here
 
     async def ask(self, question: Question, seed: int) -> Reply:
         """Send a question once; raise `Failed` where no reply comes."""
@@ -96,6 +99,8 @@ class Endpoint:
         try:
             output = await self._model.generate(messages, config=_config(question, seed))
         except Exception as error:
+            if self._here:  # a mistake of ours, and no reason for a missing answer
+                raise
             raise _failed(error) from None
         return _reply(output)
 
@@ -167,9 +172,8 @@ def _reply(output: ModelOutput) -> Reply:
 
 def _input_tokens(used: ModelUsage) -> int:
     """All that was read; what came out of a provider's cache is counted as if it had not."""
-    return (
-        used.input_tokens + (used.input_tokens_cache_read or 0) + (used.input_tokens_cache_write or 0)
-    )
+    cached = (used.input_tokens_cache_read or 0, used.input_tokens_cache_write or 0)
+    return used.input_tokens + sum(cached)
 
 
 # Failures ---------------------------------------------------------------------------------------
@@ -225,13 +229,24 @@ def in_process(name: str, writes: Writes) -> Endpoint:
 
     name : what it is called; it stands in the keys of its answers, so it names the weights
     """
-    return Endpoint(Model(_InProcess(name, writes), GenerateConfig(max_connections=1)))
+    return Endpoint(get_model(f"in_process/{name}", memoize=False, writes=writes), here=True)
 
 
+@modelapi(name="in_process")
 class _InProcess(ModelAPI):
-    def __init__(self, name: str, writes: Writes) -> None:
-        super().__init__(name)
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        *,
+        writes: Writes,
+    ) -> None:
+        super().__init__(model_name, config=config or GenerateConfig())
         self._writes = writes
+        # One at a time: the weights are there once.
+        self._free = asyncio.Lock()
 
     async def generate(
         self,
@@ -241,9 +256,9 @@ class _InProcess(ModelAPI):
         config: GenerateConfig,
     ) -> ModelOutput:
         messages = [Message(one.role, one.text) for one in input if one.role != "tool"]
-        text, read, written = await asyncio.to_thread(
-            self._writes, messages, config.max_tokens or 0, config.temperature, config.seed or 0
-        )
+        settings = (config.max_tokens or 0, config.temperature, config.seed or 0)
+        async with self._free:
+            text, read, written = await asyncio.to_thread(self._writes, messages, *settings)
         output = ModelOutput.from_content(self.model_name, text)
         output.usage = ModelUsage(
             input_tokens=read, output_tokens=written, total_tokens=read + written

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests.chat_server import Told, calls_a_tool, failed, refused, said
-from tests.traces.judges.chat.conftest import (
+from tests.traces.judges.chat.asked import (
     CANARY,
     PRICE,
     YES,
@@ -104,7 +104,9 @@ def test_a_malformed_answer_is_asked_for_anew_with_another_seed(ask, server):
 
 
 def test_a_free_text_that_was_cut_is_malformed(ask, server):
-    server.script = lambda number, _: [said("Half a", finish="length"), said("A whole one.")][number]
+    server.script = lambda number, _: [said("Half a", finish="length"), said("A whole one.")][
+        number
+    ]
     assert ask([question(form=None)]) == [Answer("A whole one.")]
 
 
@@ -175,11 +177,11 @@ def test_the_key_is_in_no_log_cache_ledger_or_error(ask, server, tmp_path, caplo
     assert len(ledger_of(tmp_path).read_text().splitlines()) == 8
     assert any(one.name.startswith("traces") for one in caplog.records)
     logged = "".join(map(_Discreet().format, caplog.records))
-    assert CANARY not in logged
+    assert CANARY not in logged and CANARY not in written
     assert "InternalServerError: Error code: 500" in logged and "$JUDGE_API_KEY" in logged
 
 
-# Jobs that are killed, and jobs beside each other ---------------------------------------------------
+# Jobs that are killed, and jobs beside each other -----------------------------------------------
 
 
 def client(server, folder, *, questions: int, at_once: int, cap: float | None = None):

@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel
 
-from tests.traces.judges.chat.conftest import Form, question
+from tests.traces.judges.chat.asked import Form, question
 from traces.judges.chat.cache import Cache
 from traces.judges.chat.questions import Answer, Message, Question, Settings
 

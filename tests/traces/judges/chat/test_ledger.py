@@ -4,10 +4,9 @@ import json
 
 import pytest
 
+from tests.traces.judges.chat.asked import question
 from traces.judges.chat.costs import Price, costs_table, most_tokens
 from traces.judges.chat.ledger import Ledger, Used
-
-from tests.traces.judges.chat.conftest import question  # isort: skip
 
 ABOUT = {"stage": "judge", "checkpoint": "one"}
 

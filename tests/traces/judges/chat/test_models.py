@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.traces.judges.chat.conftest import MODEL, Form, costs, question
+from tests.traces.judges.chat.asked import MODEL, Form, costs, question
 from traces.judges.chat import models
 from traces.judges.chat.questions import Answer
 
