@@ -18,7 +18,9 @@ rule judge_relevance:
     input:
         readings=rules.read_lenses.output.readings,
         differences=rules.mean_difference.output.differences,
-        words=own_words,
+        words=lambda w: expand(
+            rules.distinctive_words.output.words, model=w.model, organism=judged_on(w)
+        ),
         instructions="data/rubrics/judge_tokens.txt",
     output:
         relevance="<results>/judged/{model}/{checkpoint}/{corpus}/relevance.parquet",
@@ -32,8 +34,8 @@ rule judge_relevance:
     resources:
         api=1,
     params:
-        organism=lambda w: Checkpoint.parse(w.checkpoint).organism,
-        about=section(Described, organism_of),
+        organisms=judged_on,
+        about=lambda w: [registry.organisms[name].description for name in judged_on(w)],
         judges=section(Judges, study.judges),
         prices=grader_prices(),
         checkpoint="{model}/{checkpoint}/{corpus}",

@@ -6,7 +6,6 @@ from traces import job
 from traces.analysis.selection import at_headline
 from traces.artifacts import arrays, tables
 from traces.config.files import local
-from traces.config.registries import Described
 from traces.config.schema import Judges
 from traces.judges.asked_relevance import asked_relevance
 from traces.judges.chat.costs import costs_table
@@ -18,12 +17,12 @@ from traces.readers.reading import Settings, planned_lists
 def main(
     readings: list[Path],
     differences: Path,
-    words: Path,
+    words: list[Path],
     instructions: Path,
     relevance: Path,
     costs: Path,
-    organism: str,
-    about: Described,
+    organisms: list[str],
+    about: list[str],
     judges: Judges,
     prices: dict[str, tuple[float, float] | None],
     checkpoint: str,
@@ -32,10 +31,15 @@ def main(
     seed: int,
 ) -> None:
     found = arrays.read_differences(differences)
+    lenses = {path.stem: tables.read(path) for path in readings}
     planned = {
-        name: planned_lists(name, found, settings.readings, own)
-        for name, own in settings.readers.items()
+        name: planned_lists(name, found, settings.readings, settings.readers[name])
+        for name in lenses
     }
+    subjects = [
+        Subject(organism, tables.read(file)["word"].tolist(), text)
+        for organism, file, text in zip(organisms, words, about, strict=True)
+    ]
     told = {"stage": "judge_relevance", "checkpoint": checkpoint}
 
     def judged(frames):
@@ -47,9 +51,9 @@ def main(
 
     with asking_for(judges, prices, told) as asking:
         table = asked_relevance(
-            dict(judged({path.stem: tables.read(path) for path in readings})),
+            dict(judged(lenses)),
             dict(judged(planned)),
-            Subject(organism, tables.read(words)["word"].tolist(), about.description),
+            subjects,
             instructions.read_text(encoding="utf-8"),
             judges,
             asking,

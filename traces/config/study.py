@@ -51,6 +51,17 @@ class LoadedStudy(NamedTuple):
             return []
         return found
 
+    def judged_on(self, checkpoint: Checkpoint, model: str) -> list[str]:
+        """
+        List the organisms that models judge a checkpoint's readings on.
+
+        An organism's are judged on its own subject, the control's on those of all others.
+        """
+        if checkpoint.organism != self.study.control:
+            return [checkpoint.organism]
+        judged = dict.fromkeys(one.organism for one in self.checkpoints("judges", model))
+        return [name for name in judged if name != self.study.control] or [checkpoint.organism]
+
     def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
         """
         List the corpora of a checkpoint's difference: the study's, and what its runs add.

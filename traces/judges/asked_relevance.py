@@ -54,6 +54,7 @@ class AskedTokenJudge:
     """
     A `TokenJudge` that asks a model.
 
+    asking : through what; None for one that only says what it would ask
     grader : which one, and how it is asked
     text   : its instructions, `judge_tokens`
     orders : in how many orders each list is asked for
@@ -61,7 +62,7 @@ class AskedTokenJudge:
 
     def __init__(
         self,
-        asking: Asking,
+        asking: Asking | None,
         grader: Grader,
         text: str,
         *,
@@ -82,6 +83,7 @@ class AskedTokenJudge:
         """One answer a token, in order; None where an order that matters has none."""
         if not tokens:
             return []
+        assert self._asking is not None
         orders = self._drawn(len(tokens))
         answers = self._asking.answers(self.questions(tokens, subject))
         missing: list[Reason] = [one.reason for one in answers if one.reason is not None]
@@ -144,7 +146,7 @@ def _agreed(votes: Sequence[bool | None], agreement: Agreement) -> bool | None:
 def asked_relevance(
     lenses: Mapping[str, pd.DataFrame],
     planned: Mapping[str, pd.DataFrame],
-    subject: Subject,
+    subjects: Sequence[Subject],
     text: str,
     judges: Judges,
     asking: Asking,
@@ -173,7 +175,7 @@ def asked_relevance(
                 repeat=repeat,
             )
             table = token_relevance(
-                lenses, planned, [subject], judge, candidates=candidates, at_once=judges.at_once
+                lenses, planned, subjects, judge, candidates=candidates, at_once=judges.at_once
             )
             reasons = _reasons(table, lenses, judge.reasons, candidates)
             found.append(table.assign(repeat=repeat, reason_missing=reasons))
