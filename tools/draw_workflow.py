@@ -23,6 +23,11 @@ STUDIES = (
     ("--config", "corpora=[unrelated, mini_samples]"),
     # data composed of hand-written parts
     ("--config", "runs=[{organisms: [secret_gold, benign], recipes: [plain], seeds: [0]}]"),
+    # models that judge
+    (
+        *("--config", "judges={graders: [{name: a, model: openrouter/openai/gpt-5-mini}]}"),
+        "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0], measures: [judges]}]",
+    ),
     ("--configfile", "config/ablations.yaml"),
     # without a family whose data are unpacked by hand first: it needs no rule of its own
     ("--configfile", "config/paper.yaml", "--config", "without=[misalignment]"),

@@ -1265,7 +1265,7 @@ def test_models_judge_what_was_read_and_its_costs_are_counted(
                     "cap": 1.0,
                     "tries": 2,
                     "attempts": 2,
-                    "timeout": 10,
+                    "timeout": 120,
                     "at_once": 4,
                 },
             }

@@ -33,13 +33,13 @@ def asking(tmp_path):
         {MODEL: PRICE},
         Cache(tmp_path / "answers"),
         Ledger(ledger_of(tmp_path), cap=1.0, about=about),
-        Patience(tries=3, attempts=2, timeout=300, at_once=2),
+        Patience(tries=3, attempts=2, timeout=900, at_once=1),
     ) as asking:
         yield asking
 
 
 def test_its_answers_have_the_asked_form_whatever_they_say(asking, tmp_path):
-    grader = Grader(name="real", model=MODEL, max_tokens=400, temperature=0.5)
+    grader = Grader(name="real", model=MODEL, max_tokens=120, temperature=0.5)
     about = Described(
         family="taboo",
         title="A word",
@@ -50,10 +50,10 @@ def test_its_answers_have_the_asked_form_whatever_they_say(asking, tmp_path):
     assert answer.reason is None and answer.value.verdict in ("1", "2", "3", "4", "5", "abstention")
 
     judge = AskedTokenJudge(
-        asking, grader, TEXTS["judge_tokens"], orders=2, agreement="majority", seed=0
+        asking, grader, TEXTS["judge_tokens"], orders=1, agreement="majority", seed=0
     )
     found = judge.grade(["moon", "the", "night"], Subject("secret", (), about.description))
     assert len(found) == 3
     paid = costs(tmp_path)
-    assert paid.billed == paid.attempts >= 3 and paid.input_tokens > 100 and paid.money > 0
+    assert paid.billed == paid.attempts >= 2 and paid.input_tokens > 100 and paid.money > 0
     print(answer.value, found, paid)
