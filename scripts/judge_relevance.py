@@ -31,28 +31,23 @@ def main(
     seed: int,
 ) -> None:
     found = arrays.read_differences(differences)
-    lenses = {path.stem: tables.read(path) for path in readings}
-    planned = {
-        name: planned_lists(name, found, settings.readings, settings.readers[name])
-        for name in lenses
-    }
+    lenses, planned = {}, {}
+    for path in readings:
+        lists = planned_lists(path.stem, found, settings.readings, settings.readers[path.stem])
+        # Of some readings, where each reader's metric is read.
+        lists = at_headline(lists.assign(lens=path.stem)).drop(columns="lens")
+        lists = lists[lists["reading"].isin(judges.tokens.readings)]
+        planned[path.stem] = lists[lists["sign"] == 1] if "sign" in lists else lists
+        lenses[path.stem] = tables.read(path).merge(planned[path.stem])
     subjects = [
         Subject(organism, tables.read(file)["word"].tolist(), text)
         for organism, file, text in zip(organisms, words, about, strict=True)
     ]
     told = {"stage": "judge_relevance", "checkpoint": checkpoint}
-
-    def judged(frames):
-        """The lists that are judged: of some readings, where each reader's metric is read."""
-        for name, frame in frames.items():
-            kept = at_headline(frame.assign(lens=name)).drop(columns="lens")
-            kept = kept[kept["reading"].isin(judges.tokens.readings)]
-            yield name, kept[kept["sign"] == 1] if "sign" in kept else kept
-
     with asking_for(judges, prices, told) as asking:
         table = asked_relevance(
-            dict(judged(lenses)),
-            dict(judged(planned)),
+            lenses,
+            planned,
             subjects,
             instructions.read_text(encoding="utf-8"),
             judges,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from traces.config.readers import reader
 from traces.config.study import LoadedStudy
 from traces.judges.asked_relevance import AskedTokenJudge
 from traces.judges.chat.costs import Price, usual_tokens
@@ -46,7 +47,9 @@ def lists_judged(loaded: LoadedStudy, corpus: str) -> int:
     judges = loaded.study.judges
     # A reader without a layer or position says one thing beside each that is read.
     places = len(loaded.layers(corpus)) * len(loaded.positions(corpus))
-    return len(judges.tokens.readings) * places * len(loaded.study.lenses.readers)
+    # What is adjusted by other organisms' readings is not judged.
+    readers = [one for one in loaded.study.lenses.readers if reader(one).needs != "others"]
+    return len(judges.tokens.readings) * places * len(readers)
 
 
 def _rows(loaded: LoadedStudy, corpus: str, organism: str, text: str) -> Iterator[list[object]]:
