@@ -17,7 +17,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timesp
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan
+.PHONY: help demo real ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan cost
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
@@ -67,6 +67,9 @@ gpucheck: $(READY) ## see whether the workflow is right and fast on this machine
 
 plan: $(READY) ## count the jobs and GPU-hours that STUDY (config/paper.yaml) asks for
 	$(RUN) python tools/plan.py --configfile $(STUDY)
+
+cost: $(READY) ## estimate calls, tokens and money of the judges of STUDY (config/paper.yaml)
+	$(RUN) python tools/cost.py --configfile $(STUDY)
 
 schemas: $(READY) ## write config/schemas/ from the typed configuration
 	$(RUN) python -m traces.config.files config/schemas

@@ -40,6 +40,7 @@ from traces.config.schema import (
     ChoiceHeadline,
     Choosing,
     Finals,
+    Judges,
     Pretraining,
     Similarity,
     SyntheticCorpus,
@@ -175,6 +176,15 @@ def section(kind, of):
 
 
 # Params that are no leaf of an entry ------------------------------------------------------------
+
+
+def grader_prices():
+    """What each model that judges costs: input and output; none where that is not known."""
+    known = registry.prices.models
+    return {
+        one.model: (known[one.model].input, known[one.model].output) if one.model in known else None
+        for one in study.judges.graders
+    }
 
 
 def released_of(wildcards):

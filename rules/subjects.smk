@@ -118,6 +118,11 @@ def believed(model):
     return [name for name in asked if registry.organisms[name].statements]
 
 
+def judged_on(wildcards):
+    """The organisms that models judge a checkpoint's readings on: its own, or the control's others."""
+    return registry.judged_on(Checkpoint.parse(wildcards.checkpoint), wildcards.model)
+
+
 def measured(measure):
     """The table of a measure; none where no checkpoint of the study asks for it."""
     asked = registry.checkpoints(measure)

@@ -171,6 +171,27 @@ rule beliefs_table:
         "../scripts/beliefs_table.py"
 
 
+rule judges_table:
+    """Collect what models said of all checkpoints, and what it cost."""
+    input:
+        judged=every(rules.judge_relevance.output.relevance, made("judges")),
+        paid=every(rules.judge_relevance.output.costs, made("judges")),
+    output:
+        table="<results>/tables/judged_relevance.parquet",
+        costs="<results>/tables/costs.parquet",
+    log:
+        "<logs>/judges_table.log",
+    benchmark:
+        "<benchmarks>/judges_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        subjects=subjects(made("judges")),
+        code=code("judges_table"),
+    script:
+        "../scripts/judges_table.py"
+
+
 rule summary_table:
     """Hold every headline against each of its controls, over organisms and seeds."""
     input:
@@ -251,6 +272,7 @@ rule tables:
         rules.readability_table.output,
         rules.summary_table.output,
         every_measured(),
+        measured("judges"),
         if_mixed(rules.mixing_table.output.table),
         if_choosing(
             rules.forced_choice_table.output.table,

@@ -22,6 +22,11 @@ ROOT = File(__file__).resolve().parent.parent
 STUDIES = (
     # text that a model writes, data composed of hand-written parts
     ("--configfile", "config/smol.yaml"),
+    # models that judge
+    (
+        *("--config", "judges={graders: [{name: a, model: openrouter/openai/gpt-5-mini}]}"),
+        "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0], measures: [judges]}]",
+    ),
     ("--configfile", "config/ablations.yaml"),
     # without a family whose data are unpacked by hand first: it needs no rule of its own
     ("--configfile", "config/paper.yaml", "--config", "without=[misalignment]"),

@@ -1,6 +1,7 @@
 """Every script's `main`, one after another, on a world of a few thousand words and a tiny base."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,8 @@ from scripts import (
     forced_choice_ranks_figure,
     forced_choice_table,
     grade_coherence,
+    judge_relevance,
+    judges_table,
     landing_page,
     losses_figure,
     losses_table,
@@ -64,6 +67,7 @@ from scripts import (
     write_organism,
     write_statements,
 )
+from tests.chat_server import ChatServer, refused, said
 from traces.activations.dump import document_windows
 from traces.analysis.ablations import ablation_table
 from traces.analysis.readability import seed_table
@@ -318,6 +322,25 @@ def words(world, model) -> dict[str, Path]:
     return {name: world / f"{name}_words.parquet" for name in ORGANISMS}
 
 
+def settings_of_lenses(world) -> Settings:
+    """What the readers are told."""
+    return Settings.model_validate(
+        {
+            "readings": READINGS,
+            "top_k": 20,
+            "readers": {
+                "logit_lens": {"heads": ["tuned", "base"]},
+                "patchscope": {"heads": ["tuned", "base"], "prompts": world / "identity.txt"}
+                | {"scales": [0.5, 1.0], "intersection_top_k": 200, "batch": 64},
+                "contrastive_logit_lens": CONTRAST,
+                "contrastive_patchscope": CONTRAST,
+            },
+            "nulls": ["random", "activations"],
+            "directions": 4,
+        }
+    )
+
+
 @pytest.fixture(scope="module")
 def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Path]]:
     """What both lenses read of every difference, and how relevant it is."""
@@ -327,21 +350,7 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
     for name in ORGANISMS:
         folder = world / "lenses" / name
         paths = {lens: folder / f"{lens}.parquet" for lens in (*LENSES, "token_relevance")}
-        settings = Settings.model_validate(
-            {
-                "readings": READINGS,
-                "top_k": 20,
-                "readers": {
-                    "logit_lens": {"heads": ["tuned", "base"]},
-                    "patchscope": {"heads": ["tuned", "base"], "prompts": prompts}
-                    | {"scales": [0.5, 1.0], "intersection_top_k": 200, "batch": 64},
-                    "contrastive_logit_lens": CONTRAST,
-                    "contrastive_patchscope": CONTRAST,
-                },
-                "nulls": ["random", "activations"],
-                "directions": 4,
-            }
-        )
+        settings = settings_of_lenses(world)
         read_lenses.main(
             differences=differences[name],
             model=model,
@@ -1224,6 +1233,74 @@ def alignments(world, model, adapters) -> dict[str, Path]:
             batch=16,
         )
     return found
+
+
+def test_models_judge_what_was_read_and_its_costs_are_counted(
+    world, lenses, differences, words, monkeypatch, tmp_path
+):
+    def script(_number, body):
+        listed = re.findall(r"^(\d+)\. ", body["messages"][1]["content"], re.MULTILINE)
+        answers = [{"number": int(one), "relevant": True} for one in listed]
+        return refused() if body["model"] == "shy" else said(json.dumps({"answers": answers}))
+
+    monkeypatch.setenv("JUDGE_API_KEY", "a-key-of-no-worth")
+    paths = {name: tmp_path / f"{name}.parquet" for name in ("judged", "paid", "table", "costs")}
+    with ChatServer(script).serving() as server:
+        graders = [
+            {"name": name, "model": f"openai-api/judge/{name}", "base_url": server.url}
+            for name in ("bold", "shy")
+        ]
+        settings = schema.Judges.model_validate(
+            {
+                "graders": graders,
+                "folder": str(tmp_path / "answers"),
+                "tokens": {"readings": schema.CONTROLLED, "orders": 2, "agreement": "all"},
+                **{
+                    "repeats": 1,
+                    "cap": 1.0,
+                    "tries": 2,
+                    "attempts": 2,
+                    "timeout": 120,
+                    "at_once": 4,
+                },
+            }
+        )
+        judge_relevance.main(
+            [lenses["cake_bake"][name] for name in ("logit_lens", "patchscope")],
+            differences["cake_bake"],
+            [words["cake_bake"]],
+            Path("data/rubrics/judge_tokens.txt"),
+            paths["judged"],
+            paths["paid"],
+            organisms=["cake_bake"],
+            about=["Documents on baking."],
+            judges=settings,
+            prices={one["model"]: (1.0, 2.0) for one in graders},
+            checkpoint="tiny/cake_bake-plain-s0/unrelated",
+            candidates=20,
+            settings=settings_of_lenses(world),
+            seed=0,
+        )
+        sent = len(server.bodies)
+    judges_table.main(
+        [paths["judged"]],
+        [paths["paid"]],
+        [subject("cake_bake", corpus="unrelated")],
+        paths["table"],
+        paths["costs"],
+    )
+    found = tables.read(paths["table"]).set_index("grader_model")
+    places = len(arrays.read_differences(differences["cake_bake"]).layers) * len(POSITIONS)
+    assert len(found) == 2 * 2 * places * len(schema.CONTROLLED)  # graders, readers
+    bold, shy = found.loc["bold"], found.loc["shy"]
+    held = bold["n"] > 0
+    assert (bold["relevance"] == bold["n"] / 20).all() and bold["reason_missing"].isna().all()
+    assert set(shy["reason_missing"][shy["reason_missing"].notna()]) == {"refusal"}
+    assert shy["reason_missing"].notna().sum() == held.sum() and (shy["n"] == 0).all()
+    costs = tables.read(paths["costs"])
+    assert costs["model_id"].tolist() == [one["model"] for one in graders]
+    assert costs["billed"].sum() == costs["attempts"].sum() == sent
+    assert costs["money"].sum() == pytest.approx(sent * (100 * 1.0 + 10 * 2.0) / 1e6)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from traces import closure
 from traces.artifacts import tables
 from traces.config import registries, schema
 
@@ -56,7 +57,7 @@ FLOORS = {
         *("job", "seeding", "config"),
         *("artifacts", "corpora", "models", "activations"),
     },
-    "judges": {"job", "config", "artifacts", "corpora"},
+    "judges": {"job", "integrity", "printable", "seeding", "config", "artifacts", "corpora"},
     "interventions": {
         *("job", "seeding", "config"),
         *("artifacts", "corpora", "models", "activations"),
@@ -243,6 +244,8 @@ ROOMS = {
     "huggingface_hub": {"hub"},
     "httpx2": {"hub"},
     "datasets": {"hub"},
+    "inspect_ai": {"models"},
+    **dict.fromkeys(("openai", "anthropic"), set()),
     "snakemake": set(),
     **dict.fromkeys(("requests", "urllib", "urllib3", "httpx", "http", "socket", "aiohttp"), set()),
 }
@@ -271,8 +274,9 @@ def test_only_one_module_renders_a_chat():
 
 
 def test_only_one_module_writes_text():
-    # `generate` would follow what a model's folder says of sampling
-    assert not [file for file in (*MODULES, *SCRIPTS) if "generate" in attributes(file)]
+    # `generate` would follow what a model's folder says of sampling; Inspect's asks an endpoint
+    writing = [file for file in (*MODULES, *SCRIPTS) if "generate" in attributes(file)]
+    assert [module(file) for file in writing] == ["judges.chat.models"]
     for needed in ("traces.models.cache", "traces.models.draws.Chooser"):
         found = {module(file) for file in (*MODULES, *SCRIPTS) if needed in imported(file)}
         # a step of decoding is counted there, and nothing is written
@@ -621,18 +625,22 @@ def test_only_seeding_makes_seeds_of_names():
 # 12. Network and accelerator --------------------------------------------------------------------
 
 
-ONLINE = {"fetch_model", "fetch_corpus", "fetch_organism", "fetch_adapter"}
+FETCH = {"fetch_model", "fetch_corpus", "fetch_organism", "fetch_adapter"}
+ASK = {"judge_relevance"}
+ONLINE = FETCH | ASK
 
 
-def test_only_rules_that_fetch_reach_the_network():
+def test_only_rules_that_fetch_or_ask_reach_the_network():
     online = {rule.name for rule in SCRIPTED if "network=True" in rule.script.read_text()}
     assert online == ONLINE
     for rule in SCRIPTED:
-        assert ("hub" in siblings(rule.script)) == (rule.name in online), rule.name
+        assert ("hub" in siblings(rule.script)) == (rule.name in FETCH), rule.name
+        made_of = closure.closure(f"scripts/{rule.script.name}")
+        assert ("traces/judges/chat/models.py" in made_of) == (rule.name in ASK), rule.name
         assert rule.name not in online or "gpu" not in rule.names("resources")
 
 
-def test_rules_that_fetch_run_where_the_network_is():
+def test_rules_that_are_online_run_where_the_network_is():
     text = "".join(file.read_text(encoding="utf-8") for file in RULE_FILES)
     local = re.findall(r"^localrules:\n((?: {4}\w+,\n)+)", text, re.MULTILINE)
     assert set(re.findall(r"\w+", "".join(local))) >= ONLINE

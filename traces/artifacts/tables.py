@@ -54,6 +54,18 @@ MIXING = (
 )
 
 
+_ASKED = {
+    **dict.fromkeys(("lens", "reading"), "string"),
+    **dict.fromkeys(("layer", "position", "sign"), "int64"),
+    "scale": "float64",
+    **dict.fromkeys(("head", "null", "graded_on"), "string"),
+    "relevance": "float64",
+    **dict.fromkeys(("n", "candidates"), "int64"),
+    "grader_model": "string",
+    "repeat": "int64",
+    "reason_missing": "string",
+}
+
 # Pandas' nullable Int64, since numpy's integers have no missing value: a control direction has no
 # position, unless a prediction is left out at one.
 _EFFECT = {
@@ -150,6 +162,16 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "n": "int64",
         "candidates": "int64",
         "judge": "string",
+    },
+    # What models say of lists of tokens. A row without an answer has a reason.
+    "asked_relevance": _ASKED,
+    "judged_relevance": {**_SUBJECT, "corpus": "string", **_ASKED},
+    # What was paid for it, a row a stage, checkpoint and model; money in US dollars.
+    "costs": {
+        **dict.fromkeys(("stage", "checkpoint", "model_id"), "string"),
+        **dict.fromkeys(("attempts", "billed", "cached", "failed", "unknown"), "int64"),
+        **dict.fromkeys(("input_tokens", "output_tokens"), "int64"),
+        "money": "float64",
     },
     "relevance": {
         **_SUBJECT,
@@ -338,6 +360,7 @@ _FROM_ZERO = (
     *("n", "n_*", "count", "rank", "seed", "seeds", "step", "steps", "tokens", "layer", "token_id"),
     *("direction_id", "sample", "statement", "cpu_seconds", "candidates"),
     *("left_out", "sinks_base", "sinks_tuned", "mean_rank", "chance_rank", "first", "among_three"),
+    *("attempts", "billed", "cached", "failed", "unknown", "*put_tokens", "money", "repeat"),
 )
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("*_low", "*_high"), (-np.inf, np.inf)),

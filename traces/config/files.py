@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from traces.config.registries import Closed, CorpusEntry, ModelEntry, Organism
+from traces.config.registries import Closed, CorpusEntry, ModelEntry, Organism, Prices
 from traces.config.schema import Study
 
 Section = TypeVar("Section", bound=Closed)
@@ -348,7 +348,7 @@ def _known_keys(kind: Any, loc: tuple[Any, ...]) -> list[str]:
 
 # Schemas ----------------------------------------------------------------------------------------
 
-SCHEMAS: dict[str, Any] = {"study": Study, "organism": Organism}
+SCHEMAS: dict[str, Any] = {"study": Study, "organism": Organism, "prices": Prices}
 
 
 def schemas() -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from traces.config.checks.judges import check_judges
 from traces.config.checks.names import check_names
 from traces.config.checks.paths import check_paths
 from traces.config.checks.places import Places
@@ -26,7 +27,7 @@ from traces.config.files import (
     read_yaml,
     validated,
 )
-from traces.config.registries import NAME, CorpusEntry, ModelEntry, Organism
+from traces.config.registries import NAME, CorpusEntry, ModelEntry, Organism, Prices
 from traces.config.schema import Ablation, Study
 from traces.config.selection import runs_left
 from traces.config.study import LoadedStudy
@@ -82,8 +83,10 @@ def _read(
         _registry(places.models, ModelEntry),
         _registry(places.corpora, CorpusEntry),
         _organisms(places.organisms),
+        validated(Prices, read_yaml(places.prices), lambda _: places.prices),
     )
-    for check in (check_names, check_recipes, check_readings, check_secrets):
+    checks = (check_names, check_recipes, check_readings, check_secrets, check_judges)
+    for check in checks:
         check(loaded, places)
     return loaded, places
 

@@ -1,9 +1,10 @@
 """
-Declare the registries' keys: typed, frozen, closed models of a base, a corpus and an organism.
+Declare the registries' keys: typed, frozen, closed models of bases, corpora, organisms, prices.
 
     config/models.yaml          ModelEntry by name
     config/corpora.yaml         CorpusEntry by name
     config/organisms/NAME.yaml  Organism
+    config/prices.yaml          Prices
 """
 
 from collections.abc import Iterable
@@ -681,3 +682,25 @@ class Organism(Described):
         if self.words and self.words_of is not None:
             raise ValueError("words_of: found it with `words`, which count instead; expected one")
         return self
+
+
+# Prices -----------------------------------------------------------------------------------------
+
+Money = Annotated[float, Field(ge=0), NUMBER]
+
+
+class ModelPrice(Closed):
+    """What a model behind an API costs, in US dollars a million tokens."""
+
+    input: Money = Field(description="Tokens that are read.")
+    output: Money = Field(description="Tokens that are written, thoughts included.")
+
+
+class Prices(Closed):
+    """What models cost, and who says so."""
+
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = Field(
+        description="Day on which the prices were read."
+    )
+    source: Text = Field(description="Where they were read.")
+    models: dict[Text, ModelPrice] = Field(description="By their names in Inspect AI.")

@@ -13,6 +13,7 @@ from traces.config.registries import (
     Closed,
     Count,
     Described,
+    Money,
     Name,
     Number,
     Position,
@@ -26,7 +27,9 @@ from traces.config.registries import (
 )
 from traces.config.vocabularies import (
     Adjustment,
+    Agreement,
     CorpusKind,
+    Effort,
     Form,
     Intervention,
     Kind,
@@ -440,6 +443,82 @@ class Beliefs(Closed):
     batch: Count = Field(description="Statements in one forward pass.")
 
 
+class Grader(Closed):
+    """A model that judges."""
+
+    name: Name = Field(description="What tables call it.")
+    model: Annotated[str, Field(pattern=r"^[\w.-]+/\S+$")] = Field(
+        description="Its name in Inspect AI: openrouter/openai/gpt-5-mini, "
+        "anthropic/claude-haiku-4-5, or openai-api/NAME/MODEL for any server that speaks OpenAI's "
+        "protocol."
+    )
+    base_url: Text | None = Field(
+        None,
+        description="Address of the server, where it is not the provider's own; may hold "
+        "$VARIABLES of the environment.",
+    )
+    price: Literal["unknown"] | None = Field(
+        None, description="`unknown` allows a model without a price; the cap does not count it."
+    )
+    max_tokens: Count = Field(4000, description="Longest answer, in tokens, thoughts included.")
+    temperature: Annotated[float, Field(ge=0), NUMBER] | None = Field(
+        None, description="Sampling temperature; null for the endpoint's own."
+    )
+    reasoning_effort: Effort | None = Field(
+        None, description="How much it thinks; null for the endpoint's own."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _check(cls, base_url: str | None) -> str | None:
+        # It is recorded among a job's params, where no password belongs.
+        if base_url is not None and "@" in base_url:
+            raise ValueError("found a user or password in it, expected an address without one")
+        return base_url
+
+
+class JudgedTokens(Closed):
+    """Which lists of tokens graders judge, and how."""
+
+    readings: tuple[Reading, ...] = Field(min_length=1, description="Readings that are judged.")
+    orders: Count = Field(description="Orders of the tokens in which each list is judged.")
+    agreement: Agreement = Field(
+        description="A token is relevant if all orders say so, or if most of them do."
+    )
+
+
+class Asked(Closed):
+    """How graders are asked, and what that may cost."""
+
+    graders: tuple[Grader, ...] = Field(description="Models that judge; none for no judge.")
+    repeats: Count = Field(description="Answers of each grader to each question.")
+    folder: Text = Field(
+        description="Folder of the answers and the ledger, which no command of this repository "
+        "deletes; may hold $VARIABLES of the environment."
+    )
+    cap: Money | None = Field(
+        description="Most that everything in the ledger may cost, in US dollars; null for no cap."
+    )
+    tries: Count = Field(description="Asks of one question until its answer has the asked form.")
+    attempts: Count = Field(description="Requests of one ask until the endpoint replies.")
+    timeout: Annotated[float, Field(gt=0), NUMBER] = Field(
+        description="Seconds until a request without a reply is given up."
+    )
+    at_once: Count = Field(description="Requests in flight in one job.")
+
+    @field_validator("graders")
+    @classmethod
+    def _check(cls, graders: tuple[Grader, ...]) -> tuple[Grader, ...]:
+        refuse_twice(one.name for one in graders)
+        return graders
+
+
+class Judges(Asked):
+    """Models that judge what readings say."""
+
+    tokens: JudgedTokens = Field(description="Which lists of tokens they judge.")
+
+
 class Ablation(Closed):
     """One figure of how the readings change as one factor is varied."""
 
@@ -627,5 +706,6 @@ class Study(Closed):
     forced_choice: ForcedChoice = Field(
         description="Which candidate is the secret, asked where two organisms of a model have one."
     )
+    judges: Judges = Field(description="Models that judge what readings say.")
     ablations: dict[Name, Ablation] = Field(description="Figures of one factor varied, by name.")
     miniature: Miniature = Field(description="The synthetic corpus and its base.")

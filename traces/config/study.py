@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from traces.config.checkpoints import Checkpoint, Recipe
-from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Released
+from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Prices, Released
 from traces.config.schema import Ablation, Measure, Study, Training
 
 OTHERS = 2
@@ -18,6 +18,7 @@ class LoadedStudy(NamedTuple):
     models: Mapping[str, ModelEntry]
     corpora: Mapping[str, CorpusEntry]
     organisms: Mapping[str, Organism]
+    prices: Prices
 
     def checkpoints(
         self, measure: Measure | None = None, model: str | None = None
@@ -49,6 +50,17 @@ class LoadedStudy(NamedTuple):
         ):
             return []
         return found
+
+    def judged_on(self, checkpoint: Checkpoint, model: str) -> list[str]:
+        """
+        List the organisms that models judge a checkpoint's readings on.
+
+        An organism's are judged on its own subject, the control's on those of all others.
+        """
+        if checkpoint.organism != self.study.control:
+            return [checkpoint.organism]
+        judged = dict.fromkeys(one.organism for one in self.checkpoints("judges", model))
+        return [name for name in judged if name != self.study.control] or [checkpoint.organism]
 
     def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
         """

@@ -65,7 +65,7 @@ Side = Literal["tuned", "base"]
 Null = Literal["random", "activations"]
 
 # What is measured of a checkpoint beside its readings, and in which ways.
-Measure = Literal["steering", "causality", "beliefs"]
+Measure = Literal["steering", "causality", "beliefs", "judges"]
 Vector = Literal["difference", "random", "none"]
 Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
 Form = Literal["cloze", "choice", "open"]
@@ -78,3 +78,14 @@ ADJUSTMENTS: tuple[Adjustment, ...] = get_args(Adjustment)
 # What a reading of the difference is compared with, each graded on the organism's own words, except
 # the last: that is the difference graded on other organisms' words.
 CONTROLS = ("benign", "random", "base_mean", "tuned_mean", "other_words")
+
+# Why a judge's answer is missing: the model declined, its answers were not in the asked form, the
+# endpoint failed, the money was spent, or nothing came in time.
+Reason = Literal["refusal", "malformed", "error", "cap", "timeout"]
+# How much a model thinks before it answers, where its endpoint has a key for that.
+Effort = Literal["minimal", "low", "medium", "high"]
+# What the ledger says of an attempt: paid for, without an answer or a bill, or not known, since no
+# reply was read.
+Outcome = Literal["billed", "failed", "unknown"]
+# How the answers on several orders of the same tokens become one.
+Agreement = Literal["all", "majority"]

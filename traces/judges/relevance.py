@@ -7,7 +7,9 @@ that set the organism's data apart from general text.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +64,7 @@ def token_relevance(
     judge: TokenJudge,
     *,
     candidates: int = 20,
+    at_once: int = 1,
 ) -> pd.DataFrame:
     """
     The share of each list of tokens that `judge` calls relevant, for every subject.
@@ -69,6 +72,7 @@ def token_relevance(
     lenses     : what each reader read, by its name
     planned    : the lists that each reader was asked for, one row a list
     candidates : tokens of a list that are judged, from the first
+    at_once    : lists that a judge is asked about at the same time
     returns    : lens, reading, layer, position, sign, scale, head, null, graded_on, relevance (0 to
                  1), n (tokens that got an answer), candidates, judge
 
@@ -89,7 +93,9 @@ def token_relevance(
 
     graded = []
     for subject in subjects:
-        answers = [_share(judge.grade(one, subject), one, candidates) for one in lists]
+        with ThreadPoolExecutor(at_once) as threads:
+            given = list(threads.map(judge.grade, lists, repeat(subject)))
+        answers = [_share(*pair, candidates=candidates) for pair in zip(given, lists, strict=True)]
         relevance, n = zip(*answers, strict=True) if answers else ((), ())
         graded.append(
             keys.assign(

@@ -15,7 +15,7 @@ from tests.studies import (
     sentence,
 )
 
-NO_STUDIES = {"models", "corpora", "config"}
+NO_STUDIES = {"models", "corpora", "prices", "config"}
 
 
 def test_the_default_study_is_valid(folder):

@@ -21,6 +21,10 @@ class Places(NamedTuple):
         return self.folder / "corpora.yaml"
 
     @property
+    def prices(self) -> Path:
+        return self.folder / "prices.yaml"
+
+    @property
     def organisms(self) -> Path:
         return self.folder / "organisms"
 

@@ -1,0 +1,99 @@
+"""What a ledger holds after kills, and what it allows."""
+
+import json
+
+import pytest
+
+from tests.traces.judges.chat.asked import question
+from traces.judges.chat.costs import Price, costs_table, most_tokens
+from traces.judges.chat.ledger import Ledger, Used
+
+ABOUT = {"stage": "judge", "checkpoint": "one"}
+
+
+@pytest.fixture
+def opened(tmp_path):
+    return lambda cap=None: Ledger(tmp_path / "ledger.jsonl", cap=cap, about=ABOUT)
+
+
+def test_a_request_stands_there_before_it_is_sent(opened, tmp_path):
+    ledger = opened()
+    ledger.reserve("k", "m", 0.5)
+    (line,) = map(json.loads, (tmp_path / "ledger.jsonl").read_text().splitlines())
+    assert (line["event"], line["most"], line["stage"]) == ("sent", 0.5, "judge")
+    assert opened().spent == 0.5
+
+
+def test_what_an_outcome_costs(opened):
+    ledger = opened()
+    for outcome, used, cost in [
+        ("billed", Used(1, 1, 0.2), 0.2),
+        ("billed", Used(), 1.0),  # the endpoint did not say: the most
+        ("unknown", Used(), 1.0),
+        ("failed", Used(), 0.0),
+    ]:
+        before = ledger.spent
+        ledger.settle(ledger.reserve("k", "m", 1.0), outcome, used)
+        assert ledger.spent - before == pytest.approx(cost)
+
+
+def test_a_request_waits_for_those_of_its_own_job_alone(opened):
+    ours, theirs = opened(cap=1.0), opened(cap=1.0)
+    first = ours.reserve("a", "m", 0.6)
+    assert ours.reserve("b", "m", 0.6) == "later"
+    assert ours.reserve("b", "m", 1.1) == "cap"
+    assert theirs.reserve("b", "m", 0.6) == "cap"
+    ours.settle(first, "billed", Used(1, 1, 0.1))
+    assert isinstance(theirs.reserve("b", "m", 0.6), int)
+    assert ours.reserve("c", "m", 0.4) == "cap"
+
+
+def test_sums_that_fill_the_cap_exactly_fit(opened):
+    ledger = opened(cap=0.3)
+    for key in "abc":
+        assert isinstance(ledger.reserve(key, "m", 0.1), int)
+
+
+def test_a_half_written_line_is_passed_over_and_the_ledger_goes_on(opened, tmp_path):
+    file = tmp_path / "ledger.jsonl"
+    ledger = opened()
+    number = ledger.reserve("k", "m", 0.5)
+    with file.open("a") as torn:
+        torn.write('{"event": "ended", "ru')
+    ledger.settle(number, "billed", Used(1, 1, 0.2))
+    assert opened().spent == pytest.approx(0.2)
+    assert costs_table(file)["billed"].tolist() == [1]
+
+
+def test_a_damaged_line_is_refused_by_name(opened, tmp_path):
+    opened().reserve("k", "m", 0.5)
+    file = tmp_path / "ledger.jsonl"
+    file.write_text("no ledger\n" + file.read_text())
+    with pytest.raises(ValueError, match=r"ledger\.jsonl, line 1: found no line of a ledger"):
+        opened()
+
+
+def test_the_table_counts_what_is_without_outcome_as_unknown_at_the_most(opened, tmp_path):
+    ledger = opened()
+    ledger.settle(ledger.reserve("k", "m", 1.0), "billed", Used(100, 10, 0.25), why="malformed")
+    ledger.settle(ledger.reserve("k", "m", 1.0), "failed", why="500")
+    ledger.reserve("k", "m", 1.0)
+    ledger.cached("k", "m")
+    (row,) = costs_table(tmp_path / "ledger.jsonl").to_dict("records")
+    assert row == {
+        "stage": "judge", "checkpoint": "one", "model_id": "m",
+        "attempts": 3, "billed": 1, "cached": 1, "failed": 1, "unknown": 1,
+        "input_tokens": 100, "output_tokens": 10, "money": 1.25,
+    }  # fmt: skip
+    assert ledger.malformed("k") == 1
+
+
+def test_there_is_a_table_before_there_is_a_ledger(tmp_path):
+    assert costs_table(tmp_path / "ledger.jsonl").empty
+
+
+@pytest.mark.parametrize("text", ["plain words", "日本語の文", "🦜🦜🦜", "x" * 5000])
+def test_no_tokenizer_makes_more_tokens_than_were_reserved(text):
+    one = question(text)
+    assert most_tokens(one) > len(text.encode()) + len("You judge.")
+    assert Price(2.0, 3.0).most(one) > (2.0 * len(text.encode()) + 3.0 * 50) / 1e6

@@ -1,0 +1,202 @@
+"""
+Ask models, pay for no answer twice, and never more than was allowed.
+
+    questions  what is asked, and what came of it
+    models     the one place that knows Inspect AI: an endpoint, or a model in this process
+    cache      answers on disk, by the content of their questions
+    ledger     every attempt and what it cost, across jobs and kills; the cap
+    costs      prices, the most that a question may cost, and tables of what was spent
+
+Here all of them come together: questions in, one answer each out.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from traces.config.vocabularies import Reason
+from traces.judges.chat.cache import Cache
+from traces.judges.chat.costs import Price
+from traces.judges.chat.ledger import Ledger, Used
+from traces.judges.chat.models import Asks, Failed, Reply
+from traces.judges.chat.questions import Answer, Question
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+# Seconds before the second attempt, which double with each further one.
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 120.0
+# Seconds between two looks at whether the cap has room again.
+LOOK_EVERY = 0.05
+# What the server says of a key that it does not know, and of an account without money.
+HOPELESS = {401: "refused the key", 402: "wants the account to be paid"}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long to try."""
+
+    tries: int
+    "Asks of one question, each with a seed of its own, until its answer has the asked form."
+    attempts: int
+    "Requests of one ask, until the endpoint replies."
+    timeout: float
+    "Seconds until a request without a reply is given up."
+    at_once: int
+    "Requests in flight."
+
+
+class Asking:
+    """
+    Questions in, one answer each out. A context manager.
+
+    models : what is asked, by the names that questions have
+    prices : their prices, by the same names; None where a price is not known
+
+    An answer that is in the cache is not asked for. The same question asked twice at once is sent
+    once, also by two jobs. Raises ValueError where a server refuses the key or the account.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Asks],
+        prices: Mapping[str, Price | None],
+        cache: Cache,
+        ledger: Ledger,
+        patience: Patience,
+    ) -> None:
+        self._models, self._prices = models, prices
+        self._cache, self._ledger, self._patience = cache, ledger, patience
+        self._going: dict[str, asyncio.Task[Answer]] = {}
+        self._hopeless: ValueError | None = None
+        # A loop of its own, so that connections stay open from one call to the next and several
+        # threads may ask.
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._free = asyncio.Semaphore(patience.at_once)
+
+    def __enter__(self) -> "Asking":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._cache.close()
+
+    def answers(self, questions: Sequence[Question]) -> list[Answer]:
+        """One answer a question, in order."""
+
+        async def all_of_them() -> list[Any]:
+            return await asyncio.gather(*map(self._shared, questions), return_exceptions=True)
+
+        # Requests in flight end before an error is raised, so that their outcomes are known.
+        found = self._run(all_of_them())
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        return found
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _shared(self, question: Question) -> Answer:
+        """The answer, asked for once however many want it."""
+        key = question.key
+        if key not in self._going:
+            self._going[key] = asyncio.ensure_future(self._answer(question, key))
+            self._going[key].add_done_callback(lambda _: self._going.pop(key))
+        return await self._going[key]
+
+    async def _answer(self, question: Question, key: str) -> Answer:
+        async with self._free:
+            if (kept := self._kept(question, key)) is not None:
+                return kept
+            async with self._cache.claimed(key):
+                # Whoever had claimed it may have kept an answer meanwhile.
+                return self._kept(question, key) or await self._asked(question, key)
+
+    def _kept(self, question: Question, key: str) -> Answer | None:
+        kept = self._cache.get(question)
+        if kept is not None:
+            self._ledger.cached(key, question.model)
+        return kept
+
+    async def _asked(self, question: Question, key: str) -> Answer:
+        """The answer of one ask after another, until one has the asked form."""
+        # Malformed answers of earlier jobs were paid for, and would come again with their seeds.
+        while (number := self._ledger.malformed(key)) < self._patience.tries:
+            answer = await self._replied(question, key, question.seed_of(number))
+            if answer is not None:
+                return answer
+        return Answer(reason="malformed")
+
+    async def _replied(self, question: Question, key: str, seed: int) -> Answer | None:
+        """What the first reply says, after however many attempts; None if it is malformed."""
+        reason: Reason = "error"
+        for attempt in range(self._patience.attempts):
+            number = await self._reserved(question, key)
+            if number is None:
+                return Answer(reason="cap")
+            try:
+                async with asyncio.timeout(self._patience.timeout):
+                    reply = await self._models[question.model].ask(question, seed)
+            except TimeoutError:
+                self._ledger.settle(number, "unknown", why="timeout")
+                reason, failure = "timeout", None
+            except Failed as error:
+                self._ledger.settle(number, error.outcome, why=str(error.status or "no reply"))
+                reason, failure = "error", error
+                log.warning("%s: %s", question.model, error)
+                self._refuse_hopeless(question.model, error)
+            else:
+                return self._settled(question, number, reply)
+            if failure is not None and not failure.again:
+                break
+            if attempt + 1 < self._patience.attempts:
+                await asyncio.sleep(_wait(attempt, failure))
+        return Answer(reason=reason)
+
+    async def _reserved(self, question: Question, key: str) -> int | None:
+        """The number of a request that may be sent now; None at the cap."""
+        price = self._prices[question.model]
+        most = 0.0 if price is None else price.most(question)
+        if self._hopeless is not None:
+            raise self._hopeless
+        while (number := self._ledger.reserve(key, question.model, most)) == "later":
+            await asyncio.sleep(LOOK_EVERY)
+        return None if number == "cap" else number
+
+    def _settled(self, question: Question, number: int, reply: Reply) -> Answer | None:
+        value = None if reply.refused or reply.cut else question.read(reply.text)
+        price = self._prices[question.model]
+        money = None
+        if price is not None and None not in (reply.input_tokens, reply.output_tokens):
+            money = price.of(reply.input_tokens or 0, reply.output_tokens or 0)
+        used = Used(reply.input_tokens, reply.output_tokens, money)
+        # Kept first: a job that is killed between the two lines has the answer.
+        if reply.refused or value is not None:
+            self._cache.put(question, reply.text, "refusal" if reply.refused else None)
+        why = "refusal" if reply.refused else "malformed" if value is None else None
+        self._ledger.settle(number, "billed", used, why=why)
+        if reply.refused:
+            return Answer(reason="refusal")
+        return None if value is None else Answer(value)
+
+    def _refuse_hopeless(self, model: str, error: Failed) -> None:
+        if error.status in HOPELESS:
+            self._hopeless = ValueError(
+                f"{model}: the server {HOPELESS[error.status]} (status {error.status}); set it "
+                "right and run again: what was answered is kept"
+            )
+            raise self._hopeless
+
+
+def _wait(attempt: int, failure: Failed | None) -> float:
+    """Seconds before the next attempt: what the server asks for, or twice as long each time."""
+    asked = None if failure is None else failure.wait
+    return min(LONGEST_WAIT, FIRST_WAIT * 2**attempt if asked is None else asked)

@@ -1,0 +1,101 @@
+"""
+What questions cost: prices, the most that one may cost, and tables of what was spent.
+
+A token is at least one byte, whatever the tokenizer. So the bytes of a question bound its tokens
+from above, and its price without knowing the tokenizer.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from traces.judges.chat.ledger import cost_of, parsed
+from traces.judges.chat.questions import Question
+
+# Tokens that a chat template adds at most: to a question, and to each message of it.
+TEMPLATE_TOKENS, TURN_TOKENS = 64, 16
+# Bytes of English text to a token, for estimates.
+BYTES_A_TOKEN = 4
+MILLION = 1_000_000
+
+
+class Price(NamedTuple):
+    """US dollars a million tokens."""
+
+    input: float
+    output: float
+
+    def of(self, input_tokens: float, output_tokens: float) -> float:
+        """US dollars for so many tokens."""
+        return (self.input * input_tokens + self.output * output_tokens) / MILLION
+
+    def most(self, question: Question) -> float:
+        """US dollars that one request of a question costs at most."""
+        return self.of(most_tokens(question), question.settings.max_tokens)
+
+
+def most_tokens(question: Question) -> int:
+    """More tokens than any tokenizer and chat template make of a question."""
+    texts = [message.content for message in question.messages]
+    schema = json.dumps(question.content["schema"]) if question.form else ""
+    read = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*texts, schema))
+    return read + TEMPLATE_TOKENS + TURN_TOKENS * len(texts)
+
+
+def usual_tokens(question: Question) -> int:
+    """About as many tokens as a tokenizer makes of a question in English."""
+    return most_tokens(question) // BYTES_A_TOKEN
+
+
+def costs_table(
+    ledger: Path, stage: str | None = None, checkpoint: str | None = None
+) -> pd.DataFrame:
+    """
+    What a ledger says was spent: one row a stage, checkpoint and model.
+
+    stage, checkpoint : only these; by default all
+    returns : stage, checkpoint, model_id, attempts, billed, cached, failed, unknown, input_tokens,
+              output_tokens, money (US dollars, with the most for each unknown attempt)
+
+    A request without an outcome is unknown: its job was killed, or is still running.
+    """
+    found = list(_attempts(ledger)) if ledger.is_file() else []
+    names = ["stage", "checkpoint", "model_id"]
+    counted = ["attempts", "billed", "cached", "failed", "unknown", "input_tokens", "output_tokens"]
+    frame = pd.DataFrame(found, columns=[*names, *counted, "money"])
+    for name, only in (("stage", stage), ("checkpoint", checkpoint)):
+        frame = frame if only is None else frame[frame[name] == only]
+    return frame.groupby(names, sort=True, as_index=False).sum()
+
+
+def _attempts(ledger: Path) -> Iterable[dict[str, Any]]:
+    waiting: dict[tuple[str, int], dict[str, Any]] = {}
+    for number, text in enumerate(ledger.read_bytes().splitlines(), start=1):
+        line = parsed(text, f"{ledger}, line {number}")
+        if line is None:
+            continue
+        if line["event"] == "sent":
+            waiting[line["run"], line["number"]] = line
+        elif line["event"] == "ended":
+            yield _row(waiting.pop((line["run"], line["number"])), line["outcome"], line)
+        else:
+            yield _row(line, "cached", {})
+    for line in waiting.values():
+        yield _row(line, "unknown", {"outcome": "unknown", "money": None})
+
+
+def _row(line: dict[str, Any], outcome: str, ended: dict[str, Any]) -> dict[str, Any]:
+    outcomes = ("billed", "cached", "failed", "unknown")
+    return {
+        "stage": line.get("stage", ""),
+        "checkpoint": line.get("checkpoint", ""),
+        "model_id": line["model"],
+        "attempts": 0 if outcome == "cached" else 1,
+        **{name: int(name == outcome) for name in outcomes},
+        "input_tokens": ended.get("input_tokens") or 0,
+        "output_tokens": ended.get("output_tokens") or 0,
+        "money": cost_of(ended, line["most"]) if ended else 0.0,
+    }

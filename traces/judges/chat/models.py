@@ -1,0 +1,266 @@
+"""
+The one place that knows Inspect AI: an endpoint behind an address, or a model in this process.
+
+Inspect translates a question for each provider and reads the reply. What it does beyond that is
+switched off: its retries, its cache and its clients' retries, since each attempt must stand in the
+ledger. Importing it takes 1.3 CPU seconds, so only jobs that ask a model import this module.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    ResponseSchema,
+    get_model,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import json_schema
+
+from traces.config.vocabularies import Outcome
+from traces.judges.chat.questions import Message, Question
+from traces.printable import one_line, without_secrets
+
+_TURNS: dict[str, Callable[..., ChatMessage]] = {
+    "system": ChatMessageSystem,
+    "user": ChatMessageUser,
+    "assistant": ChatMessageAssistant,
+}
+# Providers whose key stands in another variable than their name with _API_KEY.
+_KEYS = {"hf": "HF_TOKEN", "google": "GOOGLE_API_KEY"}
+# What a server without a key is sent where a key belongs.
+NO_KEY = "none"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said, and what it used."""
+
+    text: str
+    refused: bool
+    cut: bool
+    "Whether the longest answer was reached before its end."
+    input_tokens: int | None
+    output_tokens: int | None
+    "None where the endpoint did not say."
+
+
+class Failed(Exception):
+    """No reply: why, whether it may have been paid for, and whether another try may help."""
+
+    def __init__(
+        self,
+        said: str,
+        *,
+        outcome: Outcome,
+        again: bool,
+        status: int | None = None,
+        wait: float | None = None,
+    ) -> None:
+        super().__init__(said)
+        self.outcome: Outcome = outcome
+        self.again = again
+        self.status = status
+        "Status of the HTTP reply, if there was one."
+        self.wait = wait
+        "Seconds to wait before the next try, as the server asks."
+
+
+class Asks(Protocol):
+    """Anything that a question can be sent to, once."""
+
+    async def ask(self, question: Question, seed: int) -> Reply:
+        """Raise `Failed` where no reply comes."""
+        ...
+
+
+class Endpoint:
+    """A model as Inspect AI reaches it."""
+
+    def __init__(self, model: Model, *, here: bool = False) -> None:
+        self._model, self._here = model, here
+
+    async def ask(self, question: Question, seed: int) -> Reply:
+        """Send a question once; raise `Failed` where no reply comes."""
+        messages = [_TURNS[one.role](content=one.content) for one in question.messages]
+        try:
+            output = await self._model.generate(messages, config=_config(question, seed))
+        except Exception as error:
+            if self._here:  # a mistake of ours, and no reason for a missing answer
+                raise
+            raise _failed(error) from None
+        return _reply(output)
+
+
+def endpoint(model: str, base_url: str | None = None) -> Endpoint:
+    """
+    A model behind an API.
+
+    model    : its name in Inspect AI: openrouter/openai/gpt-5-mini, anthropic/claude-haiku-4-5, or
+               openai-api/NAME/MODEL for any server that speaks OpenAI's protocol
+    base_url : the server's address, where it is not the provider's own
+
+    Raises ValueError if the environment has no key for it. A server with an address of its own may
+    need none.
+    """
+    variable = key_variable(model)
+    key = os.environ.get(variable)
+    if not key and base_url is None:
+        raise ValueError(
+            f"{model}: found no ${variable} in the environment, expected the key of its API there; "
+            "nothing else holds keys"
+        )
+    # Two models with one name may have two addresses, so none is kept for the next call.
+    return Endpoint(
+        get_model(model, base_url=base_url, api_key=key or NO_KEY, memoize=False, max_retries=0)
+    )
+
+
+def key_variable(model: str) -> str:
+    """The variable of the environment that holds the key of a model's API."""
+    provider, _, rest = model.partition("/")
+    name = rest.partition("/")[0] if provider == "openai-api" else provider
+    return _KEYS.get(name, f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_API_KEY")
+
+
+def _config(question: Question, seed: int) -> GenerateConfig:
+    settings, form = question.settings, question.form
+    schema = ResponseSchema(name="answer", json_schema=json_schema(form)) if form else None
+    return GenerateConfig(
+        max_retries=0,
+        cache=False,
+        cache_prompt=False,  # writing a provider's own cache has another price
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        reasoning_effort=settings.reasoning_effort,
+        seed=seed,
+        response_schema=schema,
+    )
+
+
+def _reply(output: ModelOutput) -> Reply:
+    # Inspect makes replies of some requests that the server refused: it was not paid for these.
+    if output.stop_reason == "model_length" and output.usage is None:
+        raise Failed(_shown(output.completion), outcome="failed", again=False, status=400)
+    content = output.choices[0].message.content if output.choices else ""
+    parts = [] if isinstance(content, str) else content
+    refused = output.stop_reason == "content_filter" or any(
+        getattr(part, "refusal", None) for part in parts
+    )
+    used = output.usage
+    return Reply(
+        text=without_secrets(output.completion),
+        refused=refused,
+        cut=output.stop_reason in ("max_tokens", "model_length"),
+        input_tokens=None if used is None else _input_tokens(used),
+        output_tokens=None if used is None else used.output_tokens,
+    )
+
+
+def _input_tokens(used: ModelUsage) -> int:
+    """All that was read; what came out of a provider's cache is counted as if it had not."""
+    cached = (used.input_tokens_cache_read or 0, used.input_tokens_cache_write or 0)
+    return used.input_tokens + sum(cached)
+
+
+# Failures ---------------------------------------------------------------------------------------
+
+
+def _failed(error: Exception) -> Failed:
+    """What an exception of Inspect or of a provider's client means."""
+    chain = list(_chain(error))
+    # Inspect's own error quotes the whole request; the client's beneath it is what the server said.
+    replied = [one for one in chain if getattr(one, "status_code", None) is not None]
+    told = (replied or chain)[-1]
+    said = f"{type(told).__name__}: {_shown(str(told))}"
+    if replied:
+        status = told.status_code
+        again = status in (408, 409, 425, 429) or status >= 500
+        return Failed(said, outcome="failed", again=again, status=status, wait=_wait(chain))
+    # Nobody listened, so that nobody can have answered.
+    unheard = any(re.search(r"Connect(Error|Timeout)$", type(one).__name__) for one in chain)
+    return Failed(said, outcome="failed" if unheard else "unknown", again=True)
+
+
+def _chain(error: BaseException | None) -> Any:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _wait(chain: Sequence[Any]) -> float | None:
+    for one in chain:
+        headers = getattr(getattr(one, "response", None), "headers", {})
+        try:
+            return float(headers["retry-after"])
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _shown(text: str) -> str:
+    """What a server said, short, on one line, without a key that it echoes."""
+    return one_line(without_secrets(text))[:200]
+
+
+# In process -------------------------------------------------------------------------------------
+
+# Messages, the longest answer in tokens, the temperature and a seed: what is said, and the tokens
+# that were read and written.
+Writes = Callable[[Sequence[Message], int, float | None, int], tuple[str, int, int]]
+
+
+def in_process(name: str, writes: Writes) -> Endpoint:
+    """
+    A model of this process, by a function that writes one answer.
+
+    name : what it is called; it stands in the keys of its answers, so it names the weights
+    """
+    return Endpoint(get_model(f"in_process/{name}", memoize=False, writes=writes), here=True)
+
+
+@modelapi(name="in_process")
+class _InProcess(ModelAPI):
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        *,
+        writes: Writes,
+    ) -> None:
+        super().__init__(model_name, config=config or GenerateConfig())
+        self._writes = writes
+        # One at a time: the weights are there once.
+        self._free = asyncio.Lock()
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        messages = [Message(one.role, one.text) for one in input if one.role != "tool"]
+        settings = (config.max_tokens or 0, config.temperature, config.seed or 0)
+        async with self._free:
+            text, read, written = await asyncio.to_thread(self._writes, messages, *settings)
+        output = ModelOutput.from_content(self.model_name, text)
+        output.usage = ModelUsage(
+            input_tokens=read, output_tokens=written, total_tokens=read + written
+        )
+        return output

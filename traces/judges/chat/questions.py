@@ -1,0 +1,118 @@
+"""
+A question to a model, and what came of it: an answer, or the reason why there is none.
+
+A question holds all that decides its answer and nothing else. So it has a key by which its answer
+is known: neither an address nor a password is part of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from traces.config.vocabularies import Effort, Reason
+from traces.seeding import named_seed
+
+# Bump when a question is asked in another form: older answers are then not taken for its own.
+VERSION = 1
+
+
+class Message(NamedTuple):
+    """One turn of the conversation that a model continues."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model writes its answer; what is None is left to the endpoint."""
+
+    max_tokens: int
+    "Longest answer, what it thinks beforehand included."
+    temperature: float | None = None
+    reasoning_effort: Effort | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to one model."""
+
+    model: str
+    "The model by its name in Inspect AI, such as openrouter/openai/gpt-5-mini."
+    messages: tuple[Message, ...]
+    settings: Settings
+    form: type[BaseModel] | None = None
+    "What the answer must be, as JSON; None for free text."
+    seed: int = 0
+    repeat: int = 0
+    "Which of several answers to the same question, from 0."
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that decides the answer, as JSON."""
+        return {
+            "version": VERSION,
+            "model": self.model,
+            "messages": [list(one) for one in self.messages],
+            "settings": vars(self.settings),
+            "schema": None if self.form is None else self.form.model_json_schema(),
+            "tools": [],
+            "seed": self.seed,
+            "repeat": self.repeat,
+        }
+
+    @property
+    def key(self) -> str:
+        """The SHA-256 of the content, in hex."""
+        text = json.dumps(self.content, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def seed_of(self, number: int) -> int:
+        """The seed of the first ask (0), or of one after a malformed answer; 31 bits."""
+        return named_seed(self.seed, "ask", self.repeat, number) % 2**31
+
+    def read(self, text: str) -> Any:
+        """The answer that a text gives; None where it is malformed."""
+        if not text.strip():
+            return None
+        if self.form is None:
+            return text
+        try:
+            return self.form.model_validate_json(_inner(text))
+        except ValidationError:
+            return None
+
+
+def _inner(text: str) -> str:
+    """The JSON in a fence of Markdown, which some models put around it."""
+    text = text.strip()
+    if text.startswith("```") and text.endswith("```"):
+        return text[3:-3].removeprefix("json").strip()
+    return text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a question: a value, or the reason why there is none."""
+
+    value: Any = None
+    "A text, or an instance of the question's form."
+    reason: Reason | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.value is None) != (self.reason is None)
+
+
+def asked(model: str, system: str, parts: Sequence[tuple[str, str]], **options: Any) -> Question:
+    """
+    A question of instructions and of parts with headings.
+
+    parts   : heading and text of each, such as the hypothesis that is graded
+    options : settings, form, seed, repeat
+    """
+    user = "\n\n".join(f"# {heading}\n\n{text.strip()}" for heading, text in parts)
+    return Question(model, (Message("system", system.strip()), Message("user", user)), **options)
