@@ -40,6 +40,7 @@ from traces.config.schema import (
     Choosing,
     Finals,
     Pretraining,
+    Samples,
     Similarity,
     SyntheticCorpus,
     Trials,

@@ -20,7 +20,8 @@ from matplotlib.path import Path
 
 ROOT = File(__file__).resolve().parent.parent
 STUDIES = (
-    ("--config", "corpora=[unrelated, mini_samples]"),
+    # text that a model writes, as a corpus and for readers of samples
+    ("--config", "corpora=[unrelated, mini_samples]", "lenses={readers: [black_box]}"),
     # data composed of hand-written parts
     ("--config", "runs=[{organisms: [secret_gold, benign], recipes: [plain], seeds: [0]}]"),
     ("--configfile", "config/ablations.yaml"),
