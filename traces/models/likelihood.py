@@ -33,7 +33,7 @@ def _batch(model: Any, rows: Sequence[tuple[int, Sequence[int]]]) -> list[float 
     width = max(len(ids) for _, ids in rows)
     where = model.get_input_embeddings().weight.device
     # filled up on the right, where a causal model does not look
-    filled = [[*ids, *ids[-1:] * (width - len(ids))] for _, ids in rows]
+    filled = [[*ids, *list(ids[-1:]) * (width - len(ids))] for _, ids in rows]
     ids = torch.tensor(filled, device=where)
     with torch.inference_mode():
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]

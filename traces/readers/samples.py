@@ -145,7 +145,7 @@ def prompted(tokenizer: Any, prompt: str | None, begin: int) -> list[int]:
 # Words ------------------------------------------------------------------------------------------
 
 
-def held(tokenizer: Any, texts: Sequence[Text], vocabulary: Sequence[int]) -> Held:
+def held(tokenizer: Any, texts: Sequence[Text], vocabulary: Iterable[int]) -> Held:
     """
     Which of the tokens in `vocabulary` each text holds as a whole word, [text, token].
 
@@ -160,7 +160,7 @@ def held_anywhere(tokenizer: Any, texts: Sequence[Text], n: int) -> Held:
 
 
 def _held(
-    texts: Sequence[Text], vocabulary: Sequence[int], read: Callable[[str], Iterable[int]]
+    texts: Sequence[Text], vocabulary: Iterable[int], read: Callable[[str], Iterable[int]]
 ) -> Held:
     place = {int(token): index for index, token in enumerate(vocabulary)}
     found = np.zeros((len(texts), len(place)), dtype=np.bool_)
