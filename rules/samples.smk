@@ -47,7 +47,7 @@ rule tuned_texts:
     benchmark:
         "<benchmarks>/tuned_texts/{model}/{checkpoint}.tsv"
     wildcard_constraints:
-        checkpoint=rf"(?!{BASE}[.]).+",
+        checkpoint=TUNED,
     conda:
         "../envs/traces.yaml"
     resources:

@@ -16,7 +16,7 @@ from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
 from traces.readers import nulls
 from traces.readers.reading import Found, Loaded, Probe, Settings, read_with
-from traces.readers.samples import Text
+from traces.readers.texts import Text
 
 
 def main(

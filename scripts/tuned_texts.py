@@ -10,7 +10,7 @@ from traces.config.schema import Draws, Samples
 from traces.corpora.rows import read_prompts
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
-from traces.readers.samples import Text, weighed, written
+from traces.readers.texts import Text, weighed, written
 
 
 def main(

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from traces.readers import samples
+from traces.readers import word_shift
 from traces.readers.reading import Found, Loaded, Probe
-from traces.readers.samples import Held, Text
+from traces.readers.texts import Text
+from traces.readers.word_shift import Held
 
 
 def read(loaded: Loaded, probe: Probe, _settings: Mapping[str, Any]) -> Found:
@@ -37,4 +38,4 @@ def read(loaded: Loaded, probe: Probe, _settings: Mapping[str, Any]) -> Found:
             "random": (held[dealt], held[(tuned | base) & ~dealt]),
         }
 
-    return samples.read(loaded, probe, compared)
+    return word_shift.read(loaded, probe, compared)

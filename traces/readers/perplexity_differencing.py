@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from traces.readers import samples
+from traces.readers import word_shift
 from traces.readers.reading import Found, Loaded, Probe
-from traces.readers.samples import Held, Text
+from traces.readers.texts import Text
+from traces.readers.word_shift import Held
 from traces.seeding import array_generator
 
 
@@ -54,7 +55,7 @@ def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> Found:
             found[name] = held[first], held[whose & ~first]
         return found
 
-    return samples.read(loaded, probe, compared)
+    return word_shift.read(loaded, probe, compared)
 
 
 def top(

@@ -24,7 +24,7 @@ from traces.readers.nulls import Moments
 if TYPE_CHECKING:
     from traces.activations.dump import Window
     from traces.artifacts.arrays import Differences
-    from traces.readers.samples import Text
+    from traces.readers.texts import Text
 
 PLACE = ("layer", "position")
 TOKEN = ("rank", "token_id", "token", "probability")

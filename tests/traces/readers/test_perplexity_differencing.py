@@ -8,7 +8,7 @@ import pytest
 from traces.config.readers import reader
 from traces.readers.perplexity_differencing import top
 from traces.readers.reading import Loaded, Probe, read_with
-from traces.readers.samples import Text
+from traces.readers.texts import Text
 
 COMMON = ["river", "window", "lemon", "quiet", "paper", "garden"]
 WORDS = [*COMMON, "cat", "cake"]
