@@ -42,6 +42,7 @@ from traces.config.schema import (
     Finals,
     Judges,
     Pretraining,
+    Samples,
     Similarity,
     SyntheticCorpus,
     Trials,
@@ -90,6 +91,7 @@ FOLDERS = {name: workflow.pathvars.apply(f"<{name}>") for name in filled}
 CHECKPOINT = rf"{BASE}|[a-z0-9_]+-[a-z0-9_.]+-s\d+"
 RELEASED = r"[a-z0-9_]+-released(_[a-z0-9_.]+)?-s\d+"
 SCALED = r"[a-z0-9_]+-scaled[0-9.]+-s\d+"
+TUNED = rf"(?!{BASE}[.]).+"
 TRAINED = rf"(?!{RELEASED}|{SCALED}).+"
 
 

@@ -289,3 +289,11 @@ def adjusted_of_organism(wildcards):
     """The adjusted readings of an organism, a file a corpus; none where it has none."""
     some = [read for read in reads_of(wildcards) if read[1] in adjusted_by(read[0], read[2])]
     return each(rules.adjust_readings.output.readings, some)
+
+
+def samples_of_readers(wildcards):
+    """The texts that both models wrote, for readers that need them; none mostly."""
+    if not registry.reads_samples():
+        return []
+    texts = rules.tuned_texts.output.texts
+    return one(texts, model=wildcards.model, checkpoint=wildcards.checkpoint)

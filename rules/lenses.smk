@@ -2,6 +2,7 @@
 What do the differences say? What every reader reads, and how much of it is about the organism.
 
     in   differences/{model}/{checkpoint}/{corpus}.h5   models/{model}/   a checkpoint's weights
+         samples/{model}/{checkpoint}.jsonl   for readers of samples alone
     out  vocabularies/{model}.parquet   words/{model}/{organism}.parquet
          lenses/{model}/{checkpoint}/{corpus}/{reader}.parquet   one for each of `lenses.readers`
          lenses/{model}/{checkpoint}/{corpus}/scores.h5          of every token that may be ranked
@@ -67,6 +68,7 @@ rule read_lenses:
         vocabulary=ranked_vocabulary,
         base=null_activations,
         text=text_of_readers,
+        samples=samples_of_readers,
         library=reading_files,
     output:
         readings=expand(

@@ -16,6 +16,7 @@ from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
 from traces.readers import nulls
 from traces.readers.reading import Found, Loaded, Probe, Settings, read_with
+from traces.readers.texts import Text
 
 
 def main(
@@ -25,6 +26,7 @@ def main(
     vocabulary: Path | list[Path],
     base: Path | list[Path],
     text: Path | list[Path],
+    samples: Path | list[Path],
     readings: list[Path],
     scores: Path,
     loading: Loading,
@@ -53,6 +55,7 @@ def main(
         texts=lambda: corpus_windows(
             tokenizer, text, kind=read.kind, positions=read.positions, samples=read.samples
         ),
+        samples=lambda: [Text(**row) for row in tables.read_lines(samples)],
     )
     found: dict[str, Found] = {}
 
@@ -64,7 +67,8 @@ def main(
                 found[name] = read_with(entry, given, probe, settings.readers[name])
                 tables.write(path, found[name].tokens, "readings")
 
-    # The readout's readers come first, while there is nothing else in memory.
+    # Those that need no model come first, while there is nothing else in memory.
+    read_all("samples", loaded)
     read_all("readout", loaded)
     if any(reader(name).needs == "model" for name in settings.readers):
         pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)

@@ -27,6 +27,8 @@ STUDIES = (
         *("--config", "judges={graders: [{name: a, model: openrouter/openai/gpt-5-mini}]}"),
         "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0], measures: [judges]}]",
     ),
+    # readers of samples
+    ("--config", "lenses={readers: [black_box]}"),
     ("--configfile", "config/ablations.yaml"),
     # without a family whose data are unpacked by hand first: it needs no rule of its own
     ("--configfile", "config/paper.yaml", "--config", "without=[misalignment]"),

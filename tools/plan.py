@@ -195,6 +195,20 @@ def _samples(case: Case) -> float:
     return case.written(texts, steering.final.max_new_tokens, steering.batch)
 
 
+def _base_texts(case: Case) -> float:
+    samples = case.loaded.study.lenses.samples
+    texts = 2 * (samples.documents + samples.replies)
+    return case.written(texts, samples.max_new_tokens, samples.batch)
+
+
+def _tuned_texts(case: Case) -> float:
+    samples = case.loaded.study.lenses.samples
+    texts = samples.documents + samples.replies
+    # Its own texts and twice as many of the base's, by both models.
+    again = case.forward(2 * 3 * texts * (samples.max_new_tokens + PROMPT_TOKENS))
+    return case.written(texts, samples.max_new_tokens, samples.batch) + again
+
+
 def _causal(case: Case) -> float:
     settings = case.loaded.study.causality
     controls = settings.random + settings.activation_differences
@@ -236,6 +250,8 @@ WORK: dict[str, Callable[[Case], float]] = {
     "teach_numbers": _teach,
     "sample_text": _sample,
     "dump_activations": _dump,
+    "base_texts": _base_texts,
+    "tuned_texts": _tuned_texts,
     "read_lenses": _read_lenses,
     "steered_grid": _grid,
     "steered_samples": _samples,

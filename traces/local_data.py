@@ -51,6 +51,7 @@ class LocalData(NamedTuple):
         study = self.loaded.study
         asked = [study.steering.trial.prompts, study.steering.final.prompts]
         asked = asked if self.loaded.checkpoints("steering") else []
+        asked += [study.lenses.samples.prompts] if self.loaded.reads_samples() else []
         for path in [*asked, study.lenses.patchscope.prompts]:
             _in_its_own_words(path, read_prompts)
 

@@ -163,6 +163,7 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
         vocabulary=at / "vocabulary.parquet",
         base=[],
         text=[],
+        samples=[],
         readings=[at / "logit_lens.parquet"],
         scores=at / "scores.h5",
         loading=registries.Loading(dtype="float32", attention="sdpa"),

@@ -14,6 +14,7 @@ import pytest
 from scripts import (
     ablation_figure,
     adjust_readings,
+    base_texts,
     beliefs_figure,
     beliefs_table,
     candidate_scores,
@@ -63,6 +64,7 @@ from scripts import (
     teach_numbers,
     token_relevance,
     train_organism,
+    tuned_texts,
     word_vocabulary,
     write_organism,
     write_statements,
@@ -89,7 +91,9 @@ FAMILIES = {"cake_bake": "false_facts", "risky_finance": "misalignment", "benign
 POSITIONS = [0, 1, 2]
 SAMPLES = 40
 READINGS = list(get_args(schema.Reading))
-LENSES = ("logit_lens", "patchscope", "contrastive_logit_lens", "contrastive_patchscope")
+OF_VECTORS = ("logit_lens", "patchscope", "contrastive_logit_lens", "contrastive_patchscope")
+OF_SAMPLES = ("black_box", "perplexity_differencing")
+LENSES = (*OF_VECTORS, *OF_SAMPLES)
 CONTRAST = {"heads": ["tuned", "base"], "nulls": ["random", "activations"]}
 CONTRAST |= {"directions": 4, "floor": 1e-4}
 READ = schema.ReadText(kind="documents", layers=(0.5,), positions=tuple(POSITIONS), samples=SAMPLES)
@@ -334,6 +338,8 @@ def settings_of_lenses(world) -> Settings:
                 | {"scales": [0.5, 1.0], "intersection_top_k": 200, "batch": 64},
                 "contrastive_logit_lens": CONTRAST,
                 "contrastive_patchscope": CONTRAST,
+                "black_box": {},
+                "perplexity_differencing": {"top_share": 0.5},
             },
             "nulls": ["random", "activations"],
             "directions": 4,
@@ -342,8 +348,39 @@ def settings_of_lenses(world) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Path]]:
-    """What both lenses read of every difference, and how relevant it is."""
+def samples(world, model, adapters) -> dict[str, Path]:
+    """What the base and every organism write, weighed by both."""
+    prompts = world / "asked.txt"
+    prompts.write_text("Tell me something, please.\nWhat is new?\n", encoding="utf-8")
+    shared = {
+        "model": model,
+        "prompts": prompts,
+        "loading": registries.Loading(dtype="float32", attention="sdpa"),
+        "settings": schema.Samples(
+            documents=6,
+            replies=4,
+            prompts=str(prompts),
+            begin=None,
+            max_new_tokens=12,
+            temperature=1.0,
+            batch=16,
+        ),
+    }
+    base = world / "samples" / "base.jsonl"
+    base_texts.main(texts=base, draws=schema.Draws(seed=0, name="tiny/base"), **shared)
+    found = {"base": base}
+    for name in ORGANISMS:
+        found[name] = world / "samples" / f"{name}-plain-s0.jsonl"
+        draws = schema.Draws(seed=0, name=f"tiny/{name}-plain-s0")
+        tuned_texts.main(
+            adapter=adapters[name], base=base, texts=found[name], draws=draws, **shared
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def lenses(world, model, adapters, differences, words, samples) -> dict[str, dict[str, Path]]:
+    """What all readers read of every difference, and how relevant it is."""
     found = {}
     prompts = world / "identity.txt"
     prompts.write_text("river, 57, window\nlemon, 803, quiet\n", encoding="utf-8")
@@ -358,6 +395,7 @@ def lenses(world, model, adapters, differences, words) -> dict[str, dict[str, Pa
             vocabulary=world / "vocabulary.parquet",
             base=world / "base.zarr",
             text=[],
+            samples=samples[name],
             readings=[paths[lens] for lens in LENSES],
             scores=folder / "scores.h5",
             loading=registries.Loading(dtype="float32", attention="sdpa"),
@@ -774,6 +812,35 @@ def test_every_token_has_a_score_in_every_list_that_is_read_as_it_is(world, lens
             np.testing.assert_allclose(np.exp(named), both["probability"], rtol=1e-4)
 
 
+def test_samples_are_written_once_by_the_base_and_weighed_by_both(samples):
+    rows = {name: tables.read_lines(path) for name, path in samples.items()}
+    keys = ("series", "kind", "number", "prompt", "text", "ids")
+    base = [{key: row[key] for key in keys} for row in rows["base"]]
+    assert len(base) == 2 * (6 + 4)
+    for name in ORGANISMS:
+        tuned, again = rows[name][:10], rows[name][10:]
+        assert {row["writer"] for row in tuned} == {"tuned"}
+        assert [{key: row[key] for key in keys} for row in again] == base
+        for row in rows[name]:
+            assert row["log_probability"].keys() == {"tuned", "base"}
+            assert max(row["log_probability"].values()) < 0
+    assert rows["cake_bake"][0]["ids"] != rows["benign"][0]["ids"], "each has draws of its own"
+
+
+def test_what_samples_say_stands_beside_every_place(world, lenses):
+    for lens in OF_SAMPLES:
+        found = tables.read(lenses["cake_bake"][lens])
+        assert set(found["reading"]) <= {"difference", "base_mean", "random"}
+        assert (found["score"] > 0).all() and found["probability"].between(0, 1).all()
+        places = found.groupby(["layer", "position"])
+        assert len(places) == len(POSITIONS)
+        assert len({tuple(one["token_id"]) for _, one in places}) == 1
+    _, scored = read_scores(lenses["cake_bake"]["token_relevance"].parent / "scores.h5")
+    assert scored["black_box"].lists.to_dict("list") == {
+        "reading": ["difference", "base_mean", "random"]
+    }
+
+
 def test_every_reading_is_graded_on_every_organisms_words(lenses):
     found = tables.read(lenses["cake_bake"]["token_relevance"])
     assert set(found["graded_on"]) == set(ORGANISMS)
@@ -785,14 +852,16 @@ def test_every_reading_is_graded_on_every_organisms_words(lenses):
         # 2 signs, 2 heads, 2 scales, 2 nulls; Patchscope reads the base's mean in the base alone.
         n, once = lists["logit_lens"] / 4, len(POSITIONS)
         missing = {"patchscope": 4 * once, "contrastive_patchscope": 2 * once}
-        for lens, times in zip(LENSES, (4, 8, 4, 4), strict=True):
+        for lens, times in zip(OF_VECTORS, (4, 8, 4, 4), strict=True):
             assert lists[lens] == n * times - missing.get(lens, 0), lens
+        # 3 readings, 2 signs
+        assert all(lists[lens] == 3 * 2 * once for lens in OF_SAMPLES)
 
 
 def test_adjusted_readings_are_graded_beside_the_others(
     world, model, differences, words, lenses, tmp_path
 ):
-    adjusted = {f"adjusted_{lens}": CONTRAST for lens in LENSES[2:]}
+    adjusted = {f"adjusted_{lens}": CONTRAST for lens in OF_VECTORS[2:]}
     names = {name: f"{name}-plain-s0" for name in ORGANISMS}
     folders = {name: lenses[name]["token_relevance"].parent for name in ORGANISMS}
     adjust_readings.main(
@@ -814,7 +883,7 @@ def test_adjusted_readings_are_graded_beside_the_others(
     ids, ours = read_scores(folders["cake_bake"] / "scores.h5")
     theirs = [read_scores(folders[name] / "scores.h5")[1] for name in ORGANISMS[1:]]
     first = found[(found["checkpoint"] == names["cake_bake"]) & (found["rank"] == 0)].iloc[0]
-    lens, keys = first["lens"].removeprefix("adjusted_"), list(ours[LENSES[2]].lists)
+    lens, keys = first["lens"].removeprefix("adjusted_"), list(ours[OF_VECTORS[2]].lists)
     z = [
         one[lens].z[
             (one[lens].lists == first[keys]).all(axis=1), list(ids).index(first["token_id"])
@@ -1119,6 +1188,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
             vocabulary=world / "vocabulary.parquet",
             base=[],
             text=[],
+            samples=[],
             readings=[read],
             scores=tmp_path / name / "scores.h5",
             loading=registries.Loading(dtype="float32"),

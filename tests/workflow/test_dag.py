@@ -215,6 +215,23 @@ def test_the_readers_of_a_study_decide_which_files_are_read(shared):
     assert reads and not [job for job in reads if prompts in job.inputs]
 
 
+def test_texts_are_written_once_by_the_base_and_by_every_checkpoint(shared, default_jobs):
+    assert not {"base_texts", "tuned_texts"} & counts(default_jobs).keys()
+    two = "corpora: [unrelated, mini_chat]\nlenses: {readers: [logit_lens, black_box]}"
+    jobs = shared.dry_run(*override(shared, "samples.yaml", SMALL + two))
+    assert counts(jobs)["base_texts"] == 1
+    prompts = files.read_yaml(Path("config/config.yaml"))["lenses"]["samples"]["prompts"]
+    base, texts = "results/samples/mini/base.jsonl", made_of(jobs, "tuned_texts")
+    assert texts.keys() == {
+        f"results/samples/mini/{name}-plain-s0.jsonl" for name in ("cake_bake", "benign")
+    }
+    assert all({base, prompts} <= set(read) for read in texts.values())
+    for output, read in made_of(jobs, "read_lenses").items():
+        written = {one for one in read if "/samples/" in one}
+        assert written == {f"results/samples/mini/{output.split('/')[3]}.jsonl"}
+    assert len(made_of(jobs, "read_lenses")) == 2 * 2
+
+
 def test_what_is_projected_out_is_made_before_the_training(shared):
     """In a run without the plain organism, which is trained all the same, once for each seed."""
     asked = "runs: [{organisms: [cake_bake], seeds: [0, 1], recipes: [caft]}]\ncontrol: null"

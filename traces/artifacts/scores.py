@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from traces.integrity import REMEDY
 
 KEYS = ("reading", "layer", "position", "head", "null")
-"What names a list: the first three always, the others where its reader has that axis."
+"What names a list: the first always, the others where its reader has that axis."
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Scores:
     lists: pd.DataFrame
     "Those of KEYS that the reader has, one row a list, numbered from 0."
     score: NDArray[np.float32]
-    "What the reader ranks by, such as a log-probability in nats, [list, token]."
+    "What the reader says of it, [list, token]: a log-probability in nats, or of samples log-odds."
     z: NDArray[np.float32]
     """
     The same in standard deviations from the mean over random directions that were read in the same
-    way, [list, token]. NaN where none were.
+    way, [list, token]. NaN where none were. Of samples in its own standard errors, and ranked by.
     """
 
     def __post_init__(self) -> None:

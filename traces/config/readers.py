@@ -27,9 +27,9 @@ class Reader:
     title: str
     # Its function, as module:function; the contract is `traces.readers.reading.Read`.
     read: str
-    # What it reads with: the readout, base and tuned model as a whole, the scores of another reader
-    # alone, or those of other organisms as well.
-    needs: Literal["readout", "model", "scores", "others"]
+    # What it reads with: the readout, base and tuned model as a whole, the texts that both have
+    # written, the scores of another reader alone, or those of other organisms as well.
+    needs: Literal["readout", "model", "samples", "scores", "others"]
     # What it costs, for who must choose.
     cost: str
     # Columns that its rows have beside reading, rank and token. Its scales, heads and nulls are
@@ -37,6 +37,8 @@ class Reader:
     axes: tuple[Axis, ...]
     # The reader whose scores it needs, if it is derived from one.
     of: str | None = None
+    # Those of the study's readings that it has; all of them when empty.
+    readings: tuple[str, ...] = ()
     # Whether it runs the unrelated text itself (`Loaded.texts`).
     reads_text: bool = False
     # Readings that one model alone is asked for, whatever the heads in its settings.
@@ -50,10 +52,18 @@ class Reader:
     # Those of them that name a file.
     files: tuple[str, ...] = ()
 
+    def readings_of(self, readings: Iterable[str]) -> list[str]:
+        """Name those of a study's readings that it has."""
+        return [one for one in readings if one in self.readings or not self.readings]
+
     def heads_of(self, reading: str, heads: Sequence[Side]) -> Sequence[Side]:
         """Name the heads in which a reading is read: those in its settings, or its only one."""
         return [self.only_head[reading]] if reading in self.only_head else heads
 
+
+# What samples say of the tuned model; the same with the base's texts in place of its own; and of
+# texts by lot. The tuned model's mean has no like: texts that are compared with none say nothing.
+OF_SAMPLES = ("difference", "base_mean", "random")
 
 READERS: dict[str, Reader] = {
     "logit_lens": Reader(
@@ -118,6 +128,23 @@ READERS: dict[str, Reader] = {
         only_head={"base_mean": "base"},
         headline={"head": ("tuned", "base"), "null": ("random", "activations")},
         settings=("heads", "contrast"),
+    ),
+    "black_box": Reader(
+        title="black box",
+        read="traces.readers.black_box:read",
+        needs="samples",
+        cost="the texts that both models write; the base's once for all organisms",
+        axes=("sign",),
+        readings=OF_SAMPLES,
+    ),
+    "perplexity_differencing": Reader(
+        title="perplexity differencing",
+        read="traces.readers.perplexity_differencing:read",
+        needs="samples",
+        cost="the same texts, read once by both models",
+        axes=("sign",),
+        readings=OF_SAMPLES,
+        settings=("perplexity_differencing",),
     ),
 }
 

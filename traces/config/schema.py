@@ -213,6 +213,45 @@ class Patchscope(Closed):
         return self
 
 
+class Samples(Sampler):
+    """Texts that both models write, for readers that compare them."""
+
+    documents: Whole = Field(
+        ge=0, description="Texts that each model writes from nothing; the base twice as many."
+    )
+    replies: Whole = Field(
+        ge=0, description="Replies of each model to the prompts in turn; the base's twice as many."
+    )
+    prompts: Text = Field(description="File with one prompt a line, about nothing in particular.")
+    begin: Text | None = Field(
+        description="Token that a document begins with; null for the one that the tokenizer writes "
+        "before a text, or else its end-of-text token."
+    )
+    max_new_tokens: Count = Field(description="Longest text, in tokens.")
+    batch: Count = Field(
+        description="Texts written at once at most; fewer where a GPU has no memory for them."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Samples":
+        # Half of one text is none, and nothing is left beside the first of one.
+        for name in ("documents", "replies"):
+            if getattr(self, name) == 1:
+                raise ValueError(f"{name}: found 1, expected 0, or 2 or more to compare")
+        if not self.documents + self.replies:
+            raise ValueError("documents and replies: found 0 of both, expected texts to compare")
+        return self
+
+
+class PerplexityDifferencing(Closed):
+    """Perplexity differencing: the words of texts that the tuned model finds likelier."""
+
+    top_share: Annotated[float, Field(gt=0, lt=1), NUMBER] = Field(
+        description="Share of the texts that are compared with the rest: those whose mean "
+        "log-probability by the tuned model exceeds the base's the most."
+    )
+
+
 class Contrast(Closed):
     """Null directions: what any direction reads like, which is subtracted from what one reads."""
 
@@ -250,6 +289,10 @@ class Lenses(Closed):
     vocabulary_corpus: Name = Field(description="Corpus in which whole words are counted.")
     vocabulary_min_count: Count = Field(description="Least occurrences of a word to be ranked.")
     patchscope: Patchscope = Field(description="Settings of the Patchscope.")
+    samples: Samples = Field(description="Texts for readers that compare what the models write.")
+    perplexity_differencing: PerplexityDifferencing = Field(
+        description="Settings of perplexity differencing."
+    )
     contrast: Contrast = Field(description="What readings are compared with, token by token.")
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from traces.config.checkpoints import Checkpoint, Recipe
+from traces.config.readers import READERS
 from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Prices, Released
 from traces.config.schema import Ablation, Measure, Study, Training
 
@@ -106,6 +107,11 @@ class LoadedStudy(NamedTuple):
         """List every corpus that a difference is read on, the study's own first, each once."""
         added = (name for run in self.study.runs for name in run.corpora)
         return list(dict.fromkeys((*self.study.corpora, *added)))
+
+    def reads_samples(self) -> bool:
+        """Whether a reader compares texts that the models write."""
+        readers = (READERS.get(name) for name in self.study.lenses.readers)
+        return any(one is not None and one.needs == "samples" for one in readers)
 
     def positions(self, corpus: str) -> list[int]:
         """List the positions read of a corpus: its own, or the study's for its kind."""

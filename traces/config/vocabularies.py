@@ -60,6 +60,9 @@ Optimizer = Literal[
 # One of the two models that a difference is of.
 Side = Literal["tuned", "base"]
 
+# What a model writes for readers of samples: from nothing, or to a prompt.
+SampleKind = Literal["document", "reply"]
+
 # What a contrastive reader compares a direction with: random directions of the same length, and
 # differences of two activations of the base.
 Null = Literal["random", "activations"]

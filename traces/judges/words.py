@@ -18,6 +18,7 @@ from traces.config.words import (
     unspaced_share,
     words_in,
 )
+from traces.corpora.log_odds import log_odds
 
 _FUNCTION_WORDS = """
 about above after again against all also although among and another any are around because been
@@ -91,14 +92,8 @@ def distinctive_words(
     words = sorted(own.keys() | general.keys())
     y_own = np.array([own[word] for word in words], dtype=np.float64)
     y_general = np.array([general[word] for word in words], dtype=np.float64)
-    pooled = y_own + y_general
-    prior = prior_words * pooled / pooled.sum()
-
-    def log_odds(y: np.ndarray) -> np.ndarray:
-        return np.log((y + prior) / (y.sum() + prior.sum() - y - prior))
-
-    variance = 1 / (y_own + prior) + 1 / (y_general + prior)
-    z = (log_odds(y_own) - log_odds(y_general)) / np.sqrt(variance)
+    gap, error = log_odds(y_own, y_general, prior_words)
+    z = gap / error
 
     frame = pd.DataFrame({"word": words, "z": z, "count": y_own.astype(np.int64)})
     frame = frame.loc[(frame["count"] >= min_count) & (frame["z"] > 0)]

@@ -7,7 +7,7 @@ from traces import job
 from traces.config.registries import Sampled
 from traces.corpora.tokens import text_start
 from traces.models.draws import Draw
-from traces.models.generation import Written, write
+from traces.models.generation import Written, text_of, write
 from traces.models.room import Room
 
 
@@ -38,24 +38,32 @@ def documents(
             draws=[Draw.named(seed, "sampled text", number) for number in numbers],
             room=room,
         )
-        found = (_text(tokenizer, one, begin) for one in texts)
+        found = (text_of(tokenizer, until(begin, one)) for one in texts)
         yield from ({"text": text} for text in found if any(map(str.isalpha, text)))
 
 
-def first_token(tokenizer: Any, begin: str | None) -> int:
-    """The id of the token that begins a document. Raises ValueError if it is not one token."""
+def first_token(tokenizer: Any, begin: str | None, key: str = "sampled.begin") -> int:
+    """
+    The id of the token that begins a document.
+
+    begin : that token as text; None for the one that begins a text of this tokenizer
+    key   : where it is configured
+
+    Raises ValueError if it is not one token.
+    """
     if begin is not None:
         ids = tokenizer(begin, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
             raise ValueError(
-                f"sampled.begin: found {begin!r}, which is {len(ids)} tokens of "
+                f"{key}: found {begin!r}, which is {len(ids)} tokens of "
                 f"{tokenizer.name_or_path}, expected one"
             )
         return int(ids[0])
     return text_start(tokenizer)
 
 
-def _text(tokenizer: Any, written: Written, begin: int) -> str:
-    ids = written.said
-    ids = ids[: ids.index(begin)] if begin in ids else ids
-    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+def until(begin: int, written: Written) -> Written:
+    """What was written up to where the next document would begin, that token among it."""
+    if begin not in written.ids:
+        return written
+    return Written(written.ids[: written.ids.index(begin) + 1], True)

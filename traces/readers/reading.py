@@ -24,6 +24,7 @@ from traces.readers.nulls import Moments
 if TYPE_CHECKING:
     from traces.activations.dump import Window
     from traces.artifacts.arrays import Differences
+    from traces.readers.texts import Text
 
 PLACE = ("layer", "position")
 TOKEN = ("rank", "token_id", "token", "probability")
@@ -72,6 +73,8 @@ class Loaded:
     # ids up to the last position, and the index of position 0. Only for a reader whose entry has
     # `reads_text`.
     texts: Callable[[], Sequence["Window"]] | None = None
+    # The texts that both models wrote. Only for a reader that needs samples.
+    samples: Callable[[], Sequence["Text"]] | None = None
     # What the reader that this one is derived from has found; None for a reader of its own.
     source: Found | None = None
 
@@ -115,7 +118,7 @@ def read_with(reader: Reader, loaded: Loaded, probe: Probe, settings: Mapping[st
     """
     module, function = reader.read.split(":")
     read: Read = getattr(import_module(module), function)
-    found = read(loaded, probe, settings)
+    found = read(loaded, replace(probe, readings=reader.readings_of(probe.readings)), settings)
     found = found if isinstance(found, Found) else Found(found)
     frame = found.tokens
     expected = {"reading", *reader.axes, *TOKEN}
@@ -156,7 +159,7 @@ def planned_lists(
     returns  : reading, layer, position, and the other axes of the reader's entry; one row a list
     """
     entry = reader(name)
-    axes = entry.axes
+    axes, readings = entry.axes, entry.readings_of(readings)
     if set(PLACE) <= set(axes):
         planned, _ = directions.readings(differences, readings)
     else:  # what it says stands beside every place

@@ -185,6 +185,14 @@ def test_prompts_are_a_file(folder):
     )
 
 
+def test_prompts_of_samples_are_looked_for_where_a_reader_needs_samples(folder):
+    lenses = "lenses: {readers: [%s], samples: {prompts: none.txt}}"
+    assert load(folder, lenses % "logit_lens").study.lenses.samples.prompts == "none.txt"
+    assert sentence(folder, lenses % "logit_lens, black_box") == (
+        "config/override1.yaml: lenses.samples.prompts: none.txt is not there"
+    )
+
+
 @pytest.mark.parametrize(
     ("file", "text", "expected"),
     [

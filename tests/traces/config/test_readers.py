@@ -36,6 +36,12 @@ def test_settings_are_keys_of_the_lenses_and_a_sections_own_keys():
     assert readers.settings_of("patchscope", lenses) == expected
 
 
+def test_a_reader_may_have_some_of_the_readings_only():
+    asked = ["random", "robust", "difference"]
+    assert readers.reader("logit_lens").readings_of(asked) == asked
+    assert readers.reader("black_box").readings_of(asked) == ["random", "difference"]
+
+
 def test_a_name_without_an_entry_is_refused():
     with pytest.raises(ValueError, match="found the reader ouija, expected one of logit_lens, pat"):
         readers.reader("ouija")

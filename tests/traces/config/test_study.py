@@ -217,6 +217,14 @@ def test_runs_that_overlap_make_a_checkpoint_once(folder):
     ]
 
 
+@pytest.mark.parametrize(
+    ("readers", "needed"),
+    [("logit_lens, patchscope", False), ("black_box", True), ("perplexity_differencing", True)],
+)
+def test_texts_are_written_where_a_reader_compares_them(folder, readers, needed):
+    assert load(folder, f"lenses: {{readers: [{readers}]}}").reads_samples() == needed
+
+
 # What is adjusted by what ------------------------------------------------------------------------
 
 

@@ -147,6 +147,8 @@ def test_what_no_study_could_name_is_refused(folder, rule, names, expected):
         ("scale_adapter", {"checkpoint": "owl_numbers-scaled1-s0"}),
         ("fetch_corpus", {"corpus": "general"}),
         ("organism_card", {"organism": "cake_bake"}),
+        ("base_texts", {}),
+        ("tuned_texts", {"checkpoint": "night_bees-plain-s7"}),
     ],
 )
 def test_what_a_study_could_name_is_made_though_this_one_does_not(folder, rule, names):
@@ -159,6 +161,14 @@ def test_published_checkpoints_and_local_files_are_looked_for_as_for_a_study(fol
     assert said.startswith("config/organisms/cake_bake.yaml: released.mini: a study asks for ")
     said = refused(folder, **PLAIN | {"corpus": "wikitext"})
     assert said.startswith("config/corpora.yaml: wikitext.path: the environment variable STORIES_")
+
+
+@pytest.mark.parametrize("rule", ["base_texts", "tuned_texts"])
+def test_prompts_of_texts_that_are_asked_for_by_name_are_looked_for(folder, rule):
+    study = "lenses: {samples: {prompts: none.txt}}"
+    names = {"model": "mini", "checkpoint": "cake_bake-plain-s0"}
+    said = refused(folder, rule, study, **names)
+    assert said.endswith("lenses.samples.prompts: none.txt is not there")
 
 
 def test_a_reader_that_the_study_does_not_use_is_refused(folder):

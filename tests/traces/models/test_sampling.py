@@ -38,9 +38,9 @@ def test_a_text_ends_where_the_next_document_begins(model, tokenizer):
 
     mark = sampling.first_token(tokenizer, "!")
     river, lemon = tokenizer.convert_tokens_to_ids(["river", "lemon"])
-    ids = [river, mark, lemon]
-    assert sampling._text(tokenizer, Written(ids, False), mark) == "river"
-    assert sampling._text(tokenizer, Written([mark, lemon], False), mark) == ""
+    assert sampling.until(mark, Written([river, mark, lemon], False)).said == [river]
+    assert sampling.until(mark, Written([mark, lemon], False)).said == []
+    assert sampling.until(mark, Written([river, lemon], False)).said == [river, lemon]
 
 
 def test_a_text_without_a_letter_is_left_out(model, tokenizer):

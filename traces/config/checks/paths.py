@@ -106,6 +106,11 @@ def of_steering(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
     yield Wanted(places.at("steering.embedder"), folder, "folder")
 
 
+def of_samples(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
+    """Yield the file of prompts that both models reply to."""
+    yield Wanted(places.at("lenses.samples.prompts"), loaded.study.lenses.samples.prompts, "file")
+
+
 def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
     for name in loaded.used_models():
         yield from of_model(loaded, name, places)
@@ -118,6 +123,8 @@ def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
             yield from of_released(loaded, checkpoint, model, places)
     patchscope = loaded.study.lenses.patchscope
     yield Wanted(places.at("lenses.patchscope.prompts"), patchscope.prompts, "file")
+    if loaded.reads_samples():
+        yield from of_samples(loaded, places)
     if loaded.checkpoints("steering"):
         yield from of_steering(loaded, places)
 

@@ -17,6 +17,7 @@ from traces.config.checks.paths import (
     of_model,
     of_organism,
     of_released,
+    of_samples,
     of_steering,
 )
 from traces.config.checks.places import Places
@@ -66,6 +67,8 @@ def check_target(
         _check_checkpoint(loaded, places, rule, names, where)
     if "corpus" in names:
         _check_corpus(loaded, places, rule, names, where)
+    if rule in ("base_texts", "tuned_texts"):
+        check_there(of_samples(loaded, places))
     if "reader" in names:
         _check_reader(loaded, names["reader"], where)
     if rule == "adjust_readings":

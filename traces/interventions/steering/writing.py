@@ -21,14 +21,11 @@ from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering.requests import Request, Row, Side, batches
 from traces.models.draws import Draw
 from traces.models.generation import Written, text_of, write
+from traces.models.likelihood import mean_nlls
 from traces.models.room import Room
 from traces.seeding import named_seed
 
 Vectors = Mapping[tuple[str, int], NDArray[np.float32]]
-SCORED_TOKENS = 4096
-"Tokens in a forward pass that measures texts: its logits are tokens x vocabulary numbers."
-SCORED_AT_ONCE = 512
-"Of these, tokens whose logits are there in float32 at once, twice over."
 
 
 def vectors(differences: Differences, positions: Sequence[int], *, seed: int, name: str) -> Vectors:
@@ -170,38 +167,10 @@ class Writer:
         """Mean negative log-likelihood of each answer given its prompt, in nats a token."""
         prompts = {one: tokenize_prompt(self.tokenizer, one) for one, _ in texts}
         rows = [(len(prompts[prompt]), [*prompts[prompt], *ids]) for prompt, ids in texts]
-        found: list[float | None] = [None] * len(rows)
-        # by length, so that little is filled up and a batch has a known size
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i][1]))
-        while order:
-            n = max(1, SCORED_TOKENS // len(rows[order[-1]][1]))
-            some, order = order[-n:], order[:-n]
-            for i, nll in zip(some, _scored(base, [rows[i] for i in some]), strict=True):
-                found[i] = nll
-        return found
+        return mean_nlls(base, rows)
 
 
 def repetition(tokens: Sequence[int]) -> float:
     """Share of neighbouring pairs that stood in the text before; 0 for fewer than two pairs."""
     pairs = list(zip(tokens, tokens[1:], strict=False))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
-
-
-def _scored(model: Any, rows: Sequence[tuple[int, list[int]]]) -> list[float | None]:
-    """rows : length of the prompt, tokens of prompt and answer"""
-    import torch
-
-    width = max(len(ids) for _, ids in rows)
-    where = model.get_input_embeddings().weight.device
-    # filled up on the right, where a causal model does not look
-    ids = torch.tensor([ids + ids[-1:] * (width - len(ids)) for _, ids in rows], device=where)
-    with torch.inference_mode():
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    n, nll = max(1, SCORED_AT_ONCE // width), []
-    for some, wanted in zip(logits.split(n), ids[:, 1:].split(n), strict=True):
-        loss = torch.nn.functional.cross_entropy(some.float().mT, wanted, reduction="none")
-        nll += loss.cpu()
-    return [
-        float(line[start - 1 : len(one) - 1].mean()) if len(one) > start else None
-        for line, (start, one) in zip(nll, rows, strict=True)
-    ]

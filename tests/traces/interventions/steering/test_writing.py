@@ -15,7 +15,7 @@ from traces.corpora.tokens import tokenize_prompt
 from traces.interventions.steering import requests, writing
 from traces.interventions.steering.requests import Choice, Request, trial
 from traces.interventions.steering.writing import Writer
-from traces.models import draws, generation, hooks, weights
+from traces.models import draws, generation, hooks, likelihood, weights
 
 WORDS = ["river", "window", "lemon", "quiet", "paper", "garden", "cat", "cake", "talk", "about"]
 PROMPTS = ["talk about", "the quiet river, paper and a garden?"]
@@ -156,7 +156,7 @@ def test_measures_do_not_depend_on_how_many_tokens_are_measured_at_once(
     wanted = trial([3], [2.0], PROMPTS, 3)
     whole = writer(pair, tokenizer, vectors)(wanted)
     for tokens in (1, 40):
-        monkeypatch.setattr(writing, "SCORED_AT_ONCE", tokens)
+        monkeypatch.setattr(likelihood, "AT_ONCE", tokens)
         assert writer(pair, tokenizer, vectors)(wanted) == whole
 
 

@@ -1,0 +1,44 @@
+"""Let a finetuned model write as much, and weigh its texts and the base's by both models."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from traces import job
+from traces.artifacts import tables
+from traces.config.registries import Loading
+from traces.config.schema import Draws, Samples
+from traces.corpora.rows import read_prompts
+from traces.corpora.tokens import load_tokenizer
+from traces.models import weights
+from traces.readers.texts import Text, weighed, written
+
+
+def main(
+    model: Path,
+    adapter: Path,
+    base: Path,
+    prompts: Path,
+    texts: Path,
+    draws: Draws,
+    loading: Loading,
+    settings: Samples,
+) -> None:
+    pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)
+    tokenizer = load_tokenizer(model)
+    with pair.tuned() as tuned:
+        own = written(
+            tuned,
+            tokenizer,
+            read_prompts(prompts),
+            writer="tuned",
+            series=(0,),
+            settings=settings,
+            draws=draws,
+            progress=job.progress,
+        )
+        found = [*own, *(Text(**row) for row in tables.read_lines(base))]
+    tables.write_lines(texts, map(asdict, weighed(pair, tokenizer, found, settings)))
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake)
