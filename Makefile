@@ -39,8 +39,9 @@ clusterrehearsal: $(READY) ## the same through the SLURM profile, on a SLURM bro
 		python tools/pretend_cluster.py 16 -- \
 		snakemake --profile slurm --configfile $(REHEARSED)
 
+# Two workers, each a file at a time: what a file's tests share is made once. Studies in them use two cores of their own.
 test: $(READY) ## run the tests
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 chaos: $(READY) ## kill, damage and crowd a small study, and see that each ends well (CHAOS=--short: some cases)
 	$(RUN) python -m tools.chaos results/chaos.md --seed 0 $(CHAOS)
