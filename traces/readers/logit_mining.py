@@ -42,7 +42,8 @@ def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> Found:
     assert found.occurrences is not None, "the job names this reader among those that are asked"
     names = reader("logit_mining").readings_of(probe.readings)
     rows = pd.MultiIndex.from_product([names, SIGNS], names=["reading", "sign"])
-    shares = np.array([_shares(found.occurrences, *one, probe.seed) for one in rows])
+    mined = found.occurrences
+    shares = np.array([_shares(mined, name, sign, probe.seed) for name, sign in rows])
     shares = shares.astype(np.float32)
     beside = [ranked_by(found.means, name, sign, probe)[1] for name, sign in rows]
     # A probability of 0 would say that there is no token.
