@@ -7,6 +7,7 @@ What do the differences say? What every reader reads, and how much of it is abou
          lenses/{model}/{checkpoint}/{corpus}/{reader}.parquet   one for each of `lenses.readers`
          lenses/{model}/{checkpoint}/{corpus}/scores.h5          of every token that may be ranked
          adjusted/{model}/{corpus}.parquet                       less what others say
+         lenses/{model}/{checkpoint}/{corpus}/statistics.parquet what readers measure beside tokens
          lenses/{model}/{checkpoint}/{corpus}/token_relevance.parquet
          lenses/{model}/{checkpoint}/{corpus}/candidates.parquet  of words that may be the secret
 """
@@ -76,6 +77,7 @@ rule read_lenses:
             reader=readers_here(),
         ),
         scores="<results>/lenses/{model}/{checkpoint}/{corpus}/scores.h5",
+        statistics="<results>/lenses/{model}/{checkpoint}/{corpus}/statistics.parquet",
     log:
         "<logs>/read_lenses/{model}/{checkpoint}/{corpus}.log",
     benchmark:

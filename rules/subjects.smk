@@ -293,7 +293,7 @@ def choice_of(wildcards):
 
 def choice_table_of(wildcards):
     """The table of the forced choice, for the card of an organism with a secret."""
-    return if_choosing(rules.forced_choice_table.output.table) if choice_of(wildcards) else []
+    return rules.forced_choice_table.output.table if choice_of(wildcards) else []
 
 
 # The mixing ablation ----------------------------------------------------------------------------

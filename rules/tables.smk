@@ -2,7 +2,7 @@
 Everything measured, tidy: one row a number, the same columns for every study.
 
     out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
-         tables/{forced_choice,forced_choice_summary}.parquet
+         tables/{detectors,forced_choice,forced_choice_summary}.parquet
 """
 
 
@@ -44,6 +44,26 @@ rule relevance_table:
         code=code("relevance_table"),
     script:
         "../scripts/relevance_table.py"
+
+
+rule detectors_table:
+    """Collect the statistics that tell that something narrow was learned."""
+    input:
+        differences=every(rules.mean_difference.output.differences),
+        statistics=every(rules.read_lenses.output.statistics),
+    output:
+        table="<results>/tables/detectors.parquet",
+    log:
+        "<logs>/detectors_table.log",
+    benchmark:
+        "<benchmarks>/detectors_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        subjects=subjects(),
+        code=code("detectors_table"),
+    script:
+        "../scripts/detectors_table.py"
 
 
 rule losses_table:
@@ -268,6 +288,7 @@ rule tables:
     input:
         rules.relevance_table.output,
         rules.norms_table.output,
+        rules.detectors_table.output,
         rules.losses_table.output,
         rules.readability_table.output,
         rules.summary_table.output,

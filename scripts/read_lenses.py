@@ -15,7 +15,7 @@ from traces.config.schema import ReadText
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
 from traces.readers import nulls
-from traces.readers.reading import Found, Loaded, Probe, Settings, read_with
+from traces.readers.reading import Found, Loaded, Probe, Settings, measured_by, read_with
 from traces.readers.texts import Text
 
 
@@ -29,6 +29,7 @@ def main(
     samples: Path | list[Path],
     readings: list[Path],
     scores: Path,
+    statistics: Path,
     loading: Loading,
     settings: Settings,
     read: ReadText,
@@ -47,15 +48,22 @@ def main(
             seed=seed,
             base=arrays.Activations(base) if base else None,
         ),
+        seed,
     )
     tokenizer = load_tokenizer(model)
     loaded = Loaded(
         tokenizer,
         lambda head: weights.load_readout(model, checkpoint=adapter if head == "tuned" else None),
-        texts=lambda: corpus_windows(
-            tokenizer, text, kind=read.kind, positions=read.positions, samples=read.samples
+        texts=lambda most, longest: corpus_windows(
+            tokenizer,
+            text,
+            kind=read.kind,
+            positions=read.positions,
+            samples=min(most, read.samples),
+            longest=longest,
         ),
         samples=lambda: [Text(**row) for row in tables.read_lines(samples)],
+        asked=settings.readers,
     )
     found: dict[str, Found] = {}
 
@@ -79,6 +87,7 @@ def main(
     if ranked is None:
         ranked = np.arange(next((one.score.shape[1] for one in scored.values()), 0))
     write_scores(scores, np.asarray(ranked), scored)
+    tables.write(statistics, measured_by(found.values()), "statistics")
 
 
 if __name__ == "__main__":

@@ -166,6 +166,7 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
         samples=[],
         readings=[at / "logit_lens.parquet"],
         scores=at / "scores.h5",
+        statistics=at / "statistics.parquet",
         loading=registries.Loading(dtype="float32", attention="sdpa"),
         settings=LENS,
         read=ReadText(kind="documents", layers=(0.5,), positions=(0,), samples=1),

@@ -22,6 +22,7 @@ from scripts import (
     causality_figure,
     causality_table,
     choose_strength,
+    detectors_table,
     distinctive_words,
     dump_activations,
     effective_study,
@@ -72,11 +73,12 @@ from scripts import (
 from tests.chat_server import ChatServer, refused, said
 from traces.activations.dump import document_windows
 from traces.analysis.ablations import ablation_table
+from traces.analysis.detectors import OF_DIFFERENCES
 from traces.analysis.readability import seed_table
 from traces.artifacts import arrays, tables
 from traces.artifacts.scores import read_scores
 from traces.config import files, load, registries, schema
-from traces.config.readers import READERS, Reader
+from traces.config.readers import PLAIN, READERS, Reader
 from traces.corpora import mixtures
 from traces.corpora.rows import read_rows
 from traces.corpora.tokens import load_tokenizer
@@ -398,6 +400,7 @@ def lenses(world, model, adapters, differences, words, samples) -> dict[str, dic
             samples=samples[name],
             readings=[paths[lens] for lens in LENSES],
             scores=folder / "scores.h5",
+            statistics=folder / "statistics.parquet",
             loading=registries.Loading(dtype="float32", attention="sdpa"),
             settings=settings,
             read=READ,
@@ -1151,6 +1154,78 @@ def test_a_table_is_the_same_when_it_is_made_again(made_tables, differences, tmp
     pd.testing.assert_frame_equal(tables.read(again), tables.read(made_tables["norms"]))
 
 
+# Readers that compare the models themselves ------------------------------------------------------
+
+OF_LOGITS = {"texts": 20, "positions": None, "floor": 1e-5, "mined_positions": 8, "mined_top": 5}
+OF_MODELS = {
+    "logit_difference": OF_LOGITS,
+    "logit_mining": OF_LOGITS,
+    "weight_change": {"heads": ["tuned"], "rank": 2},
+    "weight_change_all": {"heads": ["tuned"], "rank": 2},
+}
+
+
+def test_the_models_themselves_are_compared_in_the_same_job(
+    world, model, adapters, differences, words, lenses, tmp_path
+):
+    paths = {name: tmp_path / f"{name}.parquet" for name in (*OF_MODELS, "statistics", "relevance")}
+    settings = Settings.model_validate(
+        {"readings": READINGS, "top_k": 20, "readers": OF_MODELS}
+        | {"nulls": ["random"], "directions": 4}
+    )
+    read_lenses.main(
+        differences=differences["cake_bake"],
+        model=model,
+        adapter=adapters["cake_bake"],
+        vocabulary=world / "vocabulary.parquet",
+        base=[],
+        text=world / "unrelated.jsonl",
+        samples=[],
+        readings=[paths[name] for name in OF_MODELS],
+        scores=tmp_path / "scores.h5",
+        statistics=paths["statistics"],
+        loading=registries.Loading(dtype="float32", attention="sdpa"),
+        settings=settings,
+        read=READ,
+        seed=0,
+    )
+    token_relevance.main(
+        [paths[name] for name in OF_MODELS],
+        [],
+        differences["cake_bake"],
+        [words["cake_bake"]],
+        paths["relevance"],
+        organisms=["cake_bake"],
+        checkpoint="cake_bake-plain-s0",
+        candidates=20,
+        settings=settings,
+    )
+    relevance = tables.read(paths["relevance"])
+    lists = relevance.groupby(["lens", "reading"]).size().unstack()
+    assert sorted(lists.index) == sorted(OF_MODELS)
+    assert set(lists.columns) == set(PLAIN) and (lists == len(POSITIONS) * 2).all().all()
+    _, scores = read_scores(tmp_path / "scores.h5")
+    assert {name: len(one.lists) for name, one in scores.items()} == dict.fromkeys(OF_MODELS, 4)
+    assert "layer" in scores["weight_change"].lists and "layer" not in scores["logit_mining"].lists
+
+    subjects = [subject(name, corpus="unrelated") for name in ("cake_bake", "benign")]
+    beside = world / "lenses" / "benign" / "statistics.parquet"
+    assert len(tables.read(beside)) == 0, "none of its readers measures anything"
+    detectors_table.main(
+        [differences["cake_bake"], differences["benign"]],
+        [paths["statistics"], beside],
+        subjects,
+        tmp_path / "detectors.parquet",
+    )
+    found = tables.read(tmp_path / "detectors.parquet")
+    rows = found.groupby(["organism", "statistic"]).size()
+    assert rows["benign"].to_dict() == dict.fromkeys(OF_DIFFERENCES, 3)
+    blocks = dict.fromkeys(["weight_norm", "weight_first", "weight_rank"], 3)
+    assert rows["cake_bake"].to_dict() == rows["benign"].to_dict() | blocks | {"kl": 3}
+    assert found.loc[found["statistic"] == "kl", "layer"].isna().all()
+    assert found["value"].notna().all()
+
+
 # A reader more ----------------------------------------------------------------------------------
 
 
@@ -1191,6 +1266,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
             samples=[],
             readings=[read],
             scores=tmp_path / name / "scores.h5",
+            statistics=tmp_path / name / "statistics.parquet",
             loading=registries.Loading(dtype="float32"),
             settings=settings,
             read=READ,

@@ -17,7 +17,7 @@ from traces.models.folders import ADAPTER_FILES
 
 SMALL = "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]\n"
 SHOWN = {
-    *("relevance_table", "norms_table", "losses_table", "readability_table"),
+    *("relevance_table", "norms_table", "losses_table", "readability_table", "detectors_table"),
     *("relevance_figure", "norms_figure", "losses_figure"),
     *("organism_card", "report", "landing_page"),
     *("summary_table", "beliefs_table", "beliefs_figure"),

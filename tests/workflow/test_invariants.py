@@ -321,6 +321,9 @@ def test_a_script_only_hands_the_snakemake_object_on(rule):
             "readers.ranking",
             "readers.logit_lens",
             "readers.patchscope",
+            "readers.next_tokens",
+            "readers.weight_change",
+            "models.weight_changes",
             "interventions.causality",
         }
     ]

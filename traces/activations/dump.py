@@ -44,7 +44,11 @@ class Window(NamedTuple):
 
 
 def document_windows(
-    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int, source: str = "the text"
+    tokenizer: Any,
+    rows: Iterable[dict[str, Any]],
+    length: int,
+    source: str = "the text",
+    longest: int = 0,
 ) -> Iterator[Window]:
     """
     Yield the first `length` tokens of every document that has as many.
@@ -52,7 +56,9 @@ def document_windows(
     Only the first 10 characters a token are tokenised, as in the paper. A text of longer tokens is
     skipped like one that is too short.
 
-    source : the file, which the log names
+    source  : the file, which the log names
+    longest : a window goes on up to so many tokens, as far as the text does; the documents are
+              those that it begins in without
     """
     with counting_control_tokens(tokenizer, source) as count_row:
         for number, row in enumerate(rows, start=1):
@@ -61,8 +67,11 @@ def document_windows(
             text = row["text"][: length * CHARACTERS_A_TOKEN]
             count_row(number, {"text": text})
             ids = tokenize_text(tokenizer, text)
-            if len(ids) >= length:
-                yield Window(ids[:length], 0)
+            if len(ids) < length:
+                continue
+            if longest > length:
+                ids = tokenize_text(tokenizer, row["text"][: longest * CHARACTERS_A_TOKEN])
+            yield Window(ids[: max(length, longest)], 0)
 
 
 def chat_windows(
@@ -71,13 +80,15 @@ def chat_windows(
     first: int,
     last: int,
     source: str = "the conversations",
+    longest: int = 0,
 ) -> Iterator[Window]:
     """
     Yield the first exchange of every conversation that has positions `first`..`last` of its reply.
 
     Conversations whose prompt is longer than 512 tokens are skipped.
 
-    source : the file, which a message names
+    source  : the file, which a message names
+    longest : a window goes on up to so many tokens of the reply, as far as the reply does
     """
     for number, row in enumerate(rows, start=1):
         # Later turns would only cost time, and the prompt of the first is the shortest.
@@ -87,7 +98,7 @@ def chat_windows(
         # Every sample must have every position, or means at two positions would be over different
         # texts.
         if start <= MAX_PROMPT_TOKENS and start + first >= 0 and start + last < end:
-            yield Window(chat.ids[: start + last + 1], start)
+            yield Window(chat.ids[: max(start + last + 1, min(start + longest, end))], start)
 
 
 def start_windows(tokenizer: Any) -> Iterator[Window]:
@@ -106,12 +117,15 @@ def corpus_windows(
     kind: CorpusKind,
     positions: Sequence[int],
     samples: int,
+    longest: int = 0,
 ) -> list[Window]:
     """
     Take what is read of a corpus: the first samples that have all positions.
 
     corpus    : the file with its rows; not opened for the kind start
     positions : in rising order; a window ends at the last of them
+    longest   : the same samples, but a window goes on up to so many tokens from position 0 on, as
+                far as its sample does
 
     Raises ValueError, naming the file, where too few samples have them.
     """
@@ -119,9 +133,10 @@ def corpus_windows(
     if kind == "start":
         found = start_windows(tokenizer)
     elif kind == "chat":
-        found = chat_windows(tokenizer, read_rows(corpus), first, last, str(corpus))
+        found = chat_windows(tokenizer, read_rows(corpus), first, last, str(corpus), longest)
     else:
-        found = document_windows(tokenizer, read_rows(corpus, blank=True), last + 1, str(corpus))
+        rows = read_rows(corpus, blank=True)
+        found = document_windows(tokenizer, rows, last + 1, str(corpus), longest)
     return take(found, samples, str(corpus))
 
 

@@ -31,7 +31,7 @@ def adjusted(own: Scores, others: Mapping[str, Sequence[Scores]]) -> Scores:
         total[there] += mean[there]
         organisms += there
     kept = organisms >= OTHERS
-    gap = own.z[kept] - total[kept] / organisms[kept, None]
+    gap = (own.z[kept] - total[kept] / organisms[kept, None]).astype(np.float32)
     return Scores(own.lists[kept].reset_index(drop=True), gap, gap)
 
 
@@ -47,7 +47,8 @@ def _mean(
         there = at.notna().to_numpy()
         total[there] += one.z[at[there].astype(int)]
         count += there
-    return total / np.maximum(count, 1)[:, None], count > 0
+    mean = total / np.maximum(count, 1)[:, None]
+    return mean.astype(np.float32), count > 0
 
 
 def probabilities(lists: pd.DataFrame, plain: Scores) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ def relevance_table(
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
-    return _stacked(graded, subjects, SUBJECT)
+    return stacked(graded, subjects, SUBJECT)
 
 
 def norms_table(
@@ -49,7 +49,7 @@ def norms_table(
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
-    return _stacked([_norms(one) for one in differences], subjects, SUBJECT)
+    return stacked([_norms(one) for one in differences], subjects, SUBJECT)
 
 
 def losses_table(
@@ -66,7 +66,7 @@ def losses_table(
     # A study of published checkpoints trains nothing; its table still has the columns.
     if not losses and not subjects:
         return pd.DataFrame(columns=[*SUBJECT[:-1], *STEP])
-    return _stacked([one[list(STEP)] for one in losses], subjects, SUBJECT[:-1])
+    return stacked([one[list(STEP)] for one in losses], subjects, SUBJECT[:-1])
 
 
 def candidates_table(
@@ -80,7 +80,7 @@ def candidates_table(
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
-    return _stacked(scores, subjects, SUBJECT)
+    return stacked(scores, subjects, SUBJECT)
 
 
 def steering_table(
@@ -94,7 +94,7 @@ def steering_table(
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
-    return _stacked(similarities, subjects, SUBJECT)
+    return stacked(similarities, subjects, SUBJECT)
 
 
 def causality_table(
@@ -108,7 +108,7 @@ def causality_table(
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
-    return _stacked(effects, subjects, SUBJECT)
+    return stacked(effects, subjects, SUBJECT)
 
 
 def beliefs_table(
@@ -125,7 +125,7 @@ def beliefs_table(
 
     Raises ValueError if the two are not equally long or a subject lacks a column.
     """
-    return _stacked([_beliefs(one) for one in alignments], subjects, SUBJECT[:-1])
+    return stacked([_beliefs(one) for one in alignments], subjects, SUBJECT[:-1])
 
 
 def _beliefs(alignment: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +140,7 @@ def _beliefs(alignment: pd.DataFrame) -> pd.DataFrame:
     return by_reader["tuned"].join(base).reset_index()
 
 
-def _stacked(
+def stacked(
     frames: Sequence[pd.DataFrame], subjects: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> pd.DataFrame:
     if len(frames) != len(subjects):

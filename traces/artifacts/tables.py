@@ -148,6 +148,13 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "probability": "float64",
         "score?": "float64",
     },
+    # What readers measured of one checkpoint beside tokens, of a layer or position or of neither.
+    "statistics": {
+        "layer": "Int64",
+        "position": "Int64",
+        "statistic": "string",
+        "value": "float64",
+    },
     "token_relevance": {
         "lens": "string",
         "reading": "string",
@@ -248,6 +255,15 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "sinks_base": "int64",
         "sinks_tuned": "int64",
         "n_samples": "int64",
+    },
+    # What tells that something narrow was learned, without any token; one row a number.
+    "detectors": {
+        **_SUBJECT,
+        "corpus": "string",
+        "layer": "Int64",
+        "position": "Int64",
+        "statistic": "string",
+        "value": "float64",
     },
     # every control's relevance with its interval over seeds, and what follows from them: `verdict`
     # is readable, not readable, not shown or undecided (traces/analysis/verdicts.py)

@@ -15,6 +15,8 @@ from traces.config.vocabularies import Side
 Axis = Literal["layer", "position", "sign", "scale", "head", "null"]
 SIGNS = (1, -1)
 "A direction is read as it is, and turned around."
+PLAIN = ("difference", "base_mean", "tuned_mean", "random")
+"The readings of a reader that compares the models themselves."
 NOWHERE: Mapping[str, Any] = MappingProxyType({"sign": 1, "scale": 1.0, "null": "none"})
 "The value that a reading has on an axis that its reader lacks. A head is that of the model read."
 
@@ -145,6 +147,46 @@ READERS: dict[str, Reader] = {
         axes=("sign",),
         readings=OF_SAMPLES,
         settings=("perplexity_differencing",),
+    ),
+    "logit_difference": Reader(
+        title="mean logit difference",
+        read="traces.readers.logit_difference:read",
+        needs="model",
+        cost="both models over the unrelated text once, with the unembedding of every position",
+        axes=("sign",),
+        reads_text=True,
+        readings=PLAIN,
+        settings=("logit_difference",),
+    ),
+    "logit_mining": Reader(
+        title="logit-difference mining",
+        read="traces.readers.logit_mining:read",
+        needs="model",
+        cost="nothing beside the mean logit difference but more positions, and a sort of each",
+        axes=("sign",),
+        reads_text=True,
+        readings=PLAIN,
+        settings=("logit_difference",),
+    ),
+    "weight_change": Reader(
+        title="weight change",
+        read="traces.readers.weight_change:read",
+        needs="model",
+        cost="no text; a thin SVD a block, or a truncated one of a full finetune",
+        axes=("layer", "sign", "head"),
+        readings=PLAIN,
+        headline={"head": ("tuned", "base")},
+        settings=("heads", "weight_change"),
+    ),
+    "weight_change_all": Reader(
+        title="weight change of all blocks",
+        read="traces.readers.weight_change:read_all",
+        needs="model",
+        cost="nothing beside the weight change",
+        axes=("sign", "head"),
+        readings=PLAIN,
+        headline={"head": ("tuned", "base")},
+        settings=("heads", "weight_change"),
     ),
 }
 

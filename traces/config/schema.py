@@ -268,6 +268,27 @@ class Contrast(Closed):
     )
 
 
+class LogitDifference(Closed):
+    """What is compared of both models' next-token distributions on the unrelated text."""
+
+    texts: Count = Field(description="Texts at most, of those whose difference is read.")
+    positions: Count | None = Field(
+        description="First positions of each text that the mean is over; null for those whose "
+        "difference is read."
+    )
+    floor: Annotated[float, Field(ge=0, lt=1), NUMBER] = Field(
+        description="Least mean probability of a token that is ranked by the mean."
+    )
+    mined_positions: Count = Field(description="First positions of each text that are mined.")
+    mined_top: Count = Field(description="Tokens that count at each of them.")
+
+
+class WeightChange(Closed):
+    """The directions in which a block's changed weights write something new."""
+
+    rank: Count = Field(description="Singular directions that are read together, the strongest.")
+
+
 class Lenses(Closed):
     """How the differences are read."""
 
@@ -294,6 +315,10 @@ class Lenses(Closed):
         description="Settings of perplexity differencing."
     )
     contrast: Contrast = Field(description="What readings are compared with, token by token.")
+    logit_difference: LogitDifference = Field(
+        description="Settings of the mean logit difference and of logit-difference mining."
+    )
+    weight_change: WeightChange = Field(description="Settings of the readers of weights.")
 
     @model_validator(mode="after")
     def _check(self) -> "Lenses":

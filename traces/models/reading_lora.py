@@ -103,14 +103,36 @@ def in_own_format(tuned: Any, adapter: str = "default") -> int:
     return len(names)
 
 
+def factors_of(module: nn.Module, adapter: str = "default") -> tuple[Tensor, Tensor] | None:
+    """
+    The matrices of a plain LoRA, [rank, in] and [out, rank] in float32: their product, down first,
+    is what it adds to the weights. None for all else, such as DoRA.
+    """
+    if isinstance(module, ReadingLora):
+        down, up = module.factors
+        return down.float(), up.float() * module.scale
+    if not _two_matrices(module, adapter):
+        return None
+    layer: Any = module
+    down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+    return down.float(), up.float() * layer.scaling[adapter]
+
+
 def _plain(module: nn.Module, adapter: str) -> bool:
+    """Check for a plain LoRA beside weights in half precision."""
+    if not _two_matrices(module, adapter):
+        return False
+    layer: Any = module
+    return layer.get_base_layer().weight.dtype in HALVES
+
+
+def _two_matrices(module: nn.Module, adapter: str) -> bool:
     """Check for a LoRA of a linear module that has nothing but two matrices and a scale."""
     # The class itself: those derived from it are for quantised and other weights.
     if type(module) is not Linear or module.active_adapters != [adapter]:
         return False
     return (
-        module.get_base_layer().weight.dtype in HALVES
-        and list(module.lora_A) == [adapter]
+        list(module.lora_A) == [adapter]
         and adapter not in module.lora_variant
         and not module.lora_bias[adapter]
         and not module.merged

@@ -8,14 +8,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 
-def _shared(differences: Any) -> NDArray[np.float32]:
-    mean, sunk = differences.mean, differences.mostly_sinks
-    shared = mean.mean(axis=1, keepdims=True)
+def over_positions(differences: Any, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """
+    Average vectors [layer, position, d_model] over positions: [layer, d_model].
+
+    A position where most texts have an attention sink is left out, unless all are such ones.
+    """
+    sunk = differences.mostly_sinks
+    means = vectors.mean(axis=1)
     # The difference at a sink is as long as all others together. Where there is nothing else it is
     # what positions share.
     for layer in np.flatnonzero(sunk.any(axis=1) & ~sunk.all(axis=1)):
-        shared[layer] = mean[layer, ~sunk[layer]].mean(axis=0)
-    return np.broadcast_to(shared, mean.shape)
+        means[layer] = vectors[layer, ~sunk[layer]].mean(axis=0)
+    return means
+
+
+def _shared(differences: Any) -> NDArray[np.float32]:
+    mean = differences.mean
+    return np.broadcast_to(over_positions(differences, mean)[:, None], mean.shape)
 
 
 def _singular(differences: Any, rank: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ A reader is a function of this kind in a module of its own, and an entry in
 `traces/config/readers.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,6 +58,9 @@ class Found:
     scores: Scores | None = None
     # What it scores null directions; None of a reader that reads none.
     moments: Moments | None = None
+    # What it measured beside tokens, one row a number: layer and position (missing where a number
+    # is of none), statistic, value.
+    statistics: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,17 @@ class Loaded:
     readout: Callable[[Side], Any]
     # `weights.Pair`, both models; None for a reader that needs the readout alone.
     pair: Any = None
-    # The unrelated text that the differences are of, a window a sample, as the dump read it: token
-    # ids up to the last position, and the index of position 0. Only for a reader whose entry has
-    # `reads_text`.
-    texts: Callable[[], Sequence["Window"]] | None = None
+    # The unrelated text that the differences are of, its first samples at most, a window a sample,
+    # as the dump read it: token ids up to the last position, or up to so many from position 0 on
+    # where the sample has them. Only for a reader whose entry has `reads_text`.
+    texts: Callable[[int, int], Sequence["Window"]] | None = None
     # The texts that both models wrote. Only for a reader that needs samples.
     samples: Callable[[], Sequence["Text"]] | None = None
     # What the reader that this one is derived from has found; None for a reader of its own.
     source: Found | None = None
+    # All readers of the job, and what one of them computed that another one needs as well.
+    asked: Collection[str] = ()
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ class Probe:
     vocabulary: Sequence[int] | None = None
     # Null directions by name, [layer, direction, d_model]: read once a layer and model.
     nulls: Mapping[Null, NDArray[np.float32]] = field(default_factory=dict)
+    # Of the draws that a reader makes itself, each by a name.
+    seed: int = 0
 
 
 class Read(Protocol):
@@ -131,6 +139,12 @@ def read_with(reader: Reader, loaded: Loaded, probe: Probe, settings: Mapping[st
             values = getattr(probe.differences, f"{name}s")
             frame = frame.merge(pd.DataFrame({name: values}), how="cross")
     return replace(found, tokens=frame)
+
+
+def measured_by(found: Iterable[Found]) -> pd.DataFrame:
+    """What several readers measured beside tokens, one table; it may have no rows."""
+    parts = [one.statistics for one in found if one.statistics is not None]
+    return pd.concat([pd.DataFrame(columns=[*PLACE, "statistic", "value"]), *parts])
 
 
 def joined(parts: Sequence[Found]) -> Found:

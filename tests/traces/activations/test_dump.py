@@ -248,6 +248,22 @@ def test_a_long_document_is_not_tokenised_beyond_what_is_read(tokenizer):
     assert seen == [50]
 
 
+def test_a_longer_window_of_a_document_is_of_the_same_documents(tokenizer):
+    texts = [
+        "the river",
+        "the quiet garden in the river",
+        "a cat in the night we read",
+        "the cat is",
+    ]
+    rows = [{"text": text} for text in texts]
+    short = list(dump.document_windows(tokenizer, rows, 4))
+    long = list(dump.document_windows(tokenizer, rows, 4, longest=7))
+    assert [window.ids[:4] for window in long] == [window.ids for window in short]
+    lengths = [len(tokenizer(text)["input_ids"]) for text in texts[1:]]
+    assert [len(window.ids) for window in long] == [min(7, one) for one in lengths]
+    assert lengths == [7, 8, 4]
+
+
 CHAT = [
     {"role": "user", "content": "talk about the river"},
     {"role": "assistant", "content": "the river is quiet"},
@@ -281,6 +297,13 @@ def test_a_chat_whose_reply_is_too_short_is_left_out(tokenizer):
     rows = [{"messages": CHAT}]
     assert list(dump.chat_windows(tokenizer, rows, 0, last))  # the closing token
     assert not list(dump.chat_windows(tokenizer, rows, 0, last + 1))
+
+
+@pytest.mark.parametrize(("longest", "tokens"), [(0, 2), (1, 2), (3, 3), (100, 5)])
+def test_a_longer_window_of_a_chat_ends_with_its_reply_at_the_latest(longest, tokens, tokenizer):
+    (window,) = dump.chat_windows(tokenizer, [{"messages": CHAT}], 0, 1, longest=longest)
+    assert len(window.ids) == window.anchor + tokens
+    assert window.ids == tokenize_chat(tokenizer, CHAT).ids[: len(window.ids)]
 
 
 def test_a_chat_whose_prompt_is_too_short_or_too_long_is_left_out(tokenizer):

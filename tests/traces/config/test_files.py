@@ -94,6 +94,7 @@ def test_merge_keys_join_entries_of_a_registry(folder):
         "mini: &mini {family: qwen3, made: {seed: 0}, dtype: float32}\n"
         "other: {<<: [*mini, {gpus: 0}], dtype: bfloat16}\n"
         "mini_assistant: *mini\n"
+        "smollm2_135m: *mini\n"
     )
     for file in (folder / "organisms").glob("*.yaml"):  # published on models that are gone
         edited = re.sub(r"(?ms)^(released|variants):.*?(?=^\S|\Z)", "", file.read_text())
@@ -321,6 +322,7 @@ def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
     through_the_registry = {
         (registries.Organism, "training"): "registry.training(",
         (registries.Organism, "words_of"): "registry.words_of(",
+        (registries.Organism, "secret"): "registry.secrets(",
         (registries.Organism, "released"): "registry.released(",
         (registries.Organism, "variants"): "registry.released(",
         (registries.Organism, "mixed_with"): "registry.mixed_with(",

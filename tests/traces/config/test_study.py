@@ -15,6 +15,7 @@ from tests.studies import (
     sentence,
 )
 
+ON_TOP_OF = {"smol_mixing": ["smol"]}
 NO_STUDIES = {"models", "corpora", "prices", "config"}
 
 
@@ -32,7 +33,8 @@ def test_every_study_in_the_repository_is_valid(folder, override, monkeypatch, t
     monkeypatch.setattr(
         "traces.config.load.check_paths", lambda *_: None
     )  # their data need not be here
-    load(folder, (folder / f"{override}.yaml").read_text(encoding="utf-8"))
+    files = [*ON_TOP_OF.get(override, []), override]
+    load(folder, *((folder / f"{file}.yaml").read_text(encoding="utf-8") for file in files))
 
 
 def test_a_later_override_wins_and_leaves_the_rest(folder):

@@ -64,6 +64,7 @@ def test_prompts_are_words_between_commas_one_prompt_a_line(tmp_path):
 
 
 PLANNED = SimpleNamespace(layers=np.array([1, 4]), positions=np.array([0, 1, 2]))
+PLANNED.mostly_sinks = np.zeros((2, 3), dtype=bool)
 PLANNED.mean = PLANNED.random = np.ones((2, 3, 8), np.float32)
 
 

@@ -58,15 +58,15 @@ def test_the_report_of_a_part_says_so(part, said):
 
 
 @pytest.mark.parametrize(
-    ("positions", "said"),
+    ("average_sinks", "said"),
     [
-        ([0, 1, 2], "(0, 1, 2; 0 is an attention sink on most pretrained models)"),
-        ([1, 4], "(1, 4)"),
-        (None, "(all that are read)"),
+        (True, "position 0 where it is read"),
+        (False, "position 0 where it is read and no attention sink"),
     ],
 )
-def test_the_picture_of_relevance_says_which_positions_it_averages(positions, said):
-    shown = SimpleNamespace(config=DEFAULTS, params=SimpleNamespace(shown={"positions": positions}))
-    caption = Path("data/captions/relevance_figure.rst").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["relevance_figure", "readability_table"])
+def test_a_caption_says_whether_sinks_are_averaged(name, average_sinks, said):
+    shown = SimpleNamespace(config={**DEFAULTS, "average_sinks": average_sinks})
+    caption = Path(f"data/captions/{name}.rst").read_text(encoding="utf-8")
     text = Template(caption, undefined=StrictUndefined).render(snakemake=shown)
-    assert f"averaged over positions {said}" in " ".join(text.split())
+    assert f"{said})" in " ".join(text.split())
