@@ -3,7 +3,7 @@ Disturb a small study in every way that happens, and see that each ends well.
 
     python -m tools.chaos results/chaos.md [--seed 0] [--short] [--only PATTERN]
 
-A study with every rule is run once (tools/chaos/workplace.py). Then copies of it are disturbed: a
+A study with most rules is run once (tools/chaos/workplace.py). Then copies of it are disturbed: a
 process is killed (kills.py), a file is damaged (faults.py), or the surroundings change
 (surroundings.py). Each case must end with the undisturbed results or with one sentence that names
 the file. The table lists them all; the exit status is 1 if one failed.
