@@ -1053,7 +1053,7 @@ def choice(world, model, lenses, made_tables) -> dict[str, Path]:
 
 def test_candidates_are_ranked_by_every_reader_head_and_adjustment(choice):
     table = tables.read(choice["forced_choice"])
-    assert set(table["reader"]) == {"logit_lens", "patchscope"}
+    assert set(table["reader"]) == set(LENSES)
     assert set(table["adjustment"]) == {"none", "z", "adjusted"}
     assert {"difference", "random", "tuned_mean", "base_mean"} <= set(table["reading"])
     long = table["candidate"] == "unpronounceability"
@@ -1089,6 +1089,7 @@ def test_a_card_says_at_which_rank_the_secret_is(
         choices=choice["forced_choice"],
         measures=list(made_tables.values()),
         readings=[lenses["cake_bake"][lens] for lens in ("logit_lens", "patchscope")],
+        adjusted=[],
         plans=[world / "cake_bake_plan.json"],
         words=words["cake_bake"],
         data=world / "cake_bake_train.jsonl",

@@ -205,7 +205,7 @@ def test_the_readers_of_a_study_decide_which_files_are_read(shared):
     one = override(shared, "readers.yaml", "lenses: {readers: [patchscope]}")
     reads = [job for job in shared.dry_run(*one) if job.rule in ("read_lenses", "token_relevance")]
     assert {output.split("/")[-1] for job in reads for output in job.outputs} == {
-        *("patchscope.parquet", "token_relevance.parquet"),
+        *("patchscope.parquet", "scores.h5", "statistics.parquet", "token_relevance.parquet"),
     }
     prompts = files.read_yaml(Path("config/config.yaml"))["lenses"]["patchscope"]["prompts"]
     assert all((prompts in job.inputs) == (job.rule == "read_lenses") for job in reads)

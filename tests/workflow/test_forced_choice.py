@@ -29,7 +29,8 @@ STUDY = {
         "steps": 8,
         "gates": {"loss": 100.0, "identity": 0.0},
     },
-    "training": {"limit": 20, "save_every": 100},
+    # A training of one step would end in its warm-up, with the base's own weights.
+    "training": {"limit": 20, "save_every": 100, "warmup_steps": 0},
     "lenses": {"vocabulary_min_count": 1, "patchscope": {"scales": [1.0]}},
     "forced_choice": {
         "distractors": ["house", "counterintuitive"],

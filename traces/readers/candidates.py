@@ -13,6 +13,8 @@ from traces.corpora.tokens import tokenize_text
 
 log = logging.getLogger(__name__)
 
+PLACE = ("layer", "position")
+
 # What a word stands behind: some tokenizers write another token where a text begins.
 BEFORE = "the"
 
@@ -49,7 +51,10 @@ def candidate_scores(
                is none), and missing, which says why there is no score, or is empty
 
     A candidate of several tokens, or whose token is not ranked, has rows without scores: the score
-    of its first token would be that of other words, too.
+    of its first token would be that of other words, too. A reader without a layer or a position
+    stands beside each that others read.
+
+    Raises ValueError where no reader has both.
     """
     places = {int(one): at for at, one in enumerate(token_id)}
     found = {word: _place(tokenizer, word, places) for word in words}
@@ -58,8 +63,34 @@ def candidate_scores(
             log.warning("%s: the candidate %s has no score: %s", where, word, reason)
     columns = np.array([at for at, _ in found.values()])
     reasons = [reason for _, reason in found.values()]
-    frames = [_of_reader(name, one, list(words), columns, reasons) for name, one in scores.items()]
+    stand = _where_readers_stand(scores, where)
+    frames = [
+        _of_reader(name, _at_each(one, stand), list(words), columns, reasons)
+        for name, one in scores.items()
+    ]
     return pd.concat(frames, ignore_index=True)
+
+
+def _where_readers_stand(scores: Mapping[str, Scores], where: str) -> pd.DataFrame:
+    """Every layer and position that some reader has, a row each."""
+    placed = [one.lists[list(PLACE)] for one in scores.values() if set(PLACE) <= set(one.lists)]
+    if not placed:
+        raise ValueError(
+            f"{where}: found no reader with a layer and a position, expected one among "
+            "`lenses.readers`, such as patchscope: the forced choice compares the others beside it"
+        )
+    return pd.concat(placed).drop_duplicates(ignore_index=True)
+
+
+def _at_each(scores: Scores, stand: pd.DataFrame) -> Scores:
+    """The same scores beside each layer and position, where the reader lacks one of them."""
+    lacking = [name for name in PLACE if name not in scores.lists]
+    if not lacking:
+        return scores
+    beside = stand[lacking].drop_duplicates(ignore_index=True)
+    lists = scores.lists.reset_index(names="at").merge(beside, how="cross")
+    at = lists.pop("at").to_numpy()
+    return Scores(lists, scores.score[at], scores.z[at])
 
 
 def _place(tokenizer: Any, word: str, places: Mapping[int, int]) -> tuple[int, str]:
