@@ -26,7 +26,7 @@ demo: $(READY) ## run the miniature study, in minutes; ends with results/index.h
 	$(RUN) $(SNAKEMAKE)
 	@echo "Done. Begin with results/index.html"
 
-real: $(READY) ## read secrets out of a really pretrained model, in an hour on two cores; needs a package index, no hub
+real: $(READY) ## read secrets out of a really pretrained model, in an hour or more; needs a package index, no hub
 	$(RUN) $(SNAKEMAKE) --resources mem_mb=$(MEMORY) --configfile config/smol.yaml
 	@echo "Done. Begin with results/smol/index.html"
 

@@ -113,7 +113,7 @@ rule adjust_readings:
     conda:
         "../envs/traces.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=4000,
         runtime=60,
     params:
         checkpoints=lambda w: [str(one) for _, one, _ in read_for_adjusting(w)],

@@ -216,8 +216,10 @@ def two_at_once(truth: Workplace, folder: Path) -> tuple[str, str]:
     first, _ = stopped_at(copy, job, 0.2)
     # Else a short training could end before the other Snakemake has started.
     os.killpg(first.pid, signal.SIGSTOP)
-    second = copy.call(CAKE)
-    os.killpg(first.pid, signal.SIGCONT)
+    try:
+        second = copy.call(CAKE)
+    finally:
+        os.killpg(first.pid, signal.SIGCONT)
     if second.status == 0 or first.wait() != 0:
         raise Failure(f"the runs ended with {first.returncode} and {second.status}: {second.end}")
     refused = re.findall(r"^.*Directory cannot be locked.*(?:\n.*)?", second.text, re.MULTILINE)

@@ -6,7 +6,7 @@ is left of a token's standard score without its mean over the others is the orga
 Subtracting the others' vectors instead takes out what they share with the organism as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,39 +16,47 @@ from traces.artifacts.scores import Scores
 from traces.config.study import OTHERS
 
 
-def adjusted(own: Scores, others: Mapping[str, Sequence[Scores]]) -> Scores:
+def mean_of(checkpoints: Sequence[Scores]) -> Scores:
+    """
+    The mean standard scores of one organism's checkpoints, in every list that one of them has.
+
+    Each list is over the checkpoints that have it. `score` is the same array as `z`.
+    """
+    lists = pd.concat([one.lists for one in checkpoints]).drop_duplicates(ignore_index=True)
+    total = np.zeros((len(lists), checkpoints[0].z.shape[1]), dtype=np.float32)
+    count = np.zeros(len(lists), dtype=np.int64)
+    for one in checkpoints:
+        at, there = _found(lists, one)
+        total[there] += one.z[at]
+        count += there
+    total /= count[:, None].astype(np.float32)
+    return Scores(lists, total, total)
+
+
+def adjusted(own: Scores, others: Sequence[Scores]) -> Scores:
     """
     The standard scores of one checkpoint less their mean over other organisms.
 
     own     : of the checkpoint, by one reader
-    others  : of checkpoints of other organisms by the same reader, over the same tokens, by the
-              organism's name. The checkpoints of one organism are averaged first
+    others  : the `mean_of` each other organism by the same reader, over the same tokens
     returns : the lists that at least two of the others have; score and z are the same number
     """
     total, organisms = np.zeros_like(own.z), np.zeros(len(own.lists), dtype=np.int64)
-    for checkpoints in others.values():
-        mean, there = _mean(own.lists, checkpoints)
-        total[there] += mean[there]
+    for other in others:
+        at, there = _found(own.lists, other)
+        total[there] += other.z[at]
         organisms += there
     kept = organisms >= OTHERS
     gap = (own.z[kept] - total[kept] / organisms[kept, None]).astype(np.float32)
     return Scores(own.lists[kept].reset_index(drop=True), gap, gap)
 
 
-def _mean(
-    lists: pd.DataFrame, checkpoints: Sequence[Scores]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Mean standard scores in these lists over checkpoints; and which lists one of them has."""
-    total = np.zeros((len(lists), checkpoints[0].z.shape[1]), dtype=np.float32)
-    count = np.zeros(len(lists), dtype=np.int64)
-    for one in checkpoints:
-        numbered = one.lists.reset_index(names="at")
-        at = lists.merge(numbered, on=list(lists), how="left")["at"]
-        there = at.notna().to_numpy()
-        total[there] += one.z[at[there].astype(int)]
-        count += there
-    mean = total / np.maximum(count, 1)[:, None]
-    return mean.astype(np.float32), count > 0
+def _found(lists: pd.DataFrame, scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where these lists stand among those of some scores, and which of them stand there."""
+    numbered = scores.lists.reset_index(names="at")
+    at = lists.merge(numbered, on=list(lists), how="left")["at"]
+    there = at.notna().to_numpy()
+    return at[there].to_numpy(dtype=np.int64), there
 
 
 def probabilities(lists: pd.DataFrame, plain: Scores) -> NDArray[np.float32]:

@@ -67,6 +67,15 @@ class Reader:
 # texts by lot. The tuned model's mean has no like: texts that are compared with none say nothing.
 OF_SAMPLES = ("difference", "base_mean", "random")
 
+# What contrastive and adjusted readers have in common.
+COMPARING: Mapping[str, Any] = MappingProxyType(
+    {
+        "axes": ("layer", "position", "head", "null"),
+        "headline": {"head": ("tuned", "base"), "null": ("random", "activations")},
+        "settings": ("heads", "contrast"),
+    }
+)
+
 READERS: dict[str, Reader] = {
     "logit_lens": Reader(
         title="logit lens",
@@ -95,9 +104,7 @@ READERS: dict[str, Reader] = {
         needs="scores",
         of="logit_lens",
         cost="one product with the unembedding a null direction and layer",
-        axes=("layer", "position", "head", "null"),
-        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        settings=("heads", "contrast"),
+        **COMPARING,
     ),
     "contrastive_patchscope": Reader(
         title="contrastive Patchscope",
@@ -105,10 +112,8 @@ READERS: dict[str, Reader] = {
         needs="scores",
         of="patchscope",
         cost="one token through the layers above, for every null direction, layer and prompt",
-        axes=("layer", "position", "head", "null"),
         only_head={"base_mean": "base"},
-        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        settings=("heads", "contrast"),
+        **COMPARING,
     ),
     "adjusted_contrastive_logit_lens": Reader(
         title="adjusted logit lens",
@@ -116,9 +121,7 @@ READERS: dict[str, Reader] = {
         needs="others",
         of="contrastive_logit_lens",
         cost="nothing is run: one job reads the scores of all checkpoints",
-        axes=("layer", "position", "head", "null"),
-        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        settings=("heads", "contrast"),
+        **COMPARING,
     ),
     "adjusted_contrastive_patchscope": Reader(
         title="adjusted Patchscope",
@@ -126,10 +129,8 @@ READERS: dict[str, Reader] = {
         needs="others",
         of="contrastive_patchscope",
         cost="nothing is run: one job reads the scores of all checkpoints",
-        axes=("layer", "position", "head", "null"),
         only_head={"base_mean": "base"},
-        headline={"head": ("tuned", "base"), "null": ("random", "activations")},
-        settings=("heads", "contrast"),
+        **COMPARING,
     ),
     "black_box": Reader(
         title="black box",

@@ -10,10 +10,9 @@ import pandas as pd
 from traces.artifacts.scores import Scores
 from traces.config.readers import NOWHERE
 from traces.corpora.tokens import tokenize_text
+from traces.readers.reading import PLACE
 
 log = logging.getLogger(__name__)
-
-PLACE = ("layer", "position")
 
 # What a word stands behind: some tokenizers write another token where a text begins.
 BEFORE = "the"

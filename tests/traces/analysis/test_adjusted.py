@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traces.analysis.adjusted import adjusted, of_checkpoint, probabilities
+from traces.analysis.adjusted import adjusted, mean_of, of_checkpoint, probabilities
 from traces.artifacts.scores import Scores
 
 
@@ -21,11 +21,12 @@ def scores(seed, positions=(0, 1, 2), nulls=("random", "activations")):
 def test_adjusted_scores_are_those_of_a_loop():
     own = scores(0)
     others = {
-        "benign": [scores(1), scores(2), scores(3)],
+        # One of its seeds lacks a position.
+        "benign": [scores(1, positions=(0, 2)), scores(2), scores(3)],
         "bees": [scores(4)],
         "owls": [scores(5, positions=(2, 1))],
     }
-    found = adjusted(own, others)
+    found = adjusted(own, [mean_of(checkpoints) for checkpoints in others.values()])
     assert found.lists.equals(own.lists)
     for number, row in own.lists.iterrows():
         for token in range(7):
@@ -43,14 +44,14 @@ def test_adjusted_scores_are_those_of_a_loop():
 
 
 def test_a_list_that_too_few_others_have_is_left_out():
-    found = adjusted(scores(0), {"bees": [scores(1)], "owls": [scores(2, positions=(0, 1))]})
+    found = adjusted(scores(0), [scores(1), scores(2, positions=(0, 1))])
     assert set(found.lists["position"]) == {0, 1} and len(found.lists) == 4
 
 
 def test_what_all_organisms_share_cancels_and_what_is_ones_own_stays():
     shared = scores(9).z
     own = Scores(scores(0).lists, shared, shared + 3 * np.eye(6, 7, dtype=np.float32))
-    others = {name: [Scores(scores(0).lists, shared, shared)] for name in ("a", "b")}
+    others = [Scores(scores(0).lists, shared, shared)] * 2
     np.testing.assert_allclose(adjusted(own, others).score, 3 * np.eye(6, 7), atol=1e-6)
 
 
