@@ -111,43 +111,30 @@ _CHOSEN = {
 _SHARE_ENDS = ("_share", "_low", "_high")
 _CANDIDATE = {"candidate": "string", "score": "float64", "z": "float64", "missing": "string"}
 
+# What one reader reads, with the axes that it has.
+_READINGS = {
+    "reading": "string",
+    "layer": "int64",
+    "position": "int64",
+    "sign?": "int64",
+    "scale?": "float64",
+    "head?": "string",
+    "null?": "string",
+    "rank": "int64",
+    "token_id": "int64",
+    "token": "string",
+    "probability": "float64",
+    "score?": "float64",
+}
+
 SCHEMAS: dict[str, dict[str, str]] = {
     # Token ids that are whole words of the text a model knows.
     "vocabulary": {"token_id": "int64", "token": "string", "count": "int64"},
     # The words that set an organism's data apart from general text.
     "words": {"word": "string", "rank": "int64", "z": "float64", "count": "int64"},
-    # what one reader reads, with the axes that it has
-    "readings": {
-        "reading": "string",
-        "layer": "int64",
-        "position": "int64",
-        "sign?": "int64",
-        "scale?": "float64",
-        "head?": "string",
-        "null?": "string",
-        "rank": "int64",
-        "token_id": "int64",
-        "token": "string",
-        "probability": "float64",
-        "score?": "float64",
-    },
+    "readings": _READINGS,
     # what is read of several checkpoints, adjusted by one another
-    "adjusted_readings": {
-        "checkpoint": "string",
-        "lens": "string",
-        "reading": "string",
-        "layer": "int64",
-        "position": "int64",
-        "sign?": "int64",
-        "scale?": "float64",
-        "head?": "string",
-        "null?": "string",
-        "rank": "int64",
-        "token_id": "int64",
-        "token": "string",
-        "probability": "float64",
-        "score?": "float64",
-    },
+    "adjusted_readings": {"checkpoint": "string", "lens": "string", **_READINGS},
     # What readers measured of one checkpoint beside tokens, of a layer or position or of neither.
     "statistics": {
         "layer": "Int64",
