@@ -14,7 +14,7 @@ from pathlib import Path
 
 from snakemake.pathvars import Pathvars
 
-from traces.closure import digest
+from traces.running.closure import digest
 from traces.config.checkpoints import BASE, Checkpoint
 from traces.config.checks.paths import folder_of_embedder
 from traces.config.checks.places import Places
@@ -49,7 +49,7 @@ from traces.config.schema import (
 )
 from traces.corpora import english
 from traces.costs.fitting import check_fit
-from traces.digests import Digests
+from traces.running.digests import Digests
 from traces.local_data import LocalData
 from traces.models.folders import base_files, checkpoint_files, embedder_files
 from traces.printable import without_secrets

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from traces import hub as library
 from traces import job
+from traces.fetching import hub as library
 from traces.models import validate
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-from traces import hub as library
 from traces import job
 from traces.config.registries import Drawn, Source
 from traces.corpora.rows import (
@@ -14,6 +13,7 @@ from traces.corpora.rows import (
     whitespace_rows,
     write_rows,
 )
+from traces.fetching import hub as library
 
 
 def main(

@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
-from traces import hub, job, packages
+from traces import job
 from traces.config.registries import Origin
+from traces.fetching import hub, packages
 from traces.models import conversion, folders, validate
 
 

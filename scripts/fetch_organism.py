@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from traces import hub as library
 from traces import job
 from traces.config.registries import Prepared, Source
 from traces.corpora.rows import as_chats, held_out_split, read_rows, write_rows
+from traces.fetching import hub as library
 
 
 def main(

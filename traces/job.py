@@ -26,11 +26,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from traces import __version__, gpus
-from traces.closure import digest
-from traces.integrity import PROVENANCE, changed, contents, full_disk, link, whole
+from traces import __version__
 from traces.printable import visible, without_secrets
-from traces.versions import require_versions
+from traces.running import gpus
+from traces.running.closure import digest
+from traces.running.integrity import PROVENANCE, changed, contents, full_disk, link, whole
+from traces.running.versions import require_versions
 
 log = logging.getLogger("traces")
 Item = TypeVar("Item")

@@ -166,7 +166,7 @@ def test_a_job_whose_gpus_are_not_seen_ends_before_it_reads_or_writes(
 
 
 def test_a_package_that_is_too_old_ends_a_job_before_it_works(rule, monkeypatch):
-    monkeypatch.setattr("traces.versions.version", lambda name: "5.17.0")
+    monkeypatch.setattr("traces.running.versions.version", lambda name: "5.17.0")
     with pytest.raises(SystemExit, match=r"some_rule: transformers: found version 5.17.0, exp"):
         job.run(lambda: pytest.fail("it worked"), rule())
 

@@ -699,7 +699,7 @@ def test_an_edit_of_code_reruns_what_is_made_of_it(edited, finished, file):
         "traces/training/train.py",
         "traces/training/pretraining.py",
         "traces/corpora/synthetic.py",
-        "traces/hub.py",
+        "traces/fetching/hub.py",
         "traces/job.py",
         "traces/interventions/steering/writing.py",  # this study does not steer
     ],

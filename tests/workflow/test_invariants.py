@@ -16,9 +16,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from traces import closure
 from traces.artifacts import tables
 from traces.config import registries, schema
+from traces.running import closure
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(ROOT.glob("traces/**/*.py"))
@@ -32,24 +32,19 @@ HELPERS = [
 # Floors: a package may import itself and those named beside it. A module at the top of traces/ is a
 # floor of its own.
 FLOORS = {
-    "closure": set(),
-    "gpus": set(),
-    "integrity": set(),
-    "digests": {"integrity"},
+    "running": set(),
     "printable": set(),
-    "versions": set(),
-    "job": {"closure", "gpus", "integrity", "printable", "versions"},
+    "job": {"running", "printable"},
     "seeding": set(),
     "config": set(),
-    "artifacts": {"job", "integrity", "config"},
-    "corpora": {"job", "integrity", "seeding", "config", "artifacts"},
-    "hub": {"job", "printable", "config", "corpora"},
-    "packages": {"printable", "config"},
+    "artifacts": {"job", "running", "config"},
+    "corpora": {"job", "running", "seeding", "config", "artifacts"},
+    "fetching": {"job", "printable", "config", "corpora"},
     "models": {"job", "seeding", "config", "artifacts", "corpora"},
     "local_data": {"config", "corpora", "models"},
     "activations": {"job", "config", "artifacts", "corpora", "models"},
     "training": {
-        *("job", "integrity", "seeding", "config"),
+        *("job", "running", "seeding", "config"),
         *("artifacts", "corpora", "models"),
     },
     "costs": {"config", "models", "training", "interventions"},
@@ -57,7 +52,7 @@ FLOORS = {
         *("job", "seeding", "config"),
         *("artifacts", "corpora", "models", "activations"),
     },
-    "judges": {"job", "integrity", "printable", "seeding", "config", "artifacts", "corpora"},
+    "judges": {"job", "running", "printable", "seeding", "config", "artifacts", "corpora"},
     "interventions": {
         *("job", "seeding", "config"),
         *("artifacts", "corpora", "models", "activations"),
@@ -598,8 +593,8 @@ def test_a_launched_rule_with_gpus_says_how_many(rule):
 
 def test_no_launcher_starts_before_its_gpus_are_chosen():
     text = "".join(without_comments(file) for file in RULE_FILES)
-    started = re.findall(r"(.{0,40})\btorchrun --", text)
-    assert started and all("python -m traces.gpus " in before for before in started)
+    started = re.findall(r"(.{0,60})\btorchrun --", text)
+    assert started and all("python -m traces.running.gpus " in before for before in started)
 
 
 # 10. Randomness has a name ----------------------------------------------------------------------
@@ -637,7 +632,7 @@ def test_only_rules_that_fetch_or_ask_reach_the_network():
     online = {rule.name for rule in SCRIPTED if "network=True" in rule.script.read_text()}
     assert online == ONLINE
     for rule in SCRIPTED:
-        assert ("hub" in siblings(rule.script)) == (rule.name in FETCH), rule.name
+        assert ("fetching" in siblings(rule.script)) == (rule.name in FETCH), rule.name
         made_of = closure.closure(f"scripts/{rule.script.name}")
         assert ("traces/judges/chat/models.py" in made_of) == (rule.name in ASK), rule.name
         assert rule.name not in online or "gpu" not in rule.names("resources")

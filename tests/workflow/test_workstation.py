@@ -112,7 +112,8 @@ def test_a_training_on_several_gpus_takes_them_before_its_launcher_starts(checko
     with_entry(checkout, "gpus: 0\n  training_gpus: 2")
     told = planned(checkout, ADAPTER, *WAYS[1], "--printshellcmds")
     assert (
-        "python -m traces.gpus 2 torchrun --nproc_per_node 2 --standalone scripts/train_organism.py"
+        "python -m traces.running.gpus 2 torchrun --nproc_per_node 2 --standalone "
+        "scripts/train_organism.py"
     ) in told
     assert "--gpus 2" in told
 

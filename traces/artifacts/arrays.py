@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from traces.config.checkpoints import BASE
-from traces.integrity import REMEDY, changed, contents, naming, whole
 from traces.job import identity, require_place, write_text
+from traces.running.integrity import REMEDY, changed, contents, naming, whole
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.integrity import REMEDY
+from traces.running.integrity import REMEDY
 
 KEYS = ("reading", "layer", "position", "head", "null")
 "What names a list: the first always, the others where its reader has that axis."

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from traces.config.vocabularies import CONTROLS
-from traces.integrity import REMEDY, naming, whole
 from traces.job import identity, require_place, write_text
+from traces.running.integrity import REMEDY, naming, whole
 
 log = logging.getLogger(__name__)
 # The key of the schema's metadata under which a file says what it is.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from traces.config.vocabularies import Kind, OpenEnd
-from traces.integrity import whole
+from traces.running.integrity import whole
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from traces.config.registries import Count
 from traces.config.schema import Training
 from traces.config.vocabularies import Attention
 from traces.corpora.mixtures import NO_LOSS, Example, Packed, pack
-from traces.integrity import REMEDY
+from traces.running.integrity import REMEDY
 
 if TYPE_CHECKING:
     from traces.artifacts.arrays import Differences

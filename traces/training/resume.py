@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-from traces.integrity import contents, whole
+from traces.running.integrity import contents, whole
 from traces.training.plan import TrainingPlan
 
 log = logging.getLogger(__name__)

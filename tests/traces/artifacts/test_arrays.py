@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from tests.doubles import with_a_flipped_bit
-from traces import integrity, job
+from traces import job
 from traces.activations.dump import native_bits
 from traces.artifacts import arrays
 from traces.artifacts.arrays import Activations, ActivationWriter
+from traces.running import integrity
 
 LAYERS, SAMPLES, POSITIONS, WIDTH = (1, 3), 23, (0, 1, 4), 16
 SHAPE = (len(LAYERS), SAMPLES, len(POSITIONS), WIDTH)

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from traces.integrity import REMEDY, naming, whole
 from traces.judges.chat.questions import Answer, Question
+from traces.running.integrity import REMEDY, naming, whole
 
 # Seconds between two looks at a question that another job is asking.
 LOOK_EVERY = 0.2

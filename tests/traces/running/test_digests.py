@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from traces import digests
-from traces.digests import Digests
+from traces.running import digests
+from traces.running.digests import Digests
 
 
 @pytest.fixture

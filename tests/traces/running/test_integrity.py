@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from traces import integrity
+from traces.running import integrity
 
 
 @pytest.fixture

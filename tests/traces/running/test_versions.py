@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from traces import versions
+from traces.running import versions
 
 NEW = {"transformers": "5.23.0", "peft": "0.21.2", "torch": "2.13.0+cu130"}
 
@@ -51,7 +51,7 @@ def test_a_package_that_is_not_there_is_passed_over(monkeypatch):
 
 def test_nothing_is_imported():
     code = (
-        "import sys; from traces.versions import *; require_versions();"
+        "import sys; from traces.running.versions import *; require_versions();"
         "sys.exit(bool({'torch', 'transformers', 'peft'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -19,7 +19,7 @@ from huggingface_hub import constants
 
 from tests.conftest import ROOT
 from tests.hub_server import SIGNATURE, HubServer, add_repository
-from traces import hub
+from traces.fetching import hub
 
 WEIGHTS = bytes(range(256)) * 4000
 MODEL = {
@@ -272,7 +272,7 @@ def test_killed_in_the_middle_of_a_file_it_is_absent_and_the_next_run_makes_it_w
 ):
     server.fail(FILE, times=1, cut=400_000, stall=True)
     code = (
-        "import pathlib, traces.hub as hub; "
+        "import pathlib, traces.fetching.hub as hub; "
         f"hub.fetch_folder('someone/cake', 'main', pathlib.Path({str(into)!r}))"
     )
     environment = os.environ | {"HF_ENDPOINT": server.endpoint, "HF_HUB_OFFLINE": "0"}

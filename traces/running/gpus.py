@@ -5,7 +5,7 @@ SLURM chooses the GPUs of its jobs. Elsewhere, as on a workstation, a job locks 
 for and sets CUDA_VISIBLE_DEVICES, so that no two jobs share one. The system takes a lock back when
 the process ends, however it ends.
 
-    python -m traces.gpus 2 torchrun --nproc_per_node 2 script.py     two GPUs for a launcher
+    python -m traces.running.gpus 2 torchrun --nproc_per_node 2 script.py  two GPUs for a launcher
 """
 
 import contextlib

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from traces.integrity import BLOCKS, HASHED_WHOLE, contents
+from traces.running.integrity import BLOCKS, HASHED_WHOLE, contents
 
 # Some file systems count time in steps of this many seconds: within one, a file could change once
 # more and look the same.
@@ -40,8 +40,8 @@ class Digests:
         Digest the contents of files, in their order.
 
         Together above a gigabyte, only samples of the large ones are read, as for artifacts
-        (traces/integrity.py). A file that is not there has a digest of its own: whoever reads it
-        reports that.
+        (traces/running/integrity.py). A file that is not there has a digest of its own: whoever
+        reads it reports that.
         """
         paths = [os.path.abspath(file) for file in files]
         sampled = sum(os.path.getsize(one) for one in paths if os.path.isfile(one)) > HASHED_WHOLE

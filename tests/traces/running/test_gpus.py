@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from traces import gpus
+from traces.running import gpus
 
 PRESENT = [["GPU-aa0"], ["GPU-aa1"], ["GPU-bb2"]]
 SPLIT = """GPU 0: NVIDIA A (UUID: GPU-aa0)
@@ -221,7 +221,7 @@ def test_the_cpu_is_allowed_by_one_variable(machine, monkeypatch, count, visible
 
 JOB = """
 import os, sys, time
-from traces import gpus
+from traces.running import gpus
 gpus.choose(int(sys.argv[1]))
 for what in ("begin", "end"):
     with open(sys.argv[2], "a") as log:
@@ -316,7 +316,7 @@ def test_a_launcher_takes_gpus_for_all_of_its_processes_which_keep_them(machine,
     # A launcher that starts one process as torchrun does, and is killed before it.
     child = tmp_path / "child.py"
     child.write_text(
-        "import os, sys, time\nfrom traces import gpus\n"
+        "import os, sys, time\nfrom traces.running import gpus\n"
         "os.environ['TRACES_ALLOW_CPU'] = '1'\ngpus.take(2)\n"
         f"open({str(tmp_path / 'shared')!r}, 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])\n"
         "time.sleep(60)\n"
@@ -327,7 +327,7 @@ def test_a_launcher_takes_gpus_for_all_of_its_processes_which_keep_them(machine,
         f" env=os.environ | {{'LOCAL_RANK': '0', 'PYTHONPATH': {str(ROOT)!r}}})\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(one.pid))\ntime.sleep(60)\n"
     )
-    command = [sys.executable, "-m", "traces.gpus", "2", sys.executable, "-c", launch]
+    command = [sys.executable, "-m", "traces.running.gpus", "2", sys.executable, "-c", launch]
     launcher = subprocess.Popen(command, cwd=ROOT)
     jobs.running.append(launcher)
     wait_until((tmp_path / "shared").exists)
@@ -351,7 +351,7 @@ def test_a_command_holds_the_gpus_that_were_taken_for_it(machine, jobs, tmp_path
     command = [
         sys.executable,
         "-m",
-        "traces.gpus",
+        "traces.running.gpus",
         "2",
         "sh",
         "-c",
@@ -377,7 +377,7 @@ def wait_until(true, seconds: float = 30) -> None:
 
 def test_a_launcher_without_enough_gpus_says_so_and_starts_nothing(machine, tmp_path):
     machine(1)
-    command = [sys.executable, "-m", "traces.gpus", "2", "touch", str(tmp_path / "started")]
+    command = [sys.executable, "-m", "traces.running.gpus", "2", "touch", str(tmp_path / "started")]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 1 and ran.stderr.startswith("GPUs: 1 can be used here, expected 2")
     assert not (tmp_path / "started").exists()

@@ -13,12 +13,14 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # The bridge to Snakemake and checksums decide how a job is run, not what is computed: an edit of a
 # log message would otherwise rerun every step. The package itself holds its version number, and a
 # release changes no result.
-LEFT_OUT = frozenset(f"traces/{name}.py" for name in ("__init__", "job", "integrity", "closure"))
+LEFT_OUT = frozenset(
+    f"traces/{name}.py" for name in ("__init__", "job", "running/integrity", "running/closure")
+)
 
 # A function that is imported when it is asked for, written "traces.readers.logit_lens:read".
 _NAMED = re.compile(r"(traces(?:\.\w+)+):\w+")

