@@ -27,6 +27,8 @@ LENSES = f"results/lenses/mini/{ONE}/unrelated"
 STEERING = f"results/steering/mini/{ONE}/unrelated"
 MIXTURE = f"results/mixtures/mini/{ONE}.jsonl"
 EFFECTS = f"results/causality/mini/{ONE}/unrelated/effects.parquet"
+ADJUSTED = "results/adjusted/mini/unrelated.parquet"
+CHOICE = "results/tables/forced_choice.parquet"
 ALIGNMENT = f"results/beliefs/mini/{ONE}/alignment.parquet"
 
 
@@ -57,6 +59,25 @@ ARTIFACTS = (
     Artifact("difference (HDF5), by steering", DIFFERENCES, f"{STEERING}/grid.jsonl"),
     Artifact("difference (HDF5), by a table", DIFFERENCES, "results/tables/norms.parquet"),
     Artifact("readings (Parquet)", f"{LENSES}/*_*s.parquet", f"{LENSES}/token_relevance.parquet"),
+    Artifact("scores (HDF5)", f"{LENSES}/scores.h5", f"{LENSES}/candidates.parquet"),
+    Artifact("scores (HDF5), of all", f"{LENSES}/scores.h5", ADJUSTED),
+    Artifact("candidates (Parquet)", f"{LENSES}/candidates.parquet", CHOICE),
+    Artifact(
+        "adjusted readings (Parquet)",
+        ADJUSTED,
+        f"{LENSES}/token_relevance.parquet",
+        other=None,
+    ),
+    Artifact(
+        "statistics (Parquet)",
+        f"{LENSES}/statistics.parquet",
+        "results/tables/detectors.parquet",
+    ),
+    Artifact(
+        "what a model wrote (JSONL)",
+        f"results/samples/mini/{ONE}.jsonl",
+        f"{LENSES}/black_box.parquet",
+    ),
     Artifact(
         "words (Parquet)",
         "results/words/mini/cake_bake.parquet",
