@@ -123,6 +123,11 @@ def judged_on(wildcards):
     return registry.judged_on(Checkpoint.parse(wildcards.checkpoint), wildcards.model)
 
 
+def asked_about(question):
+    """Pairs of model and checkpoint that models are asked this question about."""
+    return [(model, one) for model in study.models for one in registry.asked(question, model)]
+
+
 def measured(measure):
     """The table of a measure; none where no checkpoint of the study asks for it."""
     asked = registry.checkpoints(measure)

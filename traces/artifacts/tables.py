@@ -54,6 +54,8 @@ MIXING = (
 )
 
 
+# By whom a row was judged, and why there is no value.
+_JUDGED = {"grader_model": "string", "repeat": "int64", "reason_missing": "string"}
 _ASKED = {
     **dict.fromkeys(("lens", "reading"), "string"),
     **dict.fromkeys(("layer", "position", "sign"), "int64"),
@@ -61,9 +63,28 @@ _ASKED = {
     **dict.fromkeys(("head", "null", "graded_on"), "string"),
     "relevance": "float64",
     **dict.fromkeys(("n", "candidates"), "int64"),
-    "grader_model": "string",
-    "repeat": "int64",
-    "reason_missing": "string",
+    **_JUDGED,
+}
+
+# The scale that each grader chooses of a list, and how relevant the list is there.
+_SCALES = {
+    "reading": "string",
+    **dict.fromkeys(("layer", "position", "sign"), "int64"),
+    "head": "string",
+    "chosen_scale": "float64",
+    "votes": "float64",
+    "graded_on": "string",
+    **dict.fromkeys(("relevance", "relevance_at_one"), "float64"),
+    **_JUDGED,
+}
+# What each grader says of open answers, beside the embedded judge.
+_BELIEVED = {
+    **dict.fromkeys(("reader", "statements_of"), "string"),
+    "statement": "int64",
+    "held_out": "bool",
+    "holds": "string",
+    **dict.fromkeys(("aligned", "embedded"), "float64"),
+    **_JUDGED,
 }
 
 # Pandas' nullable Int64, since numpy's integers have no missing value: a control direction has no
@@ -89,6 +110,14 @@ _WRITTEN = {
     "strength": "float64",
 }
 _COHERENT = {"coherent": "boolean", "judge": "string"}
+# What each grader says of steered texts, beside the embedded judge.
+_HELD_TOGETHER = {
+    **_WRITTEN,
+    "prompt": "string",
+    "sample": "int64",
+    **dict.fromkeys(("coherent", "embedded"), "boolean"),
+    **_JUDGED,
+}
 _SIMILARITY = {
     "strength_coherent": "boolean",
     "coherence": "float64",
@@ -160,7 +189,14 @@ SCHEMAS: dict[str, dict[str, str]] = {
     # What models say of lists of tokens. A row without an answer has a reason.
     "asked_relevance": _ASKED,
     "judged_relevance": {**_SUBJECT, "corpus": "string", **_ASKED},
-    # What was paid for it, a row a stage, checkpoint and model; money in US dollars.
+    # What they say of steered texts, of Patchscope's scales and of open answers.
+    "asked_coherence": _HELD_TOGETHER,
+    "judged_coherence": {**_SUBJECT, "corpus": "string", **_HELD_TOGETHER},
+    "asked_scales": _SCALES,
+    "judged_scales": {**_SUBJECT, "corpus": "string", **_SCALES},
+    "asked_beliefs": _BELIEVED,
+    "judged_beliefs": {**_SUBJECT, **_BELIEVED},
+    # What was paid for all of it, a row a stage, checkpoint and model; money in US dollars.
     "costs": {
         **dict.fromkeys(("stage", "checkpoint", "model_id"), "string"),
         **dict.fromkeys(("attempts", "billed", "cached", "failed", "unknown"), "int64"),
@@ -280,6 +316,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "held_out": "bool",
         "log_odds": "float64",
         "aligned": "float64",
+        "answer": "string",
     },
     "beliefs": {
         **_SUBJECT,
@@ -353,9 +390,18 @@ SCHEMAS: dict[str, dict[str, str]] = {
 # Columns and what their numbers lie between, the first pattern that fits. Interval bounds and gaps
 # are extrapolations and have none; a reader's `probability` may be another score.
 _SHARES = (
-    *("relevance", "relevance_*", "chance", "oracle_*", *CONTROLS, "coherence", "own_words"),
+    *(
+        "relevance",
+        "relevance_*",
+        "votes",
+        "chance",
+        "oracle_*",
+        *CONTROLS,
+        "coherence",
+        "own_words",
+    ),
     *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
-    *("*_p", "first_share", "among_three_share"),
+    *("*_p", "first_share", "among_three_share", "votes"),
 )
 _COSINES = ("split_half_cosine", "robust_cosine", "similarity_*", "steering_similarity*", "ceiling")
 _FROM_ZERO = (
