@@ -114,8 +114,7 @@ def organisms_of_models():
 @functools.cache
 def believed(model):
     """The organisms whose statements are asked: of every checkpoint whose beliefs are."""
-    asked = dict.fromkeys(one.organism for one in registry.checkpoints("beliefs", model))
-    return [name for name in asked if registry.organisms[name].statements]
+    return registry.believed(model)
 
 
 def judged_on(wildcards):

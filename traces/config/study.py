@@ -83,6 +83,11 @@ class LoadedStudy(NamedTuple):
         judged = dict.fromkeys(one.organism for one in self.checkpoints("judges", model))
         return [name for name in judged if name != self.study.control] or [checkpoint.organism]
 
+    def believed(self, model: str) -> list[str]:
+        """List the organisms whose statements are asked of every checkpoint whose beliefs are."""
+        asked = dict.fromkeys(one.organism for one in self.checkpoints("beliefs", model))
+        return [name for name in asked if self.organisms[name].statements]
+
     def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
         """
         List the corpora of a checkpoint's difference: the study's, and what its runs add.
