@@ -133,6 +133,21 @@ def measured(measure):
     return getattr(rules, f"{measure}_table").output.table if asked else []
 
 
+def graded_hypotheses(wildcards):
+    """The table of graded hypotheses; one sentence where no run asks for agents."""
+    table = measured("agents")
+    if not table:
+        raise WorkflowError(
+            "runs: no run has `agents` among its measures, so no hypothesis is graded; expected one"
+        )
+    return table
+
+
+def families():
+    """The family of every organism that is made."""
+    return {name: registry.organisms[name].family for name in graded_organisms()}
+
+
 def every_measured():
     """The tables of all measures that some checkpoint of the study asks for."""
     tables = [measured(measure) for measure in ("steering", "causality", "beliefs")]

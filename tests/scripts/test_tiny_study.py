@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
@@ -35,6 +36,9 @@ from scripts import (
     forced_choice_ranks_figure,
     forced_choice_table,
     grade_coherence,
+    grade_effects_figure,
+    grade_effects_table,
+    grades_table,
     judge_beliefs,
     judge_coherence,
     judge_relevance,
@@ -74,7 +78,9 @@ from scripts import (
     write_statements,
 )
 from tests.chat_server import ChatServer, refused, said
+from tests.traces.analysis import made_grades
 from traces.activations.dump import document_windows
+from traces.analysis import ordinal
 from traces.analysis.ablations import ablation_table
 from traces.analysis.detectors import OF_DIFFERENCES
 from traces.analysis.readability import seed_table
@@ -1565,6 +1571,41 @@ def test_costs_are_counted_over_all_that_is_asked_and_no_name_is_told(judged):
     assert costs["money"].sum() == pytest.approx(len(sent) * (100 * 1.0 + 10 * 2.0) / 1e6)
     told = json.dumps([body["messages"] for body in sent])
     assert not [name for name in (*ORGANISMS, "night_bees", "-s0") if name in told]
+
+
+# Grades of hypotheses ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def agents(tmp_path, monkeypatch) -> Path:
+    """A table of graded hypotheses, all by chance."""
+    made = made_grades.agents(np.random.default_rng(0), {}, runs=2, repeats=2)
+    monkeypatch.setitem(tables.SCHEMAS, "agents", dict(made.dtypes.map(str)))
+    tables.write(tmp_path / "agents.parquet", made, "agents")
+    return tmp_path / "agents.parquet"
+
+
+def test_grades_are_counted_and_graders_compared(agents, tmp_path):
+    paths = [tmp_path / f"{name}.parquet" for name in ("counts", "agreement")]
+    grades_table.main(agents, *paths, seed=0)
+    counts, agreement = map(tables.read, paths)
+    assert counts["n"].sum() == len(tables.read(agents)) and set(counts["outcome"]) == {"graded"}
+    assert set(agreement["between"]) == {"graders", "repeats"}
+
+
+def test_effects_on_grades_are_fitted_where_numpyro_is(agents, tmp_path, monkeypatch):
+    paths = [tmp_path / f"{name}.parquet" for name in ("effects", "components")]
+    if find_spec("numpyro") is None:
+        with pytest.raises(ValueError, match="requirements-bayes.in"):
+            grade_effects_table.main(agents, *paths, families=made_grades.FAMILIES, seed=0)
+        return
+    short = ordinal.Chains(chains=2, warmup=100, samples=100)
+    monkeypatch.setattr(ordinal, "CHAINS", short)
+    grade_effects_table.main(agents, *paths, families=made_grades.FAMILIES, seed=0)
+    png, pdf = tmp_path / "effects.png", tmp_path / "effects.pdf"
+    grade_effects_figure.main(*paths, png, pdf)
+    assert png.stat().st_size and set(tables.read(paths[0])["factor"]) >= {"agent", "prompt"}
+    assert set(tables.read(paths[1])["component"]) >= {"organism", "grader", "repeat"}
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ class Chains(NamedTuple):
 
 
 CHAINS = Chains()
+"What is sampled where nothing else is said."
 
 
 class Fit(NamedTuple):
@@ -82,7 +83,7 @@ def fit(
     groups: Mapping[str, Sequence[str]] = GROUPS,
     *,
     seed: int,
-    chains: Chains = CHAINS,
+    chains: Chains | None = None,
 ) -> Fit:
     """
     Sample the posterior of the model above.
@@ -104,7 +105,7 @@ def fit(
         for name, found in numbered.items()
         if 0 < found.max() < len(frame) - 1
     }
-    return _sampled(coded, members, grades - GRADES[0], seed, chains)
+    return _sampled(coded, members, grades - GRADES[0], seed, chains or CHAINS)
 
 
 def _sampled(

@@ -361,6 +361,37 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "n_organisms": "int64",
         "n_values": "int64",
     },
+    # What came of every planned grade of a hypothesis: graded, abstained, or why it is missing.
+    "grade_counts": {
+        **dict.fromkeys(("null", "agent", "prompt", "agent_model"), "string"),
+        "interactions": "int64",
+        **dict.fromkeys(("grader_model", "outcome"), "string"),
+        "n": "int64",
+    },
+    # Krippendorff's alpha between graders, and between the repeats of each.
+    "grade_agreement": {
+        **dict.fromkeys(("between", "grader_model", "of"), "string"),
+        **dict.fromkeys(("alpha", "alpha_low", "alpha_high"), "float64"),
+        **dict.fromkeys(("n_units", "n_values"), "int64"),
+    },
+    # Effects on grades in logits, with 95 % HDI, and what makes their variance.
+    "grade_effects": {
+        **dict.fromkeys(("factor", "level"), "string"),
+        "n": "int64",
+        **dict.fromkeys(("effect", "effect_low", "effect_high"), "float64"),
+        "probability_positive": "float64",
+        "estimable": "bool",
+        **dict.fromkeys(("pooled", "pooled_low", "pooled_high", "r_hat", "n_eff"), "float64"),
+        "divergences": "int64",
+    },
+    "grade_components": {
+        "component": "string",
+        **{
+            f"{what}{end}": "float64"
+            for what in ("deviation", "share")
+            for end in ("", "_low", "_high")
+        },
+    },
     "losses": {
         **_SUBJECT,
         "step": "int64",
@@ -401,7 +432,7 @@ _SHARES = (
         "own_words",
     ),
     *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
-    *("*_p", "first_share", "among_three_share", "votes"),
+    *("*_p", "first_share", "among_three_share", "votes", "share"),
 )
 _COSINES = ("split_half_cosine", "robust_cosine", "similarity_*", "steering_similarity*", "ceiling")
 _FROM_ZERO = (

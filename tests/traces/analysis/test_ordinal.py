@@ -8,8 +8,7 @@ import pytest
 from scipy import stats
 
 from tests.traces.analysis.made_grades import FAMILIES, agents
-from traces.analysis import ordinal
-from traces.analysis.grades import of_organisms
+from traces.analysis.grades import of_organisms, zero_sum_basis
 from traces.analysis.ordinal import COMPONENTS, Chains, components_table, effects_table, fit, hdi
 
 needs_numpyro = pytest.mark.skipif(
@@ -148,16 +147,6 @@ def test_intervals_hold_effects_as_often_as_they_say():
 
 
 def _sum_to_zero(rng: np.random.Generator, levels: tuple[str, ...]) -> dict[str, float]:
-    drawn = ordinal_prior(rng, len(levels))
+    """Effects of a factor's levels as the model draws them."""
+    drawn = zero_sum_basis(len(levels)) @ rng.normal(size=len(levels) - 1)
     return dict(zip(levels, drawn, strict=True))
-
-
-def ordinal_prior(rng: np.random.Generator, k: int) -> np.ndarray:
-    """Effects of k levels as the model draws them."""
-    from traces.analysis.grades import zero_sum_basis
-
-    return zero_sum_basis(k) @ rng.normal(size=k - 1)
-
-
-def test_the_model_has_no_grade_but_those_of_the_rubric():
-    assert ordinal.GRADES == (1, 2, 3, 4, 5)
