@@ -11,6 +11,7 @@ place of the paper's narrow one on cutpoints. An organism and an investigation e
 of their own: several grades of one hypothesis are not several pieces of evidence.
 """
 
+import functools
 import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -117,38 +118,43 @@ def _sampled(
 ) -> Fit:
     import jax  # type: ignore[import-not-found]
     from numpyro.diagnostics import summary  # type: ignore[import-not-found]
-    from numpyro.infer import MCMC, NUTS  # type: ignore[import-not-found]
 
-    kernel = NUTS(_model, target_accept_prob=chains.target)
-    sampler = MCMC(
-        kernel,
-        num_warmup=chains.warmup,
-        num_samples=chains.samples,
-        num_chains=chains.chains,
-        chain_method="vectorized",  # one machine, however few its cores
-        progress_bar=False,
-    )
-    sampler.run(jax.random.PRNGKey(seed % 2**32), coded.matrix, dict(members), grades)
+    sizes = tuple((name, int(places.max()) + 1) for name, places in members.items())
+    sampler = _sampler(sizes, chains)
+    sampler.run(jax.random.PRNGKey(seed % 2**32), coded.matrix, tuple(members.values()), grades)
     by_chain = sampler.get_samples(group_by_chain=True)
     # Single deviations are not reported, and would take as many numbers as there are organisms.
     kept = {name: one for name, one in by_chain.items() if not name.startswith("member_")}
-    diagnosed = [
-        one
-        for own in summary({name: np.asarray(one) for name, one in kept.items()}).values()
-        for one in (np.max(own["r_hat"]), -np.min(own["n_eff"]))
-    ]
+    found = summary({name: np.asarray(one) for name, one in kept.items()}).values()
     draws = {name: np.asarray(one, dtype=np.float64) for name, one in sampler.get_samples().items()}
     return Fit(
         coded,
         draws.get("weight", np.zeros((chains.chains * chains.samples, 0))),
         {name: draws[f"sd_{name}"] for name in members},
-        float(max(diagnosed[::2])),
-        float(-max(diagnosed[1::2])),
+        float(max(np.max(own["r_hat"]) for own in found)),
+        float(min(np.min(own["n_eff"]) for own in found)),
         int(np.asarray(sampler.get_extra_fields()["diverging"]).sum()),
     )
 
 
-def _model(matrix: Any, members: Mapping[str, Any], grades: Any) -> None:
+@functools.cache
+def _sampler(sizes: tuple[tuple[str, int], ...], chains: Chains) -> Any:
+    """What samples models whose groups have these sizes, compiled once for data of one shape."""
+    from numpyro.infer import MCMC, NUTS  # type: ignore[import-not-found]
+
+    return MCMC(
+        NUTS(functools.partial(_model, sizes), target_accept_prob=chains.target),
+        num_warmup=chains.warmup,
+        num_samples=chains.samples,
+        num_chains=chains.chains,
+        chain_method="vectorized",  # one machine, however few its cores
+        jit_model_args=True,
+        progress_bar=False,
+    )
+
+
+def _model(sizes: Sequence[tuple[str, int]], matrix: Any, members: Any, grades: Any) -> None:
+    """The model of this module; `members` are the places of rows in groups of `sizes`."""
     import jax.numpy as jnp  # type: ignore[import-not-found]
     import numpyro  # type: ignore[import-not-found]
     import numpyro.distributions as dist  # type: ignore[import-not-found]
@@ -156,11 +162,10 @@ def _model(matrix: Any, members: Mapping[str, Any], grades: Any) -> None:
     location = jnp.zeros(len(grades))
     if matrix.shape[1]:
         location += matrix @ numpyro.sample("weight", dist.Normal(0, 1).expand([matrix.shape[1]]))
-    for name, places in members.items():
+    for (name, n), places in zip(sizes, members, strict=True):
         deviation = numpyro.sample(f"sd_{name}", dist.HalfNormal(1))
-        n = int(places.max()) + 1
-        members_own = numpyro.sample(f"member_{name}", dist.Normal(0, 1).expand([n]))
-        location += deviation * members_own[places]
+        own = numpyro.sample(f"member_{name}", dist.Normal(0, 1).expand([n]))
+        location += deviation * own[places]
     # Flat over the shares of grades where nothing deviates.
     shares = numpyro.sample("shares", dist.Dirichlet(jnp.ones(len(GRADES))))
     below = jnp.clip(jnp.cumsum(shares)[:-1], 1e-6, 1 - 1e-6)

@@ -110,7 +110,7 @@ def test_components_of_the_variance_are_those_that_were_planted():
     assert table.loc["agent", "share"] < 0.1 < table.loc["investigation", "share"]
 
 
-SIMULATIONS = 40
+SIMULATIONS = 20
 
 
 @needs_numpyro
@@ -143,7 +143,6 @@ def test_intervals_hold_effects_as_often_as_they_say():
     assert fewest <= sum(held) <= most, sum(held)
     # A planted zero is called an effect no more often than in 5 %.
     assert sum(false) <= stats.binom.ppf(0.999, SIMULATIONS, 0.05), sum(false)
-    print(f"held {sum(held)} of {len(held)}, false {sum(false)} of {SIMULATIONS}")
 
 
 def _sum_to_zero(rng: np.random.Generator, levels: tuple[str, ...]) -> dict[str, float]:
