@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traces.analysis.adjusted import adjusted, mean_of, of_checkpoint, probabilities
+from traces.analysis.adjusted import adjusted, mean_of, of_checkpoint
 from traces.artifacts.scores import Scores
 
 
@@ -48,18 +48,23 @@ def test_a_list_that_too_few_others_have_is_left_out():
     assert set(found.lists["position"]) == {0, 1} and len(found.lists) == 4
 
 
+def test_what_could_not_be_read_is_no_other_organism_and_has_no_score():
+    """A checkpoint that equals its base has no scores: neither its own nor for others."""
+    unread = scores(1)
+    unread.z[:] = np.nan
+    assert mean_of([unread]).lists.empty
+    np.testing.assert_array_equal(mean_of([unread, scores(2)]).z, scores(2).z)
+    others = [scores(2), scores(3)]
+    found = adjusted(scores(0), [mean_of([one]) for one in (unread, *others)])
+    np.testing.assert_array_equal(found.z, adjusted(scores(0), others).z)
+    assert np.isnan(adjusted(unread, others).z).all()
+
+
 def test_what_all_organisms_share_cancels_and_what_is_ones_own_stays():
     shared = scores(9).z
     own = Scores(scores(0).lists, shared, shared + 3 * np.eye(6, 7, dtype=np.float32))
     others = [Scores(scores(0).lists, shared, shared)] * 2
     np.testing.assert_allclose(adjusted(own, others).score, 3 * np.eye(6, 7), atol=1e-6)
-
-
-def test_probabilities_are_those_of_the_plain_readers_list():
-    plain = scores(0, nulls=["none"])
-    plain = Scores(plain.lists.drop(columns="null"), plain.score, plain.z)
-    found = probabilities(scores(1).lists, plain)
-    np.testing.assert_allclose(found, np.exp(np.tile(plain.score, (2, 1))), rtol=1e-6)
 
 
 def test_the_rows_of_one_checkpoint_are_tables_of_readings():
