@@ -10,7 +10,7 @@ from traces.config.words import plain_word
 
 TWO = "runs: [{organisms: [taboo_gold_chats, taboo_lantern], recipes: [plain], seeds: [0]}]\n"
 READ = """forced_choice:
-  headline: {reader: patchscope, head: tuned, against: null}
+  headline: {reader: patchscope, adjustment: z, head: tuned, against: null}
 """
 
 
