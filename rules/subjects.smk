@@ -276,7 +276,7 @@ def shown():
     """What pictures, and the page to begin with, are about (traces/config/schema.py: Shown)."""
     return {
         "corpus": study.corpora[0],
-        "layers": list(study.layers),
+        "layers": registry.layers(study.corpora[0]),
         "control": study.control,
         "recipes": shown_recipes(),
         "seed": study.seed,
@@ -296,7 +296,7 @@ def card_of(wildcards):
         titles={source: registry.organisms[source].title},
         about=section(Described, organism_of)(wildcards),
         corpus=study.corpora[0],
-        layers=list(study.layers),
+        layers=registry.layers(study.corpora[0]),
         subjects=subjects_of_organism(wildcards),
         **choice_of(wildcards),
     )
