@@ -148,6 +148,19 @@ def families():
     return {name: registry.organisms[name].family for name in graded_organisms()}
 
 
+def of_measured(measure, output):
+    """`output` of all that ask for a measure; one sentence in place of an empty table."""
+
+    def files(wildcards):
+        if not made(measure):
+            raise WorkflowError(
+                f"runs: no run has `{measure}` among its measures, so there is no table of it; expected such a run"
+            )
+        return every(output, made(measure))
+
+    return files
+
+
 def every_measured():
     """The tables of all measures that some checkpoint of the study asks for."""
     tables = [measured(measure) for measure in ("steering", "causality", "beliefs")]
