@@ -36,8 +36,8 @@ class Reader:
     needs: Literal["readout", "model", "samples", "scores", "others"]
     # What it costs, for who must choose.
     cost: str
-    # What its standard scores are in units of: the spread over `random` among lenses.contrast.nulls,
-    # a spread that is its own, or none, where it has no standard scores.
+    # The spread that its standard scores are in units of: that over `random` among the study's
+    # `lenses.contrast.nulls`, one of its own, or none, where it has no standard scores.
     standard: Literal["random", "own"] | None
     # Columns that its rows have beside reading, rank and token. Its scales, heads and nulls are
     # those in its settings, under their plural.

@@ -69,7 +69,7 @@ runs:
     assert counts == {"relevance": 2, "coherence": 1, "scales": 0}
 
 
-# Odd graders ---------------------------------------------------------------------------------------
+# Odd graders --------------------------------------------------------------------------------------
 
 LOCAL = "model: openai-api/a/b, price: unknown"
 ODD = {

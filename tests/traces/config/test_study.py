@@ -260,7 +260,7 @@ def test_without_two_other_organisms_nothing_is_adjusted(folder, organisms, n):
     assert len(load(folder, study).adjusted_by("mini", "unrelated")) == n
 
 
-# What no reading could be right of ------------------------------------------------------------------
+# What no reading could be right of ---------------------------------------------------------------
 
 
 def test_no_more_tokens_are_graded_than_are_kept(folder):

@@ -149,8 +149,8 @@ def _check_sampled(loaded: LoadedStudy, places: Places) -> None:
             behind |= sources
         if name in behind:
             raise ValueError(
-                f"{places.corpora}: {name}.sampled.model: found a model that is finetuned on {name} "
-                "itself, or on text that comes from it, which is a circle"
+                f"{places.corpora}: {name}.sampled.model: found a model that is finetuned on "
+                f"{name} itself, or on text that comes from it, which is a circle"
             )
 
 

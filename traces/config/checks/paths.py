@@ -112,7 +112,7 @@ def of_samples(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
 
 
 def check_answers(loaded: LoadedStudy, places: Places) -> None:
-    """Refuse a folder of answers that nothing can be written to, or that is deleted with results."""
+    """Refuse a folder of answers that nobody may write to, or that is deleted with the results."""
     where, path = places.at("judges.folder"), loaded.study.judges.folder
     _check_written(where, path)
     folder = Path(os.path.realpath(local(path)))

@@ -259,7 +259,9 @@ def _check_blocks(loaded: LoadedStudy, places: Places) -> None:
     """Refuse two layers that are one block of a model whose number of layers is known."""
     for model in loaded.study.models:
         n = loaded.blocks(model)
-        for corpus in loaded.read_corpora() if n is not None else ():
+        if n is None:
+            continue
+        for corpus in loaded.read_corpora():
             blocks: dict[int, float] = {}
             for share in loaded.layers(corpus):
                 first = blocks.setdefault(block_of(share, n), share)
