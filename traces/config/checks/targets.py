@@ -71,7 +71,7 @@ def check_target(
         _check_corpus(loaded, places, rule, names, where)
     if rule in ("base_texts", "tuned_texts"):
         check_there(of_samples(loaded, places))
-    if rule == "judge_relevance":
+    if rule.startswith("judge_"):
         _check_judged(loaded, places, where)
     if rule == "candidate_scores" and not loaded.secrets(names["model"]):
         raise ValueError(
