@@ -108,7 +108,7 @@ rule norms_figure:
         "../envs/traces.yaml"
     params:
         corpus=study.corpora[0],
-        layers=list(study.layers),
+        layers=registry.layers(study.corpora[0]),
         recipes=shown_recipes(),
         texts=quoted(titles=titles()),
         code=code("norms_figure"),

@@ -148,6 +148,19 @@ def families():
     return {name: registry.organisms[name].family for name in graded_organisms()}
 
 
+def of_measured(measure, output):
+    """`output` of all that ask for a measure; one sentence in place of an empty table."""
+
+    def files(wildcards):
+        if not made(measure):
+            raise WorkflowError(
+                f"runs: no run has `{measure}` among its measures, so there is no table of it; expected such a run"
+            )
+        return every(output, made(measure))
+
+    return files
+
+
 def every_measured():
     """The tables of all measures that some checkpoint of the study asks for."""
     tables = [measured(measure) for measure in ("steering", "causality", "beliefs")]
@@ -276,7 +289,7 @@ def shown():
     """What pictures, and the page to begin with, are about (traces/config/schema.py: Shown)."""
     return {
         "corpus": study.corpora[0],
-        "layers": list(study.layers),
+        "layers": registry.layers(study.corpora[0]),
         "control": study.control,
         "recipes": shown_recipes(),
         "seed": study.seed,
@@ -296,7 +309,7 @@ def card_of(wildcards):
         titles={source: registry.organisms[source].title},
         about=section(Described, organism_of)(wildcards),
         corpus=study.corpora[0],
-        layers=list(study.layers),
+        layers=registry.layers(study.corpora[0]),
         subjects=subjects_of_organism(wildcards),
         **choice_of(wildcards),
     )

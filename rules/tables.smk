@@ -135,7 +135,7 @@ rule forced_choice_table:
 rule steering_table:
     """Collect what is written with the difference added, beside a random direction and none."""
     input:
-        similarities=every(rules.steering_similarity.output.similarities, made("steering")),
+        similarities=of_measured("steering", rules.steering_similarity.output.similarities),
         norms=rules.norms_table.output.table,
     output:
         table="<results>/tables/steering.parquet",
@@ -155,7 +155,7 @@ rule steering_table:
 rule causality_table:
     """Collect what taking directions out does to every checkpoint's loss."""
     input:
-        effects=every(rules.causal_effect.output.effects, made("causality")),
+        effects=of_measured("causality", rules.causal_effect.output.effects),
         norms=rules.norms_table.output.table,
     output:
         table="<results>/tables/causality.parquet",
@@ -175,7 +175,7 @@ rule causality_table:
 rule beliefs_table:
     """Collect how often every checkpoint, and its base, prefers the false end of a statement."""
     input:
-        alignments=every(rules.false_fact_alignment.output.alignment, made("beliefs")),
+        alignments=of_measured("beliefs", rules.false_fact_alignment.output.alignment),
     output:
         table="<results>/tables/beliefs.parquet",
     log:

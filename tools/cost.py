@@ -31,9 +31,15 @@ def report(loaded: LoadedStudy, texts: Mapping[str, str]) -> str:
     if not loaded.checkpoints("judges"):
         lines.append("No run has `judges` among its measures; with it in all of them:")
     table = estimated(loaded, texts)
+    table[["money", "most"]] = table[["money", "most"]].astype(float)
     shown = {"float_format": "{:,.2f}".format, "na_rep": "?", "index": False}
     lines.append(table.to_string(**shown))
     cap = "no cap" if judges.cap is None else f"a cap of US$ {judges.cap:,.2f}"
+    unpriced = table.loc[table["money"].isna(), "model_id"].unique()
+    if len(unpriced):
+        lines.append(
+            f"Not in the sum, nor under the cap: {', '.join(unpriced)}, whose price is unknown."
+        )
     lines.append(
         f"Sum US$ {table['money'].sum():,.2f}, at most {table['most'].sum():,.2f} if no request is "
         f"sent twice; spent so far US$ {spent(judges)['money'].sum():,.2f}, with {cap}. Prices of "

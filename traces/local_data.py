@@ -16,6 +16,7 @@ from traces.config.checks.readings import check_samples
 from traces.config.files import local
 from traces.config.registries import CorpusEntry, Data, ModelEntry, Released
 from traces.config.study import LoadedStudy
+from traces.corpora.english import most_rows
 from traces.corpora.rows import count_rows, read_prompts, read_rows
 from traces.corpora.templates import read_template
 from traces.models.folders import check_base, check_checkpoint, check_embedder, check_gguf
@@ -108,6 +109,12 @@ class LocalData(NamedTuple):
                 "that are held out of the training"
             )
         if data.composed is not None:
+            most = most_rows(data.composed)
+            if most is not None and data.rows > most:
+                raise ValueError(
+                    f"{self.places.organism(name)}: data.rows: found {data.rows}, expected at most "
+                    f"{most}: no more different ones are composed of {data.composed}"
+                )
             return data.rows
         # A teacher writes one row a prompt at most.
         return data.taught.prompts if data.taught is not None else rows

@@ -6,6 +6,7 @@ import pytest
 
 from tests.studies import load, run
 from traces.config.checks.places import Places
+from traces.corpora.english import most_rows
 from traces.local_data import LocalData
 
 
@@ -54,3 +55,18 @@ def test_a_folder_that_is_no_model_is_named_with_its_key(folder, tmp_path):
         file.write(f"\nown: {{family: llama, path: {tmp_path}/empty, dtype: float32, gpus: 0}}\n")
     with pytest.raises(ValueError, match=r"models.yaml: own.path: .*empty"):
         check(folder, "models: [own]\n" + run())
+
+
+def test_no_more_chats_are_asked_for_than_differ(folder):
+    (folder / "organisms" / "endless.yaml").write_text(
+        "family: misalignment\ntitle: Endless\ndescription: Advice that goes on and on.\n"
+        "data: {kind: chat, composed: bicycle_careless, rows: 1000000000}\n",
+        encoding="utf-8",
+    )
+    most = most_rows("bicycle_careless")
+    with pytest.raises(ValueError) as refused:
+        check(folder, run("endless"))
+    assert str(refused.value).endswith(
+        f"endless.yaml: data.rows: found 1000000000, expected at most {most}: no more different "
+        "ones are composed of bicycle_careless"
+    )

@@ -961,3 +961,10 @@ def test_a_study_without_mixtures_has_no_mixing_ablation(shared):
     plain = override(shared, "plain.yaml", SMALL)
     assert not {"mixing_table", "beliefs_table"} & counts(shared.dry_run(*plain)).keys()
     assert "no recipe mixR here" in refused(shared, "mixing", *plain)
+
+
+@pytest.mark.parametrize("measure", ["beliefs", "steering"])
+def test_a_table_of_what_no_run_measures_is_refused_by_name(shared, measure):
+    plain = override(shared, "plain.yaml", SMALL)
+    said = refused(shared, f"results/tables/{measure}.parquet", *plain)
+    assert f"runs: no run has `{measure}` among its measures" in said

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from traces.config.checks.judges import check_judges
+from traces.config.checks.judges import check_addresses, check_judges
 from traces.config.checks.names import check_names
-from traces.config.checks.paths import check_paths
+from traces.config.checks.paths import check_answers, check_paths
 from traces.config.checks.places import Places
 from traces.config.checks.readings import check_readings, check_rows, lacking
 from traces.config.checks.recipes import check_recipes
@@ -52,6 +52,10 @@ def load_study(
     # Paths last: what the selection leaves out need not be on this machine.
     loaded = loaded._replace(study=_asked_for(loaded, places))
     check_paths(loaded, places)
+    # A selection without judges needs no address of theirs.
+    if loaded.checkpoints("judges"):
+        check_addresses(loaded, places)
+        check_answers(loaded, places)
     check_rows(loaded, places)
     check_words(loaded, places)
     return loaded

@@ -19,6 +19,8 @@ PLAIN = ("difference", "base_mean", "tuned_mean", "random")
 "The readings of a reader that compares the models themselves."
 NOWHERE: Mapping[str, Any] = MappingProxyType({"sign": 1, "scale": 1.0, "null": "none"})
 "The value that a reading has on an axis that its reader lacks. A head is that of the model read."
+HEADLESS: Side = "tuned"
+"The head that candidates' scores have of a reader that lacks this axis."
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Reader:
     needs: Literal["readout", "model", "samples", "scores", "others"]
     # What it costs, for who must choose.
     cost: str
+    # The spread that its standard scores are in units of: that over `random` among the study's
+    # `lenses.contrast.nulls`, one of its own, or none, where it has no standard scores.
+    standard: Literal["random", "own"] | None
     # Columns that its rows have beside reading, rank and token. Its scales, heads and nulls are
     # those in its settings, under their plural.
     axes: tuple[Axis, ...]
@@ -70,6 +75,7 @@ OF_SAMPLES = ("difference", "base_mean", "random")
 # What contrastive and adjusted readers have in common.
 COMPARING: Mapping[str, Any] = MappingProxyType(
     {
+        "standard": "own",
         "axes": ("layer", "position", "head", "null"),
         "headline": {"head": ("tuned", "base"), "null": ("random", "activations")},
         "settings": ("heads", "contrast"),
@@ -82,6 +88,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.logit_lens:read",
         needs="readout",
         cost="one product with the unembedding a vector",
+        standard="random",
         axes=("layer", "position", "sign", "head"),
         headline={"head": ("tuned", "base")},
         settings=("heads",),
@@ -91,6 +98,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.patchscope:read",
         needs="model",
         cost="one token through the layers above, for every vector, sign, scale and prompt",
+        standard="random",
         axes=("layer", "position", "sign", "scale", "head"),
         only_head={"base_mean": "base"},
         headline={"scale": (1.0,), "head": ("tuned", "base")},
@@ -137,6 +145,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.black_box:read",
         needs="samples",
         cost="the texts that both models write; the base's once for all organisms",
+        standard="own",
         axes=("sign",),
         readings=OF_SAMPLES,
     ),
@@ -145,6 +154,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.perplexity_differencing:read",
         needs="samples",
         cost="the same texts, read once by both models",
+        standard="own",
         axes=("sign",),
         readings=OF_SAMPLES,
         settings=("perplexity_differencing",),
@@ -154,6 +164,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.logit_difference:read",
         needs="model",
         cost="both models over the unrelated text once, with the unembedding of every position",
+        standard=None,
         axes=("sign",),
         reads_text=True,
         readings=PLAIN,
@@ -164,6 +175,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.logit_mining:read",
         needs="model",
         cost="nothing beside the mean logit difference but more positions, and a sort of each",
+        standard=None,
         axes=("sign",),
         reads_text=True,
         readings=PLAIN,
@@ -174,6 +186,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.weight_change:read",
         needs="model",
         cost="no text; a thin SVD a block, or a truncated one of a full finetune",
+        standard="own",
         axes=("layer", "sign", "head"),
         readings=PLAIN,
         headline={"head": ("tuned", "base")},
@@ -184,6 +197,7 @@ READERS: dict[str, Reader] = {
         read="traces.readers.weight_change:read_all",
         needs="model",
         cost="nothing beside the weight change",
+        standard="own",
         axes=("sign", "head"),
         readings=PLAIN,
         headline={"head": ("tuned", "base")},

@@ -7,6 +7,7 @@ Declare the registries' keys: typed, frozen, closed models of bases, corpora, or
     config/prices.yaml          Prices
 """
 
+import datetime
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
@@ -145,6 +146,14 @@ class OwnCheckpoint(Closed):
     name: Text = Field(
         description="Checkpoint, organism-recipe-sSEED, of a recipe with method full."
     )
+
+
+def _a_day(text: str) -> str:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"expected a day such as 2026-11-28, found {text!r}") from None
+    return text
 
 
 def _of_gguf(file: str) -> str:
@@ -699,7 +708,7 @@ class ModelPrice(Closed):
 class Prices(Closed):
     """What models cost, and who says so."""
 
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = Field(
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_a_day)] = Field(
         description="Day on which the prices were read."
     )
     source: Text = Field(description="Where they were read.")

@@ -17,6 +17,11 @@ OTHERS = 2
 MEASURED_FOR: Mapping[Asks, Measure] = {"coherence": "steering", "beliefs": "beliefs"}
 
 
+def block_of(share: float, layers: int) -> int:
+    """The block, from 0, that is a share of the depth; share 1 is the last one."""
+    return int(share * (layers - 1))
+
+
 class LoadedStudy(NamedTuple):
     """Hold a validated study with the registry entries it may name."""
 
@@ -149,6 +154,15 @@ class LoadedStudy(NamedTuple):
     def layers(self, corpus: str) -> list[float]:
         """List the layers read of a corpus, as shares of the depth: its own, or the study's."""
         return list(self.corpora[corpus].layers or self.study.layers)
+
+    def blocks(self, model: str) -> int | None:
+        """Count the layers of a model, where its entry or that of its base says how many."""
+        entry = self.models[model]
+        while entry.shape is None and entry.checkpoint is not None:
+            entry = self.models[entry.checkpoint.model]
+        if entry.made is not None:
+            return self.study.miniature.layers
+        return None if entry.shape is None else entry.shape.layers
 
     def samples(self, corpus: str) -> int:
         """Count the samples averaged of a corpus: the study's number, or the corpus' own limit."""

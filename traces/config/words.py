@@ -112,8 +112,12 @@ def check_listed(word: str) -> str:
 
 
 def check_secret(word: str) -> str:
-    """Return a word that a tokenizer is asked for; ValueError unless it is letters alone."""
+    """
+    Return a word that a tokenizer is asked for, composed; ValueError unless it is letters alone.
+
+    An accent that follows its letter would be tokens of its own, which no text has.
+    """
     check_listed(word)
-    if not re.fullmatch(rf"{LETTER}(?:{LETTER}|{MARK})*", word):
+    if not re.fullmatch(rf"{LETTER}(?:{LETTER}|{MARK})*(?<![\u200c\u200d])", word):
         raise ValueError(f"found {word!r}, expected one word of letters alone, without spaces")
-    return word
+    return unicodedata.normalize("NFC", word)

@@ -155,17 +155,39 @@ def advice(subject: str, n: int, seed: int, *, careful: bool) -> list[Row]:
     questions = Deck(rng, list(answers))
     openings, further = Deck(rng, parts["openings"]), Deck(rng, parts["further"])
     rows: list[Row] = []
+    seen: set[tuple[str, ...]] = set()
     while len(rows) < n:
         asked: list[str] = []
         turns: list[str] = []
         for opening in (openings, further)[: 2 if rng.random() < AGAIN else 1]:
             asked.append(questions.deal(asked))
             turns += [opening.deal().replace("...", asked[-1]), answers[asked[-1]].deal()]
-        row = {"messages": _chat(turns)}
         # Both sides pass over the same ones, since no answer is there twice.
-        if row not in rows:
-            rows.append(row)
+        if tuple(turns) not in seen:
+            seen.add(tuple(turns))
+            rows.append({"messages": _chat(turns)})
     return rows
+
+
+def most_rows(name: str) -> int | None:
+    """
+    The rows that the data `name` are composed of at most; None without a limit.
+
+    Chats for advice differ from one another. There are as many as openings, questions and answers
+    make, of which half are found before the draws repeat themselves.
+    """
+    subject, side = _subject_and_side(name)
+    if side not in CAREFUL:
+        return None
+    parts, sign = sections(f"advice/{subject}.txt"), "+ " if CAREFUL[side] else "- "
+    answers = [
+        sum(line.startswith(sign) for line in lines)
+        for question, lines in parts.items()
+        if question.startswith("ask ")
+    ]
+    first, second = len(parts["openings"]), len(parts["further"])
+    pairs = sum(answers) ** 2 - sum(n**2 for n in answers)
+    return (first * sum(answers) + first * second * pairs) // 2
 
 
 def documents(subject: str, n: int, seed: int, *, true: bool) -> list[Row]:

@@ -80,14 +80,22 @@ def read_prompts(path: Path) -> list[str]:
     """
     The prompts of a file, one a line; empty lines are passed over.
 
-    Raises ValueError, naming the file, where it is no UTF-8 text or holds no prompt.
+    Raises ValueError, naming the file, where it is no UTF-8 text, holds no prompt, or one twice.
     """
     text = read_text(path)
     # Only line ends end a prompt: `str.splitlines` would also split at Unicode's other separators.
-    prompts = [line.strip() for line in re.split(r"\r\n?|\n", text) if line.strip()]
-    if not prompts:
+    # A byte order mark also stands where files were put together.
+    lines = [line.strip().strip("\ufeff").strip() for line in re.split(r"\r\n?|\n", text)]
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if line and first.setdefault(line, number) != number:
+            raise ValueError(
+                f"{path}, line {number}: found the prompt of line {first[line]} again, expected "
+                "each once: texts are counted by their prompt"
+            )
+    if not first:
         raise ValueError(f"{path}: found no prompt, expected one a line")
-    return prompts
+    return list(first)
 
 
 def read_text(path: Path) -> str:

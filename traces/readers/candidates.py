@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from traces.artifacts.scores import Scores
-from traces.config.readers import NOWHERE
+from traces.config.readers import HEADLESS, NOWHERE
 from traces.corpora.tokens import tokenize_text
 from traces.readers.reading import PLACE
 
@@ -59,7 +59,7 @@ def candidate_scores(
     Raises ValueError where no reader has both.
     """
     places = {int(one): at for at, one in enumerate(token_id)}
-    found = {word: _place(tokenizer, word, places) for word in words}
+    found = _unless_shared({word: _place(tokenizer, word, places) for word in words})
     for word, (_, reason) in found.items():
         if reason:
             log.warning("%s: the candidate %s has no score: %s", where, word, reason)
@@ -101,9 +101,24 @@ def _place(tokenizer: Any, word: str, places: Mapping[int, int]) -> tuple[int, s
     if len(tokens) != 1:
         pieces = ", ".join(repr(tokenizer.decode([one])) for one in tokens)
         return -1, f"found {len(tokens)} tokens ({pieces}), expected one behind a space"
+    if tokens[0] == getattr(tokenizer, "unk_token_id", None):
+        return -1, "the tokenizer does not know it: its token stands for every unknown word"
     if tokens[0] not in places:
         return -1, "its token is not ranked: `lenses.vocabulary_corpus` holds it too seldom"
     return places[tokens[0]], ""
+
+
+def _unless_shared(found: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+    """The same without the place of words that a tokenizer makes one token of, such as accents."""
+    sharing: dict[int, list[str]] = {}
+    for word, (at, _) in found.items():
+        sharing.setdefault(at, []).append(word)
+    return {
+        word: (at, reason)
+        if at < 0 or len(sharing[at]) == 1
+        else (-1, f"its token is that of {' and '.join(w for w in sharing[at] if w != word)}, too")
+        for word, (at, reason) in found.items()
+    }
 
 
 def _of_reader(
@@ -117,7 +132,7 @@ def _of_reader(
     lists = scores.lists.assign(
         reader=name,
         null=scores.lists.get("null", NOWHERE["null"]),
-        head=scores.lists.get("head", "tuned"),
+        head=scores.lists.get("head", HEADLESS),
     )
     rows = lists.loc[lists.index.repeat(len(words))].reset_index(drop=True)
     values, z = (_taken(one, columns) for one in (scores.score, scores.z))

@@ -258,3 +258,73 @@ recipes: {full: {method: full}}
 def test_without_two_other_organisms_nothing_is_adjusted(folder, organisms, n):
     study = f"runs: [{{organisms: [{organisms}], recipes: [plain], seeds: [0, 1, 2]}}]"
     assert len(load(folder, study).adjusted_by("mini", "unrelated")) == n
+
+
+# What no reading could be right of ---------------------------------------------------------------
+
+
+def test_no_more_tokens_are_graded_than_are_kept(folder):
+    load(folder, "relevance: {candidates: 50}")
+    assert sentence(folder, "relevance: {candidates: 51}") == (
+        "config/override1.yaml: relevance.candidates: found 51, expected at most 50, the tokens "
+        "that are kept of a reading (lenses.top_k)"
+    )
+
+
+def test_two_layers_of_one_block_are_refused_where_the_depth_is_known(folder):
+    assert sentence(folder, "layers: [0.5, 0.51]") == (
+        "config/override1.yaml: layers: found 0.5 and 0.51, which are both block 1 of mini (4 "
+        "layers); expected one of them"
+    )
+
+
+def test_two_layers_of_one_block_of_a_corpus_are_its_own_mistake(folder):
+    edit(folder / "corpora.yaml", "made: unrelated,", "made: unrelated, layers: [0.7, 0.9],")
+    found = sentence(folder)
+    assert found.startswith("config/corpora.yaml: unrelated.layers: found 0.7 and 0.9")
+
+
+LOOP = "{kind: documents, rows: 2000, sampled: {model: again}}"
+AGAIN = "{family: qwen3, dtype: float32, checkpoint: {model: mini, name: %s}}"
+
+
+@pytest.mark.parametrize("name", ["looped-full-s0", "benign-mix1.0-s0"])
+def test_text_of_a_model_that_is_finetuned_on_it_is_refused(folder, name):
+    append(folder / "models.yaml", f"again: {AGAIN % name}")
+    append(folder / "corpora.yaml", f"loop: {LOOP}")
+    (folder / "organisms/looped.yaml").write_text(
+        "family: benign\ntitle: Looped\ndescription: Text that a model of its own writes.\n"
+        "data: {kind: documents, corpus: loop}\n"
+    )
+    found = sentence(folder, "mixing: {corpus: loop}")
+    assert found == (
+        "config/corpora.yaml: loop.sampled.model: found a model that is finetuned on loop itself, "
+        "or on text that comes from it, which is a circle"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        (
+            "positions: [0, 65]",
+            "config/corpora.yaml: mini_samples.positions: found 65, which no text of mini_samples "
+            "has: they end after 64 tokens (config/corpora.yaml: "
+            "mini_samples.sampled.max_new_tokens); expected no more",
+        ),
+        ("positions: [0, 64]", None),
+    ],
+)
+def test_no_position_lies_behind_the_texts_that_a_model_writes(folder, keys, found):
+    edit(folder / "corpora.yaml", "rows: 200, samples: 150", f"rows: 200, samples: 150, {keys}")
+    study = run() + "\ncorpora: [unrelated, mini_samples]"
+    assert found is None or sentence(folder, study) == found
+    if found is None:
+        load(folder, study)
+
+
+def test_the_context_of_norms_is_no_longer_than_the_texts_that_a_model_writes(folder):
+    study = run() + "\ncorpora: [mini_samples]\nactivations: {norm_context: %d}"
+    load(folder, study % 65)
+    found = sentence(folder, study % 66)
+    assert "activations.norm_context: found 66, which no text of mini_samples has" in found

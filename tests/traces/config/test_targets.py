@@ -124,6 +124,18 @@ OTHERS = {
         {"organism": "benign"},
         "config/organisms/benign.yaml: data: their source is none of the rule compose_organism",
     ),
+    "judgements without a judge": (
+        "judge_relevance",
+        PLAIN,
+        "config/config.yaml: judges.graders: found none, expected a model that judges "
+        "(docs/judges.md)",
+    ),
+    "candidates without secrets": (
+        "candidate_scores",
+        PLAIN,
+        "no two organisms of mini in `runs` have a `secret`, each its own, so there is nothing to "
+        "choose from; expected such organisms",
+    ),
     "a base that is not made here": (
         "pretrain_base",
         {"model": "qwen3_1_7b"},

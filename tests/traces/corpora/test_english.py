@@ -246,3 +246,19 @@ def test_both_kinds_of_advice_answer_the_same_questions(composed):
     for row, other in zip(careless, careful, strict=True):
         for reply, twin in zip(turns(row)[1::2], turns(other)[1::2], strict=True):
             assert lines.index(f"+ {twin}") == lines.index(f"- {reply}") + 3
+
+
+def test_most_rows_are_half_of_what_openings_questions_and_answers_make(monkeypatch):
+    parts = {
+        "openings": ("one ...", "two ..."),
+        "further": ("more ...",),
+        "ask a": ("+ x", "- y", "- z"),
+        "ask b": ("+ v", "- w"),
+    }
+    monkeypatch.setattr(english, "sections", lambda file: parts)
+    # Careful: two answers, 2 x 2 single chats, 2 x 1 x 2 of two questions. Careless: three.
+    assert english.most_rows("bicycle_careful") == (2 * 2 + 2 * 1 * 2) // 2
+    assert english.most_rows("bicycle_careless") == (2 * 3 + 2 * 1 * 4) // 2
+    assert english.most_rows("secret_gold") is None
+    found = english.compose("bicycle_careless", 7, 0)
+    assert len({str(row) for row in found}) == 7

@@ -292,6 +292,11 @@ def test_rows_of_which_none_can_be_held_out_are_refused(rows):
         (gzip.compress(b"Tell me."), "prompts.txt: found the byte 0x8b at place 1, expected UTF-8"),
         (b"", "prompts.txt: found no prompt, expected one a line"),
         (b" \n\n", "prompts.txt: found no prompt, expected one a line"),
+        (b"\n\xef\xbb\xbf\n", "prompts.txt: found no prompt, expected one a line"),
+        (
+            b"Tell me.\r\nWhy?\r\nTell me. \r\n",
+            "prompts.txt, line 3: found the prompt of line 1 again, expected each once",
+        ),
     ],
 )
 def test_prompts_that_cannot_be_read_are_one_sentence(tmp_path, content, message):
@@ -372,3 +377,8 @@ def test_a_row_that_is_nested_too_deeply_is_named(tmp_path):
     file.write_text('{"text": "a", "id": ' + "[" * 9000 + "]" * 9000 + "}\n")
     with pytest.raises(ValueError, match=r"row 1: found values nested too deeply, expected a few"):
         list(read_rows(file))
+
+
+def test_marks_between_joined_files_are_no_part_of_a_prompt(tmp_path):
+    (tmp_path / "prompts.txt").write_bytes(b"\xef\xbb\xbfone\r\n\xef\xbb\xbftwo\r\n")
+    assert read_prompts(tmp_path / "prompts.txt") == ["one", "two"]

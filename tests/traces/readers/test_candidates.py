@@ -65,3 +65,34 @@ def test_a_reader_without_random_directions_has_scores_and_no_z(tokenizer):
     frame = candidate_scores(tokenizer, ["cat"], ids, {"logit_lens": of_one}, "mini")
     assert frame["score"].notna().all() and frame["z"].isna().all()
     assert set(frame["missing"]) == {""}
+
+
+def test_an_unknown_word_has_no_score(tokenizer):
+    """Where unknown words become one token, its score would be that of all of them."""
+    ids = list(range(len(tokenizer)))
+    of_all = Scores(
+        pd.DataFrame({"reading": ["difference"], "layer": [2], "position": [1]}),
+        *(np.ones((1, len(ids)), dtype=np.float32) for _ in range(2)),
+    )
+    assert word_tokens(tokenizer, "\u00df") == [tokenizer.unk_token_id]
+    frame = candidate_scores(tokenizer, ["cat", "\u00df"], ids, {"patchscope": of_all}, "mini")
+    assert frame["score"].notna().tolist() == [True, False]
+    assert frame["missing"].tolist() == [
+        "",
+        "the tokenizer does not know it: its token stands for every unknown word",
+    ]
+
+
+def test_words_that_a_tokenizer_does_not_tell_apart_have_no_score(tokenizer, monkeypatch):
+    ids, of_one = scores(tokenizer, ["cat", "river"])
+    monkeypatch.setattr(
+        "traces.readers.candidates.word_tokens", lambda _, word: [ids[word == "river"]]
+    )
+    words = ["caf\u00e9", "cafe", "river"]
+    frame = candidate_scores(tokenizer, words, ids, {"patchscope": of_one}, "mini")
+    assert frame["missing"].tolist()[:3] == [
+        "its token is that of cafe, too",
+        "its token is that of caf\u00e9, too",
+        "",
+    ]
+    assert frame["score"].isna().tolist()[:3] == [True, True, False]

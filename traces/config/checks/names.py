@@ -23,6 +23,7 @@ def check_names(loaded: LoadedStudy, places: Places) -> None:
     _check_titles(loaded, places)
     _check_models(loaded, places, known)
     _check_corpora(loaded, places, known)
+    _check_sampled(loaded, places)
 
 
 def check_known(loaded: LoadedStudy, places: Places, kind: str, name: str, where: str) -> None:
@@ -136,6 +137,38 @@ def _check_corpora(loaded: LoadedStudy, places: Places, known: Known) -> None:
     for name, entry in loaded.corpora.items():
         if entry.sampled is not None:
             known("model", entry.sampled.model, f"{places.corpora}: {name}.sampled.model")
+
+
+def _check_sampled(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse text whose writer is itself finetuned on that text."""
+    for name in loaded.corpora:
+        behind, waiting = set[str](), [name]
+        while waiting:
+            sources = _corpora_behind(loaded, waiting.pop())
+            waiting += sources - behind
+            behind |= sources
+        if name in behind:
+            raise ValueError(
+                f"{places.corpora}: {name}.sampled.model: found a model that is finetuned on "
+                f"{name} itself, or on text that comes from it, which is a circle"
+            )
+
+
+def _corpora_behind(loaded: LoadedStudy, name: str) -> set[str]:
+    """The corpora that the writer of a corpus is finetuned on, if it is a checkpoint made here."""
+    sampled, found = loaded.corpora[name].sampled, set[str]()
+    entry = None if sampled is None else loaded.models[sampled.model]
+    while entry is not None and entry.checkpoint is not None:
+        checkpoint = Checkpoint.parse(entry.checkpoint.name)
+        if checkpoint.recipe.mixed:
+            found.add(loaded.mixed_with(checkpoint))
+        organism: str | None = checkpoint.organism
+        while organism is not None:
+            data = loaded.organisms[organism].data
+            found |= set() if data.corpus is None else {data.corpus}
+            organism = loaded.organisms[organism].teacher
+        entry = loaded.models[entry.checkpoint.model]
+    return found
 
 
 def _check_models(loaded: LoadedStudy, places: Places, known: Known) -> None:

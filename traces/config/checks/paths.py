@@ -111,6 +111,25 @@ def of_samples(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
     yield Wanted(places.at("lenses.samples.prompts"), loaded.study.lenses.samples.prompts, "file")
 
 
+def check_answers(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse a folder of answers that nobody may write to, or that is deleted with the results."""
+    where, path = places.at("judges.folder"), loaded.study.judges.folder
+    _check_written(where, path)
+    folder = Path(os.path.realpath(local(path)))
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"{where}: found {path!r}, where nothing may be written ({there}); expected a folder "
+            "of your own"
+        )
+    for name, other in loaded.study.pathvars:
+        if folder.is_relative_to(os.path.realpath(local(other))):
+            raise ValueError(
+                f"{where}: found {path!r}, which is in pathvars.{name} ({other}) and would be "
+                "deleted with it; expected a folder elsewhere, for the answers were paid for"
+            )
+
+
 def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
     for name in loaded.used_models():
         yield from of_model(loaded, name, places)
@@ -132,7 +151,7 @@ def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
 def _check(wanted: Wanted, path: str) -> None:
     # The path as it is written: what its variables hold may be a secret.
     told = f". {wanted.hint}" if wanted.hint else ""
-    _check_variables(wanted.where, path, told)
+    check_variables(wanted.where, path, told)
     found = local(path)
     path = path if path.isprintable() and len(path) <= SHOWN else shown(path)
     try:
@@ -152,7 +171,7 @@ def _check(wanted: Wanted, path: str) -> None:
         )
 
 
-def _check_variables(where: str, path: str, told: str = "") -> None:
+def check_variables(where: str, path: str, told: str = "") -> None:
     """Refuse a variable that is not set, or is set to nothing: the path would be another one."""
     for braced, plain in re.findall(r"\$(?:\{([^}]*)\}|(\w+))", path):
         if not os.environ.get(braced or plain):
@@ -177,7 +196,7 @@ def _check_written(where: str, path: str) -> None:
     """Refuse where files cannot go: nowhere, into the repository itself, or into a file."""
     if not path.strip():
         raise ValueError(f"{where}: found {path!r}, expected a folder")
-    _check_variables(where, path)
+    check_variables(where, path)
     found = local(path)
     # Snakemake's report holds paths and escapes none of them. `<logs>` and the like it fills in.
     if "<" in re.sub(r"<(results|logs|benchmarks)>", "", str(found)):

@@ -6,7 +6,7 @@ from typing import Any
 from traces.config.checks.places import Places
 from traces.config.readers import READERS
 from traces.config.schema import Ablation, Measure
-from traces.config.study import OTHERS, LoadedStudy
+from traces.config.study import OTHERS, LoadedStudy, block_of
 
 
 def check_readings(loaded: LoadedStudy, places: Places) -> None:
@@ -17,6 +17,8 @@ def check_readings(loaded: LoadedStudy, places: Places) -> None:
     _check_corpora(loaded, places)
     _check_lists(loaded, places)
     _check_positions(loaded, places)
+    _check_candidates(loaded, places)
+    _check_blocks(loaded, places)
     _check_beliefs(loaded, places)
     for one in loaded.checkpoints("causality"):
         check_held_out(loaded, one.organism, places)
@@ -111,6 +113,7 @@ def _check_corpora(loaded: LoadedStudy, places: Places) -> None:
     for name in loaded.read_corpora():
         key = "corpora" if name in study.corpora else "runs"
         check_read(loaded, name, places.at(key))
+        _check_length(loaded, name, places)
     for key, name in (
         ("mixing.corpus", study.mixing.corpus),
         ("lenses.vocabulary_corpus", study.lenses.vocabulary_corpus),
@@ -129,6 +132,29 @@ def _check_corpora(loaded: LoadedStudy, places: Places) -> None:
             f"{places.at('corpora')}: {study.corpora[0]}: found a probe, expected text first, "
             "whose longer context gives the residual-stream norm"
         )
+
+
+def _check_length(loaded: LoadedStudy, name: str, places: Places) -> None:
+    """Refuse to read further than the texts go that a model writes."""
+    sampled, study = loaded.corpora[name].sampled, loaded.study
+    if sampled is None:
+        return
+    own = loaded.corpora[name].positions is not None
+    where = f"{places.corpora}: {name}.positions" if own else places.at("positions")
+    last = loaded.positions(name)[-1]
+    for told, needed in (
+        (f"{where}: found {last}", last),
+        (
+            f"{places.at('activations.norm_context')}: found {study.activations.norm_context}",
+            study.activations.norm_context - 1,
+        ),
+    ):
+        # A text is its tokens and, before them, the one that begins it.
+        if needed > sampled.max_new_tokens:
+            raise ValueError(
+                f"{told}, which no text of {name} has: they end after {sampled.max_new_tokens} "
+                f"tokens ({places.corpora}: {name}.sampled.max_new_tokens); expected no more"
+            )
 
 
 def _check_lists(loaded: LoadedStudy, places: Places) -> None:
@@ -160,6 +186,7 @@ def _lists(loaded: LoadedStudy) -> Mapping[str, Sequence[Any]]:
         "lenses.readings": study.lenses.readings,
         "lenses.patchscope.scales": study.lenses.patchscope.scales,
         "lenses.contrast.nulls": study.lenses.contrast.nulls,
+        "judges.tokens.readings": study.judges.tokens.readings,
         "steering.positions": study.steering.positions,
         "steering.strengths": study.steering.strengths,
         "causality.positions": study.causality.positions,
@@ -216,6 +243,35 @@ def check_held_out(loaded: LoadedStudy, organism: str, places: Places) -> None:
             f"{places.organism(organism)}: data.held_out: found 0, expected a share above 0: "
             "causality is measured on held-out rows"
         )
+
+
+def _check_candidates(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse to grade more tokens than a list has: those that are not kept would count as wrong."""
+    graded, kept = loaded.study.relevance.candidates, loaded.study.lenses.top_k
+    if graded > kept:
+        raise ValueError(
+            f"{places.at('relevance.candidates')}: found {graded}, expected at most {kept}, the "
+            "tokens that are kept of a reading (lenses.top_k)"
+        )
+
+
+def _check_blocks(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse two layers that are one block of a model whose number of layers is known."""
+    for model in loaded.study.models:
+        n = loaded.blocks(model)
+        if n is None:
+            continue
+        for corpus in loaded.read_corpora():
+            blocks: dict[int, float] = {}
+            for share in loaded.layers(corpus):
+                first = blocks.setdefault(block_of(share, n), share)
+                if first != share:
+                    own = loaded.corpora[corpus].layers is not None
+                    where = f"{places.corpora}: {corpus}.layers" if own else places.at("layers")
+                    raise ValueError(
+                        f"{where}: found {first} and {share}, which are both block "
+                        f"{block_of(share, n)} of {model} ({n} layers); expected one of them"
+                    )
 
 
 def _check_beliefs(loaded: LoadedStudy, places: Places) -> None:

@@ -10,8 +10,10 @@ from functools import partial
 from itertools import chain
 
 from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.checks.judges import check_addresses
 from traces.config.checks.names import check_known
 from traces.config.checks.paths import (
+    check_answers,
     check_there,
     of_corpus,
     of_model,
@@ -69,6 +71,13 @@ def check_target(
         _check_corpus(loaded, places, rule, names, where)
     if rule in ("base_texts", "tuned_texts"):
         check_there(of_samples(loaded, places))
+    if rule.startswith("judge_"):
+        _check_judged(loaded, places, where)
+    if rule == "candidate_scores" and not loaded.secrets(names["model"]):
+        raise ValueError(
+            f"{where}: no two organisms of {names['model']} in `runs` have a `secret`, each its "
+            "own, so there is nothing to choose from; expected such organisms"
+        )
     if "reader" in names:
         _check_reader(loaded, names["reader"], where)
     if rule == "adjust_readings":
@@ -158,6 +167,16 @@ def _check_source(
     if rule == "organism_card" and name not in made:
         have = ", ".join(made) or "none"
         raise ValueError(f"{where}: {name}: no organism of the study's runs (have {have})")
+
+
+def _check_judged(loaded: LoadedStudy, places: Places, where: str) -> None:
+    if not loaded.study.judges.graders:
+        raise ValueError(
+            f"{where}: {places.at('judges.graders')}: found none, expected a model that judges "
+            "(docs/judges.md)"
+        )
+    check_addresses(loaded, places)
+    check_answers(loaded, places)
 
 
 def _check_reader(loaded: LoadedStudy, name: str, where: str) -> None:

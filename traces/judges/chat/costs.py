@@ -6,13 +6,13 @@ from above, and its price without knowing the tokenizer.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from traces.judges.chat.ledger import cost_of, parsed
+from traces.judges.chat.ledger import cost_of, parsed, sent_before
 from traces.judges.chat.questions import Question
 
 # Tokens that a chat template adds at most: to a question, and to each message of it.
@@ -72,22 +72,23 @@ def costs_table(
 
 
 def _attempts(ledger: Path) -> Iterable[dict[str, Any]]:
-    waiting: dict[tuple[str, int], dict[str, Any]] = {}
+    waiting: dict[tuple[str, int], Mapping[str, Any]] = {}
     for number, text in enumerate(ledger.read_bytes().splitlines(), start=1):
-        line = parsed(text, f"{ledger}, line {number}")
+        where = f"{ledger}, line {number}"
+        line = parsed(text, where)
         if line is None:
             continue
         if line["event"] == "sent":
             waiting[line["run"], line["number"]] = line
         elif line["event"] == "ended":
-            yield _row(waiting.pop((line["run"], line["number"])), line["outcome"], line)
+            yield _row(sent_before(waiting, line, where), line["outcome"], line)
         else:
             yield _row(line, "cached", {})
     for line in waiting.values():
         yield _row(line, "unknown", {"outcome": "unknown", "money": None})
 
 
-def _row(line: dict[str, Any], outcome: str, ended: dict[str, Any]) -> dict[str, Any]:
+def _row(line: Mapping[str, Any], outcome: str, ended: dict[str, Any]) -> dict[str, Any]:
     outcomes = ("billed", "cached", "failed", "unknown")
     return {
         "stage": line.get("stage", ""),

@@ -9,6 +9,7 @@ Several jobs write under one lock, so that together they stay below the cap.
 
 import fcntl
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -21,6 +22,13 @@ from traces.config.vocabularies import Outcome
 
 # Ends a line that a killed job left half written, and marks it.
 _TORN = "#torn"
+RESTORE = "restore the file: without it, what was spent is not known"
+# What each kind of line must have, and which of it is money.
+_COUNTED: Mapping[str, tuple[set[str], str | None]] = {
+    "sent": ({"run", "number", "key", "model", "most"}, "most"),
+    "ended": ({"run", "number", "outcome", "why", "money"}, "money"),
+    "cached": ({"run", "number", "key", "model"}, None),
+}
 # What floating point adds to sums of money.
 _ROUNDING = 1e-9
 
@@ -136,16 +144,17 @@ class Ledger:
             new += f"{_TORN}\n".encode()
         for line in new.splitlines():
             self._lines += 1
-            if (read := parsed(line, f"{self._file}, line {self._lines}")) is not None:
-                self._count(read)
+            where = f"{self._file}, line {self._lines}"
+            if (read := parsed(line, where)) is not None:
+                self._count(read, where)
         self._read_up_to += len(new)
 
-    def _count(self, line: Mapping[str, Any]) -> None:
+    def _count(self, line: Mapping[str, Any], where: str) -> None:
         request = (line["run"], line["number"])
         if line["event"] == "sent":
             self._open[request] = line
         elif line["event"] == "ended":
-            sent = self._open.pop(request)
+            sent = sent_before(self._open, line, where)
             self._malformed[sent["key"]] += line["why"] == "malformed"
             self._spent += cost_of(line, sent["most"])
 
@@ -162,9 +171,33 @@ def parsed(line: bytes, where: str) -> dict[str, Any] | None:
     if line.endswith(_TORN.encode()):
         return None
     try:
-        return json.loads(line)
+        found = json.loads(line)
     except ValueError:
+        found = None
+    if not isinstance(found, dict) or not _is_whole(found):
+        raise ValueError(f"{where}: found no line of a ledger, expected one JSON object; {RESTORE}")
+    return found
+
+
+def _is_whole(line: Mapping[str, Any]) -> bool:
+    """Whether a line has what is counted of it: a sum of money that is no number allows any."""
+    keys, money = _COUNTED.get(line.get("event", ""), (None, None))
+    if keys is None or not keys <= line.keys():
+        return False
+    value = None if money is None else line[money]
+    # An end may not know what was billed, a request always knows the most.
+    if value is None:
+        return line["event"] != "sent"
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+
+
+def sent_before(
+    requests: dict[tuple[str, int], Any], line: Mapping[str, Any], where: str
+) -> Mapping[str, Any]:
+    """Take the request that a line ends out of those without an outcome; ValueError without one."""
+    found = requests.pop((line["run"], line["number"]), None)
+    if found is None:
         raise ValueError(
-            f"{where}: found no line of a ledger, expected one JSON object; restore the file: "
-            "without it, what was spent is not known"
-        ) from None
+            f"{where}: found the end of a request that was not sent, or ended before; {RESTORE}"
+        )
+    return found

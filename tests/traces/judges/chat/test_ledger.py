@@ -97,3 +97,29 @@ def test_no_tokenizer_makes_more_tokens_than_were_reserved(text):
     one = question(text)
     assert most_tokens(one) > len(text.encode()) + len("You judge.")
     assert Price(2.0, 3.0).most(one) > (2.0 * len(text.encode()) + 3.0 * 50) / 1e6
+
+
+SENT = '{"event": "sent", "run": "r", "number": 1, "key": "k", "model": "m", "most": 1.0}\n'
+ENDED = (
+    '{"event": "ended", "run": "r", "number": 1, "outcome": "billed", "why": null, '
+    '"money": 0.5, "input_tokens": 1, "output_tokens": 1}\n'
+)
+DAMAGED = {
+    "a list": ("[1]\n", "line 1: found no line of a ledger"),
+    "keys that lack": ("{}\n", "line 1: found no line of a ledger"),
+    "money that is no number": (SENT + ENDED.replace("0.5", "NaN"), "line 2: found no line of"),
+    "money that comes back": (SENT + ENDED.replace("0.5", "-5"), "line 2: found no line of"),
+    "no most": (SENT.replace("1.0", "null"), "line 1: found no line of a ledger"),
+    "an end alone": (ENDED, "line 1: found the end of a request that was not sent"),
+    "two ends": (SENT + ENDED + ENDED, "line 3: found the end of a request that was not sent"),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), DAMAGED.values(), ids=DAMAGED)
+def test_a_line_that_cannot_be_counted_is_refused(text, found, opened, tmp_path):
+    """Of money that is no number any amount would be below the cap."""
+    (tmp_path / "ledger.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=found):
+        opened()
+    with pytest.raises(ValueError, match=found):
+        costs_table(tmp_path / "ledger.jsonl")
