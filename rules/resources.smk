@@ -37,7 +37,9 @@ def launcher(wildcards):
     if gpus <= 1:
         return "python"
     # torchrun starts a process for each GPU, so the GPUs are chosen before it starts.
-    torchrun = f"python -m traces.running.gpus {gpus // nodes} torchrun --nproc_per_node {gpus // nodes}"
+    torchrun = (
+        f"python -m traces.running.gpus {gpus // nodes} torchrun --nproc_per_node {gpus // nodes}"
+    )
     if nodes == 1:
         return f"{torchrun} --standalone"
     # This line runs on the job's first node, where the others then meet it. A step may use every CPU

@@ -283,6 +283,7 @@ def test_every_key_of_a_study_is_used_by_a_rule():
         "runs": "registry.checkpoints(",
         "only": "registry.checkpoints(",
         "without": "registry.checkpoints(",
+        "judges.questions": "registry.asked(",
         "layers": "registry.layers(",
         "mixing.corpus": "registry.mixed_with(",
         "recipes": "training_of(",
