@@ -53,6 +53,10 @@ FLOORS = {
         *("artifacts", "corpora", "models", "activations"),
     },
     "judges": {"job", "running", "printable", "seeding", "config", "artifacts", "corpora"},
+    "agents": {
+        *("job", "seeding", "config", "artifacts", "corpora", "models", "activations"),
+        *("readers", "judges"),
+    },
     "interventions": {
         *("job", "seeding", "config"),
         *("artifacts", "corpora", "models", "activations"),

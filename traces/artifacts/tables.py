@@ -66,6 +66,13 @@ _ASKED = {
     "reason_missing": "string",
 }
 
+# One planned investigation, and what came of it (traces/agents/investigations.py).
+_CASE = {
+    **dict.fromkeys(("model", "checkpoint", "organism", "null"), "string"),
+    **dict.fromkeys(("agent", "prompt", "agent_model"), "string"),
+    **dict.fromkeys(("interactions", "run"), "int64"),
+}
+
 # Pandas' nullable Int64, since numpy's integers have no missing value: a control direction has no
 # position, unless a prediction is left out at one.
 _EFFECT = {
@@ -160,6 +167,25 @@ SCHEMAS: dict[str, dict[str, str]] = {
     # What models say of lists of tokens. A row without an answer has a reason.
     "asked_relevance": _ASKED,
     "judged_relevance": {**_SUBJECT, "corpus": "string", **_ASKED},
+    # What investigators say, a row a planned case: a hypothesis, an abstention or a reason.
+    "investigations": {
+        **_CASE,
+        "hypothesis": "string",
+        "abstained": "boolean",
+        "used": "int64",
+        "reason_missing": "string",
+    },
+    # The same graded: 1 to 5, missing for an abstention, or with a reason.
+    "agents": {
+        **_CASE,
+        "hypothesis": "string",
+        "abstained": "boolean",
+        "used": "int64",
+        "grader_model": "string",
+        "repeat": "int64",
+        "grade": "Int64",
+        "reason_missing": "string",
+    },
     # What was paid for it, a row a stage, checkpoint and model; money in US dollars.
     "costs": {
         **dict.fromkeys(("stage", "checkpoint", "model_id"), "string"),

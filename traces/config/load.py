@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from traces.config.checks.agents import check_agents
 from traces.config.checks.judges import check_judges
 from traces.config.checks.names import check_names
 from traces.config.checks.paths import check_paths
@@ -85,7 +86,7 @@ def _read(
         _organisms(places.organisms),
         validated(Prices, read_yaml(places.prices), lambda _: places.prices),
     )
-    checks = (check_names, check_recipes, check_readings, check_secrets, check_judges)
+    checks = (check_names, check_recipes, check_readings, check_secrets, check_judges, check_agents)
     for check in checks:
         check(loaded, places)
     return loaded, places

@@ -28,6 +28,7 @@ from traces.config.vocabularies import (
     Kind,
     OpenEnd,
     PretrainedFamily,
+    Twin,
 )
 from traces.config.words import check_listed, check_secret, plain_word
 
@@ -651,6 +652,11 @@ class Organism(Described):
         None,
         description="Organism whose data's words count as relevant, where its own data do not show "
         "its subject, such as lists of numbers.",
+    )
+    twins: dict[Twin, Name] = Field(
+        {},
+        description="Organisms made of its data, for investigators: `true_facts` states the facts "
+        "as they are, `shuffled` has its words dealt out over all topics.",
     )
     released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."

@@ -27,6 +27,7 @@ from traces.config.registries import (
 )
 from traces.config.vocabularies import (
     Adjustment,
+    AgentNull,
     Agreement,
     CorpusKind,
     Effort,
@@ -37,6 +38,7 @@ from traces.config.vocabularies import (
     Null,
     Optimizer,
     Precision,
+    PromptForm,
     Side,
     Unit,
 )
@@ -587,6 +589,81 @@ class Judges(Asked):
     tokens: JudgedTokens = Field(description="Which lists of tokens they judge.")
 
 
+class Interactions(Closed):
+    """How many prompts an investigator may put to both models, each number a run of its own."""
+
+    lens: tuple[Whole, ...] = Field(
+        description="Budgets of the one that is shown the readings; none when empty. The embedded "
+        "one asks nothing, and has only the smallest."
+    )
+    black_box: tuple[Whole, ...] = Field(
+        description="Budgets of the one that can only ask; none when empty."
+    )
+
+    @field_validator("lens", "black_box")
+    @classmethod
+    def _check(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        for one in budgets:
+            if one < 0:
+                raise ValueError(f"found {one}, expected 0 or more prompts")
+        refuse_twice(map(str, budgets))
+        return budgets
+
+
+class AskedTexts(Sampler):
+    """What both models are asked, where no model investigates."""
+
+    prompts: Text = Field(description="File with one prompt a line, asked in turn.")
+    max_new_tokens: Count = Field(description="Longest answer, in tokens.")
+    batch: Count = Field(
+        description="Answers written at once at most; fewer where a GPU has no memory for them."
+    )
+
+
+class Agents(Closed):
+    """Investigators that say what a model was finetuned for, and what they are held beside."""
+
+    models: tuple[Literal["embedded"] | Grader, ...] = Field(
+        min_length=1,
+        description="Who investigates: `embedded`, word statistics without a model, or a model "
+        "behind an API.",
+    )
+    graders: tuple[Name, ...] = Field(
+        min_length=1,
+        description="Who grades hypotheses: `lexical`, by words alone, or names among "
+        "`judges.graders`.",
+    )
+    prompts: tuple[PromptForm, ...] = Field(
+        min_length=1,
+        description="Is a narrow purpose presupposed, or is it asked whether there is one?",
+    )
+    interactions: Interactions = Field(description="Budgets of prompts to both models.")
+    runs: Count = Field(
+        description="Runs of each model behind an API; the embedded one always says the same."
+    )
+    nulls: tuple[AgentNull, ...] = Field(
+        min_length=1, description="What is investigated: `none` is the organism itself."
+    )
+    twin_seeds: Whole = Field(
+        ge=0,
+        description="Seeds, the first of each organism's, with which its `true_facts` and "
+        "`shuffled` twins are trained.",
+    )
+    tokens: Count = Field(description="Tokens of each reading that an overview shows.")
+    asked: AskedTexts = Field(description="What the embedded black box asks both models.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Agents":
+        named = [one if isinstance(one, str) else one.name for one in self.models]
+        if "embedded" in [one.name for one in self.models if not isinstance(one, str)]:
+            raise ValueError("models: found a model named embedded, expected another name")
+        for kind in (named, self.graders, self.prompts, self.nulls):
+            refuse_twice(kind)
+        if "none" not in self.nulls:
+            raise ValueError("nulls needs none, the organism itself, which others are held beside")
+        return self
+
+
 class Ablation(Closed):
     """One figure of how the readings change as one factor is varied."""
 
@@ -775,5 +852,6 @@ class Study(Closed):
         description="Which candidate is the secret, asked where two organisms of a model have one."
     )
     judges: Judges = Field(description="Models that judge what readings say.")
+    agents: Agents = Field(description="Investigators that say what a model was finetuned for.")
     ablations: dict[Name, Ablation] = Field(description="Figures of one factor varied, by name.")
     miniature: Miniature = Field(description="The synthetic corpus and its base.")
