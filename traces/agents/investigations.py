@@ -1,62 +1,17 @@
 """
-Who investigates what: every planned investigation, and what came of it.
+What came of the planned cases: a hypothesis, an abstention, or the reason why there is neither.
 
-A case is an investigator, its budget and what it is shown. An investigation is a case with a
-hypothesis, an abstention, or the reason why there is neither.
+`traces/agents/plan.py` says which cases there are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
-from traces.config.schema import Agents
-from traces.config.vocabularies import (
-    AGENTS,
-    Agent,
-    AgentNull,
-    PromptForm,
-    Reason,
-    Unfinished,
-)
-
-EMBEDDED = "embedded"
-"The investigator that is no model: word statistics of what it is shown."
-LEXICAL = "lexical"
-"The grader that is no model: it compares words."
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Shown(_Frozen):
-    """What is investigated. Names stand here, and never in an overview."""
-
-    model: str
-    # The organism's checkpoint; for the null `benign` the control's.
-    checkpoint: str
-    # The organism whose truth grades the hypothesis.
-    organism: str
-    null: AgentNull = "none"
-
-    @property
-    def overview(self) -> tuple[str, str, AgentNull]:
-        """Which overview it is: the same one may be graded on several organisms."""
-        return self.model, self.checkpoint, self.null
-
-
-class Case(Shown):
-    """One planned investigation."""
-
-    agent: Agent
-    prompt: PromptForm
-    # `embedded`, or the name of a model in `agents.models`.
-    agent_model: str
-    # Prompts to both models that it may use.
-    interactions: int
-    run: int = 0
+from traces.agents.plan import Case
+from traces.config.vocabularies import Reason, Unfinished
 
 
 class Investigation(Case):
@@ -85,39 +40,6 @@ class Investigation(Case):
 
 KEYS = tuple(Case.model_fields)
 COLUMNS = tuple(Investigation.model_fields)
-
-
-def budgets(settings: Agents, agent: Agent, agent_model: str) -> Sequence[int]:
-    """The budgets that an investigator is planned with."""
-    found = sorted(getattr(settings.interactions, agent))
-    # The embedded one that sees readings asks nothing: a larger budget would be the same row.
-    return found[:1] if agent_model == EMBEDDED and agent == "lens" else found
-
-
-def planned(shown: Iterable[Shown], settings: Agents) -> list[Case]:
-    """
-    Every case of a study, in the order of what is shown.
-
-    A black box sees no direction, so that `random` is planned for those that see readings alone.
-    """
-    names = [one if isinstance(one, str) else one.name for one in settings.models]
-    return [
-        Case(
-            **one.model_dump(),
-            agent=agent,
-            prompt=prompt,
-            agent_model=name,
-            interactions=budget,
-            run=run,
-        )
-        for one in shown
-        for agent in AGENTS
-        if (agent, one.null) != ("black_box", "random")
-        for prompt in settings.prompts
-        for name in names
-        for budget in budgets(settings, agent, name)
-        for run in range(1 if name == EMBEDDED else settings.runs)
-    ]
 
 
 def not_done(case: Case, reason: Reason | Unfinished) -> Investigation:

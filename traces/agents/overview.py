@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from traces.agents.plan import Frozen
 from traces.config.readers import READERS, reader
 from traces.config.vocabularies import Side
 
@@ -28,11 +29,7 @@ NO_DIRECTION = "no direction: the two models' activations are the same"
 NOTHING_FOUND = "no token found"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Block(_Frozen):
+class Block(Frozen):
     """One reading of one direction: its tokens, the strongest first."""
 
     # How it was read: a key of traces/config/readers.py.
@@ -55,7 +52,7 @@ class Block(_Frozen):
     nothing: str | None = None
 
 
-class Steered(_Frozen):
+class Steered(Frozen):
     """One text that model B writes with the difference added, beside one without."""
 
     position: int
@@ -66,7 +63,7 @@ class Steered(_Frozen):
     unsteered: str
 
 
-class Overview(_Frozen):
+class Overview(Frozen):
     """What an investigator sees before its first question."""
 
     models: tuple[str, str] = MODELS

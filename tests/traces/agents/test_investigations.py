@@ -5,15 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from traces.agents.investigations import (
-    COLUMNS,
-    Case,
-    Investigation,
-    Shown,
-    not_done,
-    planned,
-    table,
-)
+from traces.agents.investigations import COLUMNS, Investigation, not_done, table
+from traces.agents.plan import Case, Shown, planned
 from traces.artifacts import tables
 from traces.config.load import read_study
 from traces.config.schema import Agents
