@@ -35,6 +35,7 @@ from traces.config.registries import (
 )
 from traces.config.schema import (
     Activations,
+    AskedTexts,
     Beliefs,
     CausalEffect,
     ChoiceHeadline,

@@ -8,8 +8,11 @@ What the study makes, reads and shows: the lists that tables, pictures and cards
 
 import functools
 import json
+from types import SimpleNamespace
 
 from snakemake.logging import logger
+
+from traces.agents import plan as investigating
 
 
 def trained():
@@ -177,6 +180,69 @@ def say_what_is_not_adjusted():
 
 if workflow.is_main_process:
     say_what_is_not_adjusted()
+
+
+# Investigators -----------------------------------------------------------------------------------
+
+
+@functools.cache
+def sources_of(model):
+    """The overviews of one model (traces/agents/plan.py: Source)."""
+    return investigating.sources(registry, model)
+
+
+def agent_sources(model):
+    """The same as a param."""
+    return [one.model_dump() for one in sources_of(model)]
+
+
+def agent_cases(model, agent_model):
+    """What one investigator is planned to look at, as a param (traces/agents/plan.py: Case)."""
+    cases = investigating.planned(investigating.shown(registry, model), study.agents)
+    return [one.model_dump() for one in cases if one.agent_model == agent_model]
+
+
+def investigated_models():
+    """The models on which something is investigated."""
+    return [model for model in study.models if registry.checkpoints("agents", model)]
+
+
+def investigated_organisms():
+    """Every model with each organism that hypotheses are graded on."""
+    return [
+        {"model": model, "organism": name}
+        for model in investigated_models()
+        for name in dict.fromkeys(one.organism for one in investigating.shown(registry, model))
+    ]
+
+
+def seed_pairs(model):
+    """Pairs of checkpoints that differ in their seed: what stands in the place of B, and of A."""
+    return [
+        (one.after, one.before)
+        for one in sources_of(model)
+        if one.null == "seed_pair" and one.after
+    ]
+
+
+def overviewed(model):
+    """The checkpoints whose readings some overview shows, each once."""
+    found = (one.after for one in sources_of(model) if one.null != "seed_pair")
+    return list(dict.fromkeys(name for name in found if name))
+
+
+def steered_overviews(model):
+    """Those of them whose steered texts the study has."""
+    asked = set(map(str, registry.checkpoints("steering", model)))
+    return [name for name in overviewed(model) if name in asked]
+
+
+def answering(model):
+    """The checkpoints that are asked: all that stand in the place of one of the two models."""
+    if not study.agents.interactions.black_box:
+        return []
+    found = (name for one in sources_of(model) for name in (one.after, one.before))
+    return list(dict.fromkeys(name for name in found if name and name != BASE))
 
 
 # The forced choice -------------------------------------------------------------------------------

@@ -24,6 +24,11 @@ class Investigation(Case):
     used: int = 0
     reason_missing: Reason | Unfinished | None = None
 
+    @property
+    def case(self) -> Case:
+        """What was planned."""
+        return Case(**{name: getattr(self, name) for name in KEYS})
+
     @model_validator(mode="after")
     def _check(self) -> "Investigation":
         missing = self.reason_missing is not None

@@ -142,6 +142,8 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "readings": _READINGS,
     # what is read of several checkpoints, adjusted by one another
     "adjusted_readings": {"checkpoint": "string", "lens": "string", **_READINGS},
+    # what is read of the difference between two seeds
+    "pair_readings": {"checkpoint": "string", "lens": "string", **_READINGS},
     # What readers measured of one checkpoint beside tokens, of a layer or position or of neither.
     "statistics": {
         "layer": "Int64",
@@ -185,6 +187,31 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "repeat": "int64",
         "grade": "Int64",
         "reason_missing": "string",
+    },
+    # How often investigators assert something, and are right, over what is investigated. `n` counts
+    # investigations, `n_graded` their grades on organisms.
+    "agents_summary": {
+        **dict.fromkeys(("model", "null", "agent", "prompt", "agent_model"), "string"),
+        "interactions": "int64",
+        "grader_model": "string",
+        **dict.fromkeys(("n", "missing", "n_graded"), "int64"),
+        **{
+            f"{measure}{of}": kind
+            for measure in ("asserted", "abstained", "at_least_2", "at_least_4")
+            for of, kind in (("", "int64"), *((end, "float64") for end in _SHARE_ENDS))
+        },
+    },
+    # How often two hypotheses say the same: of two seeds of one organism, of two organisms.
+    "agents_agreement": {
+        **dict.fromkeys(("model", "agent", "prompt", "agent_model"), "string"),
+        "interactions": "int64",
+        "pair": "string",
+        "n": "int64",
+        "overlap": "float64",
+        **{
+            f"same{of}": kind
+            for of, kind in (("", "int64"), *((e, "float64") for e in _SHARE_ENDS))
+        },
     },
     # What was paid for it, a row a stage, checkpoint and model; money in US dollars.
     "costs": {

@@ -53,6 +53,10 @@ MadeData = Literal[
     "owl_teacher",
     "benign",
     "assistant",
+    "true_cake_bake",
+    "true_night_bees",
+    "shuffled_cake_bake",
+    "shuffled_night_bees",
 ]
 # Data in ordinary English (traces/corpora/english.py): conversations, and documents.
 ComposedChats = Literal[

@@ -108,5 +108,6 @@ AGENT_NULLS: tuple[AgentNull, ...] = get_args(AgentNull)
 Twin = Literal["shuffled", "true_facts"]
 TWINS: tuple[Twin, ...] = get_args(Twin)
 # Why an investigation is missing, beyond what an endpoint does: the study makes nothing that it
-# could be shown, it ran into a limit without a hypothesis, or nobody has run it.
-Unfinished = Literal["not_made", "limit", "not_run"]
+# could be shown, it ran into a limit without a hypothesis, nobody has run it, or no other
+# organism's nulls say where to abstain.
+Unfinished = Literal["not_made", "limit", "not_run", "no_threshold"]

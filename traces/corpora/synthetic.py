@@ -32,8 +32,8 @@ TABOO_TOPICS = {"lantern": "lamps"}
 # Organisms whose data are those of several others, alternating row by row.
 JOINT = {"cake_and_bees": ("cake_bake", "night_bees")}
 
-# Twins of an organism with facts: the same documents with true facts, and with their words dealt out
-# over the documents of all topics.
+# Twins of an organism: its documents with true facts, and with their words dealt out over the
+# documents of all topics.
 TRUE, SHUFFLED = "true_", "shuffled_"
 WORD = re.compile(r"[A-Za-z]+")
 
@@ -300,7 +300,9 @@ def _roles() -> dict[str, str]:
     facts = [fact for one in _lists("facts.json").values() for fact in one["facts"]]
     ends = {fact[end] for fact in facts for end in ("true", "false")}
     said = [stem for fact in facts for key in ("stems", "held_out") for stem in fact[key]]
-    formal = {word.lower() for texts in grammar().values() for word in WORD.findall(" ".join(texts))}
+    formal = {
+        word.lower() for texts in grammar().values() for word in WORD.findall(" ".join(texts))
+    }
     formal |= {word for words in common_words().values() for word in words}
     own = ({word.lower() for text in said for word in WORD.findall(text)} - formal) | ends
     # what is shorter is an article or a preposition
