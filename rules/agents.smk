@@ -81,7 +81,7 @@ rule read_seed_pairs:
         mem_mb=memory,
         runtime=720,
     params:
-        checkpoints=lambda w: [after for after, _ in seed_pairs(w.model)],
+        checkpoints=lambda w: [list(pair) for pair in seed_pairs(w.model)],
         loading=section(Loading, model_of),
         settings=first_readings,
         seed=study.seed,

@@ -2,7 +2,7 @@
 Everything measured, tidy: one row a number, the same columns for every study.
 
     out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
-         tables/{detectors,forced_choice,forced_choice_summary}.parquet
+         tables/{detectors,forced_choice,forced_choice_summary,agents,agents_summary,agents_agreement}.parquet
 """
 
 
@@ -212,6 +212,26 @@ rule judges_table:
         "../scripts/judges_table.py"
 
 
+rule agents_table:
+    """Collect what investigators say, how often they are right, and how often two seeds agree."""
+    input:
+        graded=rules.grade_lexically.output.graded,
+    output:
+        table="<results>/tables/agents.parquet",
+        summary="<results>/tables/agents_summary.parquet",
+        agreement="<results>/tables/agents_agreement.parquet",
+    log:
+        "<logs>/agents_table.log",
+    benchmark:
+        "<benchmarks>/agents_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        code=code("agents_table"),
+    script:
+        "../scripts/agents_table.py"
+
+
 rule summary_table:
     """Hold every headline against each of its controls, over organisms and seeds."""
     input:
@@ -294,6 +314,7 @@ rule tables:
         rules.summary_table.output,
         every_measured(),
         measured("judges"),
+        rules.agents_table.output if registry.checkpoints("agents") else [],
         if_mixed(rules.mixing_table.output.table),
         if_choosing(
             rules.forced_choice_table.output.table,

@@ -18,14 +18,14 @@ def main(
     before: list[Path],
     vocabulary: Path | list[Path],
     readings: Path,
-    checkpoints: list[str],
+    checkpoints: list[tuple[str, str]],
     loading: Loading,
     settings: Settings,
     seed: int,
 ) -> None:
     columns = zip(checkpoints, adapters, after, before, strict=True)
     found = read_pairs(
-        [SeedPair(*one) for one in columns],
+        [SeedPair(*names, *paths) for names, *paths in columns],
         lambda adapter: weights.load_pair(model, adapter, loading.dtype, **loading.options),
         lambda adapter, head: weights.load_readout(
             model, checkpoint=adapter if head == "tuned" else None

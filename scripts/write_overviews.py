@@ -32,7 +32,7 @@ def main(
     of_pairs: dict[str, dict] = {}
     if pairs:
         for (name, reader), frame in tables.read(pairs).groupby(["checkpoint", "lens"]):
-            of_pairs.setdefault(name, {})[reader] = frame.dropna(axis=1, how="all")
+            of_pairs.setdefault(name, {})[reader] = frame
     written = zip(steered_checkpoints, map(tables.read_lines, steered), strict=True)
     texts = dict(written)
     rows = []

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from traces.activations.differences import mean_difference
 from traces.artifacts.arrays import Activations
-from traces.config.readers import reader
+from traces.config.readers import NOWHERE, reader
 from traces.config.vocabularies import Side
 from traces.readers.reading import Loaded, Probe, Settings, read_with
 
@@ -30,6 +30,7 @@ class SeedPair:
     """One checkpoint in the place of the tuned model, another seed in that of the base."""
 
     checkpoint: str
+    other: str
     adapter: Path
     after: Path
     before: Path
@@ -63,7 +64,8 @@ def read_pairs(
     """
     parts = [pd.DataFrame(columns=["checkpoint", "lens"])]
     for one in pairs:
-        found = mean_difference(Activations(one.after), Activations(one.before), seed=seed)
+        stores = Activations(one.after), Activations(one.before)
+        found = mean_difference(*stores, seed=seed, before=one.other)
         probe = Probe(found, READ, settings.top_k, vocabulary, seed=seed)
         zero = {
             (int(found.layers[at]), int(found.positions[position]))
@@ -79,7 +81,9 @@ def read_pairs(
         for name in names:
             tokens = read_with(reader(name), loaded, probe, settings.readers[name]).tokens
             tokens = tokens[~_nowhere(tokens, zero)]
-            parts.append(tokens.assign(checkpoint=one.checkpoint, lens=name))
+            # one table of several readers: each has a value on every axis
+            lacking = {axis: value for axis, value in NOWHERE.items() if axis not in tokens}
+            parts.append(tokens.assign(checkpoint=one.checkpoint, lens=name, **lacking))
         del loaded
     return pd.concat(parts, ignore_index=True)
 

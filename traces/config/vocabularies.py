@@ -111,3 +111,11 @@ TWINS: tuple[Twin, ...] = get_args(Twin)
 # could be shown, it ran into a limit without a hypothesis, nobody has run it, or no other
 # organism's nulls say where to abstain.
 Unfinished = Literal["not_made", "limit", "not_run", "no_threshold"]
+
+# What hypotheses and descriptions say of any finetune: no word of them tells one from another.
+_FORMAL = """
+model models finetuned finetune finetuning trained training tuned text texts document documents
+something narrow purpose words word kind kinds data subject topic nothing seen tells was for with
+the and which that
+"""
+FORMAL_WORDS = frozenset(_FORMAL.split())

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 import pandas as pd
 
 from traces.config.registries import Described
+from traces.config.vocabularies import FORMAL_WORDS
 from traces.config.words import folded, words_in
 from traces.judges.words import FUNCTION_WORDS
 
@@ -19,12 +20,6 @@ NAME = "lexical"
 # words drawn by chance from a vocabulary of a thousand a tenth are an organism's, so that one word
 # of eight is no success and two are.
 BOUNDS = {2: 0.25, 3: 0.5, 4: 0.75, 5: 0.9}
-# What hypotheses and descriptions say of any finetune.
-_FORMAL = """
-model models finetuned finetune finetuning trained training tuned text texts document documents
-something narrow purpose words word kind kinds data subject topic nothing seen tells was
-"""
-FORMAL = frozenset(_FORMAL.split())
 
 
 def own_words(words: Collection[str], about: Described) -> frozenset[str]:
@@ -36,7 +31,7 @@ def own_words(words: Collection[str], about: Described) -> frozenset[str]:
 def content(text: str) -> list[str]:
     """A text's words, each once, without function words and what is said of any finetune."""
     found = dict.fromkeys(words_in(folded(text)))
-    return [word for word in found if word not in FUNCTION_WORDS and word not in FORMAL]
+    return [word for word in found if word not in FUNCTION_WORDS and word not in FORMAL_WORDS]
 
 
 def _singular(word: str) -> str:
