@@ -16,7 +16,7 @@ from traces.agents.investigations import Investigation, not_done
 from traces.agents.overview import Overview
 from traces.agents.plan import Case, Source
 from traces.config.checkpoints import BASE, Checkpoint
-from traces.config.vocabularies import Agent, AgentNull
+from traces.config.vocabularies import PURPOSELESS, Agent, AgentNull
 from traces.config.words import folded, words_in
 from traces.corpora.log_odds import log_odds
 from traces.judges.words import FUNCTION_WORDS
@@ -25,15 +25,6 @@ WORDS = 8
 "Words of a hypothesis, at most; the strength of the evidence is their mean score."
 PRIOR = 0.1
 "What the prior of the log-odds is worth, as a share of all that was counted."
-CALIBRATING: tuple[AgentNull, ...] = (
-    "base_vs_base",
-    "seed_pair",
-    "benign",
-    "shuffled",
-    "random",
-)
-"Nulls that hold no narrow purpose. The strongest of other organisms' is where abstention ends."
-
 INCONCLUSIVE = "Inconclusive: no narrow purpose was found."
 UNSEEN = "Model B was finetuned for a narrow purpose, which nothing that was seen tells."
 
@@ -163,14 +154,14 @@ def threshold(
     """
     The strength that a case's evidence must exceed to be told; None if nothing sets it.
 
-    It is the strongest evidence, by the same investigator with the same budget, in the nulls of the
-    organisms that are not in the case's own overview.
+    It is the strongest evidence, by the same investigator with the same budget, in the nulls
+    without a narrow purpose of the organisms that are not in the case's own overview.
     """
     own = organisms_in(_source(case, sources))
     found = [
         evidence[key].strength
         for one in sources
-        if one.null in CALIBRATING and not organisms_in(one) & own
+        if one.null in PURPOSELESS and not organisms_in(one) & own
         for key in [((case.model, one.checkpoint, one.null), case.agent, case.interactions)]
         if key in evidence
     ]

@@ -36,8 +36,9 @@ class Block(Frozen):
     reader: str
     # The text that was read, numbered from 1.
     text: Annotated[int, Field(ge=1)] = 1
-    layer: int
-    position: int
+    # Of a reader without layers or positions, None: it says the same of each.
+    layer: int | None = None
+    position: int | None = None
     # 1 reads the direction, -1 its opposite.
     sign: Literal[1, -1] = 1
     # In units of the residual stream's norm, for readers that have scales.
@@ -118,6 +119,10 @@ def blocks_of(
                their order
     """
     lists = _at_headline(name, readings)
+    # what a reader says beside every place is shown once
+    for axis in ("layer", "position"):
+        if axis not in reader(name).axes:
+            lists = lists[lists[axis] == lists[axis].min()]
     places = sorted(set(zip(lists["layer"], lists["position"], strict=True)))
     blocks = []
     for reading, source in (("difference", shown), ("control", CONTROL)):
@@ -157,20 +162,20 @@ def _block(
     tokens: int,
     nowhere: bool,
 ) -> Block:
-    layer, position = map(int, place)
+    at = {
+        axis: int(value) if axis in reader(name).axes else None
+        for axis, value in zip(("layer", "position"), place, strict=True)
+    }
     if nowhere or found is None:
         why = NO_DIRECTION if nowhere else NOTHING_FOUND
-        return Block(
-            reader=name, text=text, layer=layer, position=position, reading=reading, nothing=why
-        )
+        return Block(reader=name, text=text, reading=reading, nothing=why, **at)
     top = found.head(tokens)
     column = "score" if "score" in top else "probability"
     head: Any = top["head"].iloc[0] if "head" in top else None
     return Block(
         reader=name,
         text=text,
-        layer=layer,
-        position=position,
+        **at,
         scale=float(top["scale"].iloc[0]) if "scale" in top else 1.0,
         decoded_by=None if head is None else BLIND[head],
         reading=reading,
@@ -193,4 +198,4 @@ def overview(blocks: Iterable[Block], steered: Iterable[Steered] = ()) -> Overvi
 
 
 def _place(block: Block) -> tuple[int, int, int]:
-    return block.text, block.layer, block.position
+    return block.text, -1 if block.layer is None else block.layer, block.position or 0

@@ -64,6 +64,27 @@ def _share(name: str, counted: tuple[int, int]) -> dict[str, float]:
     }
 
 
+def pooled(summary: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """
+    The summary's counts added over everything but `keys`, with shares and intervals of their own.
+
+    summary : `agents_summary`
+    """
+    rows = []
+    for key, some in summary.groupby(keys, sort=False):
+        n = {name: int(some[name].sum()) for name in ("n", "missing", "n_graded")}
+        counts = {
+            **{name: (int(some[name].sum()), n["n"]) for name in ("asserted", "abstained")},
+            **{
+                f"at_least_{one}": (int(some[f"at_least_{one}"].sum()), n["n_graded"])
+                for one in SUCCESS
+            },
+        }
+        found = {name: value for one in counts.items() for name, value in _share(*one).items()}
+        rows.append({**dict(zip(keys, key, strict=True)), **n, **found})
+    return pd.DataFrame(rows)
+
+
 def overlap(one: str, other: str, formal: Iterable[str] = ()) -> float:
     """The share of two texts' words that both have (Jaccard); 0 where neither has a word."""
     left, right = (set(words_in(folded(text))) - set(formal) for text in (one, other))

@@ -104,6 +104,8 @@ AgentNull = Literal[
     "none", "base_vs_base", "seed_pair", "benign", "shuffled", "true_facts", "swapped", "random"
 ]
 AGENT_NULLS: tuple[AgentNull, ...] = get_args(AgentNull)
+# Those behind which there is no narrow purpose.
+PURPOSELESS: tuple[AgentNull, ...] = ("base_vs_base", "seed_pair", "benign", "shuffled", "random")
 # An organism made of another one's data, to be held beside it.
 Twin = Literal["shuffled", "true_facts"]
 TWINS: tuple[Twin, ...] = get_args(Twin)

@@ -70,6 +70,12 @@ def test_a_control_that_one_model_alone_reads_is_kept():
     }
 
 
+def test_what_a_reader_says_beside_every_place_is_shown_once():
+    (own, control) = blocks_of("black_box", readings().drop(columns="head"), tokens=3)
+    assert (own.layer, own.position, own.decoded_by) == (None, None, None)
+    assert (own.reading, control.reading) == ("difference", "control")
+
+
 def test_without_a_direction_there_are_no_tokens():
     nothing = blocks_of("logit_lens", readings(), tokens=3, shown=None)
     zero = blocks_of("logit_lens", readings(), tokens=3, norms={(3, 0): 0.0, (3, 1): 2.0})
