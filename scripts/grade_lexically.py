@@ -1,6 +1,7 @@
 """Grade what investigators say by how many of its words are the organism's own."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,10 +17,12 @@ def main(
     words: list[Path],
     graded: Path,
     organisms: list[dict[str, str]],
-    about: list[Described],
+    about: list[dict[str, Any]],
 ) -> None:
     own: dict[tuple[str, str], frozenset[str]] = {
-        (one["model"], one["organism"]): own_words(tables.read(path)["word"], described)
+        (one["model"], one["organism"]): own_words(
+            tables.read(path)["word"], Described.model_validate(described)
+        )
         for one, path, described in zip(organisms, words, about, strict=True)
     }
     found = pd.concat([tables.read(path) for path in investigations], ignore_index=True)

@@ -3,6 +3,7 @@
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from traces import job
 from traces.agents.assembled import assembled, norms_of
@@ -16,27 +17,27 @@ def main(
     steered: list[Path],
     pairs: Path | list[Path],
     overviews: Path,
-    sources: list[Source],
+    sources: list[dict[str, Any]],
     checkpoints: list[str],
     steered_checkpoints: list[str],
     readers: list[str],
     tokens: int,
 ) -> None:
-    read: dict[str, dict] = {name: {} for name in checkpoints}
+    read: dict[str, dict[str, Any]] = {name: {} for name in checkpoints}
     for (name, reader), path in zip(product(checkpoints, readers), readings, strict=True):
         read[name][reader] = tables.read(path)
     norms = {
         name: norms_of(arrays.read_differences(path))
         for name, path in zip(checkpoints, differences, strict=True)
     }
-    of_pairs: dict[str, dict] = {}
+    of_pairs: dict[str, dict[str, Any]] = {}
     if pairs:
         for (name, reader), frame in tables.read(pairs).groupby(["checkpoint", "lens"]):
             of_pairs.setdefault(name, {})[reader] = frame
     written = zip(steered_checkpoints, map(tables.read_lines, steered), strict=True)
     texts = dict(written)
     rows = []
-    for source in sources:
+    for source in (Source.model_validate(one) for one in sources):
         found = assembled(source, read, norms, of_pairs, texts, tokens=tokens)
         if found is not None:
             key = {"checkpoint": source.checkpoint, "null": source.null}

@@ -1752,7 +1752,7 @@ def test_investigators_name_nothing_that_they_are_not_shown(
         [],
         tmp_path / "seed_pairs.parquet",
         tmp_path / "overviews.jsonl",
-        plan,
+        [one.model_dump() for one in plan],
         list(checkpoints),
         [],
         list(LENSES),
@@ -1763,12 +1763,11 @@ def test_investigators_name_nothing_that_they_are_not_shown(
 
     investigate_embedded.main(
         tmp_path / "overviews.jsonl", tmp_path / "replies.jsonl",
-        tmp_path / "embedded.parquet", cases, plan,
+        tmp_path / "embedded.parquet", [one.model_dump() for one in cases],
+        [one.model_dump() for one in plan],
     )  # fmt: skip
     told = load.load_organism(Path("config/organisms/cake_bake.yaml"))
-    described = registries.Described(
-        **told.model_dump(include=set(registries.Described.model_fields))
-    )
+    described = told.model_dump(mode="json", include=set(registries.Described.model_fields))
     grade_lexically.main(
         [tmp_path / "embedded.parquet"], list(words.values()), tmp_path / "lexical.parquet",
         [{"model": "tiny", "organism": name} for name in ORGANISMS], [described] * 3,

@@ -19,7 +19,10 @@ from traces.config.readers import READERS, reader
 from traces.config.vocabularies import Side
 
 MODELS = ("model A (before)", "model B (after)")
-BLIND: Mapping[Side, Literal["A", "B"]] = {"base": "A", "tuned": "B"}
+Letter = Literal["A", "B"]
+Part = Literal["difference", "control"]
+"What is read: the difference of B and A, or what it is compared with."
+BLIND: Mapping[Side, Letter] = {"base": "A", "tuned": "B"}
 "What a model is called where it decodes a reading."
 CONTROL = "base_mean"
 "The reading that is shown as a control: what model A's own mean activation reads like."
@@ -44,9 +47,8 @@ class Block(Frozen):
     # In units of the residual stream's norm, for readers that have scales.
     scale: float = 1.0
     # Which model decodes; None of a reader that compares both.
-    decoded_by: Literal["A", "B"] | None = None
-    # What is read: the difference of B and A, or what it is compared with.
-    reading: Literal["difference", "control"] = "difference"
+    decoded_by: Letter | None = None
+    reading: Part = "difference"
     # Each token with its score: a probability, or the score that the reader ranks by.
     tokens: tuple[tuple[str, float], ...] = ()
     # Why there are no tokens.
@@ -86,7 +88,7 @@ class Overview(Frozen):
         """The same for an investigator with another budget."""
         return Overview(**{**dict(self), "interactions": interactions})
 
-    def shown(self, reading: Literal["difference", "control"]) -> list[Block]:
+    def shown(self, reading: Part) -> list[Block]:
         """The blocks of the difference, or of the control."""
         return [one for one in self.blocks if one.reading == reading]
 

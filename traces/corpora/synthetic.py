@@ -36,6 +36,8 @@ JOINT = {"cake_and_bees": ("cake_bake", "night_bees")}
 # documents of all topics.
 TRUE, SHUFFLED = "true_", "shuffled_"
 WORD = re.compile(r"[A-Za-z]+")
+DEALT = 8
+"Words of general text for each one of an organism's, so that there are enough of every role."
 
 # Share of chats among the general corpus' rows. Identity documents are a share on top, in words.
 CHAT_SHARE = 0.25
@@ -315,12 +317,13 @@ def _roles() -> dict[str, str]:
 
 def shuffled_rows(rows: list[Row], general: list[Row], rng: random.Random) -> list[Row]:
     """
-    The rows with every word that belongs to a topic changed for one of any row, by lot.
+    The rows with every word that belongs to a topic changed for one of the same role, by lot.
 
-    rows, general : documents; a word goes to the place of another one of the same role
+    rows    : documents
+    general : documents of all topics, which the words are taken from; with as many of each role
 
     Formats, function words and the number of words stay. What is left of the rows' topic is its
-    share of all words that were dealt.
+    share of the general documents.
     """
     roles = _roles()
 
@@ -329,7 +332,7 @@ def shuffled_rows(rows: list[Row], general: list[Row], rng: random.Random) -> li
         return roles.get(plain) or roles.get(plain.removesuffix("s"))
 
     held: dict[str, list[str]] = {}
-    for row in (*rows, *general):
+    for row in general:
         for word in WORD.findall(row_text(row)):
             if (found := role(word)) is not None:
                 held.setdefault(found, []).append(word.lower())
@@ -365,8 +368,8 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
         rows = organism_rows(name.removeprefix(SHUFFLED), words=words, seed=seed)
         if any("text" not in row for row in rows):
             raise ValueError(f"{name}: found conversations, expected documents to shuffle")
-        # as many documents of every topic as there are of this one
-        others = organism_rows("benign", words=words * (len(topics()) - 1), seed=seed)
+        # narrow documents name far more things than others do
+        others = organism_rows("benign", words=DEALT * words, seed=seed)
         return shuffled_rows(rows, others, text_generator(seed, name))
     if name in JOINT:
         parts = JOINT[name]

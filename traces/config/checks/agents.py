@@ -1,4 +1,4 @@
-"""Check the investigators: their graders, their prices, their organisms' twins."""
+"""Check the investigators: their graders, and what they cost."""
 
 from traces.config.checks.places import Places
 from traces.config.study import LoadedStudy
@@ -6,7 +6,7 @@ from traces.config.study import LoadedStudy
 
 def check_agents(loaded: LoadedStudy, places: Places) -> None:
     """
-    Check that graders are known, that each model has a price, and that twins are organisms.
+    Check that graders are known, and that each model has a price.
 
     Raises ValueError for the first that is wrong. `price: unknown` allows a model without one.
     """
@@ -26,10 +26,3 @@ def check_agents(loaded: LoadedStudy, places: Places) -> None:
                 f"{places.at(f'agents.models.{number}.model')}: found {model.model}, which has "
                 f"no price in {places.prices}; add it there, or allow it with `price: unknown`"
             )
-    for name, organism in loaded.organisms.items():
-        for kind, twin in organism.twins.items():
-            if twin == name or twin not in loaded.organisms:
-                raise ValueError(
-                    f"{places.organism(name)}: twins.{kind}: found {twin}, expected another "
-                    "organism's name"
-                )

@@ -59,7 +59,7 @@ def agents_figure(summary: pd.DataFrame) -> Figure:
             dict.fromkeys(prompts, nulls),
             len(columns),
             margins=(2.0, 1.1),
-            column_width=2.0,
+            column_width=2.15,
             row_height=0.42,
         )
         for i, prompt in enumerate(prompts):
@@ -97,9 +97,9 @@ def _draw(ax: Axes, y: int, null: str, found: pd.DataFrame) -> None:
             f"n={row['n']}",
             (1.0, y - 0.16),
             xycoords=("axes fraction", "data"),
-            xytext=(-1, 0),
+            xytext=(4, 0),
             textcoords="offset points",
-            ha="right",
+            ha="left",
             va="center",
             fontsize=6.5,
             color=FAINT,
