@@ -39,10 +39,11 @@ class Price(NamedTuple):
 
 def most_tokens(question: Question) -> int:
     """More tokens than any tokenizer and chat template make of a question."""
-    texts = [message.content for message in question.messages]
+    texts = [one.whole or one.content for one in question.messages]
     schema = json.dumps(question.content["schema"]) if question.form else ""
-    read = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*texts, schema))
-    return read + TEMPLATE_TOKENS + TURN_TOKENS * len(texts)
+    offered = "".join(text for tool in question.tools for text in tool)
+    read = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*texts, schema, offered))
+    return read + TEMPLATE_TOKENS + TURN_TOKENS * (len(texts) + len(question.tools))
 
 
 def usual_tokens(question: Question) -> int:
