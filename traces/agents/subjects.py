@@ -28,6 +28,11 @@ from traces.judges.chat.questions import Message, Question, Settings
 class Subject(Protocol):
     """Two models, before and after a finetune, that an investigator may ask."""
 
+    @property
+    def positions(self) -> Sequence[int]:
+        """Positions whose difference can be added; none where nothing can be steered."""
+        ...
+
     async def ask(self, prompt: str) -> tuple[str, str]:
         """What the model before and the one after answer; raises `NoAnswer` if one does not."""
         ...
@@ -47,7 +52,8 @@ class Asked:
     settings: Settings
     seed: int
     steered: str | None = None
-    "The model after with the difference added; None where that cannot be done."
+    "The model after with a difference added; None where that cannot be done."
+    positions: Sequence[int] = ()
 
     async def ask(self, prompt: str) -> tuple[str, str]:
         messages = (Message("user", prompt),)

@@ -611,13 +611,56 @@ class Interactions(Closed):
 
 
 class AskedTexts(Sampler):
-    """What both models are asked, where no model investigates."""
+    """What both models are asked, and how they answer."""
 
-    prompts: Text = Field(description="File with one prompt a line, asked in turn.")
+    prompts: Text = Field(
+        description="File with one prompt a line, asked in turn where no model investigates."
+    )
     max_new_tokens: Count = Field(description="Longest answer, in tokens.")
     batch: Count = Field(
         description="Answers written at once at most; fewer where a GPU has no memory for them."
     )
+
+
+class AgentLimits(Closed):
+    """What ends the investigation of a model that does not end by itself."""
+
+    turns: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Its turns; before the last one it is told."
+    )
+    output_tokens: Count = Field(
+        description="Tokens that it writes, thoughts included; one more turn follows."
+    )
+    seconds: Annotated[float, Field(gt=0), NUMBER] = Field(
+        description="Time it may take, with all that it asks and waits for."
+    )
+
+
+class Served(Closed):
+    """A running server that speaks OpenAI's protocol and has the models that are investigated."""
+
+    base_url: Text = Field(description="Its address; may hold $VARIABLES of the environment.")
+    name: Text = Field(
+        description="What it calls a model: `{model}` and `{checkpoint}` in it are filled in, and "
+        "the checkpoint of a base is `base`."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Served":
+        if "@" in self.base_url:
+            raise ValueError(
+                "base_url: found a user or password in it, expected an address without one"
+            )
+        try:
+            names = {self.name.format(model="a", checkpoint=one) for one in "bc"}
+        except (KeyError, IndexError, ValueError):
+            names = set()
+        if len(names) < 2:
+            raise ValueError(
+                f"name: found {self.name}, expected a name with {{checkpoint}} in it and no other "
+                "braces than those of {model}"
+            )
+        return self
 
 
 class Agents(Closed):
@@ -650,7 +693,12 @@ class Agents(Closed):
         "`shuffled` twins are trained.",
     )
     tokens: Count = Field(description="Tokens of each reading that an overview shows.")
-    asked: AskedTexts = Field(description="What the embedded black box asks both models.")
+    asked: AskedTexts = Field(description="What both models are asked, and how they answer.")
+    limits: AgentLimits = Field(description="What ends the investigation of a model.")
+    served: Served | None = Field(
+        description="A running server that has the models; null loads them in the job."
+    )
+    viewer: bool = Field(description="Whether to make a folder in which logs can be read offline.")
 
     @model_validator(mode="after")
     def _check(self) -> "Agents":

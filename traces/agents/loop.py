@@ -6,7 +6,6 @@ with what the model submits, with a limit, or with the reason why a turn could n
 own retries and cache are off, as its models ask through traces/judges/chat.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,22 +20,13 @@ from inspect_ai.tool import ToolDef, ToolError
 from inspect_ai.util import time_limit
 
 from traces.agents.tools import Bench, Refused, Tools
-from traces.config.vocabularies import Reason
+from traces.config.schema import AgentLimits
+from traces.config.vocabularies import Reason, Unfinished
 from traces.judges.chat.models import Continues, NoAnswer, continued
 
 # What a model reads where it neither calls a tool nor submits, and before its last turn.
 GO_ON = "Call a tool, or call submit with what you have found."
 LAST = "This is your last turn. Call submit now, with what you have found so far."
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What ends a run that does not end by itself."""
-
-    turns: int
-    output_tokens: int
-    "Of all turns together, thoughts included."
-    seconds: float
 
 
 @dataclass
@@ -46,7 +36,7 @@ class Investigated:
     bench: Bench
     turns: int = 0
     output_tokens: int = 0
-    reason: Reason | str | None = "not_run"
+    reason: Reason | Unfinished | None = "not_run"
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,6 @@ class Run:
     looks: Tools
     "Tools that cost nothing."
     bench: Bench
-    steers: bool
     continues: Continues
     "What the model does next."
     about: dict[str, Any]
@@ -69,7 +58,7 @@ class Run:
 
 
 def investigated(
-    runs: Sequence[Run], limits: Limits, agent_model: str, *, at_once: int, logs: Path
+    runs: Sequence[Run], limits: AgentLimits, agent_model: str, *, at_once: int, logs: Path
 ) -> tuple[list[Investigated], Path]:
     """
     Let a model investigate; what each run came to, in order, and Inspect's log of all of them.
@@ -92,7 +81,7 @@ def investigated(
         name="investigate",
         dataset=[Sample(id=one.name, input=one.first, metadata=one.about) for one in runs],
         solver=investigate(),
-        metadata={"agent_model": agent_model, "limits": vars(limits)},
+        metadata={"agent_model": agent_model, "limits": limits.model_dump()},
     )
     logs.mkdir(parents=True, exist_ok=True)
     (log,) = eval(
@@ -111,7 +100,7 @@ def investigated(
     return [found[one.name] for one in runs], Path(log.location)
 
 
-async def _investigate(one: Run, limits: Limits, found: Investigated, state: TaskState) -> None:
+async def _investigate(one: Run, limits: AgentLimits, found: Investigated, state: TaskState) -> None:
     """One run to its end, whatever ends it."""
 
     async def goes_on(now: AgentState) -> bool | str:
@@ -127,7 +116,7 @@ async def _investigate(one: Run, limits: Limits, found: Investigated, state: Tas
         return True if now.output.message.tool_calls else GO_ON
 
     warned: list[bool] = []
-    tools = one.looks | one.bench.tools(steers=one.steers)
+    tools = one.looks | one.bench.tools()
     submit = _defined("submit", tools.pop("submit"))
     agent = react(
         prompt=AgentPrompt(one.system, None, None, None),
@@ -140,10 +129,10 @@ async def _investigate(one: Run, limits: Limits, found: Investigated, state: Tas
         ended, limit = await run(agent, one.first, [time_limit(limits.seconds)])
     except Exception as error:
         found.reason = _reason(error)
-        state.messages = state.messages
     else:
         state.messages, state.output = ended.messages, ended.output
         found.reason = None if one.bench.verdict else "timeout" if limit else _unfinished(ended)
+    state.metadata["reason_missing"] = found.reason
 
 
 def _defined(name: str, tool: Callable[..., Any]) -> ToolDef:
@@ -159,7 +148,7 @@ def _defined(name: str, tool: Callable[..., Any]) -> ToolDef:
     return ToolDef(call, name, read.description, read.parameters, max_output=0)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> Reason:
     """Why a turn could not be had; an error of ours is raised."""
     for one in _flat(error):
         if isinstance(one, NoAnswer):
@@ -172,7 +161,7 @@ def _flat(error: BaseException) -> Sequence[BaseException]:
     return parts if parts == (error,) else [one for part in parts for one in _flat(part)]
 
 
-def _unfinished(ended: AgentState) -> str:
+def _unfinished(ended: AgentState) -> Reason | Unfinished:
     """Why a run that reached its last turn has no hypothesis: its calls were wrong, or too many."""
     last = []
     for message in reversed(ended.messages):
