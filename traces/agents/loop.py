@@ -6,13 +6,13 @@ with what the model submits, with a limit, or with the reason why a turn could n
 own retries and cache are off, as its models ask through traces/judges/chat.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, eval
-from inspect_ai.agent import AgentPrompt, AgentState, AgentSubmit, react, run
+from inspect_ai.agent import AgentContinue, AgentPrompt, AgentState, AgentSubmit, react, run
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageTool
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -58,64 +58,82 @@ class Run:
 
 
 def investigated(
-    runs: Sequence[Run], limits: AgentLimits, agent_model: str, *, at_once: int, logs: Path
-) -> tuple[list[Investigated], Path]:
+    tasks: Mapping[str, Mapping[str, Run]],
+    limits: AgentLimits,
+    agent_model: str,
+    *,
+    at_once: int,
+    logs: Path,
+) -> tuple[dict[tuple[str, str], Investigated], list[Path]]:
     """
-    Let a model investigate; what each run came to, in order, and Inspect's log of all of them.
+    Let a model investigate; what each run came to, by task and run, and Inspect's log of each task.
 
-    logs : folder that outlives a failed job; what is there already stays
+    tasks : runs by their names, one task after the other, so that each has its own models loaded
+    logs  : folder that outlives a failed job; what is there already stays
     """
-    found = {one.name: Investigated(one.bench) for one in runs}
-    planned = {one.name: one for one in runs}
-
-    @solver(name="investigate")
-    def investigate() -> Solver:
-        async def solve(state: TaskState, generate: Generate) -> TaskState:
-            name = str(state.sample_id)
-            await _investigate(planned[name], limits, found[name], state)
-            return state
-
-        return solve
-
-    task = Task(
-        name="investigate",
-        dataset=[Sample(id=one.name, input=one.first, metadata=one.about) for one in runs],
-        solver=investigate(),
-        metadata={"agent_model": agent_model, "limits": limits.model_dump()},
-    )
+    found = {(task, name): Investigated(run.bench) for task, runs in tasks.items()
+             for name, run in runs.items()}  # fmt: skip
+    if not found:
+        return found, []
     logs.mkdir(parents=True, exist_ok=True)
-    (log,) = eval(
-        task,
+    broken: list[Exception] = []
+    planned = [
+        _task(name, list(runs.values()), _Going(limits, broken, [found[name, one] for one in runs]))
+        for name, runs in tasks.items()
+    ]
+    written = eval(
+        planned,
         model="none/none",
         log_dir=str(logs),
         log_format="eval",
         display="none",
+        max_tasks=1,
         max_samples=at_once,
+        metadata={"agent_model": agent_model, "limits": limits.model_dump()},
+        # A run that fails is a row with a reason, or an error of ours that is raised below.
         fail_on_error=False,
         retry_on_error=0,
         score=False,
         log_realtime=False,
         ctl_server=False,
     )
-    return [found[one.name] for one in runs], Path(log.location)
+    if broken:
+        raise broken[0]
+    if failed := [log.error.message for log in written if log.error is not None]:
+        raise RuntimeError(f"{logs}: {failed[0]}")
+    return found, [Path(log.location) for log in written]
 
 
-async def _investigate(one: Run, limits: AgentLimits, found: Investigated, state: TaskState) -> None:
+@dataclass(frozen=True)
+class _Going:
+    """What the runs of a task share."""
+
+    limits: AgentLimits
+    broken: list[Exception]
+    "Errors that are no reasons."
+    found: Sequence[Investigated]
+    "What each run came to, in order."
+
+
+def _task(name: str, runs: Sequence[Run], going: _Going) -> Task:
+    @solver(name="investigate")
+    def investigate() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            number = int(state.metadata["number"])
+            await _investigate(runs[number], going.found[number], going, state)
+            return state
+
+        return solve
+
+    samples = [
+        Sample(id=one.name, input=one.first, metadata={**one.about, "number": number})
+        for number, one in enumerate(runs)
+    ]
+    return Task(name=name, dataset=samples, solver=investigate())
+
+
+async def _investigate(one: Run, found: Investigated, going: _Going, state: TaskState) -> None:
     """One run to its end, whatever ends it."""
-
-    async def goes_on(now: AgentState) -> bool | str:
-        found.turns += 1
-        usage = now.output.usage
-        found.output_tokens += 0 if usage is None else usage.output_tokens
-        spent = found.output_tokens >= limits.output_tokens
-        if found.turns >= limits.turns or (spent and warned):
-            return False
-        if found.turns == limits.turns - 1 or spent:
-            warned.append(True)
-            return LAST
-        return True if now.output.message.tool_calls else GO_ON
-
-    warned: list[bool] = []
     tools = one.looks | one.bench.tools()
     submit = _defined("submit", tools.pop("submit"))
     agent = react(
@@ -123,16 +141,38 @@ async def _investigate(one: Run, limits: AgentLimits, found: Investigated, state
         tools=[_defined(name, tool) for name, tool in tools.items()],
         model=continued(one.name, one.continues),
         submit=AgentSubmit(tool=submit, answer_only=True, keep_in_messages=True),
-        on_continue=goes_on,
+        on_continue=_turns(found, going.limits),
     )
     try:
-        ended, limit = await run(agent, one.first, [time_limit(limits.seconds)])
+        ended, limit = await run(agent, one.first, [time_limit(going.limits.seconds)])
     except Exception as error:
         found.reason = _reason(error)
+        if found.reason is None:
+            going.broken.append(error)
+            raise
     else:
         state.messages, state.output = ended.messages, ended.output
         found.reason = None if one.bench.verdict else "timeout" if limit else _unfinished(ended)
     state.metadata["reason_missing"] = found.reason
+
+
+def _turns(found: Investigated, limits: AgentLimits) -> AgentContinue:
+    """Count turns and tokens; say when the last turn is, and end after it."""
+    warned = False
+
+    async def goes_on(now: AgentState) -> bool | str:
+        nonlocal warned
+        usage = now.output.usage
+        found.turns += 1
+        found.output_tokens += 0 if usage is None else usage.output_tokens
+        if warned:
+            return False
+        warned = found.turns >= limits.turns - 1 or found.output_tokens >= limits.output_tokens
+        if warned:
+            return LAST
+        return True if now.output.message.tool_calls else GO_ON
+
+    return goes_on
 
 
 def _defined(name: str, tool: Callable[..., Any]) -> ToolDef:
@@ -148,12 +188,9 @@ def _defined(name: str, tool: Callable[..., Any]) -> ToolDef:
     return ToolDef(call, name, read.description, read.parameters, max_output=0)
 
 
-def _reason(error: BaseException) -> Reason:
-    """Why a turn could not be had; an error of ours is raised."""
-    for one in _flat(error):
-        if isinstance(one, NoAnswer):
-            return one.reason
-    raise error
+def _reason(error: BaseException) -> Reason | None:
+    """Why a turn could not be had; None for an error of another kind."""
+    return next((one.reason for one in _flat(error) if isinstance(one, NoAnswer)), None)
 
 
 def _flat(error: BaseException) -> Sequence[BaseException]:

@@ -40,6 +40,8 @@ class Bench:
     subject: Subject | None
     budget: int
     "Prompts that may be put to the models."
+    steers: bool = False
+    "Whether model B may be steered."
     used: int = 0
     verdict: Verdict | None = None
     "None as long as nothing was submitted."
@@ -50,7 +52,7 @@ class Bench:
         found: Tools = {"submit": self._submit}
         if self.budget and self.subject is not None:
             found["ask"] = self._ask
-            if self.subject.positions:
+            if self.steers and self.subject.positions:
                 found["steer"] = self._steer
         return found
 

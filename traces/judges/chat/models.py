@@ -187,9 +187,7 @@ def _reply(output: ModelOutput, question: Question) -> Reply:
 
 def _turn(output: ModelOutput, *tokens: int | None) -> str:
     """What a model that was offered tools does next, as a `Turn` in JSON."""
-    message = output.choices[0].message.model_dump(
-        mode="json", exclude=_PASSING, exclude_none=True
-    )
+    message = output.choices[0].message.model_dump(mode="json", exclude=_PASSING, exclude_none=True)
     return Turn(message=message, input_tokens=tokens[0], output_tokens=tokens[1]).model_dump_json()
 
 
