@@ -54,7 +54,7 @@ FLOORS = {
     },
     "judges": {"job", "running", "printable", "seeding", "config", "artifacts", "corpora"},
     "agents": {
-        *("job", "seeding", "config", "artifacts", "corpora", "models", "activations"),
+        *("job", "running", "seeding", "config", "artifacts", "corpora", "models", "activations"),
         *("readers", "judges"),
     },
     "interventions": {

@@ -16,6 +16,8 @@ from traces.artifacts.arrays import Differences
 
 EXCERPT = 200
 "Characters of a steered text that are shown, as in the paper."
+SHOWN: Mapping[str, str | None] = {"base_vs_base": None, "random": "random"}
+"The reading in the place of the difference under a null, where it is another one or none."
 Readings = Mapping[str, pd.DataFrame]
 "By reader, what it read."
 
@@ -49,7 +51,7 @@ def assembled(
         return None
     name, null = source.after, source.null
     found = pairs.get(name, {}) if null == "seed_pair" else readings[name]
-    shown = {"base_vs_base": None, "random": "random"}.get(null, "difference")
+    shown = SHOWN.get(null, "difference")
     vector = {"base_vs_base": None, "seed_pair": None, "random": "random"}.get(null, "difference")
     own = None if null == "seed_pair" else norms[name]
     blocks = [

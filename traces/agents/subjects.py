@@ -4,16 +4,16 @@ Both models that an investigator examines: a prompt to each, or text steered by 
 They are asked through the same layer as every other model (traces/judges/chat): what they said is
 kept, so that an investigation that was killed goes on where it was.
 
-    Served    names of a server that speaks OpenAI's protocol
+    Asked     both by the names that the layer knows: of a server, or of this process
     Loaded    weights of this process, with the adapter switched on and off
 """
 
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,7 +76,24 @@ class Asked:
         return answer.value
 
 
-@dataclass
+class Shelf:
+    """The one pair of models that is loaded; the next one takes its place."""
+
+    def __init__(self) -> None:
+        self.free = threading.Lock()
+        "Held by whoever uses the weights: both models are one set of them."
+        self._name: Hashable = None
+        self._pair: tuple[Any, Any] | None = None
+
+    def pair(self, name: Hashable, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+        """The pair of this name and its tokenizer."""
+        if self._pair is None or self._name != name:
+            self._pair = None  # gone before the other comes
+            self._name, self._pair = name, load()
+        return self._pair
+
+
+@dataclass(frozen=True)
 class Loaded:
     """
     A pair of models in this process, loaded when one of them is first asked.
@@ -84,15 +101,16 @@ class Loaded:
     load    : the pair (models.Pair) and its tokenizer
     vectors : what is added at strength 1, by position; empty where nothing is steered
     layer   : block whose output they are added to
+    name    : of the pair, on the shelf
     """
 
     load: Callable[[], tuple[Any, Any]]
     sampler: Sampler
-    vectors: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
-    layer: int | None = None
-    _found: tuple[Any, Any] | None = None
-    _free: threading.Lock = field(default_factory=threading.Lock)
-    "Held by whoever uses the weights: both models are one set of them."
+    vectors: Mapping[int, NDArray[np.float32]]
+    layer: int | None
+    shelf: Shelf
+    name: Hashable
+    SIDES = ("before", "after", "steered")
 
     def endpoints(self, name: str) -> dict[str, Endpoint]:
         """
@@ -100,14 +118,14 @@ class Loaded:
 
         name : names the weights, since it stands in the keys of what they say
         """
-        found = {side: in_process(f"{name}/{side}", self._writes(side)) for side in _SIDES}
+        found = {side: in_process(f"{name}/{side}", self._writes(side)) for side in self.SIDES}
         return {f"in_process/{name}/{side}": one for side, one in found.items()}
 
     def _writes(self, side: str) -> Callable[..., tuple[str, int, int]]:
         def writes(
             messages: Sequence[Message], max_tokens: int, _temperature: float | None, seed: int
         ) -> tuple[str, int, int]:
-            with self._free:
+            with self.shelf.free:
                 return self._written(side, messages, max_tokens, seed)
 
         return writes
@@ -119,9 +137,7 @@ class Loaded:
         from traces.models.draws import Draw
         from traces.models.generation import text_of, write
 
-        if self._found is None:
-            self._found = self.load()
-        pair, tokenizer = self._found
+        pair, tokenizer = self.shelf.pair(self.name, self.load)
         prompt = tokenize_prompt(tokenizer, messages[-1].content)
         with pair.base() if side == "before" else pair.tuned() as model:
             during = self._pushed(model, messages[0]) if side == "steered" else _plain
@@ -150,9 +166,6 @@ class Loaded:
         vector = told["strength"] * self.vectors[told["position"]]
         push = torch.from_numpy(vector[None]).to(next(block.parameters()).device)
         return lambda rows: added(block, push[list(rows)])
-
-
-_SIDES = ("before", "after", "steered")
 
 
 def _plain(_rows: Sequence[int]) -> AbstractContextManager[Any]:

@@ -557,11 +557,9 @@ class JudgedTokens(Closed):
     )
 
 
-class Asked(Closed):
-    """How graders are asked, and what that may cost."""
+class Patient(Closed):
+    """How long models are asked, and what that may cost."""
 
-    graders: tuple[Grader, ...] = Field(description="Models that judge; none for no judge.")
-    repeats: Count = Field(description="Answers of each grader to each question.")
     folder: Text = Field(
         description="Folder of the answers and the ledger, which no command of this repository "
         "deletes; may hold $VARIABLES of the environment."
@@ -575,6 +573,13 @@ class Asked(Closed):
         description="Seconds until a request without a reply is given up."
     )
     at_once: Count = Field(description="Requests in flight in one job.")
+
+
+class Asked(Patient):
+    """How graders are asked, and what that may cost."""
+
+    graders: tuple[Grader, ...] = Field(description="Models that judge; none for no judge.")
+    repeats: Count = Field(description="Answers of each grader to each question.")
 
     @field_validator("graders")
     @classmethod
@@ -663,7 +668,18 @@ class Served(Closed):
         return self
 
 
-class Agents(Closed):
+class Investigating(Closed):
+    """How a model investigates."""
+
+    asked: AskedTexts = Field(description="What both models are asked, and how they answer.")
+    limits: AgentLimits = Field(description="What ends the investigation of a model.")
+    served: Served | None = Field(
+        description="A running server that has the models; null loads them in the job."
+    )
+    viewer: bool = Field(description="Whether to make a folder in which logs can be read offline.")
+
+
+class Agents(Investigating):
     """Investigators that say what a model was finetuned for, and what they are held beside."""
 
     models: tuple[Literal["embedded"] | Grader, ...] = Field(
@@ -693,12 +709,6 @@ class Agents(Closed):
         "`shuffled` twins are trained.",
     )
     tokens: Count = Field(description="Tokens of each reading that an overview shows.")
-    asked: AskedTexts = Field(description="What both models are asked, and how they answer.")
-    limits: AgentLimits = Field(description="What ends the investigation of a model.")
-    served: Served | None = Field(
-        description="A running server that has the models; null loads them in the job."
-    )
-    viewer: bool = Field(description="Whether to make a folder in which logs can be read offline.")
 
     @model_validator(mode="after")
     def _check(self) -> "Agents":
