@@ -7,10 +7,25 @@ Who can name the finetune, and how often by mistake? Investigators, beside nulls
          agents/{model}/seed_pairs.parquet      what readers say of two seeds' difference
          agents/{model}/overviews.jsonl         what investigators are shown, a line a checkpoint and null
          agents/{model}/embedded.parquet        what the embedded investigator says of it
+         agents/{model}/{agent}/                what a model behind an API says of it, its cost and its logs
          agents/lexical.parquet                 the same, graded by words
+         agents/graded/{grader}.parquet         the same, graded by a model behind an API
 
 One job a stage and model, and none a checkpoint: starting Python would take longer than the work.
 """
+
+# What investigators and graders are told.
+INSTRUCTIONS = expand("data/agents/{part}.txt", part=["presupposing", "neutral", "lens", "black_box", "rules"])
+RUBRICS = expand(
+    "data/rubrics/{name}.txt",
+    name=["grade_hypothesis", "general", "false_facts", "misalignment", "taboo", "subliminal", "domain"],
+)
+
+
+# Where the network is, as for the rules that fetch.
+localrules:
+    investigate,
+    grade_hypotheses,
 
 
 rule ask_models:
@@ -163,12 +178,54 @@ rule investigate_embedded:
         "../scripts/investigate_embedded.py"
 
 
+rule investigate:
+    """Let a model behind an API say what each checkpoint was finetuned for, or that it found nothing."""
+    input:
+        overviews=rules.write_overviews.output.overviews,
+        readings=rules.write_overviews.input.readings,
+        pairs=rules.write_overviews.input.pairs,
+        differences=rules.write_overviews.input.differences,
+        weights=subjects_here,
+        instructions=INSTRUCTIONS,
+    output:
+        investigations="<results>/agents/{model}/{agent}/investigations.parquet",
+        costs="<results>/agents/{model}/{agent}/costs.parquet",
+        logs=directory("<results>/agents/{model}/{agent}/logs"),
+    log:
+        "<logs>/investigate/{model}/{agent}.log",
+    benchmark:
+        "<benchmarks>/investigate/{model}/{agent}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    wildcard_constraints:
+        agent=one_of(asked_agents()),
+    resources:
+        api=1,
+        gpu=lambda w: gpus(w) if subjects_here(w) else 0,
+        mem_mb=memory,
+    params:
+        name="{model}",
+        agent=lambda w: asked_agents()[w.agent].model_dump(mode="json"),
+        settings=section(Investigating, study.agents),
+        patient=section(Patient, study.judges),
+        prices=lambda w: grader_prices([asked_agents()[w.agent]]),
+        cases=lambda w: agent_cases(w.model, w.agent),
+        sources=lambda w: agent_sources(w.model),
+        checkpoints=lambda w: overviewed(w.model),
+        loaded=lambda w: subject_checkpoints(w.model),
+        readers=readers_here(),
+        loading=section(Loading, model_of),
+        seed=study.seed,
+        contents=contents_of(*INSTRUCTIONS),
+        code=code("investigate"),
+    script:
+        "../scripts/investigate.py"
+
+
 rule grade_lexically:
     """Grade what investigators say by how many of its words are the organism's own."""
     input:
-        investigations=expand(
-            rules.investigate_embedded.output.investigations, model=investigated_models()
-        ),
+        investigations=investigations_of_all(),
         words=[one(rules.distinctive_words.output.words, **own) for own in investigated_organisms()],
     output:
         graded="<results>/agents/lexical.parquet",
@@ -187,3 +244,38 @@ rule grade_lexically:
         code=code("grade_lexically"),
     script:
         "../scripts/grade_lexically.py"
+
+
+rule grade_hypotheses:
+    """Ask a model behind an API how well each hypothesis names the finetune."""
+    input:
+        investigations=investigations_of_all(),
+        rubrics=RUBRICS,
+    output:
+        graded="<results>/agents/graded/{grader}.parquet",
+        costs="<results>/agents/graded/{grader}_costs.parquet",
+    log:
+        "<logs>/grade_hypotheses/{grader}.log",
+    benchmark:
+        "<benchmarks>/grade_hypotheses/{grader}.tsv"
+    conda:
+        "../envs/traces.yaml"
+    wildcard_constraints:
+        grader=one_of(asked_graders()),
+    resources:
+        api=1,
+    params:
+        grader=lambda w: asked_graders()[w.grader].model_dump(mode="json"),
+        patient=section(Patient, study.judges),
+        prices=lambda w: grader_prices([asked_graders()[w.grader]]),
+        organisms=investigated_organisms(),
+        about=lambda w: [
+            section(Described, organism_of)(SimpleNamespace(**own))
+            for own in investigated_organisms()
+        ],
+        repeats=study.judges.repeats,
+        seed=study.seed,
+        contents=contents_of(*RUBRICS),
+        code=code("grade_hypotheses"),
+    script:
+        "../scripts/grade_hypotheses.py"

@@ -41,7 +41,9 @@ from traces.config.schema import (
     ChoiceHeadline,
     Choosing,
     Finals,
+    Investigating,
     Judges,
+    Patient,
     Pretraining,
     Samples,
     Similarity,
@@ -181,12 +183,12 @@ def section(kind, of):
 # Params that are no leaf of an entry ------------------------------------------------------------
 
 
-def grader_prices():
-    """What each model that judges costs: input and output; none where that is not known."""
+def grader_prices(graders=study.judges.graders):
+    """What each model that is asked costs: input and output; none where that is not known."""
     known = registry.prices.models
     return {
         one.model: (known[one.model].input, known[one.model].output) if one.model in known else None
-        for one in study.judges.graders
+        for one in graders
     }
 
 

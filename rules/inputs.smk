@@ -204,6 +204,13 @@ def replies_of(wildcards):
     return rules.ask_models.output.replies if answering(wildcards.model) else []
 
 
+def subjects_here(wildcards):
+    """The weights that an investigating job loads: the base's, and those of each checkpoint asked."""
+    names = subject_checkpoints(wildcards.model)
+    base = one(rules.fetch_model.output.model, model=wildcards.model)
+    return [base, *(weights_of(wildcards.model, name) for name in names)] if names else []
+
+
 def reference_model(wildcards):
     """The model that is subtracted instead of a model's own base; none mostly."""
     name = model_of(wildcards).reference

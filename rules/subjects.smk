@@ -216,6 +216,52 @@ def investigated_organisms():
     ]
 
 
+def asked_agents():
+    """The models behind an API that investigate, by name."""
+    return {one.name: one for one in study.agents.models if not isinstance(one, str)}
+
+
+def asked_graders():
+    """The models behind an API that grade hypotheses, by name."""
+    return {one.name: one for one in study.judges.graders if one.name in study.agents.graders}
+
+
+def investigations_of_all():
+    """What all investigators say of all models."""
+    models = investigated_models()
+    embedded = investigating.EMBEDDED in study.agents.models
+    return [
+        *(expand(rules.investigate_embedded.output.investigations, model=models) if embedded else []),
+        *expand(rules.investigate.output.investigations, model=models, agent=asked_agents()),
+    ]
+
+
+def hypotheses_graded():
+    """The grades of all hypotheses, by words and by models."""
+    lexical = investigating.LEXICAL in study.agents.graders
+    return [
+        *([rules.grade_lexically.output.graded] if lexical else []),
+        *expand(rules.grade_hypotheses.output.graded, grader=asked_graders()),
+    ]
+
+
+def paid_for_agents():
+    """What investigators and graders of hypotheses cost."""
+    return [
+        *expand(rules.investigate.output.costs, model=investigated_models(), agent=asked_agents()),
+        *expand(rules.grade_hypotheses.output.costs, grader=asked_graders()),
+    ]
+
+
+def subject_checkpoints(model):
+    """The checkpoints that investigators ask or steer; none where a server has them."""
+    budgets = study.agents.interactions
+    if study.agents.served is not None or not any((*budgets.lens, *budgets.black_box)):
+        return []
+    found = (name for one in sources_of(model) for name in (one.after, one.before))
+    return list(dict.fromkeys(name for name in found if name and name != BASE))
+
+
 def seed_pairs(model):
     """Pairs of checkpoints that differ in their seed: what stands in the place of B, and of A."""
     return [

@@ -6,6 +6,7 @@ with what the model submits, with a limit, or with the reason why a turn could n
 own retries and cache are off, as its models ask through traces/judges/chat.
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from inspect_ai import Task, eval
 from inspect_ai.agent import AgentContinue, AgentPrompt, AgentState, AgentSubmit, react, run
 from inspect_ai.dataset import Sample
+from inspect_ai.log import bundle_log_dir
 from inspect_ai.model import ChatMessageTool
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolDef, ToolError
@@ -206,3 +208,19 @@ def _unfinished(ended: AgentState) -> Reason | Unfinished:
             break
         last.append(message)
     return "malformed" if last and all(one.error for one in last) else "limit"
+
+
+def keep_logs(written: Sequence[Path], folder: Path, *, viewer: bool) -> None:
+    """
+    Copy Inspect's logs into a folder, and with `viewer` its pages beside them.
+
+    The pages are in `viewer/index.html`; they need no network, but a server of files:
+    `python -m http.server`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for log in written:
+        # named by the task alone: time and id differ each time it is written
+        task = log.stem.split("_")[1:-1]
+        shutil.copyfile(log, folder / f"{'_'.join(task)}.eval")
+    if viewer and written:
+        bundle_log_dir(log_dir=str(folder), output_dir=str(folder / "viewer"), overwrite=True)
