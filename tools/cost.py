@@ -1,39 +1,50 @@
 """
-Estimate what a study's judges cost: calls, tokens and money by stage and model.
+Estimate what a study's judges and investigators cost: calls, tokens and money by stage and model.
 
-    python tools/cost.py [--configfile config/paper.yaml ...]
+    python tools/cost.py [--configfile config/paper.yaml ...] [--config 'only=[sdf_released]' ...]
 
 Nothing is asked. Prices are those of config/prices.yaml; what an answer takes is assumed in
-traces/judges/estimates.py.
+traces/judges/estimates.py and traces/agents/estimates.py.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from traces.agents import estimates as agents
+from traces.agents.plan import EMBEDDED, LEXICAL
+from traces.config.command_line import set_by
 from traces.config.files import local
 from traces.config.load import read_study
 from traces.config.study import LoadedStudy
+from traces.config.vocabularies import Measure
+from traces.judges import estimates as judges
 from traces.judges.chat.costs import costs_table
-from traces.judges.estimates import estimated
 from traces.judges.graders import LEDGER
 
-ROOT = Path(__file__).resolve().parent.parent
 
-
-def report(loaded: LoadedStudy, instructions: str) -> str:
+def report(loaded: LoadedStudy, rubrics: dict[str, str], texts: dict[str, str]) -> str:
     """What is estimated, what was spent, and the cap."""
-    judges = loaded.study.judges
-    if not judges.graders:
-        return "No model is asked: judges.graders is empty (docs/judges.md)."
-    lines = []
-    if not loaded.checkpoints("judges"):
-        lines.append("No run has `judges` among its measures; with it in all of them:")
-    table = estimated(loaded, instructions)
-    shown = {"float_format": "{:,.2f}".format, "na_rep": "?", "index": False}
-    lines.append(table.to_string(**shown))
-    spent = costs_table(local(judges.folder) / LEDGER)["money"].sum()
-    cap = "no cap" if judges.cap is None else f"a cap of US$ {judges.cap:,.2f}"
+    lines, found = [], []
+    if loaded.study.judges.graders:
+        found.append(judges.estimated(loaded, rubrics["judge_tokens"]))
+        if not loaded.checkpoints("judges"):
+            lines.append("No run has `judges` among its measures; counted with it in all of them.")
+    if asked_by_agents(loaded):
+        found.append(agents.estimated(measuring(loaded, "agents"), texts, rubrics))
+        if not loaded.checkpoints("agents"):
+            lines.append("No run has `agents` among its measures; counted with it in all of them.")
+    if not found:
+        return "No model is asked: judges.graders and agents.models have none (docs/judges.md)."
+    table = pd.concat(found, ignore_index=True)
+    lines.append(table.to_string(float_format="{:,.2f}".format, na_rep="?", index=False))
+    patient = loaded.study.judges
+    spent = costs_table(local(patient.folder) / LEDGER)["money"].sum()
+    cap = "no cap" if patient.cap is None else f"a cap of US$ {patient.cap:,.2f}"
     lines.append(
         f"Sum US$ {table['money'].sum():,.2f}, at most {table['most'].sum():,.2f} if no request is "
         f"sent twice; spent so far US$ {spent:,.2f}, with {cap}. Prices of {loaded.prices.date}."
@@ -41,11 +52,37 @@ def report(loaded: LoadedStudy, instructions: str) -> str:
     return "\n".join(lines)
 
 
+def asked_by_agents(loaded: LoadedStudy) -> bool:
+    """Whether a model behind an API investigates, or grades hypotheses."""
+    named = [*loaded.study.agents.models, *loaded.study.agents.graders]
+    return any(one not in (EMBEDDED, LEXICAL) for one in named)
+
+
+def measuring(loaded: LoadedStudy, measure: Measure) -> LoadedStudy:
+    """The same study, with a measure in all runs where none has it."""
+    if loaded.checkpoints(measure):
+        return loaded
+    runs = tuple(
+        run.model_copy(update={"measures": (*run.measures, measure)}) for run in loaded.study.runs
+    )
+    return loaded._replace(study=loaded.study.model_copy(update={"runs": runs}))
+
+
+def _texts(folder: str) -> dict[str, str]:
+    return {
+        file.stem: file.read_text(encoding="utf-8")
+        for file in (ROOT / "data" / folder).glob("*.txt")
+    }
+
+
 def main(arguments: list[str]) -> None:
-    files = [Path(one) for one in arguments if not one.startswith("--")]
-    loaded = read_study([ROOT / "config" / "config.yaml", *files], ROOT / "config")
-    instructions = (ROOT / "data" / "rubrics" / "judge_tokens.txt").read_text(encoding="utf-8")
-    print(report(loaded, instructions))
+    parser = argparse.ArgumentParser(description="Estimate what judges and investigators cost.")
+    parser.add_argument("--configfile", nargs="+", type=Path, default=[])
+    parser.add_argument("--config", nargs="+", default=[])
+    asked = parser.parse_args(arguments)
+    files = [ROOT / "config" / "config.yaml", *asked.configfile]
+    loaded = read_study(files, ROOT / "config", set_by(asked.config))
+    print(report(loaded, _texts("rubrics"), _texts("agents")))
 
 
 if __name__ == "__main__":

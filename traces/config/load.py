@@ -7,6 +7,7 @@ Every failure is one sentence and comes before the first job.
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from traces.config.checks.agents import check_agents
@@ -58,14 +59,22 @@ def load_study(
     return loaded
 
 
-def read_study(files: Iterable[Path], folder: Path = Path("config")) -> LoadedStudy:
+def read_study(
+    files: Iterable[Path],
+    folder: Path = Path("config"),
+    command_line: Mapping[str, Any] = MappingProxyType({}),
+) -> LoadedStudy:
     """
     Merge and validate a study's files and the registries in `folder`, without their data.
+
+    command_line : the values of --config, which override those of the files
 
     No file that the study names need be on this machine. Raises ValueError as `load_study` does.
     """
     files = list(files)
-    return _read(merged(map(read_yaml, files)), files, folder, {})[0]
+    read = merged([*map(read_yaml, files), dict(command_line)])
+    loaded, places = _read(read, files, folder, command_line)
+    return loaded._replace(study=_asked_for(loaded, places))
 
 
 def _read(

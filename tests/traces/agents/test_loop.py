@@ -57,7 +57,7 @@ FAULTS = {
     "too long": (failed(400, "maximum context length", "context_length_exceeded"), "error"),
     "malformed JSON": (Told(b'{"choices": ['), "error"),
     "cut stream": (Told(submits().body, cut=True), "error"),
-    "timeout": (Told(submits().body, delay=2.5), "timeout"),
+    "timeout": (Told(submits().body, delay=8), "timeout"),
     "refusal": (refused(), "refusal"),
     "empty": (said(""), "malformed"),
     "cut by max_tokens": (said("I think", finish="length"), "malformed"),
@@ -83,7 +83,7 @@ def test_every_fault_becomes_a_reason_and_none_spoils_another(server, tmp_path):
 
     server.script = respond
     cases = [case(interactions=number + 1) for number in range(len(names) + 1)]
-    with asking_at(server.url, tmp_path, timeout=1.0) as asking:
+    with asking_at(server.url, tmp_path, timeout=3.0) as asking:
         found, _ = investigate(asking, cases, tmp_path, at_once=16)
     assert {name: one.reason_missing for name, one in zip(names, found, strict=False)} == {
         name: reason for name, (_, reason) in FAULTS.items()
