@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from traces.agents import estimates as agents
 from traces.agents.plan import EMBEDDED, LEXICAL
 from traces.config.command_line import set_by
@@ -25,6 +24,8 @@ from traces.config.vocabularies import Measure
 from traces.judges import estimates as judges
 from traces.judges.chat.costs import costs_table
 from traces.judges.graders import LEDGER
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def report(loaded: LoadedStudy, rubrics: dict[str, str], texts: dict[str, str]) -> str:

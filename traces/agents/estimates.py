@@ -1,4 +1,4 @@
-"""What a study's investigators and the graders of their hypotheses will cost, before any is asked."""
+"""What investigators and the graders of hypotheses will cost, before any is asked."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
