@@ -2,7 +2,8 @@
 Everything measured, tidy: one row a number, the same columns for every study.
 
     out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
-         tables/{detectors,forced_choice,forced_choice_summary,agents,agents_summary,agents_agreement}.parquet
+         tables/{detectors,forced_choice,forced_choice_summary,agents,agents_summary}.parquet
+         tables/{agents_agreement,agents_costs}.parquet
 """
 
 
@@ -215,11 +216,13 @@ rule judges_table:
 rule agents_table:
     """Collect what investigators say, how often they are right, and how often two seeds agree."""
     input:
-        graded=rules.grade_lexically.output.graded,
+        graded=hypotheses_graded(),
+        paid=paid_for_agents(),
     output:
         table="<results>/tables/agents.parquet",
         summary="<results>/tables/agents_summary.parquet",
         agreement="<results>/tables/agents_agreement.parquet",
+        costs="<results>/tables/agents_costs.parquet",
     log:
         "<logs>/agents_table.log",
     benchmark:

@@ -54,7 +54,6 @@ def main(
             one: arrays.read_differences(path)
             for one, path in zip(checkpoints, differences, strict=True)
         },
-        seed,
     )
     for (one, reader), path in zip(product(checkpoints, readers), readings, strict=True):
         made.readings[one][reader] = tables.read(path)

@@ -31,7 +31,6 @@ from traces.judges.chat.asking import Asking
 from traces.judges.chat.models import Endpoint, endpoint
 from traces.judges.chat.questions import Settings
 from traces.running.integrity import contents
-from traces.seeding import array_generator
 
 # Provider of a server's models in Inspect AI; its key, if it wants one, is $SUBJECT_API_KEY.
 PROVIDER = "openai-api/subject"
@@ -51,7 +50,6 @@ class Made:
     pairs: Mapping[str, Mapping[str, pd.DataFrame]]
     "The same of its difference to another seed."
     differences: Mapping[str, Differences]
-    seed: int
 
     def evidence(
         self, sources: Sequence[Source], subjects: Mapping[Key, Asked]
@@ -81,7 +79,7 @@ class Made:
         if one.null == "base_vs_base":
             mean = np.zeros_like(mean)
         if one.null == "random":
-            mean = array_generator(self.seed, "steered", one.checkpoint).normal(size=mean.shape)
+            mean = found.random[0].astype(np.float64)
         lengths = np.linalg.norm(mean, axis=1, keepdims=True)
         # where there is no direction, steering changes nothing
         units = np.divide(mean, lengths, out=np.zeros_like(mean), where=lengths > 0)
