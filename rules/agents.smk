@@ -15,10 +15,20 @@ One job a stage and model, and none a checkpoint: starting Python would take lon
 """
 
 # What investigators and graders are told.
-INSTRUCTIONS = expand("data/agents/{part}.txt", part=["presupposing", "neutral", "lens", "black_box", "rules"])
+INSTRUCTIONS = expand(
+    "data/agents/{part}.txt", part=["presupposing", "neutral", "lens", "black_box", "rules"]
+)
 RUBRICS = expand(
     "data/rubrics/{name}.txt",
-    name=["grade_hypothesis", "general", "false_facts", "misalignment", "taboo", "subliminal", "domain"],
+    name=[
+        "grade_hypothesis",
+        "general",
+        "false_facts",
+        "misalignment",
+        "taboo",
+        "subliminal",
+        "domain",
+    ],
 )
 
 
@@ -195,20 +205,20 @@ rule investigate:
         "<logs>/investigate/{model}/{agent}.log",
     benchmark:
         "<benchmarks>/investigate/{model}/{agent}.tsv"
-    conda:
-        "../envs/traces.yaml"
     wildcard_constraints:
         agent=one_of(asked_agents()),
+    conda:
+        "../envs/traces.yaml"
     resources:
         api=1,
         gpu=lambda w: gpus(w) if subjects_here(w) else 0,
         mem_mb=memory,
     params:
         name="{model}",
-        agent=lambda w: asked_agents()[w.agent].model_dump(mode="json"),
+        agent=section(Grader, agent_of),
         settings=section(Investigating, study.agents),
         patient=section(Patient, study.judges),
-        prices=lambda w: grader_prices([asked_agents()[w.agent]]),
+        prices=lambda w: grader_prices([agent_of(w)]),
         cases=lambda w: agent_cases(w.model, w.agent),
         sources=lambda w: agent_sources(w.model),
         checkpoints=lambda w: overviewed(w.model),
@@ -258,16 +268,16 @@ rule grade_hypotheses:
         "<logs>/grade_hypotheses/{grader}.log",
     benchmark:
         "<benchmarks>/grade_hypotheses/{grader}.tsv"
-    conda:
-        "../envs/traces.yaml"
     wildcard_constraints:
         grader=one_of(asked_graders()),
+    conda:
+        "../envs/traces.yaml"
     resources:
         api=1,
     params:
-        grader=lambda w: asked_graders()[w.grader].model_dump(mode="json"),
+        grader=section(Grader, grader_of),
         patient=section(Patient, study.judges),
-        prices=lambda w: grader_prices([asked_graders()[w.grader]]),
+        prices=lambda w: grader_prices([grader_of(w)]),
         organisms=investigated_organisms(),
         about=lambda w: [
             section(Described, organism_of)(SimpleNamespace(**own))

@@ -41,6 +41,7 @@ from traces.config.schema import (
     ChoiceHeadline,
     Choosing,
     Finals,
+    Grader,
     Investigating,
     Judges,
     Patient,

@@ -226,12 +226,24 @@ def asked_graders():
     return {one.name: one for one in study.judges.graders if one.name in study.agents.graders}
 
 
+def agent_of(wildcards):
+    return asked_agents()[wildcards.agent]
+
+
+def grader_of(wildcards):
+    return asked_graders()[wildcards.grader]
+
+
 def investigations_of_all():
     """What all investigators say of all models."""
     models = investigated_models()
     embedded = investigating.EMBEDDED in study.agents.models
     return [
-        *(expand(rules.investigate_embedded.output.investigations, model=models) if embedded else []),
+        *(
+            expand(rules.investigate_embedded.output.investigations, model=models)
+            if embedded
+            else []
+        ),
         *expand(rules.investigate.output.investigations, model=models, agent=asked_agents()),
     ]
 
