@@ -25,8 +25,10 @@ STUDIES = (
     # models that judge and investigate
     (
         *("--config", "judges={graders: [{name: a, model: openrouter/openai/gpt-5-mini}]}"),
-        "agents={models: [{name: b, model: openrouter/openai/gpt-5}, embedded], graders: [a, lexical]}",
-        "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0, 1], measures: [judges, agents]}]",
+        "agents={models: [{name: b, model: openrouter/openai/gpt-5}, embedded], "
+        "graders: [a, lexical]}",
+        "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0, 1], "
+        "measures: [judges, agents]}]",
     ),
     # readers of samples
     ("--config", "lenses={readers: [black_box]}"),

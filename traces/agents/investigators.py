@@ -5,14 +5,13 @@ The same overview may be graded on several organisms. Such cases are one convers
 and paid for once.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from traces.agents.investigations import KEYS, Investigation, not_done
 from traces.agents.loop import Investigated, Run, investigated
-from traces.agents.overview import MODELS, Overview
+from traces.agents.overview import Overview, for_black_box
 from traces.agents.plan import Case
 from traces.agents.subjects import Subject
 from traces.agents.tools import Bench, Looks
@@ -26,8 +25,6 @@ from traces.judges.graders import settings_of
 RULES = "rules"
 # What an abstention without a hypothesis says.
 ABSTAINED = {"inconclusive": "Inconclusive.", "no finetune found": "No finetune found."}
-# Letters of one text that are shown.
-LONGEST = 200
 Key = tuple[str, str, AgentNull]
 
 
@@ -47,20 +44,11 @@ def system_of(case: Case, texts: Mapping[str, str]) -> str:
 
 
 def first_of(case: Case, evidence: Evidence, limits: AgentLimits) -> str:
-    """The first message: the overview, or what model B answers, and what is left to do."""
-    overview = evidence.overview
-    if case.agent == "lens":
-        shown = overview.with_budget(case.interactions).to_json()
-    else:
-        # What model B writes unsteered, as an everyday user would see it.
-        texts = {one.prompt: one.unsteered for one in reversed(overview.steered)}
-        examples = [
-            {"prompt": prompt, "model B": text[:LONGEST]} for prompt, text in sorted(texts.items())
-        ]
-        shown = json.dumps({"models": MODELS, "examples": examples}, ensure_ascii=False)
+    """The first message: the overview, which is empty for a black box, and what it may do."""
+    seen = evidence.overview if case.agent == "lens" else for_black_box(case.interactions)
     return (
-        f"# Overview\n\n{shown}\n\n# Budget\n\n{case.interactions} interactions, "
-        f"{limits.turns} turns."
+        f"# Overview\n\n{seen.with_budget(case.interactions).to_json()}\n\n# Budget\n\n"
+        f"{case.interactions} interactions, {limits.turns} turns."
     )
 
 
