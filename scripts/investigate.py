@@ -42,24 +42,19 @@ def main(
     loading: Loading,
     seed: int,
 ) -> None:
-    made = evidence.Made(
-        name,
-        {
-            (row["checkpoint"], row["null"]): Overview.model_validate(row["overview"])
-            for row in tables.read_lines(overviews)
-        },
-        {one: {} for one in checkpoints},
-        {},
-        {
-            one: arrays.read_differences(path)
-            for one, path in zip(checkpoints, differences, strict=True)
-        },
-    )
+    read: dict[str, dict] = {one: {} for one in checkpoints}
     for (one, reader), path in zip(product(checkpoints, readers), readings, strict=True):
-        made.readings[one][reader] = tables.read(path)
+        read[one][reader] = tables.read(path)
+    of_pairs: dict[str, dict] = {}
     if pairs:
         for (one, reader), frame in tables.read(pairs).groupby(["checkpoint", "lens"]):
-            made.pairs.setdefault(one, {})[reader] = frame.dropna(axis=1, how="all")
+            of_pairs.setdefault(one, {})[reader] = frame.dropna(axis=1, how="all")
+    shown = {
+        (row["checkpoint"], row["null"]): Overview.model_validate(row["overview"])
+        for row in tables.read_lines(overviews)
+    }
+    changes = zip(checkpoints, map(arrays.read_differences, differences), strict=True)
+    made = evidence.Made(name, shown, read, of_pairs, dict(changes))
 
     if settings.served is not None:
         named, models = evidence.served_models(sources, name, settings.served)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from traces.agents.plan import Case, planned, shown
+from traces.agents.plan import Case, planned, shown, sources
 from traces.agents.tools import MOST_PROMPTS
 from traces.config.readers import reader
 from traces.config.schema import Grader
@@ -35,7 +35,10 @@ def estimated(
     cases = [
         case
         for model in loaded.study.models
+        # What the study makes nothing of is a row as well, but nobody is asked.
+        for made in [{(one.checkpoint, one.null) for one in sources(loaded, model) if one.after}]
         for case in planned(shown(loaded, model), loaded.study.agents)
+        if (case.checkpoint, case.null) in made
     ]
     rows = [*_investigating(loaded, cases, texts), *_grading(loaded, cases, rubrics)]
     frame = pd.DataFrame(rows, columns=COLUMNS)

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from tests.traces.agents.acting import asking_at, case, investigate
+from tests.traces.agents.acting import asking_at, case, evidence, investigate
 from tests.traces.judges.chat.asked import ledger_of
 from traces.judges.chat.costs import costs_table
 
@@ -33,6 +33,6 @@ def test_a_small_model_ends_as_a_row_whatever_it_says(tmp_path, monkeypatch):
 
 
 def _subject(asking):
-    from tests.traces.agents.acting import evidence
-
-    return evidence(asking).subject
+    subject = evidence(asking).subject
+    assert subject is not None
+    return subject
