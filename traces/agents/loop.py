@@ -7,6 +7,7 @@ own retries and cache are off, as its models ask through traces/judges/chat.
 """
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,4 +224,7 @@ def keep_logs(written: Sequence[Path], folder: Path, *, viewer: bool) -> None:
         task = log.stem.split("_")[1:-1]
         shutil.copyfile(log, folder / f"{'_'.join(task)}.eval")
     if viewer and written:
-        bundle_log_dir(log_dir=str(folder), output_dir=str(folder / "viewer"), overwrite=True)
+        # Inspect writes no pages into the folder whose logs they show.
+        with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+            bundle_log_dir(log_dir=str(folder), output_dir=f"{beside}/viewer")
+            shutil.move(f"{beside}/viewer", folder / "viewer")
