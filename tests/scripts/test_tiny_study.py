@@ -1772,8 +1772,10 @@ def test_investigators_name_nothing_that_they_are_not_shown(
         [tmp_path / "embedded.parquet"], list(words.values()), tmp_path / "lexical.parquet",
         [{"model": "tiny", "organism": name} for name in ORGANISMS], [described] * 3,
     )  # fmt: skip
-    paths = [tmp_path / f"agents{name}.parquet" for name in ("", "_summary", "_agreement")]
-    agents_table.main(tmp_path / "lexical.parquet", *paths)
+    paths = [
+        tmp_path / f"agents{name}.parquet" for name in ("", "_summary", "_agreement", "_costs")
+    ]
+    agents_table.main([tmp_path / "lexical.parquet"], [], *paths)
     found = tables.read(paths[0])
     assert len(found) == len(cases)
     known = found["grade"].notna() | found["abstained"].fillna(False)
