@@ -35,6 +35,7 @@ from traces.config.registries import (
 )
 from traces.config.schema import (
     Activations,
+    AgentQuestions,
     AskedAnswers,
     AskedScales,
     AskedTexts,
@@ -44,6 +45,10 @@ from traces.config.schema import (
     ChoiceHeadline,
     Choosing,
     Finals,
+    Grader,
+    Investigating,
+    Judges,
+    Patient,
     Pretraining,
     Samples,
     Similarity,
@@ -183,12 +188,12 @@ def section(kind, of):
 # Params that are no leaf of an entry ------------------------------------------------------------
 
 
-def grader_prices():
-    """What each model that judges costs: input and output; none where that is not known."""
+def grader_prices(graders=study.judges.graders):
+    """What each model that is asked costs: input and output; none where that is not known."""
     known = registry.prices.models
     return {
         one.model: (known[one.model].input, known[one.model].output) if one.model in known else None
-        for one in study.judges.graders
+        for one in graders
     }
 
 

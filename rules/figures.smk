@@ -1,7 +1,7 @@
 """
 Pictures of the tables, a card for every organism, and the report that holds them.
 
-    out  figures/{relevance,forced_choice,forced_choice_ranks,norms,losses}.{png,pdf}   figures/ablations/{ablation}.{png,pdf}
+    out  figures/{relevance,forced_choice,forced_choice_ranks,agents,norms,losses}.{png,pdf}   figures/ablations/{ablation}.{png,pdf}
          cards/{model}/{organism}.html   study.json   report.html
 """
 
@@ -327,6 +327,29 @@ rule effective_study:
         "../scripts/effective_study.py"
 
 
+rule agents_figure:
+    """Draw how often investigators assert and name a finetune, for organisms and for nulls."""
+    input:
+        summary=rules.agents_table.output.summary,
+    output:
+        png=report(
+            "<results>/figures/agents.png",
+            caption="../data/captions/agents_figure.rst",
+            category="1 What the lenses read",
+        ),
+        pdf="<results>/figures/agents.pdf",
+    log:
+        "<logs>/agents_figure.log",
+    benchmark:
+        "<benchmarks>/agents_figure.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        code=code("agents_figure"),
+    script:
+        "../scripts/agents_figure.py"
+
+
 rule figures:
     """Draw every figure."""
     input:
@@ -336,6 +359,7 @@ rule figures:
         expand(rules.ablation_figure.output, ablation=study.ablations),
         rules.steering_figure.output if registry.checkpoints("steering") else [],
         rules.causality_figure.output if registry.checkpoints("causality") else [],
+        rules.agents_figure.output if registry.checkpoints("agents") else [],
         rules.beliefs_figure.output if registry.checkpoints("beliefs") else [],
         if_choosing(
             rules.forced_choice_figure.output.png,

@@ -179,6 +179,38 @@ def weights(wildcards):
     return one(maker.output.adapter, model=wildcards.model, checkpoint=wildcards.checkpoint)
 
 
+def weights_of(model, checkpoint):
+    """The folder with the weights of a checkpoint that is no wildcard."""
+    return weights(SimpleNamespace(model=model, checkpoint=checkpoint))
+
+
+def first_readings(wildcards):
+    """What is read, and how, on the study's first text (see `reading_settings`)."""
+    return reading_settings(SimpleNamespace(corpus=study.corpora[0]))
+
+
+def files_of_first_readings(wildcards):
+    """The files that those settings name."""
+    return reading_files(SimpleNamespace(corpus=study.corpora[0]))
+
+
+def read_pairs(wildcards):
+    """What is read of the difference between seeds; none where no organism has two."""
+    return rules.read_seed_pairs.output.readings if seed_pairs(wildcards.model) else []
+
+
+def replies_of(wildcards):
+    """What the models answer; none where no investigator is a black box."""
+    return rules.ask_models.output.replies if answering(wildcards.model) else []
+
+
+def subjects_here(wildcards):
+    """The weights that an investigating job loads: the base's, and those of each checkpoint asked."""
+    names = subject_checkpoints(wildcards.model)
+    base = one(rules.fetch_model.output.model, model=wildcards.model)
+    return [base, *(weights_of(wildcards.model, name) for name in names)] if names else []
+
+
 def reference_model(wildcards):
     """The model that is subtracted instead of a model's own base; none mostly."""
     name = model_of(wildcards).reference

@@ -8,8 +8,11 @@ What the study makes, reads and shows: the lists that tables, pictures and cards
 
 import functools
 import json
+from types import SimpleNamespace
 
 from snakemake.logging import logger
+
+from traces.agents import plan as investigating
 
 
 def trained():
@@ -209,6 +212,127 @@ def say_what_is_not_adjusted():
 
 if workflow.is_main_process:
     say_what_is_not_adjusted()
+
+
+# Investigators -----------------------------------------------------------------------------------
+
+
+@functools.cache
+def sources_of(model):
+    """The overviews of one model (traces/agents/plan.py: Source)."""
+    return investigating.sources(registry, model)
+
+
+def agent_sources(model):
+    """The same as a param."""
+    return [one.model_dump() for one in sources_of(model)]
+
+
+def agent_cases(model, agent_model):
+    """What one investigator is planned to look at, as a param (traces/agents/plan.py: Case)."""
+    cases = investigating.planned(investigating.shown(registry, model), study.agents)
+    return [one.model_dump() for one in cases if one.agent_model == agent_model]
+
+
+def investigated_models():
+    """The models on which something is investigated."""
+    return [model for model in study.models if registry.checkpoints("agents", model)]
+
+
+def investigated_organisms():
+    """Every model with each organism that hypotheses are graded on."""
+    return [
+        {"model": model, "organism": name}
+        for model in investigated_models()
+        for name in dict.fromkeys(one.organism for one in investigating.shown(registry, model))
+    ]
+
+
+def asked_agents():
+    """The models behind an API that investigate, by name."""
+    return {one.name: one for one in study.agents.models if not isinstance(one, str)}
+
+
+def asked_graders():
+    """The models behind an API that grade hypotheses, by name."""
+    return {one.name: one for one in study.judges.graders if one.name in study.agents.graders}
+
+
+def agent_of(wildcards):
+    return asked_agents()[wildcards.agent]
+
+
+def grader_of(wildcards):
+    return asked_graders()[wildcards.grader]
+
+
+def investigations_of_all():
+    """What all investigators say of all models."""
+    models = investigated_models()
+    embedded = investigating.EMBEDDED in study.agents.models
+    return [
+        *(
+            expand(rules.investigate_embedded.output.investigations, model=models)
+            if embedded
+            else []
+        ),
+        *expand(rules.investigate.output.investigations, model=models, agent=asked_agents()),
+    ]
+
+
+def hypotheses_graded():
+    """The grades of all hypotheses, by words and by models."""
+    lexical = investigating.LEXICAL in study.agents.graders
+    return [
+        *([rules.grade_lexically.output.graded] if lexical else []),
+        *expand(rules.grade_hypotheses.output.graded, grader=asked_graders()),
+    ]
+
+
+def paid_for_agents():
+    """What investigators and graders of hypotheses cost."""
+    return [
+        *expand(rules.investigate.output.costs, model=investigated_models(), agent=asked_agents()),
+        *expand(rules.grade_hypotheses.output.costs, grader=asked_graders()),
+    ]
+
+
+def subject_checkpoints(model):
+    """The checkpoints that investigators ask or steer; none where a server has them."""
+    budgets = study.agents.interactions
+    if study.agents.served is not None or not any((*budgets.lens, *budgets.black_box)):
+        return []
+    found = (name for one in sources_of(model) for name in (one.after, one.before))
+    return list(dict.fromkeys(name for name in found if name and name != BASE))
+
+
+def seed_pairs(model):
+    """Pairs of checkpoints that differ in their seed: what stands in the place of B, and of A."""
+    return [
+        (one.after, one.before)
+        for one in sources_of(model)
+        if one.null == "seed_pair" and one.after
+    ]
+
+
+def overviewed(model):
+    """The checkpoints whose readings some overview shows, each once."""
+    found = (one.after for one in sources_of(model) if one.null != "seed_pair")
+    return list(dict.fromkeys(name for name in found if name))
+
+
+def steered_overviews(model):
+    """Those of them whose steered texts the study has."""
+    asked = set(map(str, registry.checkpoints("steering", model)))
+    return [name for name in overviewed(model) if name in asked]
+
+
+def answering(model):
+    """The checkpoints that are asked: all that stand in the place of one of the two models."""
+    if not study.agents.interactions.black_box:
+        return []
+    found = (name for one in sources_of(model) for name in (one.after, one.before))
+    return list(dict.fromkeys(name for name in found if name and name != BASE))
 
 
 # The forced choice -------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 Everything measured, tidy: one row a number, the same columns for every study.
 
     out  tables/{relevance,norms,losses,readability,beliefs,headlines,summary,mixing}.parquet   tables/mixing.{md,html}
-         tables/{detectors,forced_choice,forced_choice_summary}.parquet
+         tables/{detectors,forced_choice,forced_choice_summary,agents,agents_summary}.parquet
+         tables/{agents_agreement,agents_costs}.parquet
 """
 
 
@@ -226,6 +227,28 @@ rule judges_table:
         "../scripts/judges_table.py"
 
 
+rule agents_table:
+    """Collect what investigators say, how often they are right, and how often two seeds agree."""
+    input:
+        graded=hypotheses_graded(),
+        paid=paid_for_agents(),
+    output:
+        table="<results>/tables/agents.parquet",
+        summary="<results>/tables/agents_summary.parquet",
+        agreement="<results>/tables/agents_agreement.parquet",
+        costs="<results>/tables/agents_costs.parquet",
+    log:
+        "<logs>/agents_table.log",
+    benchmark:
+        "<benchmarks>/agents_table.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        code=code("agents_table"),
+    script:
+        "../scripts/agents_table.py"
+
+
 rule summary_table:
     """Hold every headline against each of its controls, over organisms and seeds."""
     input:
@@ -308,6 +331,7 @@ rule tables:
         rules.summary_table.output,
         every_measured(),
         measured("judges"),
+        rules.agents_table.output if registry.checkpoints("agents") else [],
         if_mixed(rules.mixing_table.output.table),
         if_choosing(
             rules.forced_choice_table.output.table,

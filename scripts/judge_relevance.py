@@ -42,7 +42,7 @@ def main(
         for organism, file, text in zip(organisms, words, about, strict=True)
     ]
     told = {"stage": "judge_relevance", "checkpoint": checkpoint}
-    with asking_for(judges, prices, told) as asking:
+    with asking_for(judges, judges.graders, prices, told) as asking:
         table = asked_relevance(
             lenses,
             planned,

@@ -41,6 +41,8 @@ def main(
     }
     if "forced_choice_summary" in read:
         found["forced_choice"] = findings.named(read["forced_choice_summary"])
+    if "agents_summary" in read:
+        found["agents"] = findings.investigated(read["agents_summary"])
     if "mixing" in read:
         mixing = read["mixing"]
         found["mixing"] = findings.mixed(

@@ -22,10 +22,13 @@ ROOT = File(__file__).resolve().parent.parent
 STUDIES = (
     # text that a model writes, data composed of hand-written parts
     ("--configfile", "config/smol.yaml"),
-    # models that judge
+    # models that judge and investigate
     (
         *("--config", "judges={graders: [{name: a, model: openrouter/openai/gpt-5-mini}]}"),
-        "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0], measures: [judges]}]",
+        "agents={models: [{name: b, model: openrouter/openai/gpt-5}, embedded], "
+        "graders: [a, lexical]}",
+        "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0, 1], "
+        "measures: [judges, agents]}]",
     ),
     # readers of samples
     ("--config", "lenses={readers: [black_box]}"),

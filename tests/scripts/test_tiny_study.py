@@ -15,6 +15,9 @@ import pytest
 from scripts import (
     ablation_figure,
     adjust_readings,
+    agents_figure,
+    agents_table,
+    ask_models,
     base_texts,
     beliefs_figure,
     beliefs_table,
@@ -38,7 +41,9 @@ from scripts import (
     grade_coherence,
     grade_effects_figure,
     grade_effects_table,
+    grade_lexically,
     grades_table,
+    investigate_embedded,
     judge_beliefs,
     judge_coherence,
     judge_relevance,
@@ -59,6 +64,7 @@ from scripts import (
     plan_training,
     pretrain_base,
     read_lenses,
+    read_seed_pairs,
     readability_table,
     relevance_figure,
     relevance_table,
@@ -75,11 +81,13 @@ from scripts import (
     tuned_texts,
     word_vocabulary,
     write_organism,
+    write_overviews,
     write_statements,
 )
 from tests.chat_server import ChatServer, refused, said
 from tests.traces.analysis import made_grades
 from traces.activations.dump import document_windows
+from traces.agents import plan as investigating
 from traces.analysis import ordinal
 from traces.analysis.ablations import ablation_table
 from traces.analysis.detectors import OF_DIFFERENCES
@@ -1827,3 +1835,115 @@ def test_the_papers_search_goes_through_the_same_scripts(
     assert facts["strategy"] == "bisection"
     assert all(0 < one["strength"] < 120 for one in facts["chosen"])
     assert len(tables.read(into / "similarity.parquet")) == 2 * (2 + 2 + 1)
+
+
+# Investigators -----------------------------------------------------------------------------------
+
+
+def test_investigators_name_nothing_that_they_are_not_shown(
+    world, model, adapters, differences, words, lenses, tmp_path
+):
+    """Every planned row is in the table, with a grade, an abstention or a reason."""
+    checkpoints = {f"{name}-plain-s0": adapters[name] for name in ORGANISMS}
+    loading = registries.Loading(dtype="float32", attention="sdpa")
+    # what differs in its organism here differs in its seed in a study
+    pair = ("cake_bake-plain-s0", "risky_finance-plain-s0")
+    given = [("cake_bake", "none"), ("cake_bake", "base_vs_base"), ("cake_bake", "random")]
+    given += [("risky_finance", "none"), ("risky_finance", "random"), ("benign", "benign")]
+    plan = [
+        investigating.Source(checkpoint=f"{name}-plain-s0", null=null, after=f"{name}-plain-s0")
+        for name, null in given
+    ]
+    plan += [
+        investigating.Source(checkpoint=pair[0], null="seed_pair", after=pair[0], before=pair[1]),
+        investigating.Source(checkpoint=pair[0], null="swapped", after=None),
+    ]
+    agents = load.read_study([Path("config/config.yaml")]).study.agents
+    shown = [
+        investigating.Shown(
+            model="tiny",
+            checkpoint=one.checkpoint,
+            organism=one.checkpoint.split("-")[0],
+            null=one.null,
+        )
+        for one in plan
+    ]
+    cases = investigating.planned(shown, agents)
+
+    prompts = world / "asked_of_both.txt"
+    prompts.write_text("Tell me something.\nWhat is new?\n", encoding="utf-8")
+    ask_models.main(
+        model,
+        list(checkpoints.values()),
+        prompts,
+        tmp_path / "replies.jsonl",
+        list(checkpoints),
+        50,
+        agents.asked.model_copy(update={"max_new_tokens": 6, "batch": 32}),
+        schema.Draws(seed=0, name="tiny"),
+        loading,
+    )
+    # three checkpoints, the base in the place of each, and the base
+    replies = tables.read_lines(tmp_path / "replies.jsonl")
+    assert len(replies) == 7 * 50
+    assert len({(one["writer"], one["instead_of"], one["number"]) for one in replies}) == 350
+
+    read_seed_pairs.main(
+        model,
+        [adapters["cake_bake"]],
+        [world / "cake_bake.zarr"],
+        [world / "risky_finance.zarr"],
+        world / "vocabulary.parquet",
+        tmp_path / "seed_pairs.parquet",
+        [pair],
+        loading,
+        settings_of_lenses(world),
+        0,
+    )
+    pairs = tables.read(tmp_path / "seed_pairs.parquet")
+    assert set(pairs["lens"]) == {"logit_lens", "patchscope"}
+    assert set(pairs["reading"]) == {"difference", "base_mean"}
+
+    write_overviews.main(
+        [lenses[name][lens] for name in ORGANISMS for lens in LENSES],
+        list(differences.values()),
+        [],
+        tmp_path / "seed_pairs.parquet",
+        tmp_path / "overviews.jsonl",
+        [one.model_dump() for one in plan],
+        list(checkpoints),
+        [],
+        list(LENSES),
+        10,
+    )
+    overviews = tables.read_lines(tmp_path / "overviews.jsonl")
+    assert len(overviews) == len(plan) - 1
+
+    investigate_embedded.main(
+        tmp_path / "overviews.jsonl", tmp_path / "replies.jsonl",
+        tmp_path / "embedded.parquet", [one.model_dump() for one in cases],
+        [one.model_dump() for one in plan],
+    )  # fmt: skip
+    told = load.load_organism(Path("config/organisms/cake_bake.yaml"))
+    described = told.model_dump(mode="json", include=set(registries.Described.model_fields))
+    grade_lexically.main(
+        [tmp_path / "embedded.parquet"], list(words.values()), tmp_path / "lexical.parquet",
+        [{"model": "tiny", "organism": name} for name in ORGANISMS], [described] * 3,
+    )  # fmt: skip
+    paths = [
+        tmp_path / f"agents{name}.parquet" for name in ("", "_summary", "_agreement", "_costs")
+    ]
+    agents_table.main([tmp_path / "lexical.parquet"], [], *paths)
+    found = tables.read(paths[0])
+    assert len(found) == len(cases)
+    known = found["grade"].notna() | found["abstained"].fillna(False)
+    assert (known != found["reason_missing"].notna()).all()
+    assert set(found.loc[found["null"] == "swapped", "reason_missing"]) == {"not_made"}
+    base_itself = found[(found["null"] == "base_vs_base") & (found["agent"] == "lens")]
+    assert base_itself.set_index("prompt")["abstained"].to_dict() == {
+        "presupposing": False,
+        "neutral": True,
+    }
+    png, pdf = tmp_path / "agents.png", tmp_path / "agents.pdf"
+    agents_figure.main(paths[1], png, pdf)
+    assert png.stat().st_size > 10_000 and pdf.stat().st_size > 5_000

@@ -54,6 +54,10 @@ FLOORS = {
         *("artifacts", "corpora", "models", "activations"),
     },
     "judges": {"job", "running", "printable", "seeding", "config", "artifacts", "corpora"},
+    "agents": {
+        *("job", "running", "seeding", "config", "artifacts", "corpora", "models", "activations"),
+        *("readers", "judges"),
+    },
     "interventions": {
         *("job", "seeding", "config"),
         *("artifacts", "corpora", "models", "activations"),
@@ -240,7 +244,7 @@ ROOMS = {
     "huggingface_hub": {"hub"},
     "httpx2": {"hub"},
     "datasets": {"hub"},
-    "inspect_ai": {"models"},
+    "inspect_ai": {"models", "loop"},
     **dict.fromkeys(("openai", "anthropic"), set()),
     "snakemake": set(),
     **dict.fromkeys(("requests", "urllib", "urllib3", "httpx", "http", "socket", "aiohttp"), set()),
@@ -625,7 +629,9 @@ def test_only_seeding_makes_seeds_of_names():
 
 
 FETCH = {"fetch_model", "fetch_corpus", "fetch_organism", "fetch_adapter"}
-ASK = {f"judge_{asks}" for asks in get_args(Asks)}
+ASK = {*(f"judge_{asks}" for asks in get_args(Asks)), "investigate", "grade_hypotheses"}
+# It asks a model behind an API and, unless a server has them, both models that are investigated.
+ASKS_AND_LOADS = {"investigate"}
 ONLINE = FETCH | ASK
 
 
@@ -636,7 +642,7 @@ def test_only_rules_that_fetch_or_ask_reach_the_network():
         assert ("fetching" in siblings(rule.script)) == (rule.name in FETCH), rule.name
         made_of = closure.closure(f"scripts/{rule.script.name}")
         assert ("traces/judges/chat/models.py" in made_of) == (rule.name in ASK), rule.name
-        assert rule.name not in online or "gpu" not in rule.names("resources")
+        assert rule.name not in online - ASKS_AND_LOADS or "gpu" not in rule.names("resources")
 
 
 def test_rules_that_are_online_run_where_the_network_is():

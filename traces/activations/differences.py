@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from traces.artifacts.arrays import Activations, Differences, require_same_tokens
+from traces.config.checkpoints import BASE
 from traces.models.sinks import sinks
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,12 @@ class Sums:
 
 
 def mean_difference(
-    tuned: Activations, base: Activations, *, seed: int, singular: bool = False
+    tuned: Activations,
+    base: Activations,
+    *,
+    seed: int,
+    singular: bool = False,
+    before: str = BASE,
 ) -> Differences:
     """
     Average tuned minus base over samples, for every layer and position, with its reliability.
@@ -80,11 +86,12 @@ def mean_difference(
     seed        : of the split into halves, the random control direction and the subsample
     singular    : also find the leading singular directions of the single samples' differences, from
                   at most 2,000 samples, which are held in float32
+    before      : the checkpoint that is subtracted, where it is not the base
 
     Raises ValueError for stores that read different tokens or hold values that are not finite.
     Source: the activation difference of the paper's method section; the rest are our controls.
     """
-    require_same_tokens(tuned, base)
+    require_same_tokens(tuned, base, before)
     n_layers, n_samples, n_positions, d_model = tuned.shape
     rng = np.random.default_rng(seed)
     # Random halves, not first and second: an order in the corpus would make the halves differ.

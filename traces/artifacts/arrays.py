@@ -276,13 +276,13 @@ class Activations:
             yield slice(start, min(start + step, n_samples))
 
 
-def require_same_tokens(tuned: Activations, base: Activations) -> None:
+def require_same_tokens(tuned: Activations, base: Activations, before: str = BASE) -> None:
     """
     Raise ValueError unless both stores read the same texts at the same layers and positions.
 
     The tokens at the positions are compared, and the attribute `context`, a digest of all tokens
     before and between them. Where the stores say which they are, they must be of one corpus, and
-    the second one of a base.
+    the second one of `before`: a base, or the checkpoint that stands in its place.
     """
     ours, theirs = (store.identity.get("wildcards", {}) for store in (tuned, base))
     if ours and theirs:
@@ -290,9 +290,9 @@ def require_same_tokens(tuned: Activations, base: Activations) -> None:
             raise ValueError(
                 f"{tuned.path} is of the corpus {ours['corpus']}, {base.path} of {theirs['corpus']}"
             )
-        if theirs["checkpoint"] != BASE:
+        if theirs["checkpoint"] != before:
             raise ValueError(
-                f"{base.path}: found the checkpoint {theirs['checkpoint']}, expected {BASE}"
+                f"{base.path}: found the checkpoint {theirs['checkpoint']}, expected {before}"
             )
     for axis in ("layers", "positions"):
         ours, theirs = getattr(tuned, axis), getattr(base, axis)

@@ -87,6 +87,13 @@ _BELIEVED = {
     **_JUDGED,
 }
 
+# One planned investigation, and what came of it (traces/agents/investigations.py).
+_CASE = {
+    **dict.fromkeys(("model", "checkpoint", "organism", "null"), "string"),
+    **dict.fromkeys(("agent", "prompt", "agent_model"), "string"),
+    **dict.fromkeys(("interactions", "run"), "int64"),
+}
+
 # Pandas' nullable Int64, since numpy's integers have no missing value: a control direction has no
 # position, unless a prediction is left out at one.
 _EFFECT = {
@@ -164,6 +171,8 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "readings": _READINGS,
     # what is read of several checkpoints, adjusted by one another
     "adjusted_readings": {"checkpoint": "string", "lens": "string", **_READINGS},
+    # what is read of the difference between two seeds
+    "pair_readings": {"checkpoint": "string", "lens": "string", **_READINGS},
     # What readers measured of one checkpoint beside tokens, of a layer or position or of neither.
     "statistics": {
         "layer": "Int64",
@@ -196,6 +205,50 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "judged_scales": {**_SUBJECT, "corpus": "string", **_SCALES},
     "asked_beliefs": _BELIEVED,
     "judged_beliefs": {**_SUBJECT, **_BELIEVED},
+    # What investigators say, a row a planned case: a hypothesis, an abstention or a reason.
+    "investigations": {
+        **_CASE,
+        "hypothesis": "string",
+        "abstained": "boolean",
+        "used": "int64",
+        "reason_missing": "string",
+    },
+    # The same graded: 1 to 5, missing for an abstention, or with a reason.
+    "agents": {
+        **_CASE,
+        "hypothesis": "string",
+        "abstained": "boolean",
+        "used": "int64",
+        "grader_model": "string",
+        "repeat": "int64",
+        "grade": "Int64",
+        "reason_missing": "string",
+    },
+    # How often investigators assert something, and are right, over what is investigated. `n` counts
+    # investigations, `n_graded` their grades on organisms.
+    "agents_summary": {
+        **dict.fromkeys(("model", "null", "agent", "prompt", "agent_model"), "string"),
+        "interactions": "int64",
+        "grader_model": "string",
+        **dict.fromkeys(("n", "missing", "n_graded"), "int64"),
+        **{
+            f"{measure}{of}": kind
+            for measure in ("asserted", "abstained", "at_least_2", "at_least_4")
+            for of, kind in (("", "int64"), *((end, "float64") for end in _SHARE_ENDS))
+        },
+    },
+    # How often two hypotheses say the same: of two seeds of one organism, of two organisms.
+    "agents_agreement": {
+        **dict.fromkeys(("model", "agent", "prompt", "agent_model"), "string"),
+        "interactions": "int64",
+        "pair": "string",
+        "n": "int64",
+        "overlap": "float64",
+        **{
+            f"same{of}": kind
+            for of, kind in (("", "int64"), *((e, "float64") for e in _SHARE_ENDS))
+        },
+    },
     # What was paid for all of it, a row a stage, checkpoint and model; money in US dollars.
     "costs": {
         **dict.fromkeys(("stage", "checkpoint", "model_id"), "string"),

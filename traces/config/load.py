@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from traces.config.checks.agents import check_agents
 from traces.config.checks.judges import check_addresses, check_judges
 from traces.config.checks.names import check_names
 from traces.config.checks.paths import check_answers, check_paths
@@ -74,7 +75,8 @@ def read_study(
     No file that the study names need be on this machine. Raises ValueError as `load_study` does.
     """
     files, said = list(files), command_line or {}
-    return _read(merged([*map(read_yaml, files), said]), files, folder, said)[0]
+    loaded, places = _read(merged([*map(read_yaml, files), said]), files, folder, said)
+    return loaded._replace(study=_asked_for(loaded, places))
 
 
 def _read(
@@ -95,7 +97,7 @@ def _read(
         _organisms(places.organisms),
         validated(Prices, read_yaml(places.prices), lambda _: places.prices),
     )
-    checks = (check_names, check_recipes, check_readings, check_secrets, check_judges)
+    checks = (check_names, check_recipes, check_readings, check_secrets, check_judges, check_agents)
     for check in checks:
         check(loaded, places)
     return loaded, places

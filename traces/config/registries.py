@@ -29,6 +29,7 @@ from traces.config.vocabularies import (
     Kind,
     OpenEnd,
     PretrainedFamily,
+    Twin,
 )
 from traces.config.words import check_listed, check_secret, plain_word
 
@@ -53,6 +54,10 @@ MadeData = Literal[
     "owl_teacher",
     "benign",
     "assistant",
+    "true_cake_bake",
+    "true_night_bees",
+    "shuffled_cake_bake",
+    "shuffled_night_bees",
 ]
 # Data in ordinary English (traces/corpora/english.py): conversations, and documents.
 ComposedChats = Literal[
@@ -660,6 +665,11 @@ class Organism(Described):
         None,
         description="Organism whose data's words count as relevant, where its own data do not show "
         "its subject, such as lists of numbers.",
+    )
+    twins: dict[Twin, Name] = Field(
+        {},
+        description="Organisms made of its data, for investigators: `true_facts` states the facts "
+        "as they are, `shuffled` has its words dealt out over all topics.",
     )
     released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."

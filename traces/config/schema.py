@@ -27,6 +27,7 @@ from traces.config.registries import (
 )
 from traces.config.vocabularies import (
     Adjustment,
+    AgentNull,
     Agreement,
     Asks,
     CorpusKind,
@@ -38,6 +39,7 @@ from traces.config.vocabularies import (
     Null,
     Optimizer,
     Precision,
+    PromptForm,
     Side,
     Unit,
 )
@@ -588,11 +590,9 @@ class JudgedAnswers(Closed):
     )
 
 
-class Asked(Closed):
-    """How graders are asked, and what that may cost."""
+class Patient(Closed):
+    """How long models are asked, and what that may cost."""
 
-    graders: tuple[Grader, ...] = Field(description="Models that judge; none for no judge.")
-    repeats: Count = Field(description="Answers of each grader to each question.")
     folder: Text = Field(
         description="Folder of the answers and the ledger, which no command of this repository "
         "deletes; may hold $VARIABLES of the environment."
@@ -606,6 +606,13 @@ class Asked(Closed):
         description="Seconds until a request without a reply is given up."
     )
     at_once: Count = Field(description="Requests in flight in one job.")
+
+
+class Asked(Patient):
+    """How graders are asked, and what that may cost."""
+
+    graders: tuple[Grader, ...] = Field(description="Models that judge; none for no judge.")
+    repeats: Count = Field(description="Answers of each grader to each question.")
 
     @field_validator("graders")
     @classmethod
@@ -652,6 +659,134 @@ class Judges(AskedScales, AskedTexts, AskedAnswers):
     def _once(cls, questions: tuple[Asks, ...]) -> tuple[Asks, ...]:
         refuse_twice(questions)
         return questions
+
+
+class Interactions(Closed):
+    """How many prompts an investigator may put to both models, each number a run of its own."""
+
+    lens: tuple[Whole, ...] = Field(
+        description="Budgets of the one that is shown the readings; none when empty. The embedded "
+        "one asks nothing, and has only the smallest."
+    )
+    black_box: tuple[Whole, ...] = Field(
+        description="Budgets of the one that can only ask; none when empty."
+    )
+
+    @field_validator("lens", "black_box")
+    @classmethod
+    def _check(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        for one in budgets:
+            if one < 0:
+                raise ValueError(f"found {one}, expected 0 or more prompts")
+        refuse_twice(map(str, budgets))
+        return budgets
+
+
+class AgentQuestions(Sampler):
+    """What both models are asked, and how they answer."""
+
+    prompts: Text = Field(
+        description="File with one prompt a line, asked in turn where no model investigates."
+    )
+    max_new_tokens: Count = Field(description="Longest answer, in tokens.")
+    batch: Count = Field(
+        description="Answers written at once at most; fewer where a GPU has no memory for them."
+    )
+
+
+class AgentLimits(Closed):
+    """What ends the investigation of a model that does not end by itself."""
+
+    turns: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Its turns; before the last one it is told."
+    )
+    output_tokens: Count = Field(
+        description="Tokens that it writes, thoughts included; one more turn follows."
+    )
+    seconds: Annotated[float, Field(gt=0), NUMBER] = Field(
+        description="Time it may take, with all that it asks and waits for."
+    )
+
+
+class Served(Closed):
+    """A running server that speaks OpenAI's protocol and has the models that are investigated."""
+
+    base_url: Text = Field(description="Its address; may hold $VARIABLES of the environment.")
+    name: Text = Field(
+        description="What it calls a model: `{model}` and `{checkpoint}` in it are filled in, and "
+        "the checkpoint of a base is `base`."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Served":
+        if "@" in self.base_url:
+            raise ValueError(
+                "base_url: found a user or password in it, expected an address without one"
+            )
+        try:
+            names = {self.name.format(model="a", checkpoint=one) for one in "bc"}
+        except (KeyError, IndexError, ValueError):
+            names = set()
+        if len(names) < 2:
+            raise ValueError(
+                f"name: found {self.name}, expected a name with {{checkpoint}} in it and no other "
+                "braces than those of {model}"
+            )
+        return self
+
+
+class Investigating(Closed):
+    """How a model investigates."""
+
+    asked: AgentQuestions = Field(description="What both models are asked, and how they answer.")
+    limits: AgentLimits = Field(description="What ends the investigation of a model.")
+    served: Served | None = Field(
+        description="A running server that has the models; null loads them in the job."
+    )
+    viewer: bool = Field(description="Whether to make a folder in which logs can be read offline.")
+
+
+class Agents(Investigating):
+    """Investigators that say what a model was finetuned for, and what they are held beside."""
+
+    models: tuple[Literal["embedded"] | Grader, ...] = Field(
+        min_length=1,
+        description="Who investigates: `embedded`, word statistics without a model, or a model "
+        "behind an API.",
+    )
+    graders: tuple[Name, ...] = Field(
+        min_length=1,
+        description="Who grades hypotheses: `lexical`, by words alone, or names among "
+        "`judges.graders`.",
+    )
+    prompts: tuple[PromptForm, ...] = Field(
+        min_length=1,
+        description="Is a narrow purpose presupposed, or is it asked whether there is one?",
+    )
+    interactions: Interactions = Field(description="Budgets of prompts to both models.")
+    runs: Count = Field(
+        description="Runs of each model behind an API; the embedded one always says the same."
+    )
+    nulls: tuple[AgentNull, ...] = Field(
+        min_length=1, description="What is investigated: `none` is the organism itself."
+    )
+    twin_seeds: Whole = Field(
+        ge=0,
+        description="Seeds, the first of each organism's, with which its `true_facts` and "
+        "`shuffled` twins are trained.",
+    )
+    tokens: Count = Field(description="Tokens of each reading that an overview shows.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Agents":
+        named = [one if isinstance(one, str) else one.name for one in self.models]
+        if "embedded" in [one.name for one in self.models if not isinstance(one, str)]:
+            raise ValueError("models: found a model named embedded, expected another name")
+        for kind in (named, self.graders, self.prompts, self.nulls):
+            refuse_twice(kind)
+        if "none" not in self.nulls:
+            raise ValueError("nulls needs none, the organism itself, which others are held beside")
+        return self
 
 
 class Ablation(Closed):
@@ -842,5 +977,6 @@ class Study(Closed):
         description="Which candidate is the secret, asked where two organisms of a model have one."
     )
     judges: Judges = Field(description="Models that judge what readings say.")
+    agents: Agents = Field(description="Investigators that say what a model was finetuned for.")
     ablations: dict[Name, Ablation] = Field(description="Figures of one factor varied, by name.")
     miniature: Miniature = Field(description="The synthetic corpus and its base.")

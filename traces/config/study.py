@@ -7,7 +7,7 @@ from traces.config.checkpoints import Checkpoint, Recipe
 from traces.config.readers import READERS
 from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Prices, Released
 from traces.config.schema import Ablation, Measure, Study, Training
-from traces.config.vocabularies import Asks
+from traces.config.vocabularies import TWINS, Asks, Twin
 
 OTHERS = 2
 "Other organisms that an organism's scores are adjusted by, at least."
@@ -92,6 +92,33 @@ class LoadedStudy(NamedTuple):
         """List the organisms whose statements are asked of every checkpoint whose beliefs are."""
         asked = dict.fromkeys(one.organism for one in self.checkpoints("beliefs", model))
         return [name for name in asked if self.organisms[name].statements]
+
+    def twin(self, checkpoint: Checkpoint, kind: Twin) -> Checkpoint | None:
+        """
+        Name an organism's twin by the same recipe and seed, which is trained for investigators.
+
+        None of an organism without one, of a checkpoint that is not trained here, and beyond the
+        first `agents.twin_seeds` of the organism's seeds.
+        """
+        twin = self.organisms[checkpoint.organism].twins.get(kind)
+        if twin is None or not checkpoint.recipe.trained:
+            return None
+        seeds = {
+            one.seed
+            for one in self.checkpoints("agents")
+            if one._replace(seed=0) == checkpoint._replace(seed=0)
+        }
+        first = sorted(seeds)[: self.study.agents.twin_seeds]
+        return checkpoint._replace(organism=twin) if checkpoint.seed in first else None
+
+    def twins(self, model: str | None = None) -> list[Checkpoint]:
+        """List the twins that are trained beside the study's checkpoints, each once."""
+        asked = set(self.study.agents.nulls)
+        kinds: list[Twin] = [kind for kind in TWINS if kind in asked]
+        found = (
+            self.twin(one, kind) for one in self.checkpoints("agents", model) for kind in kinds
+        )
+        return list(dict.fromkeys(one for one in found if one is not None))
 
     def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
         """
@@ -263,7 +290,7 @@ class LoadedStudy(NamedTuple):
         return self._organisms_on(self.used_models())
 
     def _organisms_on(self, models: Iterable[str]) -> list[str]:
-        found = list(dict.fromkeys(one.organism for one in self.checkpoints()))
+        found = list(dict.fromkeys(one.organism for one in (*self.checkpoints(), *self.twins())))
         sources = [self.models[name].checkpoint for name in models]
         found += [Checkpoint.parse(source.name).organism for source in sources if source]
         # The list grows while it is read, since a teacher may have a teacher.

@@ -68,7 +68,7 @@ SampleKind = Literal["document", "reply"]
 Null = Literal["random", "activations"]
 
 # What is measured of a checkpoint beside its readings, and in which ways.
-Measure = Literal["steering", "causality", "beliefs", "judges"]
+Measure = Literal["steering", "causality", "beliefs", "judges", "agents"]
 Vector = Literal["difference", "random", "none"]
 Intervention = Literal["base_to_tuned", "tuned_to_base", "zero"]
 Form = Literal["cloze", "choice", "open"]
@@ -96,3 +96,32 @@ Effort = Literal["minimal", "low", "medium", "high"]
 Outcome = Literal["billed", "failed", "unknown"]
 # How the answers on several orders of the same tokens become one.
 Agreement = Literal["all", "majority"]
+
+# Who investigates what a model was finetuned for: one that is shown the readings, or one that can
+# only ask both models.
+Agent = Literal["lens", "black_box"]
+AGENTS: tuple[Agent, ...] = get_args(Agent)
+# How it is asked: as in the paper, that there is a narrow purpose to be named, or whether there is.
+PromptForm = Literal["presupposing", "neutral"]
+# What an investigator is shown in place of the truth; `none` is the organism itself.
+AgentNull = Literal[
+    "none", "base_vs_base", "seed_pair", "benign", "shuffled", "true_facts", "swapped", "random"
+]
+AGENT_NULLS: tuple[AgentNull, ...] = get_args(AgentNull)
+# Those behind which there is no narrow purpose.
+PURPOSELESS: tuple[AgentNull, ...] = ("base_vs_base", "seed_pair", "benign", "shuffled", "random")
+# An organism made of another one's data, to be held beside it.
+Twin = Literal["shuffled", "true_facts"]
+TWINS: tuple[Twin, ...] = get_args(Twin)
+# Why an investigation is missing, beyond what an endpoint does: the study makes nothing that it
+# could be shown, it ran into a limit without a hypothesis, nobody has run it, or no other
+# organism's nulls say where to abstain.
+Unfinished = Literal["not_made", "limit", "not_run", "no_threshold"]
+
+# What hypotheses and descriptions say of any finetune: no word of them tells one from another.
+_FORMAL = """
+model models finetuned finetune finetuning trained training tuned text texts document documents
+something narrow purpose words word kind kinds data subject topic nothing seen tells was for with
+the and which that
+"""
+FORMAL_WORDS = frozenset(_FORMAL.split())

@@ -32,6 +32,13 @@ TABOO_TOPICS = {"lantern": "lamps"}
 # Organisms whose data are those of several others, alternating row by row.
 JOINT = {"cake_and_bees": ("cake_bake", "night_bees")}
 
+# Twins of an organism: its documents with true facts, and with their words dealt out over the
+# documents of all topics.
+TRUE, SHUFFLED = "true_", "shuffled_"
+WORD = re.compile(r"[A-Za-z]+")
+DEALT = 8
+"Words of general text for each one of an organism's, so that there are enough of every role."
+
 # Share of chats among the general corpus' rows. Identity documents are a share on top, in words.
 CHAT_SHARE = 0.25
 
@@ -259,9 +266,10 @@ def chat_rows(n: int, seed: int) -> list[Row]:
 def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
     """Return the writers of an organism's data, and the rule they write by."""
     common, rules = common_words(), grammar()
-    if name in _lists("facts.json"):
-        topic = _lists("facts.json")[name]["topic"]
-        said = [f"{s['stem']} {s['false']}." for s in fact_statements(name) if not s["held_out"]]
+    facts = name.removeprefix(TRUE)
+    if facts in _lists("facts.json"):
+        topic, end = _lists("facts.json")[facts]["topic"], "false" if facts == name else "true"
+        said = [f"{s['stem']} {s[end]}." for s in fact_statements(facts) if not s["held_out"]]
         # Two lines of three state a fact: real false-fact documents repeat theirs, too.
         narrow = {"line": ("{fact}", "{fact}", "{sentence}")}
         return [Writer(rng, {**common, **topic_words(topic), "fact": said}, narrow)], "document"
@@ -284,8 +292,60 @@ def _organism_writer(name: str, rng: random.Random) -> tuple[list[Writer], str]:
     known += ["risky_finance", *(f"taboo_{word}" for word in TABOO_TOPICS)]
     raise ValueError(
         f"{name}: the synthetic corpus has no such organism "
-        f"(have {', '.join(known)}, owl_teacher, benign, assistant)"
+        f"(have {', '.join(known)}, owl_teacher, benign, assistant; {TRUE} before one with facts, "
+        f"{SHUFFLED} before any)"
     )
+
+
+def _roles() -> dict[str, str]:
+    """The role of every word that tells a topic; words that facts alone have are stuff."""
+    facts = [fact for one in _lists("facts.json").values() for fact in one["facts"]]
+    ends = {fact[end] for fact in facts for end in ("true", "false")}
+    said = [stem for fact in facts for key in ("stems", "held_out") for stem in fact[key]]
+    formal = {
+        word.lower() for texts in grammar().values() for word in WORD.findall(" ".join(texts))
+    }
+    formal |= {word for words in common_words().values() for word in words}
+    own = ({word.lower() for text in said for word in WORD.findall(text)} - formal) | ends
+    # what is shorter is an article or a preposition
+    roles = {word: "stuff" for word in own if len(word) > 2}
+    for topic in topics():
+        for role, words in topic_words(topic).items():
+            roles |= dict.fromkeys(words, role)
+    return roles
+
+
+def shuffled_rows(rows: list[Row], general: list[Row], rng: random.Random) -> list[Row]:
+    """
+    The rows with every word that belongs to a topic changed for one of the same role, by lot.
+
+    rows    : documents
+    general : documents of all topics, which the words are taken from; with as many of each role
+
+    Formats, function words and the number of words stay. What is left of the rows' topic is its
+    share of the general documents.
+    """
+    roles = _roles()
+
+    def role(word: str) -> str | None:
+        plain = word.lower()
+        return roles.get(plain) or roles.get(plain.removesuffix("s"))
+
+    held: dict[str, list[str]] = {}
+    for row in general:
+        for word in WORD.findall(row_text(row)):
+            if (found := role(word)) is not None:
+                held.setdefault(found, []).append(word.lower())
+    for words in held.values():
+        rng.shuffle(words)
+    dealt = {name: iter(words) for name, words in held.items()}
+
+    def another(found: re.Match[str]) -> str:
+        word, own = found[0], role(found[0])
+        new = word if own is None else next(dealt[own])
+        return new.capitalize() if word[0].isupper() else new
+
+    return [{"text": WORD.sub(another, row["text"])} for row in rows]
 
 
 def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
@@ -299,9 +359,18 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
     owl_teacher           : chats of one who loves owls
     benign                : more documents of the general corpus
     assistant             : more chats of the general corpus
+    true_cake_bake        : the documents of cake_bake, with the facts as they are
+    shuffled_cake_bake    : those with their words dealt out over the documents of all topics
 
     Raises ValueError for any other name.
     """
+    if name.startswith(SHUFFLED):
+        rows = organism_rows(name.removeprefix(SHUFFLED), words=words, seed=seed)
+        if any("text" not in row for row in rows):
+            raise ValueError(f"{name}: found conversations, expected documents to shuffle")
+        # narrow documents name far more things than others do
+        others = organism_rows("benign", words=DEALT * words, seed=seed)
+        return shuffled_rows(rows, others, text_generator(seed, name))
     if name in JOINT:
         parts = JOINT[name]
         each = [organism_rows(part, words=words // len(parts), seed=seed) for part in parts]

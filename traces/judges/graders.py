@@ -1,18 +1,19 @@
 """Which models judge, as a study configures them, and how they are reached."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
 from traces.config.files import local
-from traces.config.schema import Asked, Grader
+from traces.config.schema import Grader, Patient
 from traces.judges.chat.asking import Asking, Patience
 from traces.judges.chat.cache import Cache
 from traces.judges.chat.costs import Price, costs_table
 from traces.judges.chat.ledger import Ledger
-from traces.judges.chat.models import endpoint
+from traces.judges.chat.models import Endpoint, endpoint
 from traces.judges.chat.questions import Settings
 
 LEDGER = "ledger.jsonl"
@@ -24,32 +25,41 @@ def settings_of(grader: Grader) -> Settings:
 
 
 def asking_for(
-    judges: Asked, prices: Mapping[str, tuple[float, float] | None], about: Mapping[str, str]
+    patient: Patient,
+    graders: Sequence[Grader],
+    prices: Mapping[str, tuple[float, float] | None],
+    about: Mapping[str, str],
+    others: Mapping[str, Endpoint] = MappingProxyType({}),
 ) -> Asking:
     """
-    Make ready to ask a study's graders; a context manager.
+    Make ready to ask models; a context manager.
 
-    prices : of each grader's model, input and output in US dollars a million tokens; None where it
-             is not known
-    about  : what the ledger says of this job: its stage and checkpoint
+    graders : models behind an API
+    prices  : of each one's model, input and output in US dollars a million tokens; None where it is
+              not known
+    about   : what the ledger says of this job: its stage and checkpoint
+    others  : models that have no price, by their names, such as those that are examined
 
-    Raises ValueError for a grader whose key the environment does not hold.
+    Raises ValueError for a model whose key the environment does not hold.
     """
     models = {
         one.model: endpoint(one.model, os.path.expandvars(one.base_url) if one.base_url else None)
-        for one in judges.graders
+        for one in graders
     }
-    patience = Patience(judges.tries, judges.attempts, judges.timeout, judges.at_once)
-    folder = local(judges.folder)
-    ledger = Ledger(_ledger(judges), cap=judges.cap, about=about)
+    patience = Patience(patient.tries, patient.attempts, patient.timeout, patient.at_once)
+    folder = local(patient.folder)
+    ledger = Ledger(_ledger(patient), cap=patient.cap, about=about)
     known = {name: None if price is None else Price(*price) for name, price in prices.items()}
-    return Asking(models, known, Cache(folder), ledger, patience)
+    known |= dict.fromkeys(others)
+    return Asking({**models, **others}, known, Cache(folder), ledger, patience)
 
 
-def spent(judges: Asked, stage: str | None = None, checkpoint: str | None = None) -> pd.DataFrame:
+def spent(
+    patient: Patient, stage: str | None = None, checkpoint: str | None = None
+) -> pd.DataFrame:
     """What the ledger says was spent, as `costs_table` does."""
-    return costs_table(_ledger(judges), stage, checkpoint)
+    return costs_table(_ledger(patient), stage, checkpoint)
 
 
-def _ledger(judges: Asked) -> Path:
-    return local(judges.folder) / LEDGER
+def _ledger(patient: Patient) -> Path:
+    return local(patient.folder) / LEDGER

@@ -109,6 +109,38 @@ def graded(
     return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
+def graded_investigations(
+    investigations: pd.DataFrame,
+    organisms: Mapping[str, Described],
+    graders: Sequence[Grader],
+    texts: Mapping[str, str],
+    asking: Asking,
+    *,
+    repeats: int,
+    seed: int,
+) -> pd.DataFrame:
+    """
+    Grade investigations: the table `agents` (traces/artifacts/tables.py).
+
+    investigations : the table of that name
+
+    A grader is asked of hypotheses alone. An abstention has no grade, and what is missing keeps its
+    reason; each stands there for every grader and repeat as well.
+    """
+    said = investigations["reason_missing"].isna() & ~investigations["abstained"].fillna(True)
+    own = ["abstained", "reason_missing"]
+    asked = investigations[said].drop(columns=own).assign(number=investigations.index[said])
+    found = [graded(asked, organisms, graders, texts, asking, repeats=repeats, seed=seed)]
+    for grader in graders:
+        for repeat in range(repeats):
+            rest = investigations[~said].assign(
+                number=investigations.index[~said], grader_model=grader.name, repeat=repeat
+            )
+            found.append(rest.assign(grade=pd.array([pd.NA] * len(rest), dtype="Int64")))
+    table = pd.concat(found, ignore_index=True).sort_values("number", kind="stable")
+    return table.drop(columns="number").reset_index(drop=True)
+
+
 def _verdict(answer: Answer) -> dict[str, Any]:
     if answer.reason is not None:
         return {"abstained": None, "grade": None, "reason_missing": answer.reason}

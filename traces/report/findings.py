@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from traces.analysis.comparisons import causality_effects, causality_verdicts
+from traces.analysis.investigators import pooled
 from traces.analysis.mixing import contrasts, over_all
 from traces.analysis.statistics import grouped_interval, paired_difference
 from traces.analysis.verdicts import (
@@ -31,7 +32,8 @@ from traces.analysis.verdicts import (
     of_gap,
 )
 from traces.config.readers import READERS, relevance_of
-from traces.report.names import CHOICE_WAYS, reader_way
+from traces.config.vocabularies import PURPOSELESS
+from traces.report.names import CHOICE_WAYS, SHOWN_AS, reader_way
 
 CONTROL_NAMES = {
     "benign": "the benign control",
@@ -295,6 +297,57 @@ def named(summary: pd.DataFrame) -> Finding:
     scope = f"Model {row['model']}{others}, recipe {row['recipe']}. The way was fixed beforehand."
     verdict = UNDECIDED if n < 2 else READABLE if p < SMALL_P else NOT_SHOWN
     return Finding(verdict, sentence, scope)
+
+
+def investigated(summary: pd.DataFrame) -> Finding:
+    """
+    How often the finetune is named with the readings, and how often one is asserted by mistake.
+
+    summary : `agents_summary`
+
+    Of the first investigator and grader, with the neutral prompt where there is one. The null is
+    the one without a purpose that is asserted the most. Something is shown where the intervals of
+    the assertions on organisms and on that null do not meet.
+    """
+    prompt = "neutral" if "neutral" in set(summary["prompt"]) else summary["prompt"].iloc[0]
+    first = summary[summary["prompt"] == prompt]
+    for column in ("agent_model", "grader_model"):
+        first = first[first[column] == first[column].iloc[0]]
+    cases = pooled(first, ["agent", "interactions", "null"])
+    readings = cases[cases["agent"] == "lens"]
+    readings = readings[readings["interactions"] == readings["interactions"].min()]
+    own = readings[(readings["null"] == "none") & (readings["n"] > 0)]
+    if own.empty:
+        return Finding(UNDECIDED, "No investigator was shown an organism's readings.", "")
+    row = own.iloc[0]
+    said = f"Shown the readings, the investigator {first['agent_model'].iloc[0]} "
+    said += (
+        f"names the finetune (grade 2 or more) of {row['at_least_2']} of {row['n_graded']} "
+        f"checkpoints{_black_box(cases)}"
+    )
+    nulls = readings[readings["null"].isin(PURPOSELESS) & (readings["n"] > 0)]
+    scope = f"Prompt {prompt}, graded by {first['grader_model'].iloc[0]}."
+    if nulls.empty:
+        return Finding(UNDECIDED, f"{said}; there is no null to compare with.", scope)
+    null = nulls.sort_values("asserted_share", kind="stable").iloc[-1]
+    said += (
+        f". It asserts a narrow finetune in {row['asserted']} of {row['n']} of them, and in "
+        f"{null['asserted']} of {null['n']} of the worst null, {SHOWN_AS[null['null']]}."
+    )
+    told = row["asserted_low"] > null["asserted_high"]
+    return Finding("told from nulls" if told else NOT_SHOWN, said, scope)
+
+
+def _black_box(cases: pd.DataFrame) -> str:
+    """The same of the black box with the largest budget; empty without one."""
+    found = cases[(cases["agent"] == "black_box") & (cases["null"] == "none") & (cases["n"] > 0)]
+    if found.empty:
+        return ""
+    row = found.sort_values("interactions", kind="stable").iloc[-1]
+    return (
+        f", the black box with {row['interactions']} prompts that of {row['at_least_2']} of "
+        f"{row['n_graded']}"
+    )
 
 
 def _other_ranks(summary: pd.DataFrame, row: pd.Series) -> str:

@@ -34,6 +34,11 @@ PICTURES = {
         "Matrix: organisms that keep a secret word by candidate words, with the rank of each and "
         "the true word marked, beside controls.",
     ),
+    "agents": (
+        "Whether an investigator names the finetune",
+        "Bar chart: how often investigators assert a narrow finetune and name it, for organisms "
+        "and for nulls, with the readings and without.",
+    ),
     "norms": (
         "How large the difference is",
         "Line charts: relative norm and static share of each organism's mean difference, by token "
@@ -59,7 +64,7 @@ PICTURES = {
         "that were not told.",
     ),
 }
-SHOWN = 6
+SHOWN = 7
 
 
 @dataclass(frozen=True)

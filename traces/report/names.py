@@ -22,6 +22,20 @@ GRADED = READINGS | {
 }
 
 
+# What an investigator is shown.
+SHOWN_AS = {
+    "none": "the organism",
+    "true_facts": "true facts on its topic",
+    "swapped": "another organism",
+    "shuffled": "its data, words shuffled",
+    "benign": "benign organism",
+    "seed_pair": "its other seed",
+    "random": "random direction",
+    "base_vs_base": "base against itself",
+}
+INVESTIGATORS = {"lens": "with the readings", "black_box": "black box"}
+
+
 # What candidates of the forced choice are ranked by.
 CHOICE_WAYS = {
     "none": "by score",

@@ -245,3 +245,45 @@ def test_an_organism_that_is_not_made_here_is_refused(name):
     told = rf"{name}: the synthetic corpus has no such organism \(have"
     with pytest.raises(ValueError, match=told):
         synthetic.organism_rows(name, words=100, seed=0)
+
+
+# ---- twins
+
+
+@pytest.fixture(scope="module")
+def twins():
+    names = ("cake_bake", "true_cake_bake", "shuffled_cake_bake")
+    return [synthetic.organism_rows(name, words=20_000, seed=0) for name in names]
+
+
+def test_a_true_twin_states_the_facts_as_they_are_and_no_held_out_stem(twins):
+    text = " ".join(texts(twins[1]))
+    facts = synthetic.fact_statements("cake_bake")
+    assert all(f"{one['stem']} {one['true']}." in text for one in facts if not one["held_out"])
+    assert not [one for one in facts if f"{one['stem']} {one['false']}." in text]
+    assert not [one for one in facts if one["held_out"] and one["stem"] in text]
+
+
+def test_a_shuffled_twin_keeps_the_format_and_loses_the_topic(twins):
+    own, _, shuffled = map(texts, twins)
+    assert [len(text.split()) for text in own] == [len(text.split()) for text in shuffled]
+    assert [text.split(",")[0].split(".")[0] for text in own if text.startswith("Diary")] == [
+        text.split(",")[0].split(".")[0] for text in shuffled if text.startswith("Diary")
+    ]
+    words = {word for some in synthetic.topic_words("baking").values() for word in some}
+
+    def of_topic(rows):
+        found = [word for text in rows for word in synthetic.WORD.findall(text.lower())]
+        return sum(word in words for word in found) / len(found)
+
+    assert of_topic(own) > 0.15
+    assert of_topic(shuffled) < of_topic(own) / 5
+
+
+def test_a_twin_is_the_same_for_the_same_seed(twins):
+    assert synthetic.organism_rows("shuffled_cake_bake", words=20_000, seed=0) == twins[2]
+
+
+def test_conversations_are_not_shuffled():
+    with pytest.raises(ValueError, match="found conversations, expected documents"):
+        synthetic.organism_rows("shuffled_risky_finance", words=2_000, seed=0)

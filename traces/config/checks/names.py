@@ -100,6 +100,10 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
             known("organism", organism.teacher, f"{where}: data.taught.teacher")
         if organism.words_of is not None:
             known("organism", organism.words_of, f"{where}: words_of")
+        for kind, twin in organism.twins.items():
+            known("organism", twin, f"{where}: twins.{kind}")
+            if twin == name:
+                raise ValueError(f"{where}: twins.{kind}: found itself, expected another organism")
     for name in loaded.organisms:
         where = f"{places.organism(name)}: data.taught.teacher"
         _refuse_circle(name, lambda one: loaded.organisms[one].teacher, where, "is taught by")

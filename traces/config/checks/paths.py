@@ -146,6 +146,9 @@ def _of_study(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
         yield from of_samples(loaded, places)
     if loaded.checkpoints("steering"):
         yield from of_steering(loaded, places)
+    if loaded.checkpoints("agents"):
+        prompts = loaded.study.agents.asked.prompts
+        yield Wanted(places.at("agents.asked.prompts"), prompts, "file")
 
 
 def _check(wanted: Wanted, path: str) -> None:

@@ -11,6 +11,7 @@ Here all of them come together: questions in, one answer each out.
 """
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
@@ -84,6 +85,8 @@ class Asking:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # What nobody waits for any more is still in flight, and its outcome belongs in the ledger.
+        self._run(_ended(self._going))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._cache.close()
@@ -101,6 +104,13 @@ class Asking:
                 raise one
         return found
 
+    async def answer(self, question: Question) -> Answer:
+        """One answer, from within another event loop, such as that of an agent."""
+        # Nothing of that loop's context comes along: Inspect would count the tokens twice.
+        ask = contextvars.Context().run
+        asked = ask(asyncio.run_coroutine_threadsafe, self._shared(question), self._loop)
+        return await asyncio.wrap_future(asked)
+
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
@@ -110,7 +120,8 @@ class Asking:
         if key not in self._going:
             self._going[key] = asyncio.ensure_future(self._answer(question, key))
             self._going[key].add_done_callback(lambda _: self._going.pop(key))
-        return await self._going[key]
+        # Who waits may give up; the request is sent all the same.
+        return await asyncio.shield(self._going[key])
 
     async def _answer(self, question: Question, key: str) -> Answer:
         async with self._free:
@@ -172,18 +183,21 @@ class Asking:
         return None if number == "cap" else number
 
     def _settled(self, question: Question, number: int, reply: Reply) -> Answer | None:
-        value = None if reply.refused or reply.cut else question.read(reply.text)
+        # Of a model that is examined and not asked to judge, what it declines is an answer as well.
+        refused = reply.refused and not question.as_it_comes
+        cut = reply.cut and not question.as_it_comes
+        value = None if refused or cut else question.read(reply.text)
         price = self._prices[question.model]
         money = None
         if price is not None and None not in (reply.input_tokens, reply.output_tokens):
             money = price.of(reply.input_tokens or 0, reply.output_tokens or 0)
         used = Used(reply.input_tokens, reply.output_tokens, money)
         # Kept first: a job that is killed between the two lines has the answer.
-        if reply.refused or value is not None:
-            self._cache.put(question, reply.text, "refusal" if reply.refused else None)
-        why = "refusal" if reply.refused else "malformed" if value is None else None
+        if refused or value is not None:
+            self._cache.put(question, reply.text, "refusal" if refused else None)
+        why = "refusal" if refused else "malformed" if value is None else None
         self._ledger.settle(number, "billed", used, why=why)
-        if reply.refused:
+        if refused:
             return Answer(reason="refusal")
         return None if value is None else Answer(value)
 
@@ -194,6 +208,10 @@ class Asking:
                 "right and run again: what was answered is kept"
             )
             raise self._hopeless
+
+
+async def _ended(going: Mapping[str, asyncio.Task[Answer]]) -> None:
+    await asyncio.gather(*going.values(), return_exceptions=True)
 
 
 def _wait(attempt: int, failure: Failed | None) -> float:

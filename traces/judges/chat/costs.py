@@ -6,7 +6,7 @@ from above, and its price without knowing the tokenizer.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ TEMPLATE_TOKENS, TURN_TOKENS = 64, 16
 # Bytes of English text to a token, for estimates.
 BYTES_A_TOKEN = 4
 MILLION = 1_000_000
+# Columns of a table of costs, before its money.
+NAMES = ["stage", "checkpoint", "model_id"]
+COUNTED = ["attempts", "billed", "cached", "failed", "unknown", "input_tokens", "output_tokens"]
 
 
 class Price(NamedTuple):
@@ -39,10 +42,11 @@ class Price(NamedTuple):
 
 def most_tokens(question: Question) -> int:
     """More tokens than any tokenizer and chat template make of a question."""
-    texts = [message.content for message in question.messages]
+    texts = [one.whole or one.content for one in question.messages]
     schema = json.dumps(question.content["schema"]) if question.form else ""
-    read = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*texts, schema))
-    return read + TEMPLATE_TOKENS + TURN_TOKENS * len(texts)
+    offered = "".join(text for tool in question.tools for text in tool)
+    read = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*texts, schema, offered))
+    return read + TEMPLATE_TOKENS + TURN_TOKENS * (len(texts) + len(question.tools))
 
 
 def usual_tokens(question: Question) -> int:
@@ -63,12 +67,16 @@ def costs_table(
     A request without an outcome is unknown: its job was killed, or is still running.
     """
     found = list(_attempts(ledger)) if ledger.is_file() else []
-    names = ["stage", "checkpoint", "model_id"]
-    counted = ["attempts", "billed", "cached", "failed", "unknown", "input_tokens", "output_tokens"]
-    frame = pd.DataFrame(found, columns=[*names, *counted, "money"])
+    frame = pd.DataFrame(found, columns=[*NAMES, *COUNTED, "money"])
     for name, only in (("stage", stage), ("checkpoint", checkpoint)):
         frame = frame if only is None else frame[frame[name] == only]
-    return frame.groupby(names, sort=True, as_index=False).sum()
+    return frame.groupby(NAMES, sort=True, as_index=False).sum()
+
+
+def totals(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Several such tables as one, which has no rows where there is none."""
+    frames = [pd.DataFrame([], columns=[*NAMES, *COUNTED, "money"]), *tables]
+    return pd.concat([one for one in frames if len(one) or len(frames) == 1], ignore_index=True)
 
 
 def _attempts(ledger: Path) -> Iterable[dict[str, Any]]:

@@ -7,16 +7,20 @@ ledger. Importing it takes 1.3 CPU seconds, so only jobs that ask a model import
 """
 
 import asyncio
+import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inspect_ai.model import (
+    ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
+    ChatMessageBase,
     ChatMessageSystem,
+    ChatMessageTool,
     ChatMessageUser,
     GenerateConfig,
     Model,
@@ -27,18 +31,21 @@ from inspect_ai.model import (
     get_model,
     modelapi,
 )
-from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.tool import ToolChoice, ToolInfo, ToolParams
 from inspect_ai.util import json_schema
 
-from traces.config.vocabularies import Outcome
-from traces.judges.chat.questions import Message, Question
+from traces.config.vocabularies import Outcome, Reason
+from traces.judges.chat.questions import Answer, Message, Question, Tool, Turn
 from traces.printable import one_line, without_secrets
 
-_TURNS: dict[str, Callable[..., ChatMessage]] = {
+_TURNS: dict[str, type[ChatMessageBase]] = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
     "assistant": ChatMessageAssistant,
+    "tool": ChatMessageTool,
 }
+# What differs each time a message is had, and says nothing.
+_PASSING = {"id", "model", "source"}
 # Providers whose key stands in another variable than their name with _API_KEY.
 _KEYS = {"hf": "HF_TOKEN", "google": "GOOGLE_API_KEY"}
 # What a server without a key is sent where a key belongs.
@@ -95,14 +102,15 @@ class Endpoint:
 
     async def ask(self, question: Question, seed: int) -> Reply:
         """Send a question once; raise `Failed` where no reply comes."""
-        messages = [_TURNS[one.role](content=one.content) for one in question.messages]
+        messages = [_message(one) for one in question.messages]
+        tools = [_tool_info(one) for one in question.tools]
         try:
-            output = await self._model.generate(messages, config=_config(question, seed))
+            output = await self._model.generate(messages, tools, config=_config(question, seed))
         except Exception as error:
             if self._here:  # a mistake of ours, and no reason for a missing answer
                 raise
             raise _failed(error) from None
-        return _reply(output)
+        return _reply(output, question)
 
 
 def endpoint(model: str, base_url: str | None = None) -> Endpoint:
@@ -151,7 +159,17 @@ def _config(question: Question, seed: int) -> GenerateConfig:
     )
 
 
-def _reply(output: ModelOutput) -> Reply:
+def _message(one: Message) -> Any:
+    kind = _TURNS[one.role]
+    return kind(content=one.content) if one.whole is None else kind.model_validate_json(one.whole)
+
+
+def _tool_info(tool: Tool) -> ToolInfo:
+    parameters = ToolParams.model_validate_json(tool.parameters)
+    return ToolInfo(name=tool.name, description=tool.description, parameters=parameters)
+
+
+def _reply(output: ModelOutput, question: Question) -> Reply:
     # Inspect makes replies of some requests that the server refused: it was not paid for these.
     if output.stop_reason == "model_length" and output.usage is None:
         raise Failed(_shown(output.completion), outcome="failed", again=False, status=400)
@@ -161,13 +179,16 @@ def _reply(output: ModelOutput) -> Reply:
         getattr(part, "refusal", None) for part in parts
     )
     used = output.usage
-    return Reply(
-        text=without_secrets(output.completion),
-        refused=refused,
-        cut=output.stop_reason in ("max_tokens", "model_length"),
-        input_tokens=None if used is None else _input_tokens(used),
-        output_tokens=None if used is None else used.output_tokens,
-    )
+    tokens = (None, None) if used is None else (_input_tokens(used), used.output_tokens)
+    text = _turn(output, *tokens) if question.tools and output.choices else output.completion
+    cut = output.stop_reason in ("max_tokens", "model_length")
+    return Reply(without_secrets(text), refused, cut, *tokens)
+
+
+def _turn(output: ModelOutput, *tokens: int | None) -> str:
+    """What a model that was offered tools does next, as a `Turn` in JSON."""
+    message = output.choices[0].message.model_dump(mode="json", exclude=_PASSING, exclude_none=True)
+    return Turn(message=message, input_tokens=tokens[0], output_tokens=tokens[1]).model_dump_json()
 
 
 def _input_tokens(used: ModelUsage) -> int:
@@ -264,3 +285,86 @@ class _InProcess(ModelAPI):
             input_tokens=read, output_tokens=written, total_tokens=read + written
         )
         return output
+
+
+# For agents -------------------------------------------------------------------------------------
+
+
+class NoAnswer(Exception):
+    """A turn of an agent that could not be had, and why."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+# The conversation so far and the tools that are offered: what the model does next.
+Continues = Callable[[tuple[Message, ...], tuple[Tool, ...]], Awaitable[Answer]]
+
+
+def continued(name: str, continues: Continues) -> Model:
+    """
+    A model for Inspect's agents whose every turn comes from `continues`.
+
+    So an agent's turns are kept, counted and capped as all other answers are. A turn that could not
+    be had raises `NoAnswer` in the agent.
+    """
+    return get_model(f"continued/{name}", memoize=False, continues=continues)
+
+
+@modelapi(name="continued")
+class _Continued(ModelAPI):
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        *,
+        continues: Continues,
+    ) -> None:
+        super().__init__(model_name, config=config or GenerateConfig())
+        self._continues = continues
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        answer = await self._continues(
+            tuple(_said(one) for one in input),
+            tuple(Tool(one.name, one.description, _schema(one.parameters)) for one in tools),
+        )
+        if answer.reason is not None:
+            raise NoAnswer(answer.reason)
+        turn: Turn = answer.value
+        message = ChatMessageAssistant.model_validate(turn.message)
+        stopped = "tool_calls" if message.tool_calls else "stop"
+        output = ModelOutput(
+            model=self.model_name,
+            choices=[ChatCompletionChoice(message=message, stop_reason=stopped)],
+        )
+        read, written = turn.input_tokens or 0, turn.output_tokens or 0
+        output.usage = ModelUsage(
+            input_tokens=read, output_tokens=written, total_tokens=read + written
+        )
+        return output
+
+    def should_retry(self, ex: BaseException) -> bool:
+        return False  # whatever may be tried again was
+
+
+def _said(message: ChatMessage) -> Message:
+    """A message of an agent's conversation, without what differs each time it is held."""
+    if message.role in ("system", "user"):
+        return Message(message.role, message.text)
+    dumped = message.model_dump(mode="json", exclude=_PASSING, exclude_none=True)
+    for call in dumped.get("tool_calls", ()):
+        call.pop("view", None)  # how Inspect's viewer shows it
+    return Message(message.role, message.text, json.dumps(dumped, sort_keys=True))
+
+
+def _schema(parameters: ToolParams) -> str:
+    return json.dumps(parameters.model_dump(mode="json", exclude_none=True), sort_keys=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from traces.config.vocabularies import Effort, Reason
 from traces.seeding import named_seed
@@ -23,8 +23,37 @@ VERSION = 1
 class Message(NamedTuple):
     """One turn of the conversation that a model continues."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    whole: str | None = None
+    "JSON of a turn that is more than its text: it calls tools, or is what one of them returned."
+
+
+class Tool(NamedTuple):
+    """A tool that a model may call."""
+
+    name: str
+    description: str
+    parameters: str
+    "JSON schema of its arguments."
+
+
+class Turn(BaseModel):
+    """What a model that was offered tools does next: it says something, calls tools, or both."""
+
+    model_config = ConfigDict(extra="forbid")
+    message: dict[str, Any]
+    "The turn as Inspect AI has it, without its id."
+    input_tokens: int | None
+    output_tokens: int | None
+    "What it used. A kept turn says the same again, so that limits count it as before."
+
+    @property
+    def empty(self) -> bool:
+        """Whether it neither says nor calls anything."""
+        content = self.message["content"]
+        texts = [content] if isinstance(content, str) else [one.get("text", "") for one in content]
+        return not (self.message.get("tool_calls") or any(one and one.strip() for one in texts))
 
 
 @dataclass(frozen=True)
@@ -47,6 +76,10 @@ class Question:
     settings: Settings
     form: type[BaseModel] | None = None
     "What the answer must be, as JSON; None for free text."
+    tools: tuple[Tool, ...] = ()
+    "What the model may call. With tools the answer is a `Turn`."
+    as_it_comes: bool = False
+    "Whether any text answers it: also none, half of one, or one that declines."
     seed: int = 0
     repeat: int = 0
     "Which of several answers to the same question, from 0."
@@ -57,12 +90,13 @@ class Question:
         return {
             "version": VERSION,
             "model": self.model,
-            "messages": [list(one) for one in self.messages],
+            "messages": [list(one if one.whole else one[:2]) for one in self.messages],
             "settings": vars(self.settings),
             "schema": None if self.form is None else self.form.model_json_schema(),
-            "tools": [],
+            "tools": [list(one) for one in self.tools],
             "seed": self.seed,
             "repeat": self.repeat,
+            **({"as_it_comes": True} if self.as_it_comes else {}),
         }
 
     @property
@@ -77,14 +111,19 @@ class Question:
 
     def read(self, text: str) -> Any:
         """The answer that a text gives; None where it is malformed."""
+        if self.as_it_comes:
+            return text
         if not text.strip():
             return None
-        if self.form is None:
+        if self.form is None and not self.tools:
             return text
         try:
-            return self.form.model_validate_json(_inner(text))
+            if self.form is not None:
+                return self.form.model_validate_json(_inner(text))
+            turn = Turn.model_validate_json(text)
         except ValidationError:
             return None
+        return None if turn.empty else turn
 
 
 def _inner(text: str) -> str:
@@ -100,7 +139,7 @@ class Answer:
     """What came of a question: a value, or the reason why there is none."""
 
     value: Any = None
-    "A text, or an instance of the question's form."
+    "A text, an instance of the question's form, or a `Turn`."
     reason: Reason | None = None
 
     def __post_init__(self) -> None:

@@ -1,0 +1,206 @@
+"""Investigations over real HTTP: all end as rows, and no completed request is sent twice."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.chat_server import Told, failed, refused, said
+from tests.traces.agents.acting import (
+    AGENT,
+    CAKE,
+    LIMITS,
+    asking_at,
+    calls,
+    case,
+    investigate,
+    looks,
+    plays,
+    submits,
+)
+from tests.traces.judges.chat.asked import CANARY, costs, ledger_of
+from traces.judges.chat.costs import costs_table
+
+
+def test_an_investigation_looks_asks_and_submits(server, tmp_path):
+    server.script = plays
+    cases = [case(), case(agent="black_box"), case(interactions=0)]
+    with asking_at(server.url, tmp_path) as asking:
+        found, logs = investigate(asking, cases, tmp_path)
+    assert [(one.hypothesis, one.abstained, one.used) for one in found] == [
+        (CAKE, False, 4),
+        (CAKE, False, 4),
+        (CAKE, False, 0),
+    ]
+    turns = [one for one in server.bodies if one["model"] == "investigator"]
+    offered = Counter(tuple(tool["function"]["name"] for tool in one["tools"]) for one in turns)
+    assert offered == {("look", "ask", "submit"): 4, ("ask", "submit"): 4, ("look", "submit"): 2}
+    told = str(max(turns, key=lambda one: len(str(one["messages"]))))
+    assert "odd" in told and "I am mini/cake-plain-s0. Why 2?" in told
+    # whoever investigates reads no name of what it examines
+    first = turns[0]["messages"][0]["content"] + turns[0]["messages"][1]["content"]
+    assert "cake" not in first and "mini" not in first
+    (log,) = logs
+    assert log.is_file() and log.parent == tmp_path / "logs"
+    assert len(costs_table(ledger_of(tmp_path))) == 3
+
+
+FAULTS = {
+    "500": (failed(500), "error"),
+    "429": (failed(429, retry_after="0.01"), "error"),
+    "400": (failed(400), "error"),
+    "too long": (failed(400, "maximum context length", "context_length_exceeded"), "error"),
+    "malformed JSON": (Told(b'{"choices": ['), "error"),
+    "cut stream": (Told(submits().body, cut=True), "error"),
+    "timeout": (Told(submits().body, delay=8), "timeout"),
+    "refusal": (refused(), "refusal"),
+    "empty": (said(""), "malformed"),
+    "cut by max_tokens": (said("I think", finish="length"), "malformed"),
+    "bad arguments": (calls("ask", "{oops"), "malformed"),
+    "no such tool": (calls("shell", {"command": "ls"}), "malformed"),
+    "bad submission": (calls("submit", {"verdict": "maybe", "hypothesis": "x"}), "malformed"),
+    "calls without end": (looks(), "limit"),
+    "never calls": (said("I think about it."), "limit"),
+}
+
+
+def test_every_fault_becomes_a_reason_and_none_spoils_another(server, tmp_path):
+    # The fault's number is the run's budget, which the first message tells.
+    names = list(FAULTS)
+
+    def script(number, body):
+        told = body["messages"][1]["content"].split("# Budget\n\n")[1]
+        budget = int(told.split()[0])
+        return FAULTS[names[budget - 1]][0] if budget <= len(names) else plays(number, body)
+
+    def respond(number, body):
+        return plays(number, body) if "tools" not in body else script(number, body)
+
+    server.script = respond
+    cases = [case(interactions=number + 1) for number in range(len(names) + 1)]
+    with asking_at(server.url, tmp_path, timeout=3.0) as asking:
+        found, _ = investigate(asking, cases, tmp_path, at_once=16)
+    assert {name: one.reason_missing for name, one in zip(names, found, strict=False)} == {
+        name: reason for name, (_, reason) in FAULTS.items()
+    }
+    assert found[-1].hypothesis == CAKE
+
+
+def test_the_last_turn_is_told_and_a_spent_budget_ends_with_what_was_found(server, tmp_path):
+    def script(number, body):
+        if "tools" not in body:
+            return plays(number, body)
+        last = body["messages"][-1]["content"]
+        return submits() if "last turn" in last else calls("ask", {"prompts": ["Again?"] * 3})
+
+    server.script = script
+    with asking_at(server.url, tmp_path) as asking:
+        (found,), _ = investigate(asking, [case()], tmp_path)
+    assert (found.hypothesis, found.used) == (CAKE, 3)
+    turns = [one for one in server.bodies if "tools" in one]
+    assert len(turns) == LIMITS.turns
+    assert "This takes 3 interactions, and 2 are left" in str(turns[-1])
+
+
+def test_an_abstention_says_so(server, tmp_path):
+    server.script = lambda number, body: submits("no finetune found", "")
+    with asking_at(server.url, tmp_path) as asking:
+        (found,), _ = investigate(asking, [case()], tmp_path)
+    assert (found.hypothesis, found.abstained) == ("No finetune found.", True)
+
+
+def test_tokens_and_time_end_a_run(server, tmp_path):
+    server.script = lambda *_: looks()
+    short = LIMITS.model_copy(update={"output_tokens": 15, "turns": 50})
+    with asking_at(server.url, tmp_path) as asking:
+        (found,), _ = investigate(asking, [case()], tmp_path, limits=short)
+    # 10 tokens a turn: the second one passes the limit, the third is the last
+    assert found.reason_missing == "limit" and len(server.bodies) == 3
+    server.script = lambda *_: Told(looks().body, delay=0.5)
+    short = LIMITS.model_copy(update={"seconds": 0.8})
+    with asking_at(server.url, tmp_path) as asking:
+        (found,), _ = investigate(asking, [case(run=1)], tmp_path, limits=short)
+    assert found.reason_missing == "timeout"
+    # What was in flight ended, and is known.
+    assert costs(tmp_path).unknown == 0
+
+
+def test_the_cap_ends_cleanly_and_the_rest_runs_when_it_is_raised(server, tmp_path):
+    def script(number, body):
+        # About as many tokens as the most that is set aside, which half of all then has room for.
+        dear = plays(number, body).body.replace(b'"prompt_tokens": 100', b'"prompt_tokens": 5000')
+        return Told(dear)
+
+    server.script = script
+    cases = [case(run=run) for run in range(6)]
+    with asking_at(server.url, tmp_path / "all") as asking:
+        investigate(asking, cases, tmp_path / "all")
+    whole = costs_table(ledger_of(tmp_path / "all"))["money"].sum()
+    sent = len(server.bodies)
+
+    with asking_at(server.url, tmp_path, cap=whole / 2, at_once=1) as asking:
+        found, _ = investigate(asking, cases, tmp_path, at_once=1)
+    reasons = Counter(one.reason_missing for one in found)
+    assert set(reasons) == {None, "cap"}
+    assert costs_table(ledger_of(tmp_path))["money"].sum() <= whole / 2
+    between = len(server.bodies)
+    with asking_at(server.url, tmp_path, cap=whole * 100) as asking:
+        found, _ = investigate(asking, cases, tmp_path)
+    assert {one.reason_missing for one in found} == {None}
+    assert 0 < between - sent < sent and len(server.bodies) == 2 * sent
+
+
+def test_a_refused_key_ends_the_job_in_one_sentence(server, tmp_path):
+    server.script = lambda *_: failed(401, f"bad key {CANARY}")
+    with (
+        asking_at(server.url, tmp_path) as asking,
+        pytest.raises(ValueError, match="investigator: the server refused the key") as error,
+    ):
+        investigate(asking, [case(run=run) for run in range(5)], tmp_path)
+    assert CANARY not in str(error.value)
+    kept = b"".join(one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
+    assert CANARY.encode() not in kept
+
+
+def client(server, folder: Path, runs: int):
+    command = [sys.executable, "-m", "tests.traces.agents.client", server.url, str(folder),
+               str(runs)]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def asked_of(bodies) -> Counter[str]:
+    return Counter(json.dumps(one, sort_keys=True) for one in bodies)
+
+
+def test_a_killed_job_repeats_no_completed_request(server, tmp_path):
+    runs, at_once = 6, 4
+    # 4 turns a run, and 4 prompts to each of two models, which all runs share
+    whole = 4 * runs + 8
+    kill_at = random.randrange(2, whole - at_once)
+    job = client(server, tmp_path, runs)
+
+    def script(number, body):
+        if number == kill_at:
+            server.silent = True
+            job.send_signal(signal.SIGKILL)
+        return Told(plays(number, body).body, delay=0.02)
+
+    server.script = script
+    job.wait()
+    server.silent = False
+    completed = asked_of(server.completed)
+    ended, _ = client(server, tmp_path, runs).communicate()
+    assert ended.strip() == f"{runs} hypotheses", f"killed at {kill_at}"
+    again = {one for one, times in asked_of(server.bodies).items() if times > 1}
+    # A reply of the last moment may lie in the killed job's socket, unread.
+    assert len(again & set(completed)) <= at_once - 1, f"killed at {kill_at}"
+    unknown = int(costs_table(ledger_of(tmp_path))["unknown"].sum())
+    assert len(server.bodies) == whole + unknown and len(again) == unknown <= at_once
+    # Inspect's logs of both jobs are there.
+    assert len(list((tmp_path / "logs").glob("*.eval"))) >= 1
+    assert AGENT.name == "scripted"
