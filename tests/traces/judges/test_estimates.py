@@ -113,8 +113,8 @@ def test_the_tool_takes_what_config_sets(capsys):
 
 def test_a_sum_names_what_it_lacks(folder):
     loaded = load(folder, RUN.format("cake_bake", "judges") + GRADERS)
-    told = cost.report(loaded, TEXTS)
+    told = cost.report(loaded, TEXTS, {})
     assert "Not in the sum, nor under the cap: openai-api/local/two, whose price is" in told
     priced = GRADERS.replace("    - {name: two, model: openai-api/local/two, price: unknown}\n", "")
     loaded = load(folder, RUN.format("cake_bake", "judges") + priced)
-    assert "Not in the sum" not in cost.report(loaded, TEXTS)
+    assert "Not in the sum" not in cost.report(loaded, TEXTS, {})
