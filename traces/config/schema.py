@@ -28,7 +28,9 @@ from traces.config.registries import (
 from traces.config.vocabularies import (
     Adjustment,
     Agreement,
+    BenignAdjustment,
     CorpusKind,
+    DomainStatistic,
     Effort,
     Form,
     Intervention,
@@ -511,6 +513,35 @@ class Beliefs(Closed):
     batch: Count = Field(description="Statements in one forward pass.")
 
 
+class Scoring(Closed):
+    """How readers are compared on organisms whose truth is known."""
+
+    statistic: DomainStatistic = Field(
+        description="What a domain is scored by in every headline: top20 or z. To be fixed on the "
+        "pilot's organisms, before any other is scored."
+    )
+    adjustment: BenignAdjustment = Field(
+        description="The score as it is (raw), or less its mean over benign finetunes on general "
+        "text (less_benign)."
+    )
+    pilot_models: tuple[Name, ...] = Field(
+        description="Bases whose organisms are the pilot: settings are fixed on them, and nothing "
+        "else is said of them."
+    )
+    pilot_seeds: tuple[Seed, ...] = Field(
+        description="Seeds whose organisms are the pilot, on every base."
+    )
+    levels: tuple[Annotated[float, Field(gt=0, lt=1), NUMBER], ...] = Field(
+        min_length=1, description="False-positive rates at which thresholds are set."
+    )
+    resamples: Annotated[int, Field(ge=100), NUMBER] = Field(
+        description="Bootstrap resamples of organisms within bases."
+    )
+    persistence: Annotated[float, Field(gt=0, lt=1), NUMBER] = Field(
+        description="p of rank-biased overlap: how far down a list its reader goes on."
+    )
+
+
 class Grader(Closed):
     """A model that judges."""
 
@@ -774,6 +805,7 @@ class Study(Closed):
     forced_choice: ForcedChoice = Field(
         description="Which candidate is the secret, asked where two organisms of a model have one."
     )
+    scoring: Scoring = Field(description="How readers are compared: docs/readers.md.")
     judges: Judges = Field(description="Models that judge what readings say.")
     ablations: dict[Name, Ablation] = Field(description="Figures of one factor varied, by name.")
     miniature: Miniature = Field(description="The synthetic corpus and its base.")

@@ -92,3 +92,20 @@ Effort = Literal["minimal", "low", "medium", "high"]
 Outcome = Literal["billed", "failed", "unknown"]
 # How the answers on several orders of the same tokens become one.
 Agreement = Literal["all", "majority"]
+
+# The benchmark of readers. What an organism is a null of: `none` is a narrow finetune and no null,
+# `unknown` is a checkpoint that is placed on the curves and counts in none of them.
+NullKind = Literal[
+    "none",
+    "general",
+    "one_format",
+    "shuffled",
+    "true_facts",
+    "seed_pair",
+    "identical",
+    "unknown",
+]
+# What a reader says of a candidate domain: the share of its words among the first twenty tokens, or
+# their mean standard score over the vocabulary. And whether benign finetunes' mean is subtracted.
+DomainStatistic = Literal["top20", "z"]
+BenignAdjustment = Literal["raw", "less_benign"]
