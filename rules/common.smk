@@ -43,6 +43,7 @@ from traces.config.schema import (
     Judges,
     Pretraining,
     Samples,
+    Scoring,
     Similarity,
     SyntheticCorpus,
     Trials,

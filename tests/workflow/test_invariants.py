@@ -59,7 +59,8 @@ FLOORS = {
     },
     "evaluation": {"job", "config", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
-    "report": {"job", "printable", "config", "artifacts", "analysis"},
+    "benchmark": {"config", "artifacts", "analysis"},
+    "report": {"job", "printable", "config", "artifacts", "analysis", "benchmark"},
 }
 
 

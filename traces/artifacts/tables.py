@@ -163,6 +163,7 @@ _BENCHMARK = {
     "readers": {
         **_ORGANISM,
         "pilot": "bool",
+        "slice": "string",
         **_WAY,
         "score": "float64",
         "favourite": "string",
@@ -196,7 +197,6 @@ _BENCHMARK = {
         **_WAY,
         **dict.fromkeys(("null", "slice"), "string"),
         **dict.fromkeys(("false_positive_rate", "true_positive_rate"), "float64"),
-        "headline": "bool",
     },
     "naming": {
         **_WAY,
@@ -228,7 +228,6 @@ _BENCHMARK = {
         "abstains": "bool",
         "count": "float64",
         "n": "int64",
-        "headline": "bool",
     },
     # The strength at which a reader is half of the way from chance to perfect.
     "half_strength": {
@@ -236,9 +235,8 @@ _BENCHMARK = {
         **dict.fromkeys(("task", "null"), "string"),
         "n": "int64",
         **_ESTIMATE,
-        **dict.fromkeys(("slope", "chance", "weakest", "strongest"), "float64"),
+        **dict.fromkeys(("half", "slope", "chance", "weakest", "strongest"), "float64"),
         "said": "string",
-        "headline": "bool",
     },
     # False-fact organisms and their true twins, pair by pair.
     "twins": {
@@ -257,7 +255,6 @@ _BENCHMARK = {
         "n_pairs": "int64",
         **dict.fromkeys(("strength_gap", "damage_gap"), "float64"),
         **_ESTIMATE,
-        "headline": "bool",
     },
     # Whether two seeds of an organism read more alike than two organisms do.
     "agreement": {

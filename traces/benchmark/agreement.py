@@ -101,7 +101,7 @@ def agreement_rows(
             if key in at
         }
         for across in (SEEDS, BASES):
-            for made, group in narrow[narrow.index.isin(list(ranked))].groupby(MADE, sort=False):
+            for _, group in narrow[narrow.index.isin(list(ranked))].groupby(MADE, sort=False):
                 same, other = _pairs(group, across)
                 if same:
                     yield {
@@ -111,18 +111,20 @@ def agreement_rows(
                     }
 
 
-def _pairs(
-    group: pd.DataFrame, across: str
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def _pairs(group: pd.DataFrame, across: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Pairs of places: of one organism, and of two whose domains differ."""
     same, other = [], []
     rows = list(
         zip(group.index, group["model"], group["organism"], group["unit"], group["seed"],
             strict=True)
     )  # fmt: skip
-    for (a, base, organism, unit, seed), (b, base_b, organism_b, unit_b, seed_b) in (
-        itertools.combinations(rows, 2)
-    ):
+    for (a, base, organism, unit, seed), (
+        b,
+        base_b,
+        organism_b,
+        unit_b,
+        seed_b,
+    ) in itertools.combinations(rows, 2):
         if (base == base_b) != (across == SEEDS):
             continue
         if organism == organism_b and (across == BASES or seed != seed_b):

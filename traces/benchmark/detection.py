@@ -17,6 +17,7 @@ side (conformal prediction: Vovk, Gammerman and Shafer 2005). The same in other 
 varies from one set of nulls to the next: Beta(n + 1 - r, r) where scores are continuous.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -122,7 +123,7 @@ def _curve(beaten: NDArray[np.float64]) -> NDArray[np.float64]:
     above, tied = np.mean(beaten == 0), np.mean(beaten == 0.5)
     # A share of nulls is a sum of floats; the grid's 0.1 must not fall short of it.
     if not tied:
-        return (GRID >= above - 1e-9).astype(float)
+        return (above - 1e-9 <= GRID).astype(float)
     return np.clip((GRID - above) / tied, 0.0, 1.0)
 
 
@@ -270,6 +271,7 @@ def flagged(p_value: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
     return p_value <= level + 1e-12
 
 
+@functools.cache
 def promise(n: int, level: float) -> tuple[float, float]:
     """
     What the true rate of a threshold lies between, set at a level on `n` independent nulls.

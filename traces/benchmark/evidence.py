@@ -55,7 +55,7 @@ class Evidence:
     apart: Mapping[str, NDArray[np.float64]]
     "By base, [held out, organism]: its detection score with another one of the base held out."
     domains: Mapping[str, NDArray[np.float64]]
-    "By base, [organism, candidate]: its scores, an organism held out of its own; none of detectors."
+    "By base, [organism, candidate]: its scores, itself out of the mean; none of detectors."
     candidates: Mapping[str, tuple[str, ...]]
     "By base, the candidates in the order of `domains`."
     places: Mapping[str, NDArray[np.intp]]
@@ -79,9 +79,8 @@ class Evidence:
         ours, theirs : places in the rows
         returns      : [ours, theirs]; NaN where one of the two was not read
         """
-        at = {place: number for number, place in enumerate(self.places[model])}
-        left = np.array([at[one] for one in ours], dtype=np.intp)
-        right = np.array([at[one] for one in theirs], dtype=np.intp)
+        # A base's organisms stand in the order of their rows.
+        left, right = (np.searchsorted(self.places[model], some) for some in (ours, theirs))
         mine = self.apart[model][np.ix_(right, left)].T
         other = self.apart[model][np.ix_(left, right)]
         return compared(mine, other)

@@ -98,7 +98,11 @@ def naming_rows(named: Named, organisms: pd.DataFrame, draws: Draws) -> Iterator
         for measure, values in (("first", named.first), ("reciprocal", named.reciprocal)):
             mine = values[places]
             found = interval(float(mine.mean()), draws.means(mine, places), row["units"])
-            row |= {measure: found.value, f"{measure}_low": found.low, f"{measure}_high": found.high}
+            row |= {
+                measure: found.value,
+                f"{measure}_low": found.low,
+                f"{measure}_high": found.high,
+            }
         row["chance_p"] = at_least_by_chance(named.first[places].sum(), chances)
         yield row
 
@@ -202,4 +206,3 @@ def confusion_rows(
                     **{"true": true, "null": kind, "said": name, "abstains": abstains},
                     **{"count": count, "n": totals[true, kind]},
                 }
-

@@ -21,9 +21,7 @@ NULLS = {
 "What nulls of each kind are called where people read of them."
 
 
-def placed_rows(
-    evidence: Evidence, named: Named | None, organisms: pd.DataFrame
-) -> Iterator[dict]:
+def placed_rows(evidence: Evidence, named: Named | None, organisms: pd.DataFrame) -> Iterator[dict]:
     """
     Each checkpoint whose `null` is `unknown`, by one way, against each kind of null: columns of
     placed.parquet. `rate` is the share of nulls that score as high, with Wilson's interval.
@@ -34,7 +32,7 @@ def placed_rows(
         own, n_own = p_values(evidence, organisms, kind, FROM_ORGANISMS)
         other, n_other = p_values(evidence, organisms, kind, FROM_BASES)
         for place in of_kind(organisms, UNKNOWN):
-            at_home = n_own[place] > 0
+            at_home = bool(n_own[place] > 0)
             n = int((n_own if at_home else n_other)[place])
             if not n:
                 continue

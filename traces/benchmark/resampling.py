@@ -37,8 +37,8 @@ class Draws:
 
     weights: NDArray[np.float64]
     "[resample, organism]"
-    units: pd.Series
-    "By place, the unit with its base, as text."
+    units: NDArray[np.intp]
+    "[organism]: the number of its unit; those of two bases are two."
 
     @classmethod
     def of(cls, organisms: pd.DataFrame, resamples: int, seed: int) -> "Draws":
@@ -51,11 +51,11 @@ class Draws:
             times = np.zeros((resamples, len(names)))
             np.add.at(times, (np.arange(resamples)[:, None], drawn), 1)
             weights[:, rows.index.to_numpy()] = times[:, codes]
-        return cls(weights, organisms["model"] + "/" + organisms["unit"])
+        return cls(weights, organisms.groupby(["model", "unit"], sort=False).ngroup().to_numpy())
 
     def n_units(self, places: Sequence[int] | NDArray) -> int:
         """How many units these organisms are of."""
-        return int(self.units.iloc[list(places)].nunique())
+        return len(np.unique(self.units[np.asarray(places, dtype=np.intp)]))
 
     def means(self, values: NDArray[np.float64], places: NDArray) -> NDArray[np.float64]:
         """[resample]: the mean of `values`, one for each of `places`; NaN where none was drawn."""

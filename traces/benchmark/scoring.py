@@ -111,8 +111,6 @@ def _of_every_way(board: Board, scoring: Scoring) -> dict[str, pd.DataFrame]:
         "naming": lambda _, named: (
             naming.naming_rows(named, organisms, draws) if named else iter(())
         ),
-        "half_strength": lambda one, named: strength.half_rows(one, named, organisms, draws),
-        "matched": lambda one, named: strength.recipe_rows(one, named, organisms, draws),
         "twins": lambda one, _: twins.twin_rows(one, organisms, draws),
         "placed": lambda one, named: placing.placed_rows(one, named, organisms),
     }
@@ -154,6 +152,16 @@ def _of_headlines(
             for way, one in named.items()
             for row in naming.confusion_rows(fixed[way], one, organisms, level)
         ),
+        "half_strength": pd.DataFrame(
+            row
+            for way, one in fixed.items()
+            for row in strength.half_rows(one, named.get(way), organisms, draws)
+        ),
+        "matched": pd.DataFrame(
+            row
+            for way, one in fixed.items()
+            for row in strength.recipe_rows(one, named.get(way), organisms, draws)
+        ),
         "reader_differences": pd.DataFrame(differences),
         "agreement": pd.DataFrame(agreeing),
         "alike": pd.DataFrame(_alike_rows(board, fixed)),
@@ -179,7 +187,7 @@ def _reader_rows(board: Board, costs: pd.DataFrame) -> pd.DataFrame:
     """One row an organism and way: columns of readers.parquet."""
     parts = []
     kept = ["model", "checkpoint", "organism", "domain", "null", "recipe", "dose", "steps", "seed"]
-    kept += ["strength", "damage", "pilot"]
+    kept += ["strength", "damage", "pilot", "slice"]
     for way, one in board.evidence.items():
         named = board.named.get(way)
         places = range(len(board.organisms))

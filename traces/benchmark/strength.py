@@ -88,14 +88,15 @@ def half_strength(
     """
     A reader's one number with its bootstrap interval, and what is said of it.
 
-    returns : value, low, high, bound, slope, chance, weakest, strongest, said. An end of the
-              interval that no strength measured reaches is missing; so is the value where `said` is
-              not AT
+    returns : value, low, high, bound, half, slope, chance, weakest, strongest, said. `half` is
+              that of the fitted curve; `value` is the same where it lies among the strengths that
+              were measured (`said` is AT), else missing, as is an end of the interval that does not
     """
     there = ~np.isnan(values) & ~np.isnan(strengths)
     strengths, values, places = strengths[there], values[there], places[there]
     nothing = Estimate(np.nan, np.nan, np.nan, NO_BOUND)._asdict()
-    row = {"n": len(values), **nothing, "slope": np.nan, "chance": chance, "said": NO_STRENGTHS}
+    row = {"n": len(values), **nothing, "half": np.nan, "slope": np.nan}
+    row |= {"chance": chance, "said": NO_STRENGTHS}
     if len(np.unique(strengths)) < 3 or draws.n_units(places) < 3:
         return row | {"weakest": np.nan, "strongest": np.nan}
     low, high = float(strengths.min()), float(strengths.max())
@@ -109,7 +110,7 @@ def half_strength(
         "low": first if low <= first <= high else np.nan,
         "high": last if low <= last <= high else np.nan,
         "bound": BOOTSTRAP,
-        "slope": float(slope[0]),
+        **{"half": float(half[0]), "slope": float(slope[0])},
         "said": said,
     }
 
@@ -214,4 +215,3 @@ def recipe_rows(
                 "damage_gap": float((damage[left] - damage[right]).mean()),
                 **found._asdict(),
             }
-

@@ -125,7 +125,12 @@ def detector_scores(table: pd.DataFrame, detectors: Mapping[str, float], seed=1)
 
 
 def token_lists(
-    table: pd.DataFrame, readers: Sequence[str], *, own: float = 0.0, length: int = 20, seed: int = 2
+    table: pd.DataFrame,
+    readers: Sequence[str],
+    *,
+    own: float = 0.0,
+    length: int = 20,
+    seed: int = 2,
 ) -> pd.DataFrame:
     """Lists of which a share `own` comes from the domain's own words, the rest from everyone's."""
     rng = np.random.default_rng(seed)
