@@ -83,9 +83,9 @@ def agreement_rows(
     lists : columns of token_lists.parquet
     named : by reader, what it names, for the bound on error
 
-    Both lists of a pair are of narrow organisms made alike. A pair of one organism differs in the
-    seed or in the base, one of two organisms differs in the domain, and in the base where the
-    former does. `value` is the chance that the former is more alike than the latter.
+    Both lists of a pair are of narrow organisms made alike, which differ in the seed or in the base.
+    A pair of two organisms differs in the domain as well. `value` is the chance that a pair of one
+    organism is more alike than a pair of two.
     """
     narrow = organisms[organisms["null"] == NARROW]
     at = {
@@ -125,9 +125,10 @@ def _pairs(group: pd.DataFrame, across: str) -> tuple[list[tuple[int, int]], lis
         unit_b,
         seed_b,
     ) in itertools.combinations(rows, 2):
-        if (base == base_b) != (across == SEEDS):
+        # Two of one seed began with the same weights, which is no agreement on what was learned.
+        if (base == base_b) != (across == SEEDS) or (across == SEEDS and seed == seed_b):
             continue
-        if organism == organism_b and (across == BASES or seed != seed_b):
+        if organism == organism_b:
             same.append((a, b))
         elif unit != unit_b:
             other.append((a, b))

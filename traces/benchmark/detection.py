@@ -8,10 +8,12 @@ bases are averaged over their narrow organisms.
 half (Mann and Whitney's U over the number of pairs).
 
 **Thresholds.** At the level a, an organism is flagged if its score is above the r-th smallest of n
-nulls, r = ceil((1 - a)(n + 1)). It is no member of these, nor is it in any benign mean. If it is
-exchangeable with them the rate is at most a, whatever the distribution, and ties are on the safe
-side (conformal prediction: Vovk, Gammerman and Shafer 2005). The same in other words: its p-value
-(1 + nulls that score as high) / (n + 1) is at most a.
+nulls, r = ceil((1 - a)(n + 1)). It is no member of these, nor is it in any benign mean. The same in
+other words: its p-value (1 + nulls that score as high) / (n + 1) is at most a. For raw scores of an
+organism that is exchangeable with the nulls the rate is at most a, whatever the distribution, and
+ties are on the safe side (conformal prediction: Vovk, Gammerman and Shafer 2005). Of scores less a
+benign mean each pair is compared without either, as in the jackknife+ (Barber, Candes, Ramdas and
+Tibshirani 2021): the rate is close to a, and at most 2 a.
 
 **What n nulls promise.** A threshold that is the r-th of n independent nulls has a true rate that
 varies from one set of nulls to the next: Beta(n + 1 - r, r) where scores are continuous.

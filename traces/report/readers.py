@@ -207,7 +207,7 @@ def _found_grid(found: Tables) -> Grid:
         & (rates["threshold_from"] == FROM_ORGANISMS)
     ]
     cells = [
-        (f"{NULL_KINDS[kind]}, {100 * level:g} %", part)
+        (f"{NULL_KINDS[kind]}, {100 * level:g}\N{NO-BREAK SPACE}%", part)
         for (kind, level), part in rows.groupby(["threshold_null", "level"], sort=False)
     ]
     return Grid(
