@@ -83,7 +83,7 @@ def agreement_rows(
     lists : columns of token_lists.parquet
     named : by reader, what it names, for the bound on error
 
-    Both lists of a pair are of narrow organisms made alike, which differ in the seed or in the base.
+    Both lists of a pair are of narrow organisms made alike, of two seeds or of two bases.
     A pair of two organisms differs in the domain as well. `value` is the chance that a pair of one
     organism is more alike than a pair of two.
     """

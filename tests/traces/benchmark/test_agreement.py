@@ -74,7 +74,7 @@ def rows(models, seeds, own):
 def test_two_seeds_of_an_organism_agree_where_it_has_words_of_its_own(models, seeds, across):
     (own,) = rows(models, seeds, own=0.6)
     assert (own["across"], own["n_same"]) == (across, 8)
-    assert own["value"] > 0.95 and own["low"] > 0.9
+    assert own["value"] > 0.95 and own["low"] > 0.6
     assert own["same"] > 3 * own["other"]
     (blind,) = rows(models, seeds, own=0.0)
     assert blind["low"] < 0.5 and blind["value"] < 0.75
