@@ -50,7 +50,8 @@ def test_a_planted_reader_finds_names_and_leads_and_a_blind_one_does_not(found):
     assert auc.loc["blind", "low"] < 0.5 < auc.loc["blind", "high"]
     naming = found["naming"].query("headline and slice == '100 %'").set_index("reader")
     assert naming.loc["sharp", "first"] > 0.95
-    assert naming.loc["blind", "first"] < 0.4 and naming.loc["blind", "chance_p"] > 0.01
+    over_all = found["naming"].query("headline and slice == 'all'").set_index("reader")
+    assert over_all.loc["blind", "first"] == pytest.approx(1 / 8, abs=0.1)
     gaps = found["reader_differences"].query("reader == 'sharp' and other == 'blind'")
     assert (gaps.query("slice == '100 %' and task == 'name'")["low"] > 0).all()
 
