@@ -52,6 +52,9 @@ PICTURES = {
     ),
 }
 
+COVERED = (1.0, 0.5, 0.25)
+"Shares of the narrow organisms that are named, at which errors are shown."
+
 
 @dataclass(frozen=True)
 class Leader:
@@ -154,6 +157,7 @@ def grids(found: Tables, scoring: Scoring) -> list[Grid]:
         _rates_grid(found, max(scoring.levels), FROM_ORGANISMS),
         _rates_grid(found, max(scoring.levels), FROM_BASES),
         _naming_grid(found),
+        _coverage_grid(found),
         _half_grid(found),
         _alike_grid(found),
         _twins_grid(found),
@@ -274,6 +278,35 @@ def _naming_grid(found: Tables) -> Grid:
         "Share of organisms whose own domain is named first",
         f"By rung of the ladder; the mean reciprocal rank is over all of them.{chances}",
         ["Reader", *(name for name, _ in cells), "Mean reciprocal rank"],
+        lines,
+    )
+
+
+def _coverage_grid(found: Tables) -> Grid:
+    rows = found["coverage"]
+    lines = []
+    general = rows[rows["null"] == GENERAL] if len(rows) else rows
+    for reader, part in general.groupby("reader", sort=False):
+        line = [compared_name(str(reader))]
+        for share in COVERED:
+            one = part[part["coverage"] >= share - 1e-9].iloc[-1]
+            line.append(with_interval(one["error"], one["low"], one["high"]))
+            line.append(_number(one["null_named"], 2))
+        lines.append(line)
+    return Grid(
+        "coverage",
+        "Error by coverage",
+        "A reader may abstain: named are only the organisms with the largest scores. The share of "
+        "names that are wrong, with Wilson's bounds, and the share of benign finetunes on general "
+        "text that score as high and are named as well.",
+        [
+            "Reader",
+            *(
+                f"{what}, {100 * share:g}\N{NO-BREAK SPACE}% named"
+                for share in COVERED
+                for what in ("wrong", "benign")
+            ),
+        ],
         lines,
     )
 

@@ -175,6 +175,16 @@ def test_markdown_is_no_markup(found):
             assert lines[number - 1].count("|") == line.count("|") == lines[number + 1].count("|")
 
 
+def test_a_clear_reader_errs_less_where_it_says_less(found):
+    (grid,) = [one for one in readers.grids(found, SCORING) if one.name == "coverage"]
+    (row,) = [one for one in grid.rows if one[0] == "logit lens"]
+    wrong = [float(cell.split(" ")[0]) for cell in row[1::2]]
+    benign = [float(cell) for cell in row[2::2]]
+    assert wrong == sorted(wrong, reverse=True) and benign == sorted(benign, reverse=True)
+    rows = found["coverage"].query("reader == 'logit_lens' and null == 'general'")
+    assert wrong[0] == pytest.approx(rows.loc[rows["coverage"] == 1, "error"].iloc[0], abs=0.005)
+
+
 # Pictures ---------------------------------------------------------------------------------------
 
 
