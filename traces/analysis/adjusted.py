@@ -18,7 +18,7 @@ from traces.config.study import OTHERS
 
 def mean_of(checkpoints: Sequence[Scores]) -> Scores:
     """
-    The mean standard scores of one organism's checkpoints, in every list that one of them has.
+    The mean standard scores of one organism's checkpoints, in every list that one of them read.
 
     Each list is over the checkpoints that have it. `score` is the same array as `z`.
     """
@@ -29,8 +29,9 @@ def mean_of(checkpoints: Sequence[Scores]) -> Scores:
         at, there = _found(lists, one)
         total[there] += one.z[at]
         count += there
-    total /= count[:, None].astype(np.float32)
-    return Scores(lists, total, total)
+    read = count > 0
+    total = total[read] / count[read, None].astype(np.float32)
+    return Scores(lists[read].reset_index(drop=True), total, total)
 
 
 def adjusted(own: Scores, others: Sequence[Scores]) -> Scores:
@@ -52,8 +53,9 @@ def adjusted(own: Scores, others: Sequence[Scores]) -> Scores:
 
 
 def _found(lists: pd.DataFrame, scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Where these lists stand among those of some scores, and which of them stand there."""
-    numbered = scores.lists.reset_index(names="at")
+    """Where these lists stand among those with scores, and which of them stand there."""
+    # What could not be read, such as a difference of zero, has no scores: it is no other organism.
+    numbered = scores.lists.reset_index(names="at")[~np.isnan(scores.z).all(axis=1)]
     at = lists.merge(numbered, on=list(lists), how="left")["at"]
     there = at.notna().to_numpy()
     return at[there].to_numpy(dtype=np.int64), there

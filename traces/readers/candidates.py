@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 # What a word stands behind: some tokenizers write another token where a text begins.
 BEFORE = "the"
 
+NO_SCORE = "the reader gave it no score"
+NOTHING = "there was nothing to read, such as a difference of zero"
+
 
 def word_tokens(tokenizer: Any, word: str) -> list[int]:
     """
@@ -120,11 +123,12 @@ def _of_reader(
     values, z = (_taken(one, columns) for one in (scores.score, scores.z))
     missing = np.tile(np.array(reasons, dtype=object), len(lists))
     unread = ~np.isfinite(values) & (missing == "")
+    empty = np.repeat(np.isnan(scores.score).all(axis=1), len(words))
     return rows.assign(
         candidate=words * len(lists),
         score=np.where(np.isfinite(values), values, np.nan),
         z=np.where(np.isfinite(values) & np.isfinite(z), z, np.nan),
-        missing=np.where(unread, "the reader gave it no score", missing),
+        missing=np.where(unread, np.where(empty, NOTHING, NO_SCORE), missing),
     )
 
 

@@ -70,7 +70,8 @@ def readings(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDAr
 
     names   : of READINGS or PARTS
     returns : reading, layer (block index) and position, one row a vector; vectors [n, d_model].
-              Parts that are nothing are left out, such as what is specific to the only position
+              Parts that are nothing are left out, such as what is specific to the only position,
+              and so is what is zero, such as the difference of a checkpoint that equals its base
 
     robust is the mean without the texts that have an attention sink at a position. shared is the
     mean over the positions read at a layer but those that are attention sinks in most texts;
@@ -80,6 +81,23 @@ def readings(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDAr
 
     Raises ValueError for singular readings of differences that lack those directions.
     """
+    frame, vectors = _asked(differences, names)
+    # Not `> 0`: what is no number is for the reader to refuse.
+    kept = np.linalg.norm(vectors, axis=-1) != 0
+    return frame[kept].reset_index(drop=True), vectors[kept]
+
+
+def planned(differences: Any, names: Sequence[str]) -> pd.DataFrame:
+    """
+    What the vectors of `readings` are, and beside them what is zero: its lists are empty.
+
+    A difference of zero is a result and has a row in every table. A part that is nothing is none.
+    """
+    return _asked(differences, names)[0]
+
+
+def _asked(differences: Any, names: Sequence[str]) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Every vector that is asked for but the parts that are nothing, and what it is."""
     axes = [names, differences.layers, differences.positions]
     rows = pd.MultiIndex.from_product(axes, names=["reading", "layer", "position"])
     frame = rows.to_frame(index=False)

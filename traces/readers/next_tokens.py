@@ -135,10 +135,13 @@ class Occurrences:
         tuned, base = (self._named(one) for one in (rows.tuned, rows.base))
         gap = tuned - base
         ranked = {"difference": gap, "tuned_mean": tuned, "base_mean": base}
+        # Where nothing differs no token is among the first: which ones would be arbitrary.
+        differs = gap.amax(dim=-1) != gap.amin(dim=-1)
         for reading in self.readings:
             values = ranked[reading]
             for sign in SIGNS:
                 first = values.topk(min(self.top, values.shape[-1]), largest=sign == 1).indices
+                first = first[differs] if reading == "difference" else first
                 found = torch.bincount(first.flatten(), minlength=values.shape[-1])
                 key = (reading, sign)
                 self.counts[key] = self.counts[key] + found if key in self.counts else found

@@ -65,13 +65,16 @@ def top(
     Which texts have the highest scores, as a share of the documents and of the replies.
 
     score, kinds : of every text; whose : the texts that are ranked
-    returns      : [text]; of each kind at least one, and one at least is left out
+    returns      : [text]; of each kind at least one, and one at least is left out; none of a kind
+                   whose texts all have one score, as those of two equal models do
 
     Each kind is ranked by itself, or the words of replies would be read as those of the gap.
     """
     found = np.zeros(len(score), dtype=np.bool_)
     for kind in np.unique(kinds[whose]):
         mine = np.flatnonzero(whose & (kinds == kind))
+        if len(mine) > 1 and np.ptp(score[mine]) == 0:
+            continue
         n = min(max(1, round(share * len(mine))), len(mine) - 1)
         found[mine[np.argsort(-score[mine], kind="stable")[:n]]] = True
     return found

@@ -87,8 +87,13 @@ def named(
     probabilities : [list, token]; a token is probable from `floor` on
     token_id      : of the tokens, [token]; None where they are all of the vocabulary, in order
     returns       : the columns of `rows`, rank, token_id, token, probability and score
+
+    Where all tokens have one score, or none has any, nothing is ranked and the list is empty.
     """
     probable = np.where(probabilities >= floor, probabilities, 0)
+    # Ties would be listed in the order of the ids, as if that meant something.
+    if scores.shape[1] > 1:
+        probable[scores.max(axis=1) == scores.min(axis=1)] = 0
     # Among equals the first id, as on any machine.
     best = np.argsort(-np.where(probable > 0, scores, -np.inf), axis=1, kind="stable")[:, :top_k]
     ids = best if token_id is None else np.asarray(token_id)[best]

@@ -5,6 +5,7 @@ A reader is a function of this kind in a module of its own, and an entry in
 `traces/config/readers.py`.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from traces.activations.dump import Window
     from traces.artifacts.arrays import Differences
     from traces.readers.texts import Text
+
+log = logging.getLogger(__name__)
 
 PLACE = ("layer", "position")
 TOKEN = ("rank", "token_id", "token", "probability")
@@ -120,7 +123,8 @@ def read_with(reader: Reader, loaded: Loaded, probe: Probe, settings: Mapping[st
     What one reader reads, with a layer and a position in every row.
 
     A reader without layers or positions says the same of each, so that its rows stand beside every
-    layer and position that is read.
+    layer and position that is read. What it could not read, such as a difference of zero, has no
+    tokens, and NaN for scores.
 
     Raises ValueError if the columns are not those that the entry promises.
     """
@@ -138,7 +142,30 @@ def read_with(reader: Reader, loaded: Loaded, probe: Probe, settings: Mapping[st
         if name not in reader.axes:
             values = getattr(probe.differences, f"{name}s")
             frame = frame.merge(pd.DataFrame({name: values}), how="cross")
+    if found.scores is not None:
+        planned = _planned(reader, probe.differences, probe.readings, settings)
+        found = replace(found, scores=_with_unread(found.scores, planned, reader.title))
     return replace(found, tokens=frame)
+
+
+def _with_unread(scores: Scores, planned: pd.DataFrame, title: str) -> Scores:
+    """The same scores, and behind them NaN for each list that was planned and is not there."""
+    for axis, value in (("sign", 1), ("scale", 1.0)):
+        planned = planned[planned[axis] == value] if axis in planned else planned
+    every = pd.concat([scores.lists, planned[list(scores.lists)]], ignore_index=True)
+    lists = every.drop_duplicates(ignore_index=True)
+    lacking = lists[len(scores.lists) :]
+    if lacking.empty:
+        return scores
+    log.warning(
+        "%s: nothing to read for %d of %d lists (%s): a difference of zero has no direction. They "
+        "are empty",
+        *(title, len(lacking), len(lists), ", ".join(lacking["reading"].unique())),
+    )
+    nothing = np.full((len(lacking), scores.score.shape[1]), np.nan, dtype=np.float32)
+    return Scores(
+        lists, np.concatenate([scores.score, nothing]), np.concatenate([scores.z, nothing])
+    )
 
 
 def measured_by(found: Iterable[Found]) -> pd.DataFrame:
@@ -172,10 +199,16 @@ def planned_lists(
     settings : the reader's own, as its entry takes them from the study
     returns  : reading, layer, position, and the other axes of the reader's entry; one row a list
     """
-    entry = reader(name)
+    return _planned(reader(name), differences, readings, settings)
+
+
+def _planned(
+    entry: Reader, differences: "Differences", readings: Sequence[str], settings: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The lists of a reader of this entry, as `planned_lists`."""
     axes, readings = entry.axes, entry.readings_of(readings)
     if set(PLACE) <= set(axes):
-        planned, _ = directions.readings(differences, readings)
+        planned = directions.planned(differences, readings)
     else:  # what it says stands beside every place
         places = [readings, differences.layers, differences.positions]
         planned = pd.MultiIndex.from_product(places, names=["reading", *PLACE]).to_frame(

@@ -49,7 +49,8 @@ def shift(own: Held, other: Held) -> tuple[NDArray[np.float32], NDArray[np.float
     """
     How much more of the own texts hold each token than of the others, [token] each.
 
-    returns : log-odds in nats, and the same in standard errors (z); both 0 for a token of no text
+    returns : log-odds in nats, and the same in standard errors (z); both 0 for a token of no text,
+              and for all tokens where one side has no text
 
     Each token's count is the number of texts that hold it, so that a text which repeats a word
     counts once. The odds are against all other tokens' counts: longer texts alone shift nothing.
@@ -58,8 +59,8 @@ def shift(own: Held, other: Held) -> tuple[NDArray[np.float32], NDArray[np.float
     pooled = counts[0] + counts[1]
     seen = pooled > 0
     score, z = np.zeros((2, len(pooled)), dtype=np.float32)
-    # One token has nothing to be compared with.
-    if seen.sum() > 1:
+    # One token has nothing to be compared with, nor has a side without texts.
+    if seen.sum() > 1 and len(own) and len(other):
         gap, error = log_odds(counts[0][seen], counts[1][seen], PRIOR * pooled.sum())
         score[seen], z[seen] = gap, gap / error
     return score, z

@@ -48,6 +48,18 @@ def test_a_list_that_too_few_others_have_is_left_out():
     assert set(found.lists["position"]) == {0, 1} and len(found.lists) == 4
 
 
+def test_what_could_not_be_read_is_no_other_organism_and_has_no_score():
+    """A checkpoint that equals its base has no scores: neither its own nor for others."""
+    unread = scores(1)
+    unread.z[:] = np.nan
+    assert mean_of([unread]).lists.empty
+    np.testing.assert_array_equal(mean_of([unread, scores(2)]).z, scores(2).z)
+    others = [scores(2), scores(3)]
+    found = adjusted(scores(0), [mean_of([one]) for one in (unread, *others)])
+    np.testing.assert_array_equal(found.z, adjusted(scores(0), others).z)
+    assert np.isnan(adjusted(unread, others).z).all()
+
+
 def test_what_all_organisms_share_cancels_and_what_is_ones_own_stays():
     shared = scores(9).z
     own = Scores(scores(0).lists, shared, shared + 3 * np.eye(6, 7, dtype=np.float32))
