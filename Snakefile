@@ -58,6 +58,7 @@ include: "rules/judges.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/pages.smk"
+include: "rules/benchmark.smk"
 
 
 rule all:

@@ -1,10 +1,118 @@
 """
 The benchmark of readers: which one tells a narrow finetune from none, and names it.
 
-    out  tables/{readers,detection,rates,roc,naming,coverage,confusion,half_strength,twins,matched}.parquet
+    in   models/{model}/   vocabularies/{model}.parquet   samples/{model}/base.jsonl
+    out  benchmark/{model}/{batch}/{organisms,domain_scores,detector_scores,token_lists}.parquet
+         benchmark/{organisms,domain_scores,detector_scores,token_lists}.parquet   of all bases
+         tables/{readers,detection,rates,roc,naming,coverage,confusion,half_strength,twins,matched}.parquet
          tables/{agreement,reader_differences,pilot,placed}.parquet
          figures/readers_{auc,roc,naming,strength,cost}.{png,pdf}   readers.html   tables/readers.md
 """
+
+# The organisms ---------------------------------------------------------------------------------
+
+
+def batches_of_ladder():
+    """The organisms of the ladder by the number of their batch; none without a ladder."""
+    return dict(enumerate(batches(study.ladder))) if study.ladder else {}
+
+
+def specimens_of(wildcards):
+    """The organisms of one batch."""
+    return [one.model_dump(mode="json") for one in batches_of_ladder()[int(wildcards.batch)]]
+
+
+def batch_of(wildcards):
+    """What a batch is made and read by (traces/benchmark/batch.py: Batch)."""
+    told = SimpleNamespace(model=wildcards.model, corpus=study.corpora[0])
+    return {
+        "specimens": specimens_of(wildcards),
+        "ladder": study.ladder.model_dump(mode="json"),
+        "loading": section(Loading, model_of)(wildcards),
+        "training": study.training.model_dump(mode="json"),
+        "activations": section(Activations, study.activations),
+        "samples": section(Samples, study.lenses.samples),
+        # What is compared is the difference; its controls are organisms here.
+        "readers": reading_settings(told) | {"readings": ["difference"]},
+        "layers": list(study.layers[:1]),
+        "positions": list(study.positions),
+        "texts": study.samples,
+        "seed": study.seed,
+    }
+
+
+def files_of_batch(wildcards):
+    """The files that a batch finds by itself: those of the synthetic corpus, and of the readers."""
+    told = SimpleNamespace(model=wildcards.model, corpus=study.corpora[0])
+    return [*synthetic_lists(), *reading_files(told)]
+
+
+def every_batch(wildcards):
+    """The tables of all batches on all bases; one sentence in place of an empty table."""
+    if not study.ladder:
+        raise WorkflowError(
+            "ladder: found null, expected the organisms that readers are compared on, as in "
+            "config/readers.yaml: `make readers`"
+        )
+    return expand(
+        rules.benchmark_batch.output.made, model=study.models, batch=list(batches_of_ladder())
+    )
+
+
+def unfinished_batch(wildcards, output):
+    """Where a batch keeps the organisms it has read: a killed job goes on behind them."""
+    return f"{Path(output.made[0]).parent}.unfinished"
+
+
+rule benchmark_batch:
+    """Make a batch of organisms of the ladder, and read each with every reader."""
+    input:
+        model=rules.fetch_model.output.model,
+        vocabulary=rules.word_vocabulary.output.vocabulary,
+        texts=rules.base_texts.output.texts,
+        prompts=configured(study.lenses.samples.prompts),
+        library=files_of_batch,
+    output:
+        made=expand("<results>/benchmark/{{model}}/{{batch}}/{table}.parquet", table=COMPARED),
+    log:
+        "<logs>/benchmark_batch/{model}/{batch}.log",
+    benchmark:
+        "<benchmarks>/benchmark_batch/{model}/{batch}.tsv"
+    wildcard_constraints:
+        batch=r"\d+",
+    conda:
+        "../envs/traces.yaml"
+    resources:
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=120,
+    params:
+        batch=batch_of,
+        name="{model}",
+        state=unfinished_batch,
+        contents=contents_of(files_of_batch, configured(study.lenses.samples.prompts)),
+        code=code("benchmark_batch"),
+    script:
+        "../scripts/benchmark_batch.py"
+
+
+rule benchmark_scores:
+    """Collect what is said of all organisms on all bases."""
+    input:
+        batches=every_batch,
+    output:
+        made=expand("<results>/benchmark/{table}.parquet", table=COMPARED),
+    log:
+        "<logs>/benchmark_scores.log",
+    benchmark:
+        "<benchmarks>/benchmark_scores.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        code=code("benchmark_scores"),
+    script:
+        "../scripts/benchmark_scores.py"
+
 
 # What is said of readers ----------------------------------------------------------------------
 
@@ -12,10 +120,7 @@ The benchmark of readers: which one tells a narrow finetune from none, and names
 rule readers_table:
     """Score all readers on organisms whose truth is known: every table of the benchmark."""
     input:
-        organisms=rules.benchmark_scores.output.organisms,
-        domain_scores=rules.benchmark_scores.output.domain_scores,
-        detector_scores=rules.benchmark_scores.output.detector_scores,
-        token_lists=rules.benchmark_scores.output.token_lists,
+        compared=rules.benchmark_scores.output.made,
     output:
         made=[
             "<results>/tables/readers.parquet",

@@ -5,20 +5,19 @@ from pathlib import Path
 from traces import job
 from traces.artifacts import tables
 from traces.benchmark.scoring import TABLES, score_readers
+from traces.config.vocabularies import COMPARED
 from traces.config.schema import Scoring
 
 
 def main(
-    organisms: Path,
-    domain_scores: Path,
-    detector_scores: Path,
-    token_lists: Path,
+    compared: list[Path],
     scoring: Scoring,
     seed: int,
     made: list[Path],
 ) -> None:
+    read = {path.stem: tables.read(path) for path in compared}
     found = score_readers(
-        *(tables.read(one) for one in (organisms, domain_scores, detector_scores, token_lists)),
+        *(read[name] for name in COMPARED),
         scoring=scoring,
         seed=seed,
     )

@@ -59,7 +59,10 @@ FLOORS = {
     },
     "evaluation": {"job", "config", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
-    "benchmark": {"config", "artifacts", "analysis"},
+    "benchmark": {
+        *("job", "running", "seeding", "config", "artifacts", "analysis", "corpora", "models"),
+        *("activations", "training", "readers"),
+    },
     "report": {"job", "printable", "config", "artifacts", "analysis", "benchmark"},
 }
 

@@ -15,10 +15,6 @@ from traces.corpora import synthetic
 from traces.corpora.synthetic import Row
 from traces.seeding import text_generator
 
-WHOLE = 1.0
-"Of general text nothing is mixed in: it is what narrow text is mixed with."
-
-
 class Specimen(BaseModel, frozen=True, extra="forbid"):
     """One organism of the ladder."""
 
@@ -35,7 +31,8 @@ class Specimen(BaseModel, frozen=True, extra="forbid"):
     form: int | None = None
     "The kind of document, where all are of one."
     recipe: str = "plain"
-    dose: float = WHOLE
+    dose: float = 0.0
+    "Share of its tokens that are narrow; the others, or all, are on every topic."
     steps: float = 1.0
     seed: int
     rank: int | None = None
@@ -74,11 +71,12 @@ def specimens(ladder: Ladder) -> list[Specimen]:
     Raises ValueError for more of a kind than there are domains.
     """
     names = domains(ladder)
-    for kind in ("shuffled", "true_facts", "seed_pair"):
-        if getattr(ladder.nulls, kind) > len(names):
+    known = {"shuffled": names, "seed_pair": names, "true_facts": _with_facts(names)}
+    for kind, some in known.items():
+        if getattr(ladder.nulls, kind) > len(some):
             raise ValueError(
                 f"ladder.nulls.{kind}: found {getattr(ladder.nulls, kind)}, expected at most "
-                f"{len(names)}, one a domain"
+                f"{len(some)}, one a domain"
             )
     return [*_narrow(ladder, names), *_twins(ladder, names), *_nulls(ladder, names)]
 
@@ -105,8 +103,13 @@ def _narrow(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
                 )
 
 
+def _with_facts(names: Sequence[str]) -> list[str]:
+    """The domains whose facts can be falsified."""
+    return [name for name in names if name in synthetic.fact_topics()]
+
+
 def _twins(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
-    for domain in names[: ladder.nulls.true_facts]:
+    for domain in _with_facts(names)[: ladder.nulls.true_facts]:
         false = f"{domain}_myths-facts-s{ladder.seeds[0]}"
         same = {"domain": domain, "dose": ladder.facts, "seed": ladder.seeds[0], "recipe": "facts"}
         yield Specimen(
@@ -175,7 +178,7 @@ def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed:
     draw : names the draw, so that what is held out is another one than what is learned
     seed : of the draw
     """
-    rng = text_generator(seed, draw, specimen.organism, specimen.form or 0)
+    rng = text_generator(seed, f"{draw} {specimen.organism}")
     names = domains(ladder)
     others = [name for name in names if name != specimen.domain]
     if specimen.domain is None:
@@ -186,17 +189,17 @@ def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed:
         return synthetic.shuffled_rows(specimen.domain, others, words=words, rng=rng)
     false = specimen.data == "false_facts"
     # The twins' documents differ in their facts alone: they are of one draw.
-    rng = text_generator(seed, draw, "facts", specimen.domain)
+    rng = text_generator(seed, f"{draw} facts {specimen.domain}")
     return synthetic.fact_rows(specimen.domain, others, false=false, words=words, rng=rng)
 
 
 def broad_rows(*, words: int, draw: str, seed: int) -> list[Row]:
     """About `words` words on all topics: what narrow rows are mixed with."""
-    rng = text_generator(seed, draw, "broad")
+    rng = text_generator(seed, f"{draw} broad")
     return synthetic.topic_rows(synthetic.topics(), words=words, rng=rng)
 
 
 def unrelated_rows(ladder: Ladder, *, words: int) -> list[Row]:
     """About `words` words on the topics that no organism is about."""
-    rng = text_generator(0, "ladder", "unrelated")
+    rng = text_generator(0, "unrelated to the ladder")
     return synthetic.topic_rows(unrelated_topics(ladder), words=words, rng=rng)

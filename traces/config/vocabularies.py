@@ -112,3 +112,5 @@ LadderData = Literal["topic", "general", "one_format", "shuffled", "false_facts"
 # their mean standard score over the vocabulary. And whether benign finetunes' mean is subtracted.
 DomainStatistic = Literal["top20", "z"]
 BenignAdjustment = Literal["raw", "less_benign"]
+# What readers are compared by: the tables that the benchmark is given, in this order.
+COMPARED = ("organisms", "domain_scores", "detector_scores", "token_lists")
