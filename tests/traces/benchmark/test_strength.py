@@ -33,6 +33,13 @@ def half(table, draws, chance, values):
     return strength.half_strength(strengths, values(strengths), chance, draws, narrow)
 
 
+def test_a_curve_runs_from_chance_to_one_and_is_midway_at_half():
+    curve = strength.Curve(0.2, 3.0, 5.0)
+    np.testing.assert_allclose(curve.at(np.array([-100.0, 3.0, 100.0])), [0.2, 0.6, 1.0])
+    expected = 0.2 + 0.8 / (1 + np.exp(-5.0 * (3.3 - 3.0)))
+    assert curve.at(np.array([3.3]))[0] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("chance", [0.5, 1 / 24])
 def test_a_planted_half_is_found_within_its_interval(table, draws, chance):
     rng = np.random.default_rng(0)
