@@ -155,17 +155,17 @@ def test_recipes_are_compared_at_matched_strength(effect, clear):
 
 
 def test_pairs_are_as_many_as_can_be_and_none_is_too_far():
-    strengths = [0.0, 1.0, 5.0, 0.9, 0.1, 2.0]
+    strengths = [0.0, 0.5, 5.0, 0.5, 1.05, -0.9]
     rows = [
         planted.organism("mini", f"o{n}", "none", strength=one, recipe="ab"[n > 2])
         for n, one in enumerate(strengths)
     ]
     table = pd.DataFrame(rows)
     first, second = np.arange(3), np.arange(3, 6)
-    assert strength.matched_pairs(table, first, second, 0.2) == [(0, 4), (1, 3)]
-    # the nearest partner of 1.0 would be 0.9, but then 0.0 would have none within 1
-    assert len(strength.matched_pairs(table, first, second, 1.0)) == 2
-    assert strength.matched_pairs(table, first, second, 0.01) == []
+    # 0.5 has a partner of just its strength, but then 0.0 would have none within 0.6
+    assert strength.matched_pairs(table, first, second, 0.6) == [(0, 3), (1, 4)]
+    assert strength.matched_pairs(table, first, second, 0.1) == [(1, 3)]
+    assert strength.matched_pairs(table, first[2:], second, 0.1) == []
 
 
 def test_mixtures_are_an_arm_of_their_own():
