@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from traces.benchmark.organisms import GENERAL, KEY
+from traces.benchmark.organisms import GENERAL, KEY, UNKNOWN
 from traces.config.schema import Scoring
 
 RAW, LESS_BENIGN = "raw", "less_benign"
@@ -136,7 +136,9 @@ def of_readers(organisms: pd.DataFrame, domain_scores: pd.DataFrame) -> Iterator
     domain_scores : columns of domain_scores.parquet; rows of other checkpoints are passed over
 
     Nothing is adjusted where some base has fewer than FEWEST_BENIGN benign finetunes on general
-    text that were read. Raises ValueError for a score that is there twice, and for an organism that
+    text that were read; a base that has unknown checkpoints alone then has no adjusted scores.
+
+    Raises ValueError for a score that is there twice, and for an organism that
     lacks some of its base's candidates: the largest of fewer scores is another score.
     """
     for (reader, statistic), rows in domain_scores.groupby(["reader", "statistic"], sort=False):
@@ -152,13 +154,16 @@ def of_readers(organisms: pd.DataFrame, domain_scores: pd.DataFrame) -> Iterator
         for adjustment in (RAW, LESS_BENIGN):
             adjusted = adjustment == LESS_BENIGN
             benign = {model: _benign(organisms, places[model], matrices[model]) for model in places}
-            if adjusted and any(benign[model].sum() < FEWEST_BENIGN for model in read):
+            few = {model for model in read if benign[model].sum() < FEWEST_BENIGN}
+            if adjusted and few & _known(organisms):
                 continue
             apart, domains = {}, {}
             for model, matrix in matrices.items():
-                changes = adjusted and model in read
-                apart[model] = held_out_scores(matrix, benign[model], changes)
-                domains[model] = own_adjusted(matrix, benign[model], changes)
+                lacks = adjusted and model in few
+                scores, changes = (_unread(matrix), False) if lacks else (matrix, adjusted)
+                changes = changes and model in read
+                apart[model] = held_out_scores(scores, benign[model], changes)
+                domains[model] = own_adjusted(scores, benign[model], changes)
             way = Way(str(reader), str(statistic), adjustment)
             yield Evidence(way, apart, domains, names, places, cost)
 
@@ -194,6 +199,11 @@ def _wide(rows: pd.DataFrame, where: str) -> pd.DataFrame:
             "every candidate that the base's other organisms have"
         )
     return wide
+
+
+def _known(organisms: pd.DataFrame) -> set[str]:
+    """The bases with an organism whose truth is known."""
+    return set(organisms.loc[organisms["null"] != UNKNOWN, "model"])
 
 
 def _unread(matrix: NDArray) -> NDArray[np.float64]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from traces.analysis.statistics import wilson_bounds
-from traces.benchmark.detection import FROM_ORGANISMS, flagged, p_values
 from traces.benchmark.evidence import Evidence, Way
 from traces.benchmark.organisms import ALL, GENERAL, NARROW, kinds, of_kind, slices
 from traces.benchmark.resampling import CONFIDENCE, Draws, gap, interval
+from traces.benchmark.thresholds import FROM_ORGANISMS, flagged, p_values
 
 NOTHING = "none"
 "What a reader says that abstains."

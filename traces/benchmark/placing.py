@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pandas as pd
 
 from traces.analysis.statistics import wilson_interval
-from traces.benchmark.detection import FROM_BASES, FROM_ORGANISMS, p_values
 from traces.benchmark.evidence import Evidence
 from traces.benchmark.naming import Named
 from traces.benchmark.organisms import UNKNOWN, kinds, of_kind
+from traces.benchmark.thresholds import FROM_BASES, FROM_ORGANISMS, p_values
 
 NULLS = {
     "general": "benign finetunes on general text",

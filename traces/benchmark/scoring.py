@@ -21,8 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from traces.artifacts.tables import SCHEMAS
-from traces.benchmark import agreement, detection, naming, placing, strength, twins
-from traces.benchmark.evidence import VALUE, Evidence, Way, of_detectors, of_readers
+from traces.benchmark import agreement, detection, naming, placing, strength, thresholds, twins
+from traces.benchmark.evidence import FEWEST_BENIGN, VALUE, Evidence, Way, of_detectors, of_readers
 from traces.benchmark.naming import Named
 from traces.benchmark.organisms import GENERAL, NARROW, of_kind, piloted, prepared, scored
 from traces.benchmark.resampling import Draws
@@ -87,6 +87,7 @@ def score_readers(
     """
     ready = prepared(organisms, scoring)
     board = Board.of(scored(ready), domain_scores, detector_scores, scoring.resamples, seed)
+    _require_fixed_way(board, scoring)
     pilot = piloted(ready)
     costs = _costs(domain_scores, detector_scores)
     readers = [_reader_rows(board, costs)]
@@ -103,11 +104,23 @@ def score_readers(
     return {name: _whole(found[name], name, scoring) for name in TABLES}
 
 
+def _require_fixed_way(board: Board, scoring: Scoring) -> None:
+    """Refuse a headline that some reader cannot have: it would be missing without a word."""
+    fixed = {way.reader for way in board.headline(scoring)}
+    lacking = sorted({way.reader for way in board.evidence} - fixed)
+    if lacking:
+        raise ValueError(
+            f"scoring: found {scoring.statistic} and {scoring.adjustment}, which {lacking[0]} does "
+            "not have; expected a statistic that domain_scores has of every reader, and for "
+            f"less_benign {FEWEST_BENIGN} or more benign finetunes on general text on each base"
+        )
+
+
 def _of_every_way(board: Board, scoring: Scoring) -> dict[str, pd.DataFrame]:
     organisms, draws = board.organisms, board.draws
     makers: dict[str, Callable[[Evidence, Named | None], Rows]] = {
         "detection": lambda one, _: detection.detection_rows(one, organisms, draws),
-        "rates": lambda one, _: detection.rate_rows(one, organisms, draws, scoring.levels),
+        "rates": lambda one, _: thresholds.rate_rows(one, organisms, draws, scoring.levels),
         "naming": lambda _, named: (
             naming.naming_rows(named, organisms, draws) if named else iter(())
         ),

@@ -59,9 +59,10 @@ def fitted(
     """
     The half-way strength and slope of the likeliest curve, one of each row of weights.
 
-    strengths, values : [organism], values between 0 and 1
-    weights           : [fit, organism], how often each counts; a row of ones is the plain fit
-    returns           : half and slope, [fit]; an end of the grid stands for "beyond the grid"
+    strengths : [organism], in nats
+    values    : [organism] or [fit, organism], between 0 and 1
+    weights   : [fit, organism], how often each counts; a row of ones is the plain fit
+    returns   : half and slope, [fit]; an end of the grid stands for "beyond the grid"
     """
     low, high = strengths.min(), strengths.max()
     span = high - low
@@ -84,16 +85,20 @@ def half_strength(
     chance: float,
     draws: Draws,
     places: NDArray[np.intp],
+    drawn: NDArray[np.float64] | None = None,
 ) -> dict:
     """
     A reader's one number with its bootstrap interval, and what is said of it.
 
+    drawn   : [resample, organism], the values in each resample, where they depend on what nulls
+              were drawn; NaN where none was
     returns : value, low, high, bound, half, slope, chance, weakest, strongest, said. `half` is
               that of the fitted curve; `value` is the same where it lies among the strengths that
               were measured (`said` is AT), else missing, as is an end of the interval that does not
     """
     there = ~np.isnan(values) & ~np.isnan(strengths)
     strengths, values, places = strengths[there], values[there], places[there]
+    again = values if drawn is None else drawn[:, there]
     nothing = Estimate(np.nan, np.nan, np.nan, NO_BOUND)._asdict()
     row = {"n": len(values), **nothing, "half": np.nan, "slope": np.nan}
     row |= {"chance": chance, "said": NO_STRENGTHS}
@@ -102,8 +107,9 @@ def half_strength(
     low, high = float(strengths.min()), float(strengths.max())
     row |= {"weakest": low, "strongest": high}
     half, slope = fitted(strengths, values, chance, np.ones((1, len(values))))
-    drawn, _ = fitted(strengths, values, chance, draws.weights[:, places])
-    first, last = ends(drawn)
+    weights = np.where(np.isnan(again), 0.0, draws.weights[:, places])
+    halves, _ = fitted(strengths, np.nan_to_num(again), chance, weights)
+    first, last = ends(halves)
     said = NOT_REACHED if half[0] > high else PASSED if half[0] < low else AT
     return row | {
         "value": float(half[0]) if said == AT else np.nan,
@@ -115,36 +121,51 @@ def half_strength(
     }
 
 
-def readabilities(
-    evidence: Evidence, named: Named | None, organisms: pd.DataFrame
-) -> Iterator[tuple[str, str, float, NDArray[np.float64]]]:
-    """
-    What a curve is fitted to: task, kind of null, chance, and [organism] numbers from 0 to 1.
+class Readable(NamedTuple):
+    """What a curve is fitted to: how well one task succeeds, organism by organism."""
 
-    Of DETECT it is the share of nulls that a narrow organism beats, of NAME whether its domain
-    comes first. What is no narrow organism, or was not read, is NaN.
-    """
+    task: str
+    null: str
+    "The kind of null; empty of NAME."
+    chance: float
+    values: NDArray[np.float64]
+    """[organism], 0 to 1. Of DETECT the share of nulls that a narrow organism beats, of NAME
+    whether its domain comes first; NaN for what is no narrow organism or was not read."""
+    drawn: NDArray[np.float64] | None
+    "[resample, organism], the same among the nulls that were drawn; of DETECT alone."
+
+
+def readabilities(
+    evidence: Evidence, named: Named | None, organisms: pd.DataFrame, draws: Draws
+) -> Iterator[Readable]:
+    """A way's success at each task and against each kind of null."""
     narrow = of_kind(organisms, NARROW)
     for kind in kinds(organisms):
         beaten = Beaten(evidence, organisms, narrow, of_kind(organisms, kind))
+        if not beaten.by_base:
+            continue
         values = np.full(len(organisms), np.nan)
+        drawn = np.full(draws.weights.shape, np.nan)
         values[beaten.narrow] = beaten.placements
-        yield DETECT, kind, 0.5, values
+        drawn[:, beaten.narrow] = beaten.drawn_placements(draws)
+        yield Readable(DETECT, kind, 0.5, values, drawn)
     if named is not None:
         graded = named.of(narrow)
         if len(graded):
-            yield NAME, "", chance_first(float(named.candidates[graded].mean())), named.first
+            chance = chance_first(float(named.candidates[graded].mean()))
+            yield Readable(NAME, "", chance, named.first, None)
 
 
 def half_rows(
     evidence: Evidence, named: Named | None, organisms: pd.DataFrame, draws: Draws
 ) -> Iterator[dict]:
     """The strength at half for each task and kind of null."""
-    strengths = organisms["strength"].to_numpy(dtype=np.float64)
     narrow = of_kind(organisms, NARROW)
-    for task, kind, chance, values in readabilities(evidence, named, organisms):
-        found = half_strength(strengths[narrow], values[narrow], chance, draws, narrow)
-        yield {**evidence.way._asdict(), "task": task, "null": kind, **found}
+    strengths = organisms["strength"].to_numpy(dtype=np.float64)[narrow]
+    for one in readabilities(evidence, named, organisms, draws):
+        drawn = None if one.drawn is None else one.drawn[:, narrow]
+        found = half_strength(strengths, one.values[narrow], one.chance, draws, narrow, drawn)
+        yield {**evidence.way._asdict(), "task": one.task, "null": one.null, **found}
 
 
 # At matched strength ----------------------------------------------------------------------------
@@ -198,7 +219,8 @@ def recipe_rows(
         for place, first in enumerate(names)
         for second in names[place + 1 :]
     }
-    for task, kind, _, values in readabilities(evidence, named, organisms):
+    for one in readabilities(evidence, named, organisms, draws):
+        values = one.values
         for (first, second), pairs in matched.items():
             used = [(a, b) for a, b in pairs if not np.isnan(values[a] - values[b])]
             if not used:
@@ -209,7 +231,7 @@ def recipe_rows(
             found = gap(float(gaps.mean()), draws.means(gaps, left), n_units)
             yield {
                 **evidence.way._asdict(),
-                **{"task": task, "null": kind, "recipe": first, "other": second},
+                **{"task": one.task, "null": one.null, "recipe": first, "other": second},
                 "n_pairs": len(used),
                 "strength_gap": float((strength[left] - strength[right]).mean()),
                 "damage_gap": float((damage[left] - damage[right]).mean()),

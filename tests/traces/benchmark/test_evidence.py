@@ -60,6 +60,26 @@ def test_the_score_of_the_own_domain_is_less_the_mean_of_others():
     )
 
 
+def test_two_organisms_are_compared_with_neither_in_the_others_mean():
+    table = ready(models=("a", "b"), nulls={"general": 4, "one_format": 3})
+    scores = planted.domain_scores(table, {"one": 0.0}, statistics=("z",))
+    raw, less = ev.of_readers(table, scores)
+    matrix = np.zeros((len(table), len(planted.DOMAINS)))
+    for model, places in raw.places.items():
+        matrix[places] = raw.domains[model]
+    base = (table["model"] == "b").to_numpy()
+    benign = np.flatnonzero(base & (table["null"] == "general").to_numpy())
+
+    found = less.between("b", np.flatnonzero(base), benign)
+
+    for row, ours in enumerate(np.flatnonzero(base)):
+        for column, theirs in enumerate(benign):
+            mean = matrix[[one for one in benign if one not in (ours, theirs)]].mean(axis=0)
+            scored = [(matrix[one] - mean).max() for one in (ours, theirs)]
+            if ours != theirs:
+                assert found[row, column] == float(scored[0] > scored[1])
+
+
 def test_nothing_is_adjusted_without_enough_benign_finetunes():
     table = ready(nulls={"general": 2, "one_format": 5})
     found = list(ev.of_readers(table, planted.domain_scores(table, {"one": 1.0})))

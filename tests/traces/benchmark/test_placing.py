@@ -51,9 +51,9 @@ def _point(frame):
 
 def test_a_base_without_nulls_is_placed_among_those_of_others():
     found = scored(table(0.2, model="alone"))["placed"]
-    raw = found[found["reader"] == "kl"]
-    assert set(raw["n_null"]) == {19, 12}
-    assert raw["sentence"].str.contains("of other bases").all()
+    assert set(found["reader"]) == {"kl", "one"} and set(found["adjustment"]) == {"raw"}
+    assert set(found["n_null"]) == {19, 12}
+    assert found["sentence"].str.contains("of other bases").all()
 
 
 def test_the_sentence_says_at_which_rate_with_its_interval():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.traces.benchmark import planted
-from traces.analysis.statistics import wilson_bounds, wilson_interval
 from traces.benchmark import organisms as org
 from traces.benchmark.resampling import Draws, gap, interval
 
@@ -55,10 +54,3 @@ def test_all_or_none_of_24_has_wilsons_bounds(value, low, high):
 def test_one_unit_has_no_interval():
     assert interval(0.5, np.full(10, 0.5), 1).bound == "none"
     assert np.isnan(gap(0.5, np.full(10, 0.5), 1).low)
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 24), (3, 10), (24, 24)])
-def test_bounds_of_a_share_are_those_of_a_count(successes, n):
-    counted = wilson_interval(successes, n)
-    assert wilson_bounds(successes / n, n) == pytest.approx((counted.low, counted.high))
-    assert np.isnan(wilson_bounds(0.0, 0)).all()

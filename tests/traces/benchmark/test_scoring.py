@@ -92,6 +92,13 @@ def test_everything_that_is_zero_is_everything_at_chance():
         assert list(pd.DataFrame(found[name]).columns)
 
 
+def test_a_headline_that_a_reader_cannot_have_is_refused():
+    few = planted.organisms(nulls={"general": 2, "one_format": 9})
+    with pytest.raises(ValueError, match="z and less_benign, which blind does not .*3 or more"):
+        scored(few)
+    assert len(scored(few, adjustment="raw")["naming"])
+
+
 def test_the_order_of_rows_changes_nothing():
     organisms = planted.organisms(models=("b", "a"))
     scores = planted.domain_scores(organisms, READERS, statistics=("z",))

@@ -13,7 +13,7 @@ from tests.traces.report.test_index import HOSTILE, PNG, Reader
 from traces.benchmark import organisms as org
 from traces.benchmark.scoring import score_readers
 from traces.config.vocabularies import NullKind
-from traces.report import names, readers
+from traces.report import names, readers, readers_tables
 from traces.report.figures import readers as pictures
 from traces.report.index import Picture
 
@@ -97,9 +97,13 @@ def test_readers_that_are_alike_are_not_ranked(equals):
 
 def test_a_reader_at_chance_leads_to_nothing():
     blind = scored({"logit_lens": 0.0, "patchscope": 0.0})
+    ahead = 0
     for task, leader in by_task(blind).items():
-        if leader.reader in ("logit lens", "Patchscope", "KL of next tokens"):
-            assert not leader.best, task
+        value, low = (float(one) for one in re.findall(r"[\d.]+", leader.value)[:2])
+        chance = 1 / 8 if "naming" in task else 0.5
+        assert not leader.best and leader.above_chance == (low > chance), task
+        ahead += value > chance and not leader.above_chance
+    assert ahead >= 2
     assert "no reader is shown to be above chance" in text_of(blind)
 
 
@@ -111,10 +115,10 @@ def test_every_kind_of_null_is_a_task_of_its_own(found):
 
 
 def test_a_number_is_shown_with_its_interval_or_without_one():
-    assert readers.with_interval(0.5, 0.25, 1.0) == "0.50 [0.25, 1.00]"
-    assert readers.with_interval(0.5, np.nan, np.nan) == "0.50"
-    assert readers.with_interval(-0.001, -0.2, np.nan) == "0.00"
-    assert readers.with_interval(np.nan, np.nan, np.nan) == "–"
+    assert readers_tables.with_interval(0.5, 0.25, 1.0) == "0.50 [0.25, 1.00]"
+    assert readers_tables.with_interval(0.5, np.nan, np.nan) == "0.50"
+    assert readers_tables.with_interval(-0.001, -0.2, np.nan) == "0.00"
+    assert readers_tables.with_interval(np.nan, np.nan, np.nan) == "–"
 
 
 def test_every_kind_of_null_has_a_name():
@@ -149,9 +153,17 @@ def test_the_page_says_what_one_table_says(found):
     text = re.sub(r"<[^>]+>", "|", page(found))
     detection = found["detection"].query("headline and slice == 'all' and matched_on == ''")
     for row in detection.to_dict("records"):
-        assert readers.with_interval(row["value"], row["low"], row["high"]) in text
+        assert readers_tables.with_interval(row["value"], row["low"], row["high"]) in text
     assert "2 bases" in text and "64 narrow organisms" in text
     assert "mini, mine-plain-s0" in text and "it is called narrow at a false-positive rate" in text
+
+
+def test_a_checkpoint_is_placed_once_by_each_reader_and_kind(found):
+    ((name, sentences),) = readers.values(found, SCORING, "x")["placed"]
+    assert name == "mini, mine-plain-s0" and len(sentences) == 3 * 3
+    raw = found["placed"].query("adjustment == 'raw'")
+    ((_, alone),) = readers.values(dict(found) | {"placed": raw}, SCORING, "x")["placed"]
+    assert len(alone) == 3 * 3 and alone != sentences
 
 
 def test_a_study_without_a_pilot_says_so(found):
@@ -160,7 +172,7 @@ def test_a_study_without_a_pilot_says_so(found):
 
 def test_a_table_without_a_row_is_left_out(found):
     empty = dict(found) | {"twins": found["twins"].iloc[:0], "agreement": found["agreement"][:0]}
-    shown = {grid.name for grid in readers.grids(empty, SCORING)}
+    shown = {grid.name for grid in readers_tables.grids(empty, SCORING)}
     assert {"auc", "naming", "half"} <= shown and not {"twins", "agreement", "pilot"} & shown
 
 
@@ -176,7 +188,7 @@ def test_markdown_is_no_markup(found):
 
 
 def test_a_clear_reader_errs_less_where_it_says_less(found):
-    (grid,) = [one for one in readers.grids(found, SCORING) if one.name == "coverage"]
+    (grid,) = [one for one in readers_tables.grids(found, SCORING) if one.name == "coverage"]
     (row,) = [one for one in grid.rows if one[0] == "logit lens"]
     wrong = [float(cell.split(" ")[0]) for cell in row[1::2]]
     benign = [float(cell) for cell in row[2::2]]
