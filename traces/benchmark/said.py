@@ -106,7 +106,8 @@ def standard_scores(scores: NDArray[np.floating], domains: Domains) -> dict[str,
              whose scores are all the same, such as that of no difference, says 0
     """
     said = {name: 0.0 for name in domains.places}
-    for row in np.asarray(scores, dtype=np.float64):
+    # Where nothing was read a reader may have scored no token at all.
+    for row in np.asarray(scores, dtype=np.float64) if scores.size else ():
         finite = np.isfinite(row)
         filled = np.where(finite, row, row[finite].min() if finite.any() else 0.0)
         spread = filled.std()
