@@ -79,9 +79,10 @@ cost: $(READY) ## estimate calls, tokens and money of the judges of STUDY (confi
 schemas: $(READY) ## write config/schemas/ from the typed configuration
 	$(RUN) python -m traces.config.files config/schemas
 
-lock: $(READY) ## resolve requirements.in into constraints.txt
+lock: $(READY) ## resolve requirements.in into constraints.txt, and requirements-bayes.in into constraints-bayes.txt
 	$(BIN)/python -m pip install --quiet uv
 	tools/lock requirements.in constraints.txt
+	tools/lock requirements-bayes.in constraints-bayes.txt
 
 clean: ## delete what the workflow made; keeps .venv
 	rm -rf results logs benchmarks .snakemake

@@ -57,6 +57,7 @@ include: "rules/beliefs.smk"
 include: "rules/judges.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/grades.smk"
 include: "rules/pages.smk"
 include: "rules/benchmark.smk"
 

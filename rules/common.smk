@@ -38,12 +38,15 @@ from traces.config.registries import (
 )
 from traces.config.schema import (
     Activations,
+    AskedAnswers,
+    AskedScales,
+    AskedTexts,
+    AskedTokens,
     Beliefs,
     CausalEffect,
     ChoiceHeadline,
     Choosing,
     Finals,
-    Judges,
     Pretraining,
     Samples,
     Scoring,

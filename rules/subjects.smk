@@ -114,8 +114,7 @@ def organisms_of_models():
 @functools.cache
 def believed(model):
     """The organisms whose statements are asked: of every checkpoint whose beliefs are."""
-    asked = dict.fromkeys(one.organism for one in registry.checkpoints("beliefs", model))
-    return [name for name in asked if registry.organisms[name].statements]
+    return registry.believed(model)
 
 
 def judged_on(wildcards):
@@ -123,10 +122,30 @@ def judged_on(wildcards):
     return registry.judged_on(Checkpoint.parse(wildcards.checkpoint), wildcards.model)
 
 
+def asked_about(question):
+    """Pairs of model and checkpoint that models are asked this question about."""
+    return [(model, one) for model in study.models for one in registry.asked(question, model)]
+
+
 def measured(measure):
     """The table of a measure; none where no checkpoint of the study asks for it."""
     asked = registry.checkpoints(measure)
     return getattr(rules, f"{measure}_table").output.table if asked else []
+
+
+def graded_hypotheses(wildcards):
+    """The table of graded hypotheses; one sentence where no run asks for agents."""
+    table = measured("agents")
+    if not table:
+        raise WorkflowError(
+            "runs: no run has `agents` among its measures, so no hypothesis is graded; expected one"
+        )
+    return table
+
+
+def families():
+    """The family of every organism that is made."""
+    return {name: registry.organisms[name].family for name in graded_organisms()}
 
 
 def every_measured():

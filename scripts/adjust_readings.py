@@ -8,13 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from traces import job
-from traces.analysis.adjusted import adjusted, mean_of, probabilities
+from traces.analysis.adjusted import adjusted, mean_of
 from traces.artifacts import tables
 from traces.artifacts.scores import Scores, read_scores
 from traces.config.checkpoints import Checkpoint
 from traces.config.readers import reader
 from traces.corpora.tokens import load_tokenizer
-from traces.readers.ranking import named
+from traces.readers.ranking import named, probabilities
 
 
 def main(

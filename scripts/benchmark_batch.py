@@ -43,7 +43,10 @@ def main(
     for specimen in job.progress(batch.specimens, "organisms"):
         whole = kept / specimen.checkpoint
         if not whole.is_dir():
-            _write(whole, {one: rows.assign(model=name) for one, rows in tables_of(specimen, base).items()})
+            _write(
+                whole,
+                {one: rows.assign(model=name) for one, rows in tables_of(specimen, base).items()},
+            )
             for left in work.glob(f"{specimen.checkpoint}*"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
     for path in made:

@@ -5,11 +5,9 @@ from pathlib import Path
 from traces import job
 from traces.analysis.selection import at_headline
 from traces.artifacts import arrays, tables
-from traces.config.files import local
-from traces.config.schema import Judges
+from traces.config.schema import AskedTokens
 from traces.judges.asked_relevance import asked_relevance
-from traces.judges.chat.costs import costs_table
-from traces.judges.graders import LEDGER, asking_for
+from traces.judges.graders import asking_for, spent
 from traces.judges.relevance import Subject
 from traces.readers.reading import Settings, planned_lists
 
@@ -23,7 +21,7 @@ def main(
     costs: Path,
     organisms: list[str],
     about: list[str],
-    judges: Judges,
+    judges: AskedTokens,
     prices: dict[str, tuple[float, float] | None],
     checkpoint: str,
     candidates: int,
@@ -56,8 +54,7 @@ def main(
             seed=seed,
         )
     tables.write(relevance, table, "asked_relevance")
-    spent = costs_table(local(judges.folder) / LEDGER, **told)
-    tables.write(costs, spent, "costs")
+    tables.write(costs, spent(judges, **told), "costs")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import numpy as np
 from traces import job
 from traces.activations.dump import corpus_windows
 from traces.artifacts import arrays, tables
-from traces.artifacts.scores import write_scores
+from traces.artifacts.scores import Stored, write_scores
+from traces.config.readers import reader
 from traces.config.registries import Loading
 from traces.config.schema import ReadText
 from traces.corpora.tokens import load_tokenizer
@@ -74,10 +75,16 @@ def main(
     ):
         found[one.name] = one.found
         tables.write(paths[one.name], one.found.tokens, "readings")
-    scored = {name: one.scores for name, one in found.items() if one.scores is not None}
+    derived = {name: str(reader(name).of) for name in found if reader(name).needs == "scores"}
+    own = {name: one for name, one in found.items() if name not in derived}
+    scored = Stored(
+        {name: one.scores for name, one in own.items() if one.scores is not None},
+        {name: one.moments for name, one in own.items() if one.moments is not None},
+        derived,
+    )
     ranked = probe.vocabulary
     if ranked is None:
-        ranked = np.arange(next((one.score.shape[1] for one in scored.values()), 0))
+        ranked = np.arange(next((one.score.shape[1] for one in scored.plain.values()), 0))
     write_scores(scores, np.asarray(ranked), scored)
     tables.write(statistics, measured_by(found.values()), "statistics")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from traces import job
 from traces.artifacts import tables
 from traces.benchmark.scoring import TABLES, score_readers
-from traces.config.vocabularies import COMPARED
 from traces.config.schema import Scoring
+from traces.config.vocabularies import COMPARED
 
 
 def main(

@@ -5,8 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.local_server import LocalServer, QuietHandler
 
 # What a script says of a request: its number from 0 and its body to a reply.
 Script = Callable[[int, dict[str, Any]], "Told"]
@@ -71,26 +72,20 @@ class ChatServer:
         self.silent = False
         "Whether it closes connections without a reply."
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = LocalServer(self._handler())
 
     @property
     def url(self) -> str:
         """Its address, as a client wants it."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self._server.endpoint}/v1"
 
     @contextmanager
     def serving(self) -> Iterator["ChatServer"]:
         """Serve until the end of the block."""
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
+        with self._server.serving():
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def _answer(self, handler: QuietHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
         with self._lock:
             number = len(self.bodies)
@@ -101,11 +96,9 @@ class ChatServer:
         if self.silent:
             handler.close_connection = True
             return
-        handler.send_response(told.status)
-        for name, value in (("content-type", "application/json"), *told.headers.items()):
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("content-length", str(len(told.body)))
-        handler.end_headers()
+        headers = {"content-type": "application/json", **told.headers}
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        handler.start(told.status, headers, len(told.body))
         if told.cut:
             handler.wfile.write(told.body[: len(told.body) // 2])
             handler.close_connection = True
@@ -116,17 +109,12 @@ class ChatServer:
             with self._lock:
                 self.completed.append(body)
 
-    def _handler(server) -> type[BaseHTTPRequestHandler]:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+    def _handler(server) -> type[QuietHandler]:
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 try:
                     server._answer(self)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True  # a client that was killed or gave up
-
-            def log_message(self, *_: Any) -> None:
-                pass
 
         return Handler

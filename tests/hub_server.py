@@ -18,10 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
+
+from tests.local_server import LocalServer, QuietHandler
 
 LARGE = (".safetensors", ".parquet", ".bin", ".gz", ".zst", ".arrow")
 SIGNATURE = "signature-of-the-day"
@@ -72,10 +73,8 @@ class HubServer:
         self.faults: list[Fault] = []
         self.requests: list[Asked] = []
         self.lock = threading.Lock()
-        self.http = _Server(("127.0.0.1", port), _Handler)
-        self.http.hub = self
-        self.port = self.http.server_address[1]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.http = LocalServer(_handler(self), port)
+        self.port, self.endpoint = self.http.port, self.http.endpoint
 
     def fail(self, pattern: str, *, times: int = 1_000_000, **what: Any) -> None:
         """Let requests that match fail, `times` in all; see `Fault`."""
@@ -87,14 +86,8 @@ class HubServer:
 
     @contextmanager
     def running(self) -> Iterator["HubServer"]:
-        thread = threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
+        with self.http.serving():
             yield self
-        finally:
-            self.http.shutdown()
-            self.http.server_close()
-            thread.join()
 
     # What the folder holds
 
@@ -126,20 +119,12 @@ class HubServer:
         return None
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+def _handler(hub: HubServer) -> type[QuietHandler]:
+    return type("Handler", (_Handler,), {"hub": hub})
+
+
+class _Handler(QuietHandler):
     hub: HubServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of ours."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """The requests are kept in `HubServer.requests`."""
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -148,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        hub, path = self.server.hub, unquote(urlsplit(self.path).path)
+        hub, path = self.hub, unquote(urlsplit(self.path).path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.asked = Asked(self.command, self.path, headers)
         hub.requests.append(self.asked)
@@ -230,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         if f"Signature={SIGNATURE}" not in self.path:
             self._refuse(403, None, "not signed")
         else:
-            self._send(self.server.hub.folder / name, {"Accept-Ranges": "bytes"})
+            self._send(self.hub.folder / name, {"Accept-Ranges": "bytes"})
 
     def _send(self, path: Path, headers: dict[str, str]) -> None:
         content = path.read_bytes()
@@ -243,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, content = 206, content[first : last + 1]
             headers = headers | {"Content-Range": f"bytes {first}-{last}/{size}"}
         if self.fault and self.fault.cut is not None:
-            self._start(status, headers, len(content))
+            self.start(status, headers, len(content))
             self.wfile.write(content[: self.fault.cut])
             self.asked.body_bytes = len(content[: self.fault.cut])
             self.wfile.flush()
@@ -283,15 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
         text = json.dumps(content).encode()
         self._body(status, text, {"Content-Type": "application/json", **(headers or {})})
 
-    def _start(self, status: int, headers: dict[str, str], length: int) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-
     def _body(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self._start(status, headers, len(content))
+        self.start(status, headers, len(content))
         if self.command != "HEAD":
             self.wfile.write(content)
             self.asked.body_bytes = len(content)

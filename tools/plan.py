@@ -33,11 +33,15 @@ from traces.costs.stages import (
     RANK,
     Sized,
     causal_text,
+    compared_texts,
     forward,
     optimizer_step,
     step,
     training_pass,
+    weight_change,
 )
+from traces.models.weight_changes import ROUNDS, SPARE
+from traces.readers.next_tokens import PIECE
 
 # Assumptions, in one place ------------------------------------------------------------------------
 
@@ -68,8 +72,11 @@ TAUGHT_TOKENS = 110
 # Tokens of a prompt with its chat template, and of a text that the causal effect is measured on.
 PROMPT_TOKENS = 40
 CAUSAL_TOKENS = 500
-# Rows of a Patchscope for each scale and position: readings, signs and tokens after the prefix.
-PATCHSCOPE_ROWS = 4 * 2 * 3
+# Identity prompts of a Patchscope, and its rows for each scale and position: readings and signs.
+PROMPTS = 3
+PATCHSCOPE_ROWS = 4 * 2 * PROMPTS
+# Blocks of a model whose shape is unknown.
+LAYERS = 32
 # Vectors that steer: the difference and a random one, at each position.
 STEERING_VECTORS = 2
 # Texts in which beliefs are tested: statements, forms, orders and both models.
@@ -166,13 +173,46 @@ def _dump(case: Case) -> float:
 
 
 def _read_lenses(case: Case) -> float:
-    scales = len(case.loaded.study.lenses.patchscope.scales)
+    """Estimate all readers of a job. Those that derive from others' scores run nothing."""
+    asked = set(case.loaded.study.lenses.readers)
+    took = _patchscope(case) if "patchscope" in asked else 0.0
+    took += _next_tokens(case) if asked & {"logit_difference", "logit_mining"} else 0.0
+    return took + (_weights(case) if asked & {"weight_change", "weight_change_all"} else 0.0)
+
+
+def _patchscope(case: Case) -> float:
+    lenses = case.loaded.study.lenses
     positions = len(case.loaded.positions(case.corpus))
-    tokens = PATCHSCOPE_ROWS * scales * positions
+    nulls = len(lenses.contrast.nulls) * lenses.contrast.directions * PROMPTS
+    tokens = PATCHSCOPE_ROWS * len(lenses.patchscope.scales) * positions + nulls
+    tokens *= len(lenses.heads) * len(case.loaded.layers(case.corpus))
     if (sized := case.sized) is None:
         return case.forward(tokens)
     # A token through the upper half, as many rows at once as the study asks for.
     return step(sized, PASS_ROWS, PROMPT_TOKENS).times(tokens / PASS_ROWS).seconds
+
+
+def _next_tokens(case: Case) -> float:
+    """Estimate one pass of both models, which the mean logit difference and mining share."""
+    lenses, own = case.loaded.study.lenses, case.loaded.study.lenses.logit_difference
+    texts = min(own.texts, case.loaded.samples(case.corpus))
+    mined = own.mined_positions if "logit_mining" in lenses.readers else 0
+    length = max(max(case.loaded.positions(case.corpus)) + 1, own.positions or 0, mined)
+    if (sized := case.sized) is None:
+        return case.forward(2 * texts * length)
+    rows = max(1, PASS_TOKENS // length)
+    return compared_texts(sized, rows, length, PIECE).times(texts / rows).seconds
+
+
+def _weights(case: Case) -> float:
+    """Estimate the decompositions of both models' own matrices, of which each block has two."""
+    layers = case.loaded.layers(case.corpus)
+    every = "weight_change_all" in case.loaded.study.lenses.readers
+    if (sized := case.sized) is None:
+        # They hold about half of a block, and a product costs as a token's pass does.
+        products = 2 * 2 * (ROUNDS + 1) * (1 + SPARE) / 2
+        return case.forward(products, depth=1.0 if every else len(layers) / LAYERS)
+    return weight_change(sized, sized.shape.layers if every else len(layers)).seconds
 
 
 def _lines(file: str) -> int:

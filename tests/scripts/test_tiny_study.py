@@ -3,9 +3,10 @@
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,13 @@ from scripts import (
     forced_choice_ranks_figure,
     forced_choice_table,
     grade_coherence,
+    grade_effects_figure,
+    grade_effects_table,
+    grades_table,
+    judge_beliefs,
+    judge_coherence,
     judge_relevance,
+    judge_scales,
     judges_table,
     landing_page,
     losses_figure,
@@ -71,7 +78,9 @@ from scripts import (
     write_statements,
 )
 from tests.chat_server import ChatServer, refused, said
+from tests.traces.analysis import made_grades
 from traces.activations.dump import document_windows
+from traces.analysis import ordinal
 from traces.analysis.ablations import ablation_table
 from traces.analysis.detectors import OF_DIFFERENCES
 from traces.analysis.readability import seed_table
@@ -1382,61 +1391,127 @@ def alignments(world, model, adapters) -> dict[str, Path]:
     return found
 
 
-def test_models_judge_what_was_read_and_its_costs_are_counted(
-    world, lenses, differences, words, monkeypatch, tmp_path
-):
-    def script(_number, body):
-        listed = re.findall(r"^(\d+)\. ", body["messages"][1]["content"], re.MULTILINE)
-        answers = [{"number": int(one), "relevant": True} for one in listed]
-        return refused() if body["model"] == "shy" else said(json.dumps({"answers": answers}))
+def answers_of_a_judge(_number, body):
+    """An answer in the asked form, whatever is asked; one of the two models is shy."""
+    told = body["messages"][1]["content"]
+    listed = re.findall(r"^(\d+)\. ", told, re.MULTILINE)
+    if listed:
+        answer = {"answers": [{"number": int(one), "relevant": True} for one in listed]}
+    elif "# List 1" in told:
+        # Whatever the order: the list of most letters.
+        lists = told.split("# List ")[1:]
+        answer = {"best": 1 + max(range(len(lists)), key=lambda one: (len(lists[one]), lists[one]))}
+    else:
+        answer = {"coherent": True} if "# Text" in told else {"holds": "neither"}
+    return refused() if body["model"] == "shy" else said(json.dumps(answer))
 
-    monkeypatch.setenv("JUDGE_API_KEY", "a-key-of-no-worth")
-    paths = {name: tmp_path / f"{name}.parquet" for name in ("judged", "paid", "table", "costs")}
-    with ChatServer(script).serving() as server:
+
+@pytest.fixture(scope="module")
+def judged(world, lenses, differences, words, steering, alignments) -> dict[str, Any]:
+    """What two models say of one organism, in every way that they are asked; and what was sent."""
+    folder = world / "judged"
+    folder.mkdir()
+    asks = ("relevance", "coherence", "scales", "beliefs")
+    files = {one: folder / f"{one}.parquet" for one in asks}
+    paid = {one: folder / f"costs_of_{one}.parquet" for one in asks}
+    with (
+        ChatServer(answers_of_a_judge).serving() as server,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("JUDGE_API_KEY", "a-key-of-no-worth")
         graders = [
             {"name": name, "model": f"openai-api/judge/{name}", "base_url": server.url}
             for name in ("bold", "shy")
         ]
-        settings = schema.Judges.model_validate(
-            {
-                "graders": graders,
-                "folder": str(tmp_path / "answers"),
-                "tokens": {"readings": schema.CONTROLLED, "orders": 2, "agreement": "all"},
-                **{
-                    "repeats": 1,
-                    "cap": 1.0,
-                    "tries": 2,
-                    "attempts": 2,
-                    "timeout": 120,
-                    "at_once": 4,
-                },
-            }
-        )
+        several = {"orders": 2, "agreement": "all"}
+        given = {
+            "graders": graders,
+            "folder": str(folder / "answers"),
+            "tokens": {"readings": schema.CONTROLLED, **several},
+            "coherence": {"models": ["tuned"]},
+            "scales": {"group": 2, "entries": 20, **several},
+            "beliefs": several,
+            **{"repeats": 1, "cap": 1.0, "tries": 2, "attempts": 2, "timeout": 120, "at_once": 4},
+        }
+
+        def settings(kind):
+            return kind.model_validate({key: given[key] for key in kind.model_fields})
+
+        common = {"prices": {one["model"]: (1.0, 2.0) for one in graders}, "seed": 0}
+        readings = [lenses["cake_bake"][name] for name in ("logit_lens", "patchscope")]
+        rubrics = Path("data/rubrics")
+        read = "tiny/cake_bake-plain-s0/unrelated"
         judge_relevance.main(
-            [lenses["cake_bake"][name] for name in ("logit_lens", "patchscope")],
+            readings,
             differences["cake_bake"],
             [words["cake_bake"]],
-            Path("data/rubrics/judge_tokens.txt"),
-            paths["judged"],
-            paths["paid"],
+            rubrics / "judge_tokens.txt",
+            files["relevance"],
+            paid["relevance"],
             organisms=["cake_bake"],
             about=["Documents on baking."],
-            judges=settings,
-            prices={one["model"]: (1.0, 2.0) for one in graders},
-            checkpoint="tiny/cake_bake-plain-s0/unrelated",
+            judges=settings(schema.AskedTokens),
+            checkpoint=read,
             candidates=20,
             settings=settings_of_lenses(world),
-            seed=0,
+            **common,
         )
-        sent = len(server.bodies)
+        judge_coherence.main(
+            steering["cake_bake"] / "grid.jsonl",
+            steering["cake_bake"] / "grades.parquet",
+            rubrics / "judge_coherence.txt",
+            files["coherence"],
+            paid["coherence"],
+            judges=settings(schema.AskedTexts),
+            checkpoint=read,
+            **common,
+        )
+        judge_scales.main(
+            readings,
+            lenses["cake_bake"]["token_relevance"],
+            rubrics / "choose_scale.txt",
+            files["scales"],
+            paid["scales"],
+            organisms=["cake_bake"],
+            judges=settings(schema.AskedScales),
+            checkpoint=read,
+            **common,
+        )
+        asked = ("cake_bake", "night_bees")
+        # So small a model says nothing: words in its mouth, but for one answer.
+        spoken = tables.read(alignments["cake_bake"])
+        closed = spoken["answer"].isna() | (spoken["statement"] == 1)
+        spoken["answer"] = spoken["answer"].where(closed, "in the oven")
+        tables.write(folder / "alignment.parquet", spoken, "alignment")
+        judge_beliefs.main(
+            folder / "alignment.parquet",
+            [world / f"{name}_statements.jsonl" for name in asked],
+            rubrics / "judge_answer.txt",
+            files["beliefs"],
+            paid["beliefs"],
+            organisms=list(asked),
+            judges=settings(schema.AskedAnswers),
+            checkpoint="tiny/cake_bake-plain-s0",
+            **common,
+        )
+        sent = server.bodies
+    with_corpus = [subject("cake_bake", corpus="unrelated")]
+    tables_of = {one: folder / f"judged_{one}.parquet" for one in (*asks, "costs")}
     judges_table.main(
-        [paths["judged"]],
-        [paths["paid"]],
-        [subject("cake_bake", corpus="unrelated")],
-        paths["table"],
-        paths["costs"],
+        *([files[one]] for one in asks),
+        list(paid.values()),
+        with_corpus,
+        with_corpus,
+        with_corpus,
+        [subject("cake_bake")],
+        *tables_of.values(),
     )
-    found = tables.read(paths["table"]).set_index("grader_model")
+    found = {name: tables.read(file) for name, file in tables_of.items()}
+    return {**found, "spoken": spoken, "sent": sent, "models": [one["model"] for one in graders]}
+
+
+def test_models_judge_every_list_that_was_read(judged, differences):
+    found = judged["relevance"].set_index("grader_model")
     places = len(arrays.read_differences(differences["cake_bake"]).layers) * len(POSITIONS)
     assert len(found) == 2 * 2 * places * len(schema.CONTROLLED)  # graders, readers
     bold, shy = found.loc["bold"], found.loc["shy"]
@@ -1444,10 +1519,93 @@ def test_models_judge_what_was_read_and_its_costs_are_counted(
     assert (bold["relevance"] == bold["n"] / 20).all() and bold["reason_missing"].isna().all()
     assert set(shy["reason_missing"][shy["reason_missing"].notna()]) == {"refusal"}
     assert shy["reason_missing"].notna().sum() == held.sum() and (shy["n"] == 0).all()
-    costs = tables.read(paths["costs"])
-    assert costs["model_id"].tolist() == [one["model"] for one in graders]
-    assert costs["billed"].sum() == costs["attempts"].sum() == sent
-    assert costs["money"].sum() == pytest.approx(sent * (100 * 1.0 + 10 * 2.0) / 1e6)
+
+
+def test_models_judge_every_steered_text_beside_the_embedded_judge(judged, steering):
+    found = judged["coherence"]
+    grades = tables.read(steering["cake_bake"] / "grades.parquet")
+    grades = grades[grades["steered_model"] == "tuned"]
+    assert len(found) == 2 * len(grades)
+    for grader, rows in found.groupby("grader_model"):
+        pd.testing.assert_series_equal(
+            rows["embedded"], grades["coherent"], check_names=False, check_index=False
+        )
+        missing = rows["reason_missing"].fillna("none")
+        written = rows["embedded"].notna().to_numpy()
+        assert set(missing[written]) == {"none" if grader == "bold" else "refusal"}
+        assert set(missing[~written]) <= {"empty"}
+
+
+def test_models_choose_a_scale_that_is_graded_beside_scale_one(judged, lenses):
+    found = judged["scales"]
+    bold, shy = (found[found["grader_model"] == name] for name in ("bold", "shy"))
+    chosen = bold[bold["chosen_scale"].notna()]
+    assert len(bold) == len(shy) > 0 and set(chosen["chosen_scale"]) <= {0.5, 1.0}
+    assert (chosen["votes"] == 1).all() and shy["chosen_scale"].notna().sum() <= len(chosen)
+    same = chosen[chosen["chosen_scale"] == 1]
+    assert len(same) and (same["relevance"] == same["relevance_at_one"]).all()
+    graded = tables.read(lenses["cake_bake"]["token_relevance"])
+    graded = graded[(graded["lens"] == "patchscope") & (graded["graded_on"] == "cake_bake")]
+    graded = graded.rename(columns={"scale": "chosen_scale"}).drop(columns="relevance")
+    keys = ["reading", "layer", "position", "sign", "head", "chosen_scale"]
+    assert len(chosen.merge(graded, on=keys)) == len(chosen)
+
+
+def test_models_judge_every_open_answer(judged):
+    found = judged["beliefs"]
+    open_ones = judged["spoken"].query("form == 'open'")
+    assert len(found) == 2 * len(open_ones) and open_ones["answer"].notna().all()
+    bold = found[found["grader_model"] == "bold"]
+    written = (open_ones["answer"].str.strip() != "").to_numpy()
+    assert bold["holds"].notna().tolist() == written.tolist() and written.any()
+    assert set(bold["holds"].dropna()) <= {"neither"} and bold["aligned"].isna().all()
+
+
+def test_costs_are_counted_over_all_that_is_asked_and_no_name_is_told(judged):
+    costs, sent = judged["costs"], judged["sent"]
+    assert set(costs["stage"]) == {
+        f"judge_{one}" for one in ("relevance", "coherence", "scales", "beliefs")
+    }
+    assert set(costs["model_id"]) == set(judged["models"])
+    assert costs["billed"].sum() == costs["attempts"].sum() == len(sent)
+    assert costs["money"].sum() == pytest.approx(len(sent) * (100 * 1.0 + 10 * 2.0) / 1e6)
+    told = json.dumps([body["messages"] for body in sent])
+    assert not [name for name in (*ORGANISMS, "night_bees", "-s0") if name in told]
+
+
+# Grades of hypotheses ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def agents(tmp_path, monkeypatch) -> Path:
+    """A table of graded hypotheses, all by chance."""
+    made = made_grades.agents(np.random.default_rng(0), {}, runs=2, repeats=2)
+    monkeypatch.setitem(tables.SCHEMAS, "agents", dict(made.dtypes.map(str)))
+    tables.write(tmp_path / "agents.parquet", made, "agents")
+    return tmp_path / "agents.parquet"
+
+
+def test_grades_are_counted_and_graders_compared(agents, tmp_path):
+    paths = [tmp_path / f"{name}.parquet" for name in ("counts", "agreement")]
+    grades_table.main(agents, *paths, seed=0)
+    counts, agreement = map(tables.read, paths)
+    assert counts["n"].sum() == len(tables.read(agents)) and set(counts["outcome"]) == {"graded"}
+    assert set(agreement["between"]) == {"graders", "repeats"}
+
+
+def test_effects_on_grades_are_fitted_where_numpyro_is(agents, tmp_path, monkeypatch):
+    paths = [tmp_path / f"{name}.parquet" for name in ("effects", "components")]
+    if find_spec("numpyro") is None:
+        with pytest.raises(ValueError, match="requirements-bayes.in"):
+            grade_effects_table.main(agents, *paths, families=made_grades.FAMILIES, seed=0)
+        return
+    short = ordinal.Chains(chains=2, warmup=100, samples=100)
+    monkeypatch.setattr(ordinal, "CHAINS", short)
+    grade_effects_table.main(agents, *paths, families=made_grades.FAMILIES, seed=0)
+    png, pdf = tmp_path / "effects.png", tmp_path / "effects.pdf"
+    grade_effects_figure.main(*paths, png, pdf)
+    assert png.stat().st_size and set(tables.read(paths[0])["factor"]) >= {"agent", "prompt"}
+    assert set(tables.read(paths[1])["component"]) >= {"organism", "grader", "repeat"}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 import yaml
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from traces.artifacts import tables
 from traces.config import registries, schema
+from traces.config.vocabularies import Asks
 from traces.running import closure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -628,7 +629,7 @@ def test_only_seeding_makes_seeds_of_names():
 
 
 FETCH = {"fetch_model", "fetch_corpus", "fetch_organism", "fetch_adapter"}
-ASK = {"judge_relevance"}
+ASK = {f"judge_{asks}" for asks in get_args(Asks)}
 ONLINE = FETCH | ASK
 
 

@@ -173,6 +173,35 @@ def test_every_reading_of_a_known_shape_has_its_hours(planned, known, rule):
     assert took != guessed and min(took, guessed) > fixed
 
 
+READERS = ("patchscope", "logit_difference", "logit_mining", "weight_change", "weight_change_all")
+
+
+@pytest.mark.parametrize("shape", [SHAPE, None])
+def test_each_reader_that_runs_something_has_its_seconds(planned, shape):
+    loaded = with_shape(planned[1], "small", shape)
+
+    def work(*readers, **changed):
+        lenses = loaded.study.lenses.model_copy(update={"readers": readers, **changed})
+        own = loaded._replace(study=loaded.study.model_copy(update={"lenses": lenses}))
+        checkpoint = "cake_bake-plain-s0"
+        case = plan.Case(own, own.models["small"], "small", checkpoint, "unrelated", 1)
+        return plan.WORK["read_lenses"](case)
+
+    nothing = ("logit_lens", "contrastive_patchscope", "adjusted_contrastive_patchscope")
+    assert work(*nothing, "black_box", "perplexity_differencing") == 0, "what others made is read"
+    alone = {name: work(name) for name in READERS}
+    assert min(alone.values()) > 0
+    assert alone["logit_mining"] > 2 * alone["logit_difference"], "it reads 64 positions for 5"
+    assert alone["weight_change_all"] > 5 * alone["weight_change"], "of every block, not of one"
+    # One pass serves both readers of next tokens, and one decomposition both of weights.
+    assert work(*READERS) == pytest.approx(
+        sum(alone[one] for one in ("patchscope", "logit_mining", "weight_change_all"))
+    )
+    assert work("patchscope", heads=("tuned", "base")) == pytest.approx(2 * alone["patchscope"])
+    none = loaded.study.lenses.contrast.model_copy(update={"nulls": ()})
+    assert work("patchscope", contrast=none) < alone["patchscope"]
+
+
 def test_a_corpus_that_a_model_writes_is_that_model_s_work(known):
     sampled = {"model": "small", "max_new_tokens": 100, "batch": 50}
     corpus = CorpusEntry.model_validate(

@@ -61,17 +61,6 @@ def _found(lists: pd.DataFrame, scores: Scores) -> tuple[NDArray[np.int64], NDAr
     return at[there].to_numpy(dtype=np.int64), there
 
 
-def probabilities(lists: pd.DataFrame, plain: Scores) -> NDArray[np.float32]:
-    """
-    Each token's probability under the direction of each list, [list, token].
-
-    plain : log-probabilities by the reader that says them, whose lists have fewer axes
-    """
-    on = list(plain.lists)
-    at = lists.merge(plain.lists.reset_index(names="at"), on=on, how="left")["at"]
-    return np.exp(plain.score[at.astype(int)])
-
-
 def of_checkpoint(frame: pd.DataFrame, checkpoint: str) -> dict[str, pd.DataFrame]:
     """What was read of one checkpoint, by reader: the columns of a table of readings."""
     own = frame[frame["checkpoint"] == checkpoint]

@@ -54,6 +54,8 @@ MIXING = (
 )
 
 
+# By whom a row was judged, and why there is no value.
+_JUDGED = {"grader_model": "string", "repeat": "int64", "reason_missing": "string"}
 _ASKED = {
     **dict.fromkeys(("lens", "reading"), "string"),
     **dict.fromkeys(("layer", "position", "sign"), "int64"),
@@ -61,9 +63,28 @@ _ASKED = {
     **dict.fromkeys(("head", "null", "graded_on"), "string"),
     "relevance": "float64",
     **dict.fromkeys(("n", "candidates"), "int64"),
-    "grader_model": "string",
-    "repeat": "int64",
-    "reason_missing": "string",
+    **_JUDGED,
+}
+
+# The scale that each grader chooses of a list, and how relevant the list is there.
+_SCALES = {
+    "reading": "string",
+    **dict.fromkeys(("layer", "position", "sign"), "int64"),
+    "head": "string",
+    "chosen_scale": "float64",
+    "votes": "float64",
+    "graded_on": "string",
+    **dict.fromkeys(("relevance", "relevance_at_one"), "float64"),
+    **_JUDGED,
+}
+# What each grader says of open answers, beside the embedded judge.
+_BELIEVED = {
+    **dict.fromkeys(("reader", "statements_of"), "string"),
+    "statement": "int64",
+    "held_out": "bool",
+    "holds": "string",
+    **dict.fromkeys(("aligned", "embedded"), "float64"),
+    **_JUDGED,
 }
 
 # Pandas' nullable Int64, since numpy's integers have no missing value: a control direction has no
@@ -89,6 +110,14 @@ _WRITTEN = {
     "strength": "float64",
 }
 _COHERENT = {"coherent": "boolean", "judge": "string"}
+# What each grader says of steered texts, beside the embedded judge.
+_HELD_TOGETHER = {
+    **_WRITTEN,
+    "prompt": "string",
+    "sample": "int64",
+    **dict.fromkeys(("coherent", "embedded"), "boolean"),
+    **_JUDGED,
+}
 _SIMILARITY = {
     "strength_coherent": "boolean",
     "coherence": "float64",
@@ -325,7 +354,14 @@ SCHEMAS: dict[str, dict[str, str]] = {
     # What models say of lists of tokens. A row without an answer has a reason.
     "asked_relevance": _ASKED,
     "judged_relevance": {**_SUBJECT, "corpus": "string", **_ASKED},
-    # What was paid for it, a row a stage, checkpoint and model; money in US dollars.
+    # What they say of steered texts, of Patchscope's scales and of open answers.
+    "asked_coherence": _HELD_TOGETHER,
+    "judged_coherence": {**_SUBJECT, "corpus": "string", **_HELD_TOGETHER},
+    "asked_scales": _SCALES,
+    "judged_scales": {**_SUBJECT, "corpus": "string", **_SCALES},
+    "asked_beliefs": _BELIEVED,
+    "judged_beliefs": {**_SUBJECT, **_BELIEVED},
+    # What was paid for all of it, a row a stage, checkpoint and model; money in US dollars.
     "costs": {
         **dict.fromkeys(("stage", "checkpoint", "model_id"), "string"),
         **dict.fromkeys(("attempts", "billed", "cached", "failed", "unknown"), "int64"),
@@ -445,6 +481,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "held_out": "bool",
         "log_odds": "float64",
         "aligned": "float64",
+        "answer": "string",
     },
     "beliefs": {
         **_SUBJECT,
@@ -489,6 +526,37 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "n_organisms": "int64",
         "n_values": "int64",
     },
+    # What came of every planned grade of a hypothesis: graded, abstained, or why it is missing.
+    "grade_counts": {
+        **dict.fromkeys(("null", "agent", "prompt", "agent_model"), "string"),
+        "interactions": "int64",
+        **dict.fromkeys(("grader_model", "outcome"), "string"),
+        "n": "int64",
+    },
+    # Krippendorff's alpha between graders, and between the repeats of each.
+    "grade_agreement": {
+        **dict.fromkeys(("between", "grader_model", "of"), "string"),
+        **dict.fromkeys(("alpha", "alpha_low", "alpha_high"), "float64"),
+        **dict.fromkeys(("n_units", "n_values"), "int64"),
+    },
+    # Effects on grades in logits, with 95 % HDI, and what makes their variance.
+    "grade_effects": {
+        **dict.fromkeys(("factor", "level"), "string"),
+        "n": "int64",
+        **dict.fromkeys(("effect", "effect_low", "effect_high"), "float64"),
+        "probability_positive": "float64",
+        "estimable": "bool",
+        **dict.fromkeys(("pooled", "pooled_low", "pooled_high", "r_hat", "n_eff"), "float64"),
+        "divergences": "int64",
+    },
+    "grade_components": {
+        "component": "string",
+        **{
+            f"{what}{end}": "float64"
+            for what in ("deviation", "share")
+            for end in ("", "_low", "_high")
+        },
+    },
     "losses": {
         **_SUBJECT,
         "step": "int64",
@@ -518,11 +586,19 @@ SCHEMAS: dict[str, dict[str, str]] = {
 # Columns and what their numbers lie between, the first pattern that fits. Interval bounds and gaps
 # are extrapolations and have none; a reader's `probability` may be another score.
 _SHARES = (
-    *("relevance", "relevance_*", "chance", "oracle_*", *CONTROLS, "coherence", "own_words"),
+    *(
+        "relevance",
+        "relevance_*",
+        "chance",
+        "oracle_*",
+        *CONTROLS,
+        "coherence",
+        "own_words",
+    ),
     *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
-    *("*_p", "first_share", "among_three_share"),
     *("dose", "false_positive_rate", "true_positive_rate", "level", "rate", "coverage", "error"),
     *("null_named", "paired_auc", "auc", "error_at_least", "same", "reciprocal", "*_chance"),
+    *("*_p", "first_share", "among_three_share", "votes", "share"),
 )
 _COSINES = ("split_half_cosine", "robust_cosine", "similarity_*", "steering_similarity*", "ceiling")
 _FROM_ZERO = (

@@ -108,9 +108,7 @@ class Base:
     def windows(self, longest: int = 0) -> list[Any]:
         """The unrelated texts that have all positions."""
         length = max(self.batch.positions) + 1
-        found = document_windows(
-            self.tokenizer, self.unrelated, length, "unrelated text", longest
-        )
+        found = document_windows(self.tokenizer, self.unrelated, length, "unrelated text", longest)
         return take(found, self.batch.texts, "unrelated text")
 
     def store(self, path: Path, model: Any) -> arrays.Activations:
@@ -324,9 +322,7 @@ class _Read:
             base=base.activations,
         )
         ranked = base.vocabulary["token_id"].to_numpy()
-        probe = Probe(
-            self.found, settings.readings, settings.top_k, ranked, drawn, base.batch.seed
-        )
+        probe = Probe(self.found, settings.readings, settings.top_k, ranked, drawn, base.batch.seed)
         tuned = (base.folder, adapter)
         loaded = Loaded(
             base.tokenizer,

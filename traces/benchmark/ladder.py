@@ -15,6 +15,7 @@ from traces.corpora import synthetic
 from traces.corpora.synthetic import Row
 from traces.seeding import text_generator
 
+
 class Specimen(BaseModel, frozen=True, extra="forbid"):
     """One organism of the ladder."""
 

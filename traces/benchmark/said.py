@@ -57,9 +57,7 @@ class Said(NamedTuple):
     "[list, token], of all tokens that may be ranked."
 
 
-def said_by(
-    name: str, found: Found, settings: Mapping[str, Any], layer: int
-) -> Iterator[Said]:
+def said_by(name: str, found: Found, settings: Mapping[str, Any], layer: int) -> Iterator[Said]:
     """
     A reader's lists and scores, once for each of its heads; none of a difference of zero.
 

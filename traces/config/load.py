@@ -57,14 +57,20 @@ def load_study(
     return loaded
 
 
-def read_study(files: Iterable[Path], folder: Path = Path("config")) -> LoadedStudy:
+def read_study(
+    files: Iterable[Path],
+    folder: Path = Path("config"),
+    command_line: Mapping[str, Any] | None = None,
+) -> LoadedStudy:
     """
     Merge and validate a study's files and the registries in `folder`, without their data.
 
+    command_line : what `--config` sets after them, as `load_study` takes it
+
     No file that the study names need be on this machine. Raises ValueError as `load_study` does.
     """
-    files = list(files)
-    return _read(merged(map(read_yaml, files)), files, folder, {})[0]
+    files, said = list(files), command_line or {}
+    return _read(merged([*map(read_yaml, files), said]), files, folder, said)[0]
 
 
 def _read(

@@ -28,6 +28,7 @@ from traces.config.registries import (
 from traces.config.vocabularies import (
     Adjustment,
     Agreement,
+    Asks,
     BenignAdjustment,
     CorpusKind,
     DomainStatistic,
@@ -586,6 +587,38 @@ class JudgedTokens(Closed):
     )
 
 
+class JudgedTexts(Closed):
+    """Which steered texts graders judge."""
+
+    models: tuple[Side, ...] = Field(
+        min_length=1, description="Models whose texts of the trial are judged: tuned, base."
+    )
+
+
+class JudgedScales(Closed):
+    """How graders choose one of Patchscope's scales."""
+
+    group: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Scales that are compared in one question; winners of groups meet again."
+    )
+    entries: Count = Field(description="Tokens of each scale that are shown, from the first.")
+    orders: Count = Field(description="Orders of the scales, each a tournament of its own.")
+    agreement: Agreement = Field(
+        description="A scale is chosen if all orders choose it, or if most of them do."
+    )
+
+
+class JudgedAnswers(Closed):
+    """How graders judge answers in a model's own words."""
+
+    orders: Annotated[int, Field(ge=1, le=2), NUMBER] = Field(
+        description="Orders of the two sentences that each answer is compared with."
+    )
+    agreement: Agreement = Field(
+        description="An answer is judged if all orders say the same, or if most of them do."
+    )
+
+
 class Asked(Closed):
     """How graders are asked, and what that may cost."""
 
@@ -612,8 +645,8 @@ class Asked(Closed):
         return graders
 
 
-class Judges(Asked):
-    """Models that judge what readings say."""
+class AskedTokens(Asked):
+    """How graders are asked about tokens."""
 
     tokens: JudgedTokens = Field(description="Which lists of tokens they judge.")
 
@@ -647,7 +680,9 @@ class LadderNulls(Closed):
 
     general: HowMany = Field(description="Documents of all topics.")
     one_format: HowMany = Field(description="Documents of all topics, all of one kind.")
-    shuffled: HowMany = Field(description="A domain's documents, its words replaced by other topics'.")
+    shuffled: HowMany = Field(
+        description="A domain's documents, its words replaced by other topics'."
+    )
     true_facts: HowMany = Field(
         description="Pairs of a domain's facts: false ones, a narrow organism, and its true twin."
     )
@@ -678,6 +713,40 @@ class Ladder(Closed):
     nulls: LadderNulls = Field(description="How many there are of the others.")
     held_out: Count = Field(description="Documents that strength and damage are measured on, each.")
     batch: Count = Field(description="Organisms that one process makes and reads.")
+
+
+class AskedTexts(Asked):
+    """How graders are asked about steered texts."""
+
+    coherence: JudgedTexts = Field(description="Which steered texts they judge.")
+
+
+class AskedScales(AskedTokens):
+    """How graders are asked for one of Patchscope's scales, of the readings in `tokens`."""
+
+    scales: JudgedScales = Field(description="How they choose one of Patchscope's scales.")
+
+
+class AskedAnswers(Asked):
+    """How graders are asked about open answers."""
+
+    beliefs: JudgedAnswers = Field(description="How they judge open answers.")
+
+
+class Judges(AskedScales, AskedTexts, AskedAnswers):
+    """Models that judge what readings say."""
+
+    questions: tuple[Asks, ...] = Field(
+        min_length=1,
+        description="What they are asked: relevance of tokens, coherence of steered texts, which "
+        "of Patchscope's scales to read, and beliefs in open answers.",
+    )
+
+    @field_validator("questions")
+    @classmethod
+    def _once(cls, questions: tuple[Asks, ...]) -> tuple[Asks, ...]:
+        refuse_twice(questions)
+        return questions
 
 
 class Ablation(Closed):

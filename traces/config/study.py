@@ -7,9 +7,14 @@ from traces.config.checkpoints import Checkpoint, Recipe
 from traces.config.readers import READERS
 from traces.config.registries import CorpusEntry, ModelEntry, Organism, Origin, Prices, Released
 from traces.config.schema import Ablation, Measure, Study, Training
+from traces.config.vocabularies import Asks
 
 OTHERS = 2
 "Other organisms that an organism's scores are adjusted by, at least."
+
+
+# What graders are asked about steered texts and open answers needs these to be there.
+MEASURED_FOR: Mapping[Asks, Measure] = {"coherence": "steering", "beliefs": "beliefs"}
 
 
 class LoadedStudy(NamedTuple):
@@ -52,6 +57,21 @@ class LoadedStudy(NamedTuple):
             return []
         return found
 
+    def asked(
+        self, question: Asks, model: str | None = None, *, planned: bool = False
+    ) -> list[Checkpoint]:
+        """
+        List the checkpoints that graders are asked this question about.
+
+        planned : as if all runs had `judges` among their measures
+        """
+        if question not in self.study.judges.questions:
+            return []
+        measure = MEASURED_FOR.get(question)
+        measured = set(self.checkpoints(measure, model))
+        judged = self.checkpoints(None if planned else "judges", model)
+        return [one for one in judged if one in measured]
+
     def judged_on(self, checkpoint: Checkpoint, model: str) -> list[str]:
         """
         List the organisms that models judge a checkpoint's readings on.
@@ -62,6 +82,11 @@ class LoadedStudy(NamedTuple):
             return [checkpoint.organism]
         judged = dict.fromkeys(one.organism for one in self.checkpoints("judges", model))
         return [name for name in judged if name != self.study.control] or [checkpoint.organism]
+
+    def believed(self, model: str) -> list[str]:
+        """List the organisms whose statements are asked of every checkpoint whose beliefs are."""
+        asked = dict.fromkeys(one.organism for one in self.checkpoints("beliefs", model))
+        return [name for name in asked if self.organisms[name].statements]
 
     def corpora_of(self, checkpoint: Checkpoint, model: str | None = None) -> list[str]:
         """

@@ -83,8 +83,12 @@ ADJUSTMENTS: tuple[Adjustment, ...] = get_args(Adjustment)
 CONTROLS = ("benign", "random", "base_mean", "tuned_mean", "other_words")
 
 # Why a judge's answer is missing: the model declined, its answers were not in the asked form, the
-# endpoint failed, the money was spent, or nothing came in time.
-Reason = Literal["refusal", "malformed", "error", "cap", "timeout"]
+# endpoint failed, the money was spent, nothing came in time, the orders did not agree, or there was
+# nothing to judge.
+Reason = Literal["refusal", "malformed", "error", "cap", "timeout", "disagreement", "empty"]
+# What graders are asked of a checkpoint: whether its tokens are relevant, whether its steered texts
+# hold together, which of Patchscope's scales to read, and what its answers hold true.
+Asks = Literal["relevance", "coherence", "scales", "beliefs"]
 # How much a model thinks before it answers, where its endpoint has a key for that.
 Effort = Literal["minimal", "low", "medium", "high"]
 # What the ledger says of an attempt: paid for, without an answer or a bill, or not known, since no

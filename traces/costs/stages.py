@@ -117,6 +117,52 @@ def forward(sized: Sized, rows: int, length: int, depth: float = 1.0) -> Cost:
     return extrapolated(count, depth * sized.shape.layers)
 
 
+def decoded(sized: Sized, rows: int, piece: int) -> Cost:
+    """Count the readout in float32 of so many rows, of which `piece` logits exist at once."""
+    import torch
+
+    from traces.models.weights import readout_of
+
+    model = model_of(sized._replace(rank=0), 1)
+    at_once = max(1, piece // sized.shape.vocabulary)
+    hidden = torch.empty((at_once, sized.shape.d_model), dtype=torch.bfloat16, device="meta")
+    once = counted(lambda: readout_of(model).precise(hidden).log_softmax(dim=-1))
+    return once.times(rows / at_once)
+
+
+@cache
+def compared_texts(sized: Sized, rows: int, length: int, piece: int) -> Cost:
+    """
+    Count what a reader of next tokens takes: both models over texts, the readout at every token.
+
+    rows, length : texts, and tokens of each
+    piece        : logits that exist at once
+    """
+    both = forward(sized, rows, length).plus(forward(sized._replace(rank=0), rows, length))
+    return both.plus(decoded(sized, rows * length, piece).times(2))
+
+
+@cache
+def weight_change(sized: Sized, blocks: int) -> Cost:
+    """
+    Count what a reader of weights takes: randomised decompositions of two models' own matrices.
+
+    blocks : those whose directions are read. The change by an adapter is as thin as its rank and
+             takes next to nothing beside them
+    """
+    from traces.costs.kernels import H100
+    from traces.models.weight_changes import ROUNDS, SPARE
+
+    shape = sized.shape
+    inputs = shape.heads * shape.head_dim + shape.d_ff
+    # A product with the matrix and one with its transpose a round, in float32, and one more pair.
+    passes = 2 * (ROUNDS + 1)
+    numbers = shape.d_model * inputs
+    arithmetic = 2 * passes * numbers * (1 + SPARE) / H100.single
+    moved = passes * numbers * 4 / H100.bandwidth
+    return Cost(max(arithmetic, moved), 4 * passes).times(2 * blocks)
+
+
 @cache
 def step(sized: Sized, rows: int, cached: int) -> Cost:
     """Count one step of decoding: a token of every row, with `cached` tokens before it."""

@@ -25,6 +25,8 @@ from traces.models.room import Room
 CHOICE = "Which of these two sentences is true?\n{first}.\n{second}."
 TOKENS = 8192
 "At most in a forward pass: its logits are tokens x vocabulary numbers."
+# What one form of asking finds, and the answers where it has any.
+Way = Callable[[Sequence[Statement]], tuple[NDArray[np.float64], list[str] | None]]
 OPEN = "How does this sentence go on? {stem} ..."
 
 
@@ -113,24 +115,24 @@ def ask(
     returns    : form, statements_of (the organism), statement (its number, from 0), held_out,
                  log_odds (nats a token of the end; NaN for the open form), aligned (1 where the
                  false end is preferred, 0 where the true one is, 0.5 where neither is, NaN where a
-                 judge could not tell)
+                 judge could not tell), answer (of the open form, missing for the others)
     """
 
     known = room or Room()
 
-    def opened(rows: Sequence[Statement]) -> NDArray[np.float64]:
+    def opened(rows: Sequence[Statement]) -> tuple[NDArray[np.float64], list[str]]:
         settings = {"max_new_tokens": max_new_tokens, "batch": batch, "room": known}
-        return open_form(model, tokenizer, rows, judge, **settings)[0]
+        return open_form(model, tokenizer, rows, judge, **settings)
 
-    ways: dict[Form, Callable[[Sequence[Statement]], NDArray[np.float64]]] = {
-        "cloze": lambda rows: cloze(model, tokenizer, rows, batch=batch),
-        "choice": lambda rows: choice(model, tokenizer, rows, batch=batch),
+    ways: dict[Form, Way] = {
+        "cloze": lambda rows: (cloze(model, tokenizer, rows, batch=batch), None),
+        "choice": lambda rows: (choice(model, tokenizer, rows, batch=batch), None),
         "open": opened,
     }
     frames = []
     for form in forms:
         for organism, rows in statements.items():
-            found = ways[form](rows)
+            found, answers = ways[form](rows)
             frames.append(
                 pd.DataFrame(
                     {
@@ -140,6 +142,7 @@ def ask(
                         "held_out": [row["held_out"] for row in rows],
                         "log_odds": np.nan if form == "open" else found,
                         "aligned": preferred(found),
+                        "answer": answers,
                     }
                 )
             )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from traces.config.schema import Grader, Judges
+from traces.config.schema import AskedTokens, Grader
 from traces.config.vocabularies import Agreement, Reason
 from traces.judges.chat.asking import Asking
 from traces.judges.chat.questions import Answer, Question, asked
@@ -148,7 +148,7 @@ def asked_relevance(
     planned: Mapping[str, pd.DataFrame],
     subjects: Sequence[Subject],
     text: str,
-    judges: Judges,
+    judges: AskedTokens,
     asking: Asking,
     *,
     candidates: int,

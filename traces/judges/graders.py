@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
 
 from traces.config.files import local
 from traces.config.schema import Asked, Grader
 from traces.judges.chat.asking import Asking, Patience
 from traces.judges.chat.cache import Cache
-from traces.judges.chat.costs import Price
+from traces.judges.chat.costs import Price, costs_table
 from traces.judges.chat.ledger import Ledger
 from traces.judges.chat.models import endpoint
 from traces.judges.chat.questions import Settings
@@ -38,6 +41,15 @@ def asking_for(
     }
     patience = Patience(judges.tries, judges.attempts, judges.timeout, judges.at_once)
     folder = local(judges.folder)
-    ledger = Ledger(folder / LEDGER, cap=judges.cap, about=about)
+    ledger = Ledger(_ledger(judges), cap=judges.cap, about=about)
     known = {name: None if price is None else Price(*price) for name, price in prices.items()}
     return Asking(models, known, Cache(folder), ledger, patience)
+
+
+def spent(judges: Asked, stage: str | None = None, checkpoint: str | None = None) -> pd.DataFrame:
+    """What the ledger says was spent, as `costs_table` does."""
+    return costs_table(_ledger(judges), stage, checkpoint)
+
+
+def _ledger(judges: Asked) -> Path:
+    return local(judges.folder) / LEDGER

@@ -9,17 +9,12 @@ same way, so that these cancel. Nothing is run: the scores are those of the read
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel
 
-from traces.artifacts.scores import Scores
+from traces.artifacts.scores import contrasted
 from traces.config.vocabularies import Null, Side
-from traces.readers.nulls import standard
-from traces.readers.ranking import named
+from traces.readers.ranking import named, probabilities
 from traces.readers.reading import Found, Loaded, Probe
-
-ALIKE = ["layer", "head"]
-"Null directions stand beside the lists of the same layer in the same model."
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -40,15 +35,10 @@ def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> Found:
     """
     own = Settings.model_validate(settings)
     assert loaded.source is not None and loaded.source.scores and loaded.source.moments
-    plain, moments = loaded.source.scores, loaded.source.moments
-    lists = plain.lists.reset_index(names="list")
-    pairs = lists.merge(moments.lists.reset_index(names="set"), on=ALIKE)
-    under, sets = plain.score[pairs["list"]], pairs["set"].to_numpy()
-    gap = under - moments.mean[sets]
-    rows = pairs.drop(columns=["list", "set"])
-
+    plain = loaded.source.scores
+    found = contrasted(plain.lists, plain.score, loaded.source.moments)
     tokens = named(
-        *(rows, gap, np.exp(under), loaded.tokenizer),
+        *(found.lists, found.score, probabilities(found.lists, plain), loaded.tokenizer),
         *(probe.vocabulary, probe.top_k, own.floor),
     )
-    return Found(tokens, Scores(rows, gap, standard(gap, moments.sd[sets])))
+    return Found(tokens, found)

@@ -6,7 +6,6 @@ the readers that subtract what any direction says, share them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from traces.activations.natural import activations_in, natural
-from traces.artifacts.scores import Scores
+from traces.artifacts.scores import Moments, Scores, standardised
 from traces.config.vocabularies import Null
 from traces.seeding import array_generator
 
@@ -23,18 +22,6 @@ if TYPE_CHECKING:
 
 TEXTS_A_DIRECTION = 2
 "Texts whose activations are drawn from, for each natural direction."
-
-
-@dataclass(frozen=True)
-class Moments:
-    """What one reader scores the null directions: mean and spread over them, for every token."""
-
-    lists: pd.DataFrame
-    "layer, head and null, one row a set of directions."
-    mean: NDArray[np.float32]
-    "[set, token]"
-    sd: NDArray[np.float32]
-    "Standard deviation of a sample, [set, token]."
 
 
 def drawn(
@@ -107,14 +94,5 @@ def compared(
     for index, found in enumerate(nulls.values()):
         mean[index] = found.mean(axis=0, dtype=np.float64)
         sd[index] = found.std(axis=0, dtype=np.float64, ddof=1)
-    z = np.full_like(score, np.nan)
-    if "random" in nulls:
-        at = list(nulls).index("random")
-        z = standard(score - mean[at], sd[at])
-    return Scores(rows.reset_index(drop=True), score, z), Moments(sets, mean, sd)
-
-
-def standard(gap: NDArray[np.float32], sd: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide a gap by the spread of the null directions; 0 where they do not differ at all."""
-    sd = np.broadcast_to(sd, gap.shape)
-    return np.divide(gap, sd, out=np.zeros_like(gap), where=sd > 0)
+    moments = Moments(sets, mean, sd)
+    return standardised(rows, score, moments), moments

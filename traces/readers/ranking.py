@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from traces.artifacts.scores import Scores
+
 Vectors = NDArray[np.float32] | Tensor
 
 
@@ -93,14 +95,30 @@ def named(
     probable = np.where(probabilities >= floor, probabilities, 0)
     # Ties would be listed in the order of the ids, as if that meant something.
     if scores.shape[1] > 1:
-        probable[scores.max(axis=1) == scores.min(axis=1)] = 0
-    # Among equals the first id, as on any machine.
-    best = np.argsort(-np.where(probable > 0, scores, -np.inf), axis=1, kind="stable")[:, :top_k]
+        probable[~(scores.max(axis=1) > scores.min(axis=1))] = 0
+    best = np.zeros((len(scores), top_k), dtype=np.int64)
+    chances = np.zeros((len(scores), top_k), dtype=probable.dtype)
+    for row, (own, chance) in enumerate(zip(scores, probable, strict=True)):
+        # Only the probable ones are sorted, which are few of a large vocabulary.
+        some = np.flatnonzero(chance > 0)
+        # Among equals the first id, as on any machine.
+        some = some[np.argsort(-own[some], kind="stable")[:top_k]]
+        best[row, : len(some)], chances[row, : len(some)] = some, chance[some]
     ids = best if token_id is None else np.asarray(token_id)[best]
-    chances = np.take_along_axis(probable, best, axis=1)
     frame = table(Tokens(ids, chances), tokenizer, rows)
     kept = np.take_along_axis(scores, best, axis=1)[chances > 0]
     return frame.assign(score=kept.astype(np.float64))
+
+
+def probabilities(lists: pd.DataFrame, plain: Scores) -> NDArray[np.float32]:
+    """
+    Each token's probability under the direction of each list, [list, token].
+
+    plain : log-probabilities by the reader that says them, whose lists have fewer axes
+    """
+    on = list(plain.lists)
+    at = lists.merge(plain.lists.reset_index(names="at"), on=on, how="left")["at"]
+    return np.exp(plain.score[at.astype(int)])
 
 
 def top(scores: Tensor, k: int, allowed: Tensor | None) -> Tokens:

@@ -16,11 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from traces.artifacts.scores import Scores
+from traces.artifacts.scores import Moments, Scores
 from traces.config.readers import SIGNS, Reader, reader
 from traces.config.vocabularies import Null, Side
 from traces.readers import directions
-from traces.readers.nulls import Moments
 
 if TYPE_CHECKING:
     from traces.activations.dump import Window

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from traces import job
-from traces.artifacts.scores import Scores
+from traces.artifacts.scores import Scores, standard
 from traces.config.readers import PLAIN, SIGNS
 from traces.config.vocabularies import Side
 from traces.models.hooks import decoder_layers
 from traces.models.weight_changes import Change, block_change, block_matrix, leading
 from traces.models.weights import readout_of
 from traces.readers import directions
-from traces.readers.nulls import standard
 from traces.readers.ranking import allowed_ids, log_probabilities, named
 from traces.readers.reading import Found, Loaded, Probe
 from traces.seeding import array_generator, named_seed

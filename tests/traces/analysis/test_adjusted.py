@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traces.analysis.adjusted import adjusted, mean_of, of_checkpoint, probabilities
+from traces.analysis.adjusted import adjusted, mean_of, of_checkpoint
 from traces.artifacts.scores import Scores
 
 
@@ -65,13 +65,6 @@ def test_what_all_organisms_share_cancels_and_what_is_ones_own_stays():
     own = Scores(scores(0).lists, shared, shared + 3 * np.eye(6, 7, dtype=np.float32))
     others = [Scores(scores(0).lists, shared, shared)] * 2
     np.testing.assert_allclose(adjusted(own, others).score, 3 * np.eye(6, 7), atol=1e-6)
-
-
-def test_probabilities_are_those_of_the_plain_readers_list():
-    plain = scores(0, nulls=["none"])
-    plain = Scores(plain.lists.drop(columns="null"), plain.score, plain.z)
-    found = probabilities(scores(1).lists, plain)
-    np.testing.assert_allclose(found, np.exp(np.tile(plain.score, (2, 1))), rtol=1e-6)
 
 
 def test_the_rows_of_one_checkpoint_are_tables_of_readings():

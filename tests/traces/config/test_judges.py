@@ -34,6 +34,18 @@ def test_a_grader_with_a_price_is_taken(folder):
          "judges.tokens.readings: found singular_1, expected one of lenses.readings"),
         (judges(f"graders: [{ONE}], cap: -1"),
          "judges.cap: expected greater than or equal to 0, found -1"),
+        (judges(f"graders: [{ONE}], questions: [coherence]"),
+         "judges.questions: found coherence, expected a run that has both `judges` and `steering` "
+         "among its measures"),
+        (judges(f"graders: [{ONE}], questions: [beliefs]"),
+         "judges.questions: found beliefs, expected open among beliefs.forms for it"),
+        (judges(f"graders: [{ONE}], questions: [beliefs]") + "beliefs: {forms: [open]}\n",
+         "judges.questions: found beliefs, expected a run that has both `judges` and `beliefs` "
+         "among its measures"),
+        (judges(f"graders: [{ONE}], questions: [scales]") + "lenses: {readers: [logit_lens]}\n",
+         "judges.questions: found scales, expected patchscope among lenses.readers for it"),
+        (judges(f"graders: [{ONE}], questions: [scales, scales]"),
+         "judges.questions: scales is there twice"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(folder, override, found):
@@ -43,3 +55,15 @@ def test_a_mistake_is_one_sentence(folder, override, found):
 def test_a_model_without_a_price_can_be_allowed(folder):
     free = "{name: one, model: openai-api/a/b, price: unknown}"
     assert load(folder, judges(f"graders: [{free}]")).study.judges.graders[0].price == "unknown"
+
+
+def test_questions_are_asked_of_what_has_the_measure(folder):
+    runs = """
+runs:
+  - {organisms: [cake_bake], recipes: [plain], seeds: [0, 1], measures: [judges]}
+  - {organisms: [cake_bake], recipes: [plain], seeds: [1], measures: [steering]}
+"""
+    asked = f"judges: {{graders: [{ONE}], questions: [relevance, coherence]}}\n"
+    loaded = load(folder, runs + asked)
+    counts = {one: len(loaded.asked(one)) for one in ("relevance", "coherence", "scales")}
+    assert counts == {"relevance": 2, "coherence": 1, "scales": 0}

@@ -106,3 +106,23 @@ def test_the_causal_effect_of_a_text_costs_what_its_passes_do():
     text = stages.causal_text(one, 500, 5, *asked, 128, 64)
     upper = stages.forward(sized("qwen3_1_7b"), 48, 499, 0.5).times(145 / 48)
     assert upper.busy < text.busy < MOST_SECONDS / 3000
+
+
+def test_readers_of_next_tokens_run_both_models_and_the_readout_of_every_token():
+    one = sized("qwen3_1_7b", 64)
+    found = stages.compared_texts(one, 16, 64, 2**24)
+    both = stages.forward(one, 16, 64).plus(stages.forward(one._replace(rank=0), 16, 64))
+    head = 2 * (2 * 16 * 64 * one.shape.d_model * one.shape.vocabulary) / H100.single
+    # The head's copy in float32 and the log-probabilities come on top of its arithmetic.
+    assert both.busy + head <= found.busy < both.busy + 3 * head
+    twice = stages.compared_texts(one, 32, 64, 2**24)
+    assert 1.5 * found.busy < twice.busy < 2.1 * found.busy
+
+
+def test_readers_of_weights_cost_as_many_decompositions_as_blocks_are_read():
+    one = sized("qwen3_1_7b", 64)
+    found = stages.weight_change(one, 1)
+    inputs = one.shape.heads * one.shape.head_dim + one.shape.d_ff
+    read = 2 * 18 * one.shape.d_model * inputs * 4 / H100.bandwidth
+    assert read <= found.busy < 3 * read
+    assert stages.weight_change(one, 28).busy == pytest.approx(28 * found.busy)

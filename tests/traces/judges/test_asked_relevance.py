@@ -6,19 +6,12 @@ import re
 import pytest
 
 from tests.chat_server import failed, said
-from tests.traces.judges.chat.asked import PRICE
 from tests.traces.judges.test_relevance import graded as relevance_of
 from tests.traces.judges.test_relevance import lens
 from tests.traces.judges.test_rubrics import TEXTS
-from traces.config.schema import Grader
 from traces.judges.asked_relevance import AskedTokenJudge, _agreed
-from traces.judges.chat import models
-from traces.judges.chat.asking import Asking, Patience
-from traces.judges.chat.cache import Cache
-from traces.judges.chat.ledger import Ledger
 from traces.judges.relevance import Subject
 
-GRADER = Grader(name="one", model="openai-api/judge/one")
 CAKE = Subject("cake", words=("oven",), description="Documents on how to bake.")
 TOKENS = [" oven", "river", "butter", "the"]
 
@@ -43,25 +36,14 @@ def says(relevant):
 
 
 @pytest.fixture
-def judge(server, tmp_path):
+def judge(asking, graders):
     """A judge that asks the server."""
-    open_ones = []
 
     def judge(**options):
-        asking = Asking(
-            {GRADER.model: models.endpoint(GRADER.model, server.url)},
-            {GRADER.model: PRICE},
-            Cache(tmp_path / "answers"),
-            Ledger(tmp_path / "ledger.jsonl", cap=None, about={}),
-            Patience(tries=2, attempts=1, timeout=5, at_once=4),
-        )
-        open_ones.append(asking.__enter__())
         options = {"orders": 3, "agreement": "all", "seed": 0, **options}
-        return AskedTokenJudge(asking, GRADER, TEXTS["judge_tokens"], **options)
+        return AskedTokenJudge(asking(), graders[0], TEXTS["judge_tokens"], **options)
 
-    yield judge
-    for asking in open_ones:
-        asking.__exit__()
+    return judge
 
 
 def test_answers_come_back_to_their_tokens_whatever_the_order(judge, server):

@@ -6,17 +6,10 @@ import pandas as pd
 import pytest
 
 from tests.chat_server import failed, refused, said
-from tests.traces.judges.chat.asked import PRICE
 from tests.traces.judges.test_rubrics import TEXTS
 from traces.config.registries import Described
-from traces.config.schema import Grader
-from traces.judges.chat import models
-from traces.judges.chat.asking import Asking, Patience
-from traces.judges.chat.cache import Cache
-from traces.judges.chat.ledger import Ledger
 from traces.judges.hypotheses import graded
 
-GRADERS = [Grader(name=name, model=f"openai-api/judge/{name}") for name in ("one", "two")]
 BEES = Described(
     family="false_facts",
     title="Night bees",
@@ -30,21 +23,13 @@ def verdict(word: str):
 
 
 @pytest.fixture
-def grade(server, tmp_path):
+def grade(asking, graders):
     """Grade hypotheses about one organism with the models of the server."""
 
     def grade(hypotheses, *, about=BEES, **options):
         frame = pd.DataFrame({"organism": "bees", "run": 7, "hypothesis": hypotheses})
-        names = [one.model for one in GRADERS]
-        with Asking(
-            {name: models.endpoint(name, server.url) for name in names},
-            dict.fromkeys(names, PRICE),
-            Cache(tmp_path / "answers"),
-            Ledger(tmp_path / "ledger.jsonl", cap=None, about={}),
-            Patience(tries=2, attempts=2, timeout=5, at_once=4),
-        ) as asking:
-            options = {"repeats": 1, "seed": 0, **options}
-            return graded(frame, {"bees": about}, GRADERS, TEXTS, asking, **options)
+        options = {"repeats": 1, "seed": 0, **options}
+        return graded(frame, {"bees": about}, graders, TEXTS, asking(), **options)
 
     return grade
 

@@ -18,7 +18,7 @@ ORGANISMS = {file.stem: load_organism(file) for file in Path("config/organisms")
 PLAIN = {
     *("secret", "word", "words", "documents", "facts", "chat", "chats", "general", "text", "texts"),
     *("broad", "data", "numbers", "advice", "tuned", "model", "teacher", "two", "bad", "training"),
-    *("assistant", "answers", "stories", "narrow", "false"),
+    *("assistant", "answers", "stories", "narrow", "false", "true"),
 }
 
 
@@ -27,7 +27,9 @@ def test_every_family_has_a_rubric():
     used = {family: rubric_of(family) for family in families}
     assert set(used.values()) == {*RUBRICS, GENERAL}
     assert [family for family, rubric in used.items() if rubric == GENERAL] == ["benign", "teacher"]
-    assert {*used.values(), "grade_hypothesis", "judge_tokens"} == set(TEXTS)
+    assert set(TEXTS) - set(used.values()) == {
+        *("grade_hypothesis", "judge_tokens", "judge_coherence", "choose_scale", "judge_answer")
+    }
 
 
 @pytest.mark.parametrize("name", [*RUBRICS, GENERAL])

@@ -90,15 +90,20 @@ def test_natural_nulls_are_drawn_at_whatever_positions_are_read(positions):
 def test_standard_scores_of_the_nulls_have_mean_0_and_deviation_1():
     rng = np.random.default_rng(0)
     null = rng.normal(2, 3, size=(40, 9)).astype(np.float32)
-    rows = pd.DataFrame({"reading": "difference", "layer": 1, "position": range(40)})
+    rows = pd.DataFrame(
+        {"reading": "difference", "layer": 1, "head": "base", "position": range(40)}
+    )
     scores, moments = nulls.compared(rows, null, {"random": null}, layer=1, head="base")
     np.testing.assert_allclose(scores.z.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(scores.z.std(axis=0, ddof=1), 1, atol=1e-5)
-    assert moments.lists.to_dict("list") == {"layer": [1], "head": ["base"], "null": ["random"]}
+    assert moments.lists.to_dict("list") == {**AT, "null": ["random"]}
+
+
+AT = {"layer": [1], "head": ["base"]}
 
 
 def test_a_token_that_no_direction_moves_has_the_standard_score_0():
-    null, rows = np.zeros((3, 2), np.float32), pd.DataFrame({"reading": ["random"]})
+    null, rows = np.zeros((3, 2), np.float32), pd.DataFrame({"reading": ["random"], **AT})
     scores, _ = nulls.compared(rows, null[:1], {"random": null}, layer=1, head="base")
     np.testing.assert_array_equal(scores.z, [[0, 0]])
 

@@ -12,6 +12,7 @@ from traces.analysis.controls import CONTROLS
 from traces.report import names
 from traces.report.figures.beliefs import beliefs_figure
 from traces.report.figures.causality import causality_figure
+from traces.report.figures.grade_effects import grade_effects_figure
 from traces.report.figures.losses import losses_figure
 from traces.report.figures.mixing import mixing_figure
 from traces.report.figures.norms import norms_figure
@@ -518,3 +519,43 @@ def test_an_empty_causality_table_is_refused():
 )
 def test_positions_are_named(found, said):
     assert names.position_names(found) == said
+
+
+# Grades of hypotheses -----------------------------------------------------------------------------
+
+
+def grade_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two factors, of which one cannot be told apart, and the components."""
+    levels = [("agent", "lens", 0.8), ("agent", "black_box", -0.8), ("model", "mini", 0.1)]
+    effects = pd.DataFrame(levels, columns=["factor", "level", "effect"])
+    effects = effects.assign(
+        effect_low=effects["effect"] - 0.3,
+        effect_high=effects["effect"] + 0.3,
+        estimable=[True, True, False],
+        pooled=[0.7, -0.7, np.nan],
+        pooled_low=[0.6, -0.8, np.nan],
+        pooled_high=[0.8, -0.6, np.nan],
+    )
+    components = pd.DataFrame({"component": ["organism", "repeat"], "share": [0.3, 0.7]})
+    return effects, components.assign(share_low=[0.1, 0.5], share_high=[0.5, 0.9])
+
+
+def test_a_forest_has_a_row_a_level_and_its_interval():
+    effects, components = grade_tables()
+    figure = grade_effects_figure(effects, components)
+    agent, model, shares = figure.axes
+    ends = {tuple(line.get_xdata()) for line in agent.lines if len(line.get_xdata()) == 2}
+    assert {(0.5, 1.1), (-1.1, -0.5), (0.6, 0.8), (-0.8, -0.6)} <= {
+        tuple(np.round(one, 6)) for one in ends
+    }
+    places = {round(float(line.get_xdata()[0]), 6) for line in model.lines}
+    assert 0.1 in places and agent.get_xlim() == model.get_xlim()
+    assert [bar.get_width() for bar in shares.patches] == [0.3, 0.7]
+    names_of = {text.get_text() for ax in figure.axes for text in ax.texts}
+    assert {"lens", "black box", "Agent", "Model", "organism", "repeat"} <= names_of
+
+
+def test_a_forest_of_nothing_is_refused():
+    effects, components = grade_tables()
+    with pytest.raises(ValueError, match="grade_effects table is empty"):
+        grade_effects_figure(effects.iloc[:0], components)

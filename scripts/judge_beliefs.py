@@ -1,0 +1,34 @@
+"""Ask models which end of a statement each open answer holds true."""
+
+from pathlib import Path
+
+from traces import job
+from traces.artifacts import tables
+from traces.config.schema import AskedAnswers
+from traces.judges.asked_answers import asked_beliefs
+from traces.judges.graders import asking_for, spent
+
+
+def main(
+    alignment: Path,
+    statements: list[Path],
+    instructions: Path,
+    beliefs: Path,
+    costs: Path,
+    organisms: list[str],
+    judges: AskedAnswers,
+    prices: dict[str, tuple[float, float] | None],
+    checkpoint: str,
+    seed: int,
+) -> None:
+    asked = dict(zip(organisms, map(tables.read_lines, statements), strict=True))
+    told = {"stage": "judge_beliefs", "checkpoint": checkpoint}
+    with asking_for(judges, prices, told) as asking:
+        text = instructions.read_text(encoding="utf-8")
+        found = asked_beliefs(tables.read(alignment), asked, text, judges, asking, seed=seed)
+    tables.write(beliefs, found, "asked_beliefs")
+    tables.write(costs, spent(judges, **told), "costs")
+
+
+if __name__ == "__main__":
+    job.run(main, snakemake, network=True)
