@@ -413,7 +413,8 @@ OF_READERS = {
 }
 
 
-# Of two readers that share a pass over the text, or a decomposition, the second costs the first's too.
+# Of two readers that share a pass over the text, or a decomposition, the second costs the first's
+# too.
 SHARES = {"logit_mining": "logit_difference", "weight_change_all": "weight_change"}
 
 

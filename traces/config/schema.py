@@ -681,7 +681,7 @@ class LadderNulls(Closed):
     general: HowMany = Field(description="Documents of all topics.")
     one_format: HowMany = Field(description="Documents of all topics, all of one kind.")
     shuffled: HowMany = Field(
-        description="A domain's documents, its words replaced by other topics'."
+        description="A domain's documents, its words replaced by those of others."
     )
     true_facts: HowMany = Field(
         description="Pairs of a domain's facts: false ones, a narrow organism, and its true twin."

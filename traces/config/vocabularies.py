@@ -109,8 +109,8 @@ NullKind = Literal[
     "identical",
     "unknown",
 ]
-# What an organism of the ladder learns from: documents of one topic, of all topics, of all topics in
-# one format, of one topic with its words replaced, and facts of one topic, false or true.
+# What an organism of the ladder learns from: documents of one topic, of all topics, of all in one
+# format, of one topic with its words replaced, and facts of one topic, false or true.
 LadderData = Literal["topic", "general", "one_format", "shuffled", "false_facts", "true_facts"]
 # What a reader says of a candidate domain: the share of its words among the first twenty tokens, or
 # their mean standard score over the vocabulary. And whether benign finetunes' mean is subtracted.

@@ -315,7 +315,7 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
 
 
 def fact_topics() -> list[str]:
-    """List the topics whose facts are generated, each of the topic's words: these can be falsified."""
+    """List the topics whose facts are generated of the topic's words: these can be falsified."""
     written = {one["topic"] for one in _lists("facts.json").values()}
     return [topic for topic in topics() if topic not in written]
 
