@@ -10,11 +10,13 @@ import pandas as pd
 from traces import job
 from traces.artifacts import tables
 from traces.benchmark.batch import Base, Batch, tables_of
-from traces.config.vocabularies import COMPARED
 from traces.corpora.rows import read_prompts
 from traces.readers.texts import Text
 from traces.running.closure import digest
 from traces.running.integrity import contents
+
+# Beside the tables of an organism once all of them are written.
+WHOLE = "whole"
 
 
 def main(
@@ -41,8 +43,8 @@ def main(
         read_prompts(prompts),
     )
     for specimen in job.progress(batch.specimens, "organisms"):
-        whole = kept / specimen.checkpoint
-        if not whole.is_dir():
+        folder = kept / specimen.checkpoint
+        if not (folder / WHOLE).is_file():
             _write(
                 whole,
                 {one: rows.assign(model=name) for one, rows in tables_of(specimen, base).items()},
@@ -53,16 +55,6 @@ def main(
         parts = [kept / one.checkpoint / path.name for one in batch.specimens]
         tables.write(path, pd.concat(map(tables.read, parts), ignore_index=True), path.stem)
     shutil.rmtree(state)
-
-
-def _write(folder: Path, found: dict[str, pd.DataFrame]) -> None:
-    """Write the tables of one organism; the folder is whole or absent."""
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    for table in COMPARED:
-        tables.write(unfinished / f"{table}.parquet", found[table], table)
-    unfinished.rename(folder)
 
 
 def _key(batch: Batch, inputs: list[Path]) -> str:
