@@ -45,10 +45,9 @@ def main(
     for specimen in job.progress(batch.specimens, "organisms"):
         folder = kept / specimen.checkpoint
         if not (folder / WHOLE).is_file():
-            _write(
-                whole,
-                {one: rows.assign(model=name) for one, rows in tables_of(specimen, base).items()},
-            )
+            for table, rows in tables_of(specimen, base).items():
+                tables.write(folder / f"{table}.parquet", rows.assign(model=name), table)
+            job.write_text(folder / WHOLE, "")
             for left in work.glob(f"{specimen.checkpoint}*"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
     for path in made:
