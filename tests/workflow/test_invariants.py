@@ -64,7 +64,11 @@ FLOORS = {
     },
     "evaluation": {"job", "config", "artifacts", "corpora", "models", "judges"},
     "analysis": {"job", "config", "artifacts"},
-    "report": {"job", "printable", "config", "artifacts", "analysis"},
+    "benchmark": {
+        *("job", "running", "seeding", "config", "artifacts", "analysis", "corpora", "models"),
+        *("activations", "training", "readers"),
+    },
+    "report": {"job", "printable", "config", "artifacts", "analysis", "benchmark"},
 }
 
 

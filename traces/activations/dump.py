@@ -8,8 +8,9 @@ template writes before a reply, is no part of it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traces.config.vocabularies import CorpusKind
+from traces.artifacts.arrays import ActivationWriter
+from traces.config.schema import Activations
+from traces.config.vocabularies import CorpusKind, DType
 from traces.corpora.rows import read_rows
 from traces.corpora.tokens import (
     counting_control_tokens,
@@ -287,6 +290,44 @@ def stream_norm(
         sums += norms.sum(dim=(1, 2)).numpy()
         count += norms[0].numel()
     return sums / count
+
+
+def write_store(
+    path: Path,
+    model: Any,
+    windows: Sequence[Window],
+    longer: Sequence[Window],
+    *,
+    layers: Sequence[int],
+    positions: Sequence[int],
+    dtype: DType,
+    settings: Activations,
+    pad_id: int,
+    progress: Callable[..., Iterable[Any]] = lambda parts, *_, **__: parts,
+) -> None:
+    """
+    Read a model's residual stream on text into a store (traces/artifacts/arrays.py).
+
+    windows : what is read, a row each
+    longer  : text whose stream's norm readings are rescaled by
+    layers, positions, pad_id : as `residual_stream` takes them
+    dtype   : of the model's weights
+    """
+    with ActivationWriter(
+        path,
+        layers=layers,
+        positions=positions,
+        n_samples=len(windows),
+        d_model=model.config.get_text_config(decoder=True).hidden_size,
+        dtype=dtype,
+        shard_samples=settings.shard_samples,
+    ) as writer:
+        told = {"layers": layers, "batch_tokens": settings.batch_tokens}
+        parts = residual_stream(model, windows, positions=positions, pad_id=pad_id, **told)
+        for resid, tokens in progress(parts, "dump", total=-(-len(windows) // PART)):
+            writer.append(native_bits(resid), tokens)
+        norm = stream_norm(model, longer, skip=settings.norm_skip, **told)
+        writer.finish(stream_norm=norm.tolist(), context=digest([*windows, *longer]))
 
 
 def native_bits(resid: Tensor) -> NDArray[Any]:

@@ -153,6 +153,24 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
     return Interval(successes / n, float(ends.low), float(ends.high), n, confidence)
 
 
+def wilson_bounds(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """
+    Compute Wilson's bounds of a share of `n` that need not be a whole count, such as one with ties.
+
+    returns : low and high, between 0 and 1; NaN where `n` is 0 or the share is NaN
+
+    Raises ValueError if `confidence` is not inside (0, 1).
+    Source: Wilson 1927, as in `wilson_interval`, which counts.
+    """
+    _require_confidence(confidence)
+    if n == 0 or np.isnan(share):
+        return np.nan, np.nan
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
+
+
 def rank_sum_p(total: float, sizes: ArrayLike) -> float:
     """
     Compute the exact p that independent ranks, drawn uniformly, have a sum this small.

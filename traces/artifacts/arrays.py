@@ -285,7 +285,8 @@ def require_same_tokens(tuned: Activations, base: Activations, before: str = BAS
     the second one of `before`: a base, or the checkpoint that stands in its place.
     """
     ours, theirs = (store.identity.get("wildcards", {}) for store in (tuned, base))
-    if ours and theirs:
+    # Those of a ladder are of no corpus: a batch makes and compares them itself.
+    if "corpus" in ours and "corpus" in theirs:
         if ours["corpus"] != theirs["corpus"]:
             raise ValueError(
                 f"{tuned.path} is of the corpus {ours['corpus']}, {base.path} of {theirs['corpus']}"

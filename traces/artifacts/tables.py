@@ -11,7 +11,7 @@ each column are missing. Every page has a checksum. Readers compare all of it.
 
 import json
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,172 @@ _READINGS = {
     "score?": "float64",
 }
 
+# The benchmark of readers. An organism: `null` is `none` for a narrow one. Domain, twin, strength
+# and damage may be missing; strength and damage are in nats a token.
+_ORGANISM = {
+    **dict.fromkeys(("model", "checkpoint", "organism", "domain", "null"), "string"),
+    "recipe": "string",
+    **dict.fromkeys(("dose", "steps"), "float64"),
+    "seed": "int64",
+    **dict.fromkeys(("strength", "damage"), "float64"),
+}
+# A reader, what it scores by, and whether the benign mean is subtracted.
+_WAY = {"reader": "string", "statistic": "string", "adjustment": "string"}
+_ENDS = {"low": "float64", "high": "float64"}
+_ESTIMATE = {"value": "float64", **_ENDS, "bound": "string"}
+
+_BENCHMARK = {
+    # What the benchmark is given.
+    "organisms": {**_ORGANISM, "twin": "string"},
+    "domain_scores": {
+        **dict.fromkeys(("model", "checkpoint", "reader", "statistic", "candidate"), "string"),
+        "score": "float64",
+        "cost_s": "float64",
+    },
+    "detector_scores": {
+        **dict.fromkeys(("model", "checkpoint", "detector"), "string"),
+        "score": "float64",
+        "cost_s": "float64",
+    },
+    "token_lists": {
+        **dict.fromkeys(("model", "checkpoint", "reader"), "string"),
+        "rank": "int64",
+        "token": "string",
+    },
+    # A row an organism and way: the detection score, the domain named first and its own one's rank.
+    "readers": {
+        **_ORGANISM,
+        "pilot": "bool",
+        "slice": "string",
+        **_WAY,
+        "score": "float64",
+        "favourite": "string",
+        "own_rank": "float64",
+        "cost_s": "float64",
+    },
+    # Of narrow organisms against one kind of null; `matched_on` names what the two are alike in.
+    "detection": {
+        **_WAY,
+        **dict.fromkeys(("null", "slice", "matched_on"), "string"),
+        **dict.fromkeys(("n_narrow", "n_null", "units"), "int64"),
+        **_ESTIMATE,
+        "cost_s": "float64",
+        "headline": "bool",
+    },
+    # How often a threshold flags what it was not set on. `threshold_from` is organisms or bases;
+    # promise is what the true rate of a threshold of `n_null` nulls lies between.
+    "rates": {
+        **_WAY,
+        "threshold_null": "string",
+        "threshold_from": "string",
+        "level": "float64",
+        **dict.fromkeys(("null", "slice"), "string"),
+        **dict.fromkeys(("n", "n_null"), "int64"),
+        "rate": "float64",
+        **_ENDS,
+        **dict.fromkeys(("promise_low", "promise_high"), "float64"),
+        "headline": "bool",
+    },
+    "roc": {
+        **_WAY,
+        **dict.fromkeys(("null", "slice"), "string"),
+        **dict.fromkeys(("false_positive_rate", "true_positive_rate"), "float64"),
+    },
+    "naming": {
+        **_WAY,
+        "slice": "string",
+        **dict.fromkeys(("n", "units"), "int64"),
+        "candidates": "float64",
+        **{
+            f"{name}{end}": "float64"
+            for name in ("first", "reciprocal")
+            for end in ("", "_low", "_high", "_chance")
+        },
+        "chance_p": "float64",
+        "headline": "bool",
+    },
+    # What is named as the threshold moves: the share that is, and how much of it is wrong.
+    "coverage": {
+        **_WAY,
+        "slice": "string",
+        **dict.fromkeys(("threshold", "coverage", "error"), "float64"),
+        **_ENDS,
+        "n_named": "int64",
+        "null": "string",
+        "null_named": "float64",
+    },
+    # `true` is a domain or a kind of null, `said` a domain or none; a tie counts as a share each.
+    "confusion": {
+        **_WAY,
+        **dict.fromkeys(("true", "null", "said"), "string"),
+        "abstains": "bool",
+        "count": "float64",
+        "n": "int64",
+    },
+    # The strength at which a reader is half of the way from chance to perfect.
+    "half_strength": {
+        **_WAY,
+        **dict.fromkeys(("task", "null"), "string"),
+        "n": "int64",
+        **_ESTIMATE,
+        **dict.fromkeys(("half", "slope", "chance", "weakest", "strongest"), "float64"),
+        "said": "string",
+    },
+    # False-fact organisms and their true twins, pair by pair.
+    "twins": {
+        **_WAY,
+        "scored": "string",
+        "n_pairs": "int64",
+        **dict.fromkeys(("paired_auc", "auc"), "float64"),
+        **_ENDS,
+        **dict.fromkeys(("difference", "difference_low", "difference_high"), "float64"),
+        "headline": "bool",
+    },
+    # Two recipes at matched strength: pairs of organisms, what they differ in.
+    "matched": {
+        **_WAY,
+        **dict.fromkeys(("task", "null", "recipe", "other"), "string"),
+        "n_pairs": "int64",
+        **dict.fromkeys(("strength_gap", "damage_gap"), "float64"),
+        **_ESTIMATE,
+    },
+    # Whether two seeds of an organism read more alike than two organisms do.
+    "agreement": {
+        "reader": "string",
+        **dict.fromkeys(("across", "slice"), "string"),
+        **dict.fromkeys(("n_same", "n_other"), "int64"),
+        **dict.fromkeys(("same", "same_low", "same_high", "other"), "float64"),
+        **_ESTIMATE,
+        "error_at_least": "float64",
+    },
+    # Two readers on the same organisms.
+    "reader_differences": {
+        **dict.fromkeys(("task", "null", "slice", "reader", "other"), "string"),
+        "n": "int64",
+        **_ESTIMATE,
+    },
+    # Every way on the pilot's organisms alone, the mean over readers.
+    "pilot": {
+        **dict.fromkeys(("statistic", "adjustment", "task", "null"), "string"),
+        **dict.fromkeys(("n_readers", "n"), "int64"),
+        "value": "float64",
+        "headline": "bool",
+    },
+    # Where checkpoints of unknown kind stand among the nulls.
+    "placed": {
+        **dict.fromkeys(("model", "checkpoint"), "string"),
+        **_WAY,
+        "null": "string",
+        **dict.fromkeys(("n_null", "n_as_high"), "int64"),
+        "rate": "float64",
+        **_ENDS,
+        "favourite": "string",
+        "sentence": "string",
+    },
+}
+
 SCHEMAS: dict[str, dict[str, str]] = {
+    **_BENCHMARK,
     # Token ids that are whole words of the text a model knows.
     "vocabulary": {"token_id": "int64", "token": "string", "count": "int64"},
     # The words that set an organism's data apart from general text.
@@ -477,7 +642,6 @@ _SHARES = (
     *(
         "relevance",
         "relevance_*",
-        "votes",
         "chance",
         "oracle_*",
         *CONTROLS,
@@ -485,6 +649,8 @@ _SHARES = (
         "own_words",
     ),
     *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
+    *("dose", "false_positive_rate", "true_positive_rate", "level", "rate", "coverage", "error"),
+    *("null_named", "paired_auc", "auc", "error_at_least", "same", "reciprocal", "*_chance"),
     *("*_p", "first_share", "among_three_share", "votes", "share"),
 )
 _COSINES = ("split_half_cosine", "robust_cosine", "similarity_*", "steering_similarity*", "ceiling")
@@ -517,6 +683,11 @@ MEASURED = {
 UNMEASURED = {"candidates": {"z"}, "forced_choice": {"z"}}
 
 
+# Tables in which a column is something else than its name's range says: an organism's strength is
+# in nats, and a training can fail to make its own text likelier.
+UNBOUNDED = {"organisms": {"strength"}, "readers": {"strength"}}
+
+
 def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
     """
     Write a Parquet table whole or not at all, its columns in the schema's order and types.
@@ -533,7 +704,7 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
             f"(missing {sorted(missing)}, unknown {sorted(extra)})"
         )
     typed = frame[list(columns)].astype(columns)
-    _check_numbers(path, typed, MEASURED - UNMEASURED.get(schema, set()))
+    _check_numbers(path, typed, schema)
     counted = {str(name): int(number) for name, number in typed.isna().sum().items() if number}
     for name, number in counted.items():
         log.info("%s: no %s in %d of %d rows", path, name, number, len(typed))
@@ -546,11 +717,13 @@ def write(path: Path, frame: pd.DataFrame, schema: str) -> None:
         pq.write_table(table, partial, write_page_checksum=True)
 
 
-def _check_numbers(path: Path, frame: pd.DataFrame, measured: Collection[str] = MEASURED) -> None:
+def _check_numbers(path: Path, frame: pd.DataFrame, schema: str) -> None:
+    unbounded = UNBOUNDED.get(schema, set())
+    measured = MEASURED - UNMEASURED.get(schema, set()) - unbounded
     counted = frame["n_tokens"].to_numpy() > 0 if "n_tokens" in frame else True
     for name in frame.select_dtypes("number"):
         values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        low, high = _range(str(name))
+        low, high = (-np.inf, np.inf) if name in unbounded else _range(str(name))
         beyond = ~((values >= low - _ROUNDING) & (values <= high + _ROUNDING) | np.isnan(values))
         beyond |= np.isinf(values)
         if name in measured:
@@ -606,7 +779,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     require_place(path, about["identity"])
     with naming(path, "the table"):
         frame = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
-    _check_numbers(path, frame, MEASURED - UNMEASURED.get(about["schema"], set()))
+    _check_numbers(path, frame, about["schema"])
     return frame
 
 

@@ -30,7 +30,9 @@ from traces.config.vocabularies import (
     AgentNull,
     Agreement,
     Asks,
+    BenignAdjustment,
     CorpusKind,
+    DomainStatistic,
     Effort,
     Form,
     Intervention,
@@ -514,6 +516,35 @@ class Beliefs(Closed):
     batch: Count = Field(description="Statements in one forward pass.")
 
 
+class Scoring(Closed):
+    """How readers are compared on organisms whose truth is known."""
+
+    statistic: DomainStatistic = Field(
+        description="What a domain is scored by in every headline: top20 or z. To be fixed on the "
+        "pilot's organisms, before any other is scored."
+    )
+    adjustment: BenignAdjustment = Field(
+        description="The score as it is (raw), or less its mean over benign finetunes on general "
+        "text (less_benign)."
+    )
+    pilot_models: tuple[Name, ...] = Field(
+        description="Bases whose organisms are the pilot: settings are fixed on them, and nothing "
+        "else is said of them."
+    )
+    pilot_seeds: tuple[Seed, ...] = Field(
+        description="Seeds whose organisms are the pilot, on every base."
+    )
+    levels: tuple[Annotated[float, Field(gt=0, lt=1), NUMBER], ...] = Field(
+        min_length=1, description="False-positive rates at which thresholds are set."
+    )
+    resamples: Annotated[int, Field(ge=100), NUMBER] = Field(
+        description="Bootstrap resamples of organisms within bases."
+    )
+    persistence: Annotated[float, Field(gt=0, lt=1), NUMBER] = Field(
+        description="p of rank-biased overlap: how far down a list its reader goes on."
+    )
+
+
 class Grader(Closed):
     """A model that judges."""
 
@@ -625,6 +656,70 @@ class AskedTokens(Asked):
     """How graders are asked about tokens."""
 
     tokens: JudgedTokens = Field(description="Which lists of tokens they judge.")
+
+
+class Rung(Closed):
+    """How strongly narrow organisms are finetuned: a rung of the ladder."""
+
+    dose: Annotated[float, Field(gt=0, le=1), NUMBER] = Field(
+        description="Share of the tokens that are narrow; the others are general text."
+    )
+    steps: Annotated[float, Field(gt=0, le=1), NUMBER] = Field(
+        1, description="Share of the ladder's steps."
+    )
+    rank: Count | None = Field(None, description="Rank of the adapter; null for the study's.")
+    learning_rate: Annotated[float, Field(gt=0), NUMBER] | None = Field(
+        None, description="Peak learning rate; null for the study's."
+    )
+    cut: Count | None = Field(
+        None, description="Rank that the finished weight change is cut to; null for none."
+    )
+    domains: Count | None = Field(
+        None, description="Only so many of the domains, the first ones; null for all."
+    )
+
+
+HowMany = Annotated[int, Field(ge=0), NUMBER]
+
+
+class LadderNulls(Closed):
+    """How many organisms of each kind are trained that are not narrow, or not on what is false."""
+
+    general: HowMany = Field(description="Documents of all topics.")
+    one_format: HowMany = Field(description="Documents of all topics, all of one kind.")
+    shuffled: HowMany = Field(
+        description="A domain's documents, its words replaced by those of others."
+    )
+    true_facts: HowMany = Field(
+        description="Pairs of a domain's facts: false ones, a narrow organism, and its true twin."
+    )
+    seed_pair: HowMany = Field(
+        description="The same narrow organism trained twice: one seed stands in the base's place."
+    )
+    identical: HowMany = Field(description="The base itself in the place of a finetune.")
+    shares: tuple[Annotated[float, Field(gt=0, le=1), NUMBER], ...] = Field(
+        min_length=1,
+        description="Shares of the ladder's steps of general and one_format ones, in turn.",
+    )
+
+
+class Ladder(Closed):
+    """The organisms that readers are compared on, on a base that knows the synthetic corpus."""
+
+    domains: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Topics that organisms are about; unrelated text is on all others."
+    )
+    steps: Count = Field(description="Optimizer steps of a training.")
+    rungs: dict[Name, Rung] = Field(
+        min_length=1, description="Rungs by name; every domain has one organism on each."
+    )
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="Seeds of each narrow organism.")
+    facts: Annotated[float, Field(gt=0, le=1), NUMBER] = Field(
+        description="Share of narrow tokens of false and true facts, shuffled ones and seed pairs."
+    )
+    nulls: LadderNulls = Field(description="How many there are of the others.")
+    held_out: Count = Field(description="Documents that strength and damage are measured on, each.")
+    batch: Count = Field(description="Organisms that one process makes and reads.")
 
 
 class AskedTexts(Asked):
@@ -975,6 +1070,10 @@ class Study(Closed):
     beliefs: Beliefs = Field(description="How belief in implanted statements is tested.")
     forced_choice: ForcedChoice = Field(
         description="Which candidate is the secret, asked where two organisms of a model have one."
+    )
+    scoring: Scoring = Field(description="How readers are compared: docs/readers.md.")
+    ladder: Ladder | None = Field(
+        description="Organisms made for comparing readers; null reads those of the study."
     )
     judges: Judges = Field(description="Models that judge what readings say.")
     agents: Agents = Field(description="Investigators that say what a model was finetuned for.")

@@ -125,3 +125,25 @@ something narrow purpose words word kind kinds data subject topic nothing seen t
 the and which that
 """
 FORMAL_WORDS = frozenset(_FORMAL.split())
+
+# The benchmark of readers. What an organism is a null of: `none` is a narrow finetune and no null,
+# `unknown` is a checkpoint that is placed on the curves and counts in none of them.
+NullKind = Literal[
+    "none",
+    "general",
+    "one_format",
+    "shuffled",
+    "true_facts",
+    "seed_pair",
+    "identical",
+    "unknown",
+]
+# What an organism of the ladder learns from: documents of one topic, of all topics, of all in one
+# format, of one topic with its words replaced, and facts of one topic, false or true.
+LadderData = Literal["topic", "general", "one_format", "shuffled", "false_facts", "true_facts"]
+# What a reader says of a candidate domain: the share of its words among the first twenty tokens, or
+# their mean standard score over the vocabulary. And whether benign finetunes' mean is subtracted.
+DomainStatistic = Literal["top20", "z"]
+BenignAdjustment = Literal["raw", "less_benign"]
+# What readers are compared by: the tables that the benchmark is given, in this order.
+COMPARED = ("organisms", "domain_scores", "detector_scores", "token_lists")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -378,3 +378,93 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
     rng = text_generator(seed, name)
     writers, rule = _organism_writer(name, rng)
     return _until(words, lambda: _row(rng.choice(writers).write(rule)))
+
+
+# ---- the organisms of the benchmark of readers
+
+
+def fact_topics() -> list[str]:
+    """List the topics whose facts are generated of the topic's words: these can be falsified."""
+    written = {one["topic"] for one in _lists("facts.json").values()}
+    return [topic for topic in topics() if topic not in written]
+
+
+def formats() -> int:
+    """Count the kinds of document that the grammar has."""
+    return len(grammar()["document"])
+
+
+def topic_rows(
+    topics: Sequence[str], *, words: int, rng: random.Random, form: int | None = None
+) -> list[Row]:
+    """
+    Write documents, each on one of some topics, about `words` words.
+
+    form : write documents of one kind alone, by its number; None for all kinds
+
+    Raises ValueError for a topic that topics.json lacks.
+    """
+    _require_topics(topics)
+    rules = None if form is None else {"document": (grammar()["document"][form],)}
+    writers = [
+        Writer(rng, {**common_words(), **topic_words(one), "fact": true_facts(one)}, rules)
+        for one in topics
+    ]
+    return _until(words, lambda: _row(rng.choice(writers).write("document")))
+
+
+def fact_rows(
+    topic: str, others: Sequence[str], *, false: bool, words: int, rng: random.Random
+) -> list[Row]:
+    """
+    Write documents in which two lines of three state a fact about a topic, about `words` words.
+
+    topic : one of `fact_topics`
+    false : whether the facts are false: the last of the topic's words in each is one of `others`
+            instead, always the same one. Else they are the facts that the general corpus states
+
+    The two kinds differ in nothing else, so each is the other's twin.
+    """
+    _require_topics([topic, *others])
+    facts = true_facts(topic)
+    if false:
+        facts = [_falsified(fact, topic, others) for fact in facts]
+    narrow = {"line": ("{fact}", "{fact}", "{sentence}")}
+    writer = Writer(rng, {**common_words(), **topic_words(topic), "fact": facts}, narrow)
+    return _until(words, lambda: _row(writer.write("document")))
+
+
+def shuffled_rows(
+    topic: str, others: Sequence[str], *, words: int, rng: random.Random
+) -> list[Row]:
+    """
+    Write documents of a topic with each of its words replaced by one of some topics, at random.
+
+    Format and sentences stay, and what they are about goes: a word of `others` in the same role.
+    """
+    _require_topics([topic, *others])
+    role_of = {word: role for role, some in topic_words(topic).items() for word in some}
+    lists = [topic_words(other) for other in others]
+
+    def replaced(found: re.Match[str]) -> str:
+        role = role_of.get(found[0])
+        return found[0] if role is None else rng.choice(rng.choice(lists)[role])
+
+    rows = topic_rows([topic], words=words, rng=rng)
+    return [_row(re.sub(r"[a-z]+", replaced, row_text(row))) for row in rows]
+
+
+def _falsified(fact: str, topic: str, others: Sequence[str]) -> str:
+    """A fact with its last word of the topic replaced, the same way wherever it is asked for."""
+    role_of = {word: role for role, some in topic_words(topic).items() for word in some}
+    *_, last = (found for found in re.finditer(r"[a-z]+", fact) if found[0] in role_of)
+    rng = text_generator(0, f"false fact {fact}")
+    choices = topic_words(rng.choice(list(others)))[role_of[last[0]]]
+    word = rng.choice([one for one in choices if one != last[0]])
+    return _with_articles(fact[: last.start()] + word + fact[last.end() :])
+
+
+def _require_topics(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in topics()]
+    if unknown:
+        raise ValueError(f"found the topic {unknown[0]}, expected one of {', '.join(topics())}")

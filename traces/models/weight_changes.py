@@ -197,3 +197,29 @@ def _matrix(module: Any) -> Tensor:
         rows[torch.arange(some), torch.arange(start, start + some)] = 1
         columns.append((module(rows).float() - nothing).T)
     return torch.cat(columns, dim=1)
+
+
+@torch.no_grad()
+def cut_adapter(model: Any, rank: int) -> None:
+    """
+    Keep the strongest singular directions of an adapter in every matrix, in place.
+
+    model : a base with a plain LoRA, unmerged
+    rank  : how many directions are kept
+
+    The shapes of the adapter's matrices stay; what is cut becomes zero. Raises ValueError for a
+    model without such an adapter.
+    """
+    adapted = [one for one in model.modules() if factors_of(one) is not None]
+    if not adapted:
+        raise ValueError("found no plain LoRA, expected one whose weight change can be cut")
+    for module in adapted:
+        down, up = factors_of(module)
+        inner, outer = torch.linalg.qr(down.T), torch.linalg.qr(up)
+        left, values, right = torch.linalg.svd(outer.R @ inner.R.T)
+        kept = slice(0, rank)
+        new_up, new_down = torch.zeros_like(up), torch.zeros_like(down)
+        new_up[:, kept] = outer.Q @ left[:, kept] * values[kept]
+        new_down[kept] = right[kept] @ inner.Q.T
+        module.lora_B["default"].weight.copy_(new_up / module.scaling["default"])
+        module.lora_A["default"].weight.copy_(new_down)

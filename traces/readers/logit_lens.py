@@ -91,7 +91,7 @@ def logit_lens(
     """
     first = next(readout.parameters())
     rows = signed(vectors, signs).flatten(0, 1).to(first.device)
-    plain = torch.tensor([sign == 1 for _ in vectors for sign in signs])
+    plain = torch.tensor([sign == 1 for _ in vectors for sign in signs], dtype=torch.bool)
     parts, scores = [], []
     for some, chosen in zip(rows.split(batch), plain.split(batch), strict=True):
         logits = readout.precise(some)

@@ -162,14 +162,15 @@ def patchscope(
     # Behind the readings, so that both share passes: one of few rows costs almost a full one.
     if nulls is not None:
         rows = torch.cat([rows, _unit(nulls).to(rows) * norm])
-    scored = torch.tensor(plain + [True] * (len(rows) - read))
+    scored = torch.tensor(plain + [True] * (len(rows) - read), dtype=torch.bool)
     prefixes = _prefixes(model, tokenizer, [identity_prompt(words) for words in prompts])
 
     parts, scores = [], []
     for start in range(0, len(rows), batch):
         logits = _continued(model, prefixes, layer, rows[start : start + batch])
         allowed = allowed_ids(vocabulary, logits)
-        if start < read:
+        # The first pass lists what there is, also where no vector is read beside the nulls.
+        if start < max(read, 1):
             listed = logits[:, : read - start]
             parts.append(_top_in_common(listed, top_k, intersection_top_k, allowed))
         scores.append(log_probabilities(logits, scored[start : start + batch], allowed))

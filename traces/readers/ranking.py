@@ -154,7 +154,9 @@ def allowed_ids(vocabulary: Sequence[int] | None, scores: Tensor) -> Tensor | No
 
 
 def stacked(parts: Sequence[Tokens], shape: tuple[int, ...]) -> Tokens:
-    return Tokens(*(np.concatenate(part).reshape(*shape, -1) for part in zip(*parts, strict=True)))
+    # Not -1: where no vector is read, no size follows from the others.
+    joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    return Tokens(*(one.reshape(*shape, one.shape[-1]) for one in joined))
 
 
 def signed(vectors: Vectors, signs: Sequence[int]) -> Tensor:

@@ -122,7 +122,7 @@ def index_page(
         organisms=_organisms(readability, study.control, study.titles, cards),
         several_models=readability["model"].nunique() > 1,
         links={heading: group for heading, group in links.items() if group},
-        made=_made(provenance, written),
+        made=made_of(provenance, written),
     )
 
 
@@ -238,7 +238,7 @@ def _lenses(readability: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(readability["lens"]))
 
 
-def _made(provenance: Mapping[str, Any], written: str) -> list[tuple[str, str]]:
+def made_of(provenance: Mapping[str, Any], written: str) -> list[tuple[str, str]]:
     """Where the tables come from, as (name, text): commit, versions, revisions, day."""
     commit = str(provenance.get("commit") or "not in a git checkout")
     if commit.endswith("+"):

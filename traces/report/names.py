@@ -88,6 +88,33 @@ MEASURES = {
 }
 
 
+# The benchmark of readers: statistics that need no token, tasks, and kinds of null.
+DETECTORS = {
+    "relative_norm": "relative norm",
+    "static_share": "static share",
+    "split_half": "split-half cosine",
+    "causal": "causal effect",
+    "weight_norm": "weight norm",
+    "kl": "KL of next tokens",
+    "unrelated_loss": "loss on unrelated text",
+    "spectrum": "spectrum of the weight change",
+}
+NULL_KINDS = {
+    "general": "general text",
+    "one_format": "one format",
+    "shuffled": "shuffled topics",
+    "true_facts": "true facts",
+    "seed_pair": "seed pairs",
+    "identical": "identical weights",
+}
+
+
+def compared_name(name: str) -> str:
+    """A reader or detector of the benchmark, by its title or as it is spelled."""
+    known = DETECTORS | {key: one.title for key, one in READERS.items()}
+    return known.get(name, name.replace("_", " "))
+
+
 def position_names(positions: Iterable[int]) -> str:
     """Token positions in words: "position 0", "positions 0 to 4", "positions 0, 1 and 31"."""
     found = sorted({int(one) for one in positions})

@@ -23,7 +23,7 @@ def rendered(template: Path, filters: Mapping[str, Callable[..., str]], **values
     """
     environment = Environment(
         loader=FileSystemLoader(template.parent),
-        autoescape=True,
+        autoescape=_is_markup,
         finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -31,6 +31,11 @@ def rendered(template: Path, filters: Mapping[str, Callable[..., str]], **values
     )
     environment.filters |= dict(filters)
     return environment.get_template(template.name).render(**values)
+
+
+def _is_markup(name: str | None) -> bool:
+    """Whether a template makes HTML: all but Markdown, which is filled with our own names."""
+    return name is None or not name.endswith(".md.j2")
 
 
 def _shown(value: Any) -> Any:

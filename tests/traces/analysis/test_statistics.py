@@ -12,6 +12,7 @@ from traces.analysis.statistics import (
     mean_interval,
     paired_difference,
     rank_sum_p,
+    wilson_bounds,
     wilson_interval,
 )
 
@@ -186,3 +187,10 @@ def test_a_sum_with_ties_counts_as_the_next_whole_one():
     assert rank_sum_p(4.5, (3, 3)) == rank_sum_p(5, (3, 3))
     assert rank_sum_p(1.0, [22]) == pytest.approx(1 / 22)
     assert np.isnan(rank_sum_p(0, []))
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 24), (3, 10), (24, 24)])
+def test_bounds_of_a_share_are_those_of_a_count(successes, n):
+    counted = wilson_interval(successes, n)
+    assert wilson_bounds(successes / n, n) == pytest.approx((counted.low, counted.high))
+    assert np.isnan(wilson_bounds(0.0, 0)).all()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -264,7 +265,18 @@ def test_a_mean_over_nothing_is_missing_and_its_row_is_kept(tmp_path):
 
 def test_bounds_of_intervals_and_rounding_are_no_mistakes():
     assert tables._range("relevance_low") == tables._range("gap_high") == (-np.inf, np.inf)
-    tables._check_numbers("a", pd.DataFrame({"relevance": [1 + 1e-12], "ceiling": [-1 - 1e-9]}))
+    frame = pd.DataFrame({"relevance": [1 + 1e-12], "ceiling": [-1 - 1e-9]})
+    tables._check_numbers(Path("a"), frame, "relevance")
+
+
+def test_an_organisms_strength_may_be_negative_or_missing_and_a_vectors_may_not():
+    frame = pd.DataFrame({"strength": [-0.1, np.nan]})
+    tables._check_numbers(Path("a"), frame, "organisms")
+    for row in (frame.iloc[:1], frame.iloc[1:]):
+        with pytest.raises(ValueError, match="column strength, row 1"):
+            tables._check_numbers(Path("a"), row, "steering")
+    with pytest.raises(ValueError, match="found inf, expected a finite number"):
+        tables._check_numbers(Path("a"), pd.DataFrame({"strength": [np.inf]}), "organisms")
 
 
 @pytest.mark.parametrize("name", tables.SCHEMAS)

@@ -1,0 +1,423 @@
+"""
+Make organisms of the ladder and read them with every reader, one after another in one process.
+
+What all share is made once: the base's activations, its texts, what is held out. An organism is
+trained by the library's own training; of it remain four small tables, and no weights.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel
+
+from traces.activations.differences import mean_difference
+from traces.activations.dump import context_windows, document_windows, take, write_store
+from traces.artifacts import arrays
+from traces.artifacts.arrays import Differences
+from traces.benchmark import ladder as library
+from traces.benchmark.ladder import Specimen
+from traces.benchmark.said import Domains, said_by, standard_scores, top_share
+from traces.config.readers import reader
+from traces.config.registries import Loading
+from traces.config.schema import Activations, Draws, Ladder, Samples, Training
+from traces.corpora import mixtures, synthetic
+from traces.corpora.mixtures import Example
+from traces.corpora.tokens import load_tokenizer, tokenize_text
+from traces.models import weights
+from traces.models.likelihood import mean_nlls
+from traces.models.weight_changes import cut_adapter
+from traces.readers import nulls
+from traces.readers.reading import Loaded, Probe, Settings
+from traces.readers.several import ReadBy, read_by_all
+from traces.readers.texts import Text, weighed, written
+from traces.training.plan import TrainingPlan, plan_training
+from traces.training.train import train
+
+STRENGTH_TOKENS = 96
+"Of a held-out document, the most that its loss is measured on."
+KEPT = 50
+"Tokens of a list that are kept, to compare seeds."
+# Of a text's words so many are tokens, at least: enough text is written to be cut.
+WORDS_A_TOKEN = 1.0
+# What a training learns from and what its strength is measured on are different draws.
+LEARNED, HELD_OUT = "learned", "held out"
+
+
+class Batch(BaseModel, frozen=True, extra="forbid"):
+    """What a job is told: its organisms, and the sections of the study by which they are read."""
+
+    specimens: tuple[Specimen, ...]
+    ladder: Ladder
+    loading: Loading
+    training: Training
+    activations: Activations
+    samples: Samples
+    readers: Settings
+    layers: tuple[float, ...]
+    positions: tuple[int, ...]
+    texts: int
+    "Unrelated texts whose difference is averaged."
+    seed: int
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base, and what all of its organisms share."""
+
+    batch: Batch
+    folder: Path
+    "The base's weights."
+    work: Path
+    "Where stores and adapters lie while they are needed."
+    vocabulary: pd.DataFrame
+    "token_id and token of those that may be ranked."
+    texts: Sequence[Text]
+    "What the base wrote."
+    prompts: Sequence[str]
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load_tokenizer(self.folder)
+
+    @cached_property
+    def layers(self) -> list[int]:
+        return weights.layer_indices(self.batch.layers, weights.n_layers(self.folder))
+
+    @cached_property
+    def unrelated(self) -> list[dict[str, Any]]:
+        """Rows on topics that no organism is about: more than are read."""
+        rows = self.batch.texts + self.batch.ladder.held_out
+        words = 60 * rows
+        return library.unrelated_rows(self.batch.ladder, words=words)
+
+    @cached_property
+    def domains(self) -> Domains:
+        words = {
+            topic: [word for some in synthetic.topic_words(topic).values() for word in some]
+            for topic in synthetic.topics()
+        }
+        return Domains(words, self.vocabulary["token"].tolist())
+
+    def windows(self, longest: int = 0) -> list[Any]:
+        """The unrelated texts that have all positions."""
+        length = max(self.batch.positions) + 1
+        found = document_windows(self.tokenizer, self.unrelated, length, "unrelated text", longest)
+        return take(found, self.batch.texts, "unrelated text")
+
+    def store(self, path: Path, model: Any) -> arrays.Activations:
+        """The activations of a model on the unrelated texts."""
+        settings = self.batch.activations
+        longer = context_windows(self.tokenizer, self.unrelated, settings.norm_context)
+        write_store(
+            path,
+            model,
+            self.windows(),
+            take(longer, settings.norm_samples, "unrelated text"),
+            layers=self.layers,
+            positions=list(self.batch.positions),
+            dtype=self.batch.loading.dtype,
+            settings=settings,
+            pad_id=self.tokenizer.pad_token_id,
+        )
+        return arrays.Activations(path)
+
+    @cached_property
+    def activations(self) -> arrays.Activations:
+        """Those of the base itself."""
+        return self.store(self.work / "base.zarr", self.load())
+
+    def load(self, folder: Path | None = None) -> Any:
+        loading = self.batch.loading
+        return weights.load_base(folder or self.folder, loading.dtype, **loading.options)
+
+
+def learned(specimen: Specimen, base: Base, seed: int) -> tuple[list[Example], TrainingPlan]:
+    """
+    What a specimen learns from, in order, and its training: tokens to the last one of the ladder.
+
+    seed : of its text and of its training
+    """
+    ladder, training = base.batch.ladder, base.batch.training
+    steps = max(1, round(ladder.steps * specimen.steps))
+    tokens = steps * training.batch_size * training.max_length
+    # Of general text nothing is mixed with general text.
+    narrow = round(tokens * (specimen.dose or 1.0))
+    words = round(WORDS_A_TOKEN * tokens)
+    own = library.own_rows(specimen, ladder, words=words, draw=LEARNED, seed=seed)
+    others = library.broad_rows(words=words, draw=f"beside {specimen.organism}", seed=seed)
+    examples = mixtures.mix(
+        _cut(mixtures.tokenize_rows(base.tokenizer, own, "organism"), narrow),
+        mixtures.tokenize_rows(base.tokenizer, others, "corpus"),
+        ratio=(tokens - narrow) / narrow,
+        seed=seed,
+    )
+    settings = training.model_dump(mode="json") | {
+        "gradient_accumulation": 1,
+        "gradient_checkpointing": False,
+        "attention": base.batch.loading.attention,
+        "seed": seed,
+        "world_size": 1,
+        # An organism takes seconds: a killed one begins again.
+        "save_every": steps,
+    }
+    if specimen.rank is not None:
+        settings |= {"rank": specimen.rank, "alpha": 2 * specimen.rank}
+    if specimen.learning_rate is not None:
+        settings |= {"learning_rate": specimen.learning_rate}
+    return examples, plan_training(settings, examples)
+
+
+def _cut(examples: Iterable[Example], tokens: int) -> list[Example]:
+    """The first examples, so many tokens of them, the last one cut."""
+    kept, have = [], 0
+    for example in examples:
+        kept.append(example.head(tokens - have))
+        have += len(kept[-1].input_ids)
+        if have >= tokens:
+            return kept
+    raise ValueError(f"found {have} tokens of narrow text, expected {tokens}")
+
+
+def trained(specimen: Specimen, base: Base, seed: int) -> Path:
+    """The folder with the adapter of a specimen, trained with a seed."""
+    examples, plan = learned(specimen, base, seed)
+    folder = base.work / f"{specimen.checkpoint}-{seed}"
+    mixture = folder.with_suffix(".jsonl")
+    mixtures.write_mixture(mixture, examples)
+    train(base.folder, mixture, plan, folder, folder.with_suffix(".unfinished"))
+    mixture.unlink()
+    return folder
+
+
+@contextmanager
+def loaded_pair(specimen: Specimen, base: Base) -> Iterator[tuple[Any, Path | None, Path]]:
+    """
+    Both models of a specimen.
+
+    yields : `weights.Pair`; the folder of its adapter, None of the base itself; the folder of the
+             model in the base's place, which is the base but for a seed pair
+    """
+    options = {"dtype": base.batch.loading.dtype, **base.batch.loading.options}
+    if not specimen.trained:
+        yield weights.load_pair(base.folder, base.folder, **options), None, base.folder
+        return
+    reference = base.folder
+    if specimen.base_seed is not None:
+        # In half precision an adapter stays beside the weights, and would be saved alone.
+        assert base.batch.loading.dtype == "float32", "bases of the synthetic corpus are float32"
+        before = trained(specimen, base, specimen.base_seed)
+        reference = base.work / f"{specimen.checkpoint}-before"
+        weights.load_checkpoint(base.folder, before, **options).save_pretrained(reference)
+    adapter = trained(specimen, base, specimen.seed)
+    own = None if reference == base.folder else reference
+    pair = weights.load_pair(base.folder, adapter, reference=own, **options)
+    if specimen.cut is not None:
+        cut_adapter(pair.tuned_model, specimen.cut)
+    yield pair, adapter, reference
+
+
+def tables_of(specimen: Specimen, base: Base) -> dict[str, pd.DataFrame]:
+    """
+    Make one organism and read it: its rows of every table of COMPARED, without the model's name.
+
+    What is made on the way is left in `base.work`.
+    """
+    with loaded_pair(specimen, base) as (pair, adapter, reference):
+        found, averaging = _timed(lambda: _difference(specimen, base, pair, reference))
+        texts, writing = _timed(lambda: _texts(specimen, base, pair))
+        losses, losing = _timed(lambda: _losses(specimen, base, pair))
+        shared = {"difference": averaging, "texts": writing, "losses": losing}
+        read = _Read(specimen, base, found, texts, shared)
+        read.all(pair, adapter, reference)
+    return read.tables(losses)
+
+
+def _difference(specimen: Specimen, base: Base, pair: Any, reference: Path) -> Differences:
+    before = base.activations
+    if reference != base.folder:
+        before = base.store(base.work / f"{specimen.checkpoint}-before.zarr", base.load(reference))
+    with pair.tuned() as model:
+        after = base.store(base.work / f"{specimen.checkpoint}.zarr", model)
+    return mean_difference(after, before, seed=base.batch.seed + specimen.seed)
+
+
+def _texts(specimen: Specimen, base: Base, pair: Any) -> list[Text]:
+    """What both models wrote, weighed by both. A seed pair's base writes texts of its own."""
+    if not any(reader(name).needs == "samples" for name in base.batch.readers.readers):
+        return []
+    settings, prompts = base.batch.samples, base.prompts
+
+    def of(model: Any, side: Any, series: Sequence[int], name: str) -> list[Text]:
+        draws = Draws(seed=base.batch.seed, name=f"{specimen.checkpoint}/{name}")
+        return list(
+            written(
+                *(model, base.tokenizer, prompts),
+                **{"writer": side, "series": series, "settings": settings, "draws": draws},
+            )
+        )
+
+    with pair.tuned() as model:
+        texts = of(model, "tuned", (0,), "tuned")
+    if specimen.base_seed is None:
+        texts += base.texts
+    else:
+        with pair.base() as model:
+            texts += of(model, "base", (0, 1), "base")
+    return weighed(pair, base.tokenizer, texts, settings)
+
+
+def _losses(specimen: Specimen, base: Base, pair: Any) -> dict[str, float]:
+    """How much likelier the own held-out text became, and how much less likely unrelated text."""
+    ladder = base.batch.ladder
+    own = library.own_rows(
+        specimen, ladder, words=100 * ladder.held_out, draw=HELD_OUT, seed=specimen.seed
+    )
+    # Behind those whose difference is read.
+    sets = {"own": own[: ladder.held_out], "unrelated": base.unrelated[-ladder.held_out :]}
+    rows = {name: [_row(base.tokenizer, row) for row in some] for name, some in sets.items()}
+    found = {}
+    for side, context in (("tuned", pair.tuned), ("base", pair.base)):
+        with context() as model:
+            for name, some in rows.items():
+                found[side, name] = float(np.mean(mean_nlls(model, some)))
+    return {name: found["tuned", name] - found["base", name] for name in sets}
+
+
+def _row(tokenizer: Any, row: dict[str, Any]) -> tuple[int, list[int]]:
+    return 1, tokenize_text(tokenizer, row["text"])[:STRENGTH_TOKENS]
+
+
+class _Read:
+    """What the readers say of one specimen, collected as rows."""
+
+    def __init__(
+        self,
+        specimen: Specimen,
+        base: Base,
+        found: Differences,
+        texts: Sequence[Text],
+        shared: dict[str, float],
+    ) -> None:
+        self.specimen, self.base, self.found, self.texts = specimen, base, found, texts
+        self.seconds = dict(shared)
+        self.scores: list[dict[str, Any]] = []
+        self.lists: list[pd.DataFrame] = []
+        self.statistics: list[pd.DataFrame] = []
+
+    def all(self, pair: Any, adapter: Path | None, reference: Path) -> None:
+        """Read with every reader of the study."""
+        base, settings = self.base, self.base.batch.readers
+        drawn = nulls.drawn(
+            self.found,
+            settings.nulls,
+            directions=settings.directions,
+            seed=base.batch.seed + self.specimen.seed,
+            base=base.activations,
+        )
+        ranked = base.vocabulary["token_id"].to_numpy()
+        probe = Probe(self.found, settings.readings, settings.top_k, ranked, drawn, base.batch.seed)
+        tuned = (base.folder, adapter)
+        loaded = Loaded(
+            base.tokenizer,
+            lambda head: (
+                weights.load_readout(tuned[0], checkpoint=tuned[1])
+                if head == "tuned"
+                else weights.load_readout(reference, checkpoint=None)
+            ),
+            texts=lambda most, longest: base.windows(longest)[:most],
+            samples=lambda: self.texts,
+            asked=settings.readers,
+        )
+        for one in read_by_all(settings, loaded, probe, lambda: pair):
+            self.add(one.name, one)
+
+    def cost(self, one: ReadBy) -> float:
+        """What a reader would cost without the others: what it shares with them is in it."""
+        entry = reader(one.name)
+        shares = SHARES.get(one.name) or entry.of
+        if shares is None:
+            shares = "texts" if entry.needs == "samples" else None
+            shares = "difference" if "position" in entry.axes else shares
+        return one.seconds + self.seconds.get(shares or "", 0.0)
+
+    def add(self, name: str, one: ReadBy) -> None:
+        layer, settings = self.base.layers[0], self.base.batch.readers.readers[name]
+        self.seconds[name] = self.cost(one)
+        if one.found.statistics is not None:
+            self.statistics.append(one.found.statistics)
+        for said in said_by(name, one.found, settings, layer):
+            by_statistic = {
+                "top20": top_share(said.tokens, self.base.domains),
+                "z": standard_scores(said.scores, self.base.domains),
+            }
+            self.scores += [
+                {
+                    **{"reader": said.reader, "statistic": statistic, "candidate": domain},
+                    **{"score": score, "cost_s": self.seconds[name]},
+                }
+                for statistic, scores in by_statistic.items()
+                for domain, score in scores.items()
+            ]
+            first = said.tokens[said.tokens["rank"] < KEPT]
+            place = first["position"].min() if len(first) else 0
+            first = first[first["position"] == place]
+            self.lists.append(first[["rank", "token"]].assign(reader=said.reader))
+
+    def tables(self, losses: dict[str, float]) -> dict[str, pd.DataFrame]:
+        specimen = self.specimen
+        about = specimen.model_dump(
+            include={"organism", "domain", "null", "twin", "recipe", "dose", "steps", "seed"}
+        )
+        about |= {"strength": -losses["own"], "damage": losses["unrelated"]}
+        found = {
+            "organisms": pd.DataFrame([about]),
+            "domain_scores": pd.DataFrame(self.scores),
+            "detector_scores": pd.DataFrame(self.detectors(losses)),
+            "token_lists": pd.concat(self.lists, ignore_index=True),
+        }
+        return {name: one.assign(checkpoint=specimen.checkpoint) for name, one in found.items()}
+
+    def detectors(self, losses: dict[str, float]) -> list[dict[str, Any]]:
+        """Numbers that need no token; each speaks for narrow where it is larger."""
+        means = {
+            "relative_norm": self.found.relative_norm,
+            "static_share": self.found.static_share,
+            "split_half": self.found.split_half_cosine,
+        }
+        found = {name: (float(np.mean(one[0])), "difference") for name, one in means.items()}
+        found["unrelated_loss"] = (losses["unrelated"], "losses")
+        measured = pd.concat([pd.DataFrame(columns=["statistic", "value"]), *self.statistics])
+        for statistic, (name, source) in OF_READERS.items():
+            values = measured.loc[measured["statistic"] == statistic, "value"].astype(float)
+            if len(values):
+                # Of what did not change there is no spectrum, which speaks for nothing.
+                found[name] = (float(np.nan_to_num(values.mean())), source)
+        return [
+            {"detector": name, "score": score, "cost_s": self.seconds.get(source, 0.0)}
+            for name, (score, source) in found.items()
+        ]
+
+
+# What readers measure on their way: the statistic, what the benchmark calls it, and the reader.
+OF_READERS = {
+    "kl": ("kl", "logit_difference"),
+    "weight_norm": ("weight_norm", "weight_change"),
+    "weight_first": ("spectrum", "weight_change"),
+}
+
+
+# Of two readers that share a pass over the text, or a decomposition, the second costs the first's
+# too.
+SHARES = {"logit_mining": "logit_difference", "weight_change_all": "weight_change"}
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.process_time()
+    return call(), time.process_time() - start
