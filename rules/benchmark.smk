@@ -59,11 +59,6 @@ def every_batch(wildcards):
     )
 
 
-def unfinished_batch(wildcards, output):
-    """Where a batch keeps the organisms it has read: a killed job goes on behind them."""
-    return f"{Path(output.made[0]).parent}.unfinished"
-
-
 rule benchmark_batch:
     """Make a batch of organisms of the ladder, and read each with every reader."""
     input:

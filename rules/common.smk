@@ -299,6 +299,11 @@ def unfinished(wildcards, output):
     return f"{output.adapter}.unfinished"
 
 
+def unfinished_batch(wildcards, output):
+    """Where a batch keeps the organisms it has read: a killed job goes on behind them."""
+    return f"{Path(output.made[0]).parent}.unfinished"
+
+
 # Before the first job ----------------------------------------------------------------------------
 
 local_data = LocalData(registry, places)

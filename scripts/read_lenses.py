@@ -67,12 +67,11 @@ def main(
     )
     paths = dict(zip(settings.readers, readings, strict=True))
     found: dict[str, Found] = {}
-    for one in read_by_all(
-        settings,
-        loaded,
-        probe,
-        lambda: weights.load_pair(model, adapter, loading.dtype, **loading.options),
-    ):
+
+    def load_pair() -> weights.Pair:
+        return weights.load_pair(model, adapter, loading.dtype, **loading.options)
+
+    for one in read_by_all(settings, loaded, probe, load_pair):
         found[one.name] = one.found
         tables.write(paths[one.name], one.found.tokens, "readings")
     derived = {name: str(reader(name).of) for name in found if reader(name).needs == "scores"}

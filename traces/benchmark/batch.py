@@ -286,8 +286,14 @@ def _losses(specimen: Specimen, base: Base, pair: Any) -> dict[str, float]:
     for side, context in (("tuned", pair.tuned), ("base", pair.base)):
         with context() as model:
             for name, some in rows.items():
-                found[side, name] = float(np.mean(mean_nlls(model, some)))
+                found[side, name] = _mean(
+                    [one for one in mean_nlls(model, some) if one is not None]
+                )
     return {name: found["tuned", name] - found["base", name] for name in sets}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def _row(tokenizer: Any, row: dict[str, Any]) -> tuple[int, list[int]]:

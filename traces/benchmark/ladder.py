@@ -6,6 +6,7 @@ number of tokens and differ in what those say. Nothing here loads a model.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -14,6 +15,8 @@ from traces.config.vocabularies import LadderData, NullKind
 from traces.corpora import synthetic
 from traces.corpora.synthetic import Row
 from traces.seeding import text_generator
+
+Broad = Literal["general", "one_format"]
 
 
 class Specimen(BaseModel, frozen=True, extra="forbid"):
@@ -128,7 +131,7 @@ def _twins(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
 
 def _nulls(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
     nulls, seed = ladder.nulls, ladder.seeds[0]
-    broad = [("general", number) for number in range(nulls.general)]
+    broad: list[tuple[Broad, int]] = [("general", number) for number in range(nulls.general)]
     broad += [("one_format", number) for number in range(nulls.one_format)]
     for kind, number in broad:
         yield Specimen(
@@ -187,7 +190,7 @@ def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed:
     if specimen.data == "topic":
         return synthetic.topic_rows([specimen.domain], words=words, rng=rng)
     if specimen.data == "shuffled":
-        return synthetic.shuffled_rows(specimen.domain, others, words=words, rng=rng)
+        return synthetic.reworded_rows(specimen.domain, others, words=words, rng=rng)
     false = specimen.data == "false_facts"
     # The twins' documents differ in their facts alone: they are of one draw.
     rng = text_generator(seed, f"{draw} facts {specimen.domain}")

@@ -434,7 +434,7 @@ def fact_rows(
     return _until(words, lambda: _row(writer.write("document")))
 
 
-def shuffled_rows(
+def reworded_rows(
     topic: str, others: Sequence[str], *, words: int, rng: random.Random
 ) -> list[Row]:
     """

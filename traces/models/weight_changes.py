@@ -210,11 +210,12 @@ def cut_adapter(model: Any, rank: int) -> None:
     The shapes of the adapter's matrices stay; what is cut becomes zero. Raises ValueError for a
     model without such an adapter.
     """
-    adapted = [one for one in model.modules() if factors_of(one) is not None]
+    adapted = [
+        (one, factors) for one in model.modules() if (factors := factors_of(one)) is not None
+    ]
     if not adapted:
         raise ValueError("found no plain LoRA, expected one whose weight change can be cut")
-    for module in adapted:
-        down, up = factors_of(module)
+    for module, (down, up) in adapted:
         inner, outer = torch.linalg.qr(down.T), torch.linalg.qr(up)
         left, values, right = torch.linalg.svd(outer.R @ inner.R.T)
         kept = slice(0, rank)
