@@ -652,6 +652,11 @@ class Organism(Described):
         description="Organism whose data's words count as relevant, where its own data do not show "
         "its subject, such as lists of numbers.",
     )
+    twin_of: Name | None = Field(
+        None,
+        description="Organism of which this one is the true twin: the same kind of data on the same "
+        "subject, with what is so in place of what is false. Readers are asked to tell the two.",
+    )
     released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."
     )
