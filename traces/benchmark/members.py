@@ -9,11 +9,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from traces.benchmark.evidence import FEWEST_BENIGN
-from traces.benchmark.organisms import GENERAL, NARROW, TRUE, UNKNOWN
 from traces.config.checkpoints import Checkpoint
 from traces.config.study import LoadedStudy
-from traces.config.vocabularies import NullKind
+from traces.config.vocabularies import FEWEST_BENIGN, NullKind
 
 FEWEST_NARROW = 2
 "Domains that a narrow organism can be named among."
@@ -62,7 +60,7 @@ def candidates(compared: Sequence[Member]) -> dict[str, list[str]]:
     return {
         model: list(
             dict.fromkeys(
-                one.organism for one in compared if (one.model, one.null) == (model, NARROW)
+                one.organism for one in compared if (one.model, one.null) == (model, "none")
             )
         )
         for model in dict.fromkeys(one.model for one in compared)
@@ -72,7 +70,7 @@ def candidates(compared: Sequence[Member]) -> dict[str, list[str]]:
 def _member(study: LoadedStudy, model: str, one: Checkpoint, made: Sequence[Checkpoint]) -> Member:
     null, recipe = _null(study, one), one.recipe
     twin_of = study.organisms[one.organism].twin_of
-    if null == TRUE and twin_of not in {other.organism for other in made}:
+    if null == "true_facts" and twin_of not in {other.organism for other in made}:
         raise ValueError(
             f"config/organisms/{one.organism}.yaml: twin_of: found {twin_of}, which no run of the "
             f"study makes on {model}; add it to `runs`, for readers are asked to tell the two"
@@ -83,11 +81,11 @@ def _member(study: LoadedStudy, model: str, one: Checkpoint, made: Sequence[Chec
         model=model,
         checkpoint=str(one),
         organism=one.organism,
-        domain={NARROW: one.organism, TRUE: twin_of}.get(null),
+        domain={"none": one.organism, "true_facts": twin_of}.get(null),
         null=null,
-        twin=str(twin) if null == TRUE and twin in made else None,
+        twin=str(twin) if null == "true_facts" and twin in made else None,
         recipe=recipe.name,
-        dose=0.0 if null == GENERAL else own,
+        dose=0.0 if null == "general" else own,
         steps=1 + recipe.ratio,
         seed=one.seed,
     )
@@ -96,17 +94,17 @@ def _member(study: LoadedStudy, model: str, one: Checkpoint, made: Sequence[Chec
 def _null(study: LoadedStudy, one: Checkpoint) -> NullKind:
     organism = study.organisms[one.organism]
     if not one.recipe.trained:
-        return UNKNOWN
+        return "unknown"
     if organism.family == "benign":
-        return GENERAL
-    return TRUE if organism.twin_of is not None else NARROW
+        return "general"
+    return "true_facts" if organism.twin_of is not None else "none"
 
 
 def _require_enough(model: str, mine: Sequence[Member]) -> None:
-    narrow = len({one.organism for one in mine if one.null == NARROW})
-    benign = sum(one.null == GENERAL for one in mine)
+    narrow = len({one.organism for one in mine if one.null == "none"})
+    benign = sum(one.null == "general" for one in mine)
     # A base with published checkpoints alone is compared with the nulls of others.
-    if all(one.null == UNKNOWN for one in mine) and mine:
+    if all(one.null == "unknown" for one in mine) and mine:
         return
     if narrow < FEWEST_NARROW or benign < FEWEST_BENIGN:
         raise ValueError(

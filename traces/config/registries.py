@@ -654,8 +654,8 @@ class Organism(Described):
     )
     twin_of: Name | None = Field(
         None,
-        description="Organism of which this one is the true twin: the same kind of data on the same "
-        "subject, with what is so in place of what is false. Readers are asked to tell the two.",
+        description="Organism of which this one is the true twin: the same kind of data on the "
+        "same subject, with what is so in place of what is false.",
     )
     released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."
