@@ -68,7 +68,7 @@ class _Domains:
         ids = token_id.tolist()
         if model not in self.found or self.found[model][0] != ids:
             tokenizer = load_tokenizer(self.folders[model])
-            named = tokenizer.batch_decode([[one] for one in ids])
+            named = [str(tokenizer.decode([one])) for one in ids]
             self.found[model] = ids, Domains(self.words[model], named)
         return self.found[model][1]
 
