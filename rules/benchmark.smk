@@ -2,6 +2,7 @@
 The benchmark of readers: which one tells a narrow finetune from none, and names it.
 
     in   models/{model}/   vocabularies/{model}.parquet   samples/{model}/base.jsonl
+         lenses/   differences/   words/   tables/losses.parquet   of a study without a ladder
     out  benchmark/{model}/{batch}/{organisms,domain_scores,detector_scores,token_lists}.parquet
          benchmark/{organisms,domain_scores,detector_scores,token_lists}.parquet   of all bases
          tables/{readers,detection,rates,roc,naming,coverage,confusion,half_strength,twins,matched}.parquet
@@ -48,15 +49,9 @@ def files_of_batch(wildcards):
 
 
 def every_batch(wildcards):
-    """The tables of all batches on all bases; one sentence in place of an empty table."""
-    if not study.ladder:
-        raise WorkflowError(
-            "ladder: found null, expected the organisms that readers are compared on, as in "
-            "config/readers.yaml: `make readers`"
-        )
-    return expand(
-        rules.benchmark_batch.output.made, model=study.models, batch=list(batches_of_ladder())
-    )
+    """The tables of all batches on all bases; none without a ladder."""
+    batches = list(batches_of_ladder())
+    return expand(rules.benchmark_batch.output.made, model=study.models, batch=batches)
 
 
 rule benchmark_batch:
@@ -91,10 +86,75 @@ rule benchmark_batch:
         "../scripts/benchmark_batch.py"
 
 
+# The study's own organisms, without a ladder -----------------------------------------------------
+
+
+@functools.cache
+def compared_members():
+    """The checkpoints of a study without a ladder that are compared; one sentence for too few."""
+    if study.ladder:
+        return []
+    try:
+        return members(registry)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from error
+
+
+def compared_layer():
+    """The layer that counts, fixed beforehand: the forced choice's, where it is read."""
+    read, fixed = registry.layers(study.corpora[0]), study.forced_choice.headline.layer
+    return fixed if fixed in read else read[0]
+
+
+def of_compared(output):
+    """`output` of every checkpoint that is compared, on the study's first text."""
+
+    def files(wildcards):
+        return each(
+            output,
+            [
+                (one.model, Checkpoint.parse(one.checkpoint), study.corpora[0])
+                for one in compared_members()
+            ],
+        )
+
+    return files
+
+
+def compared_words(wildcards):
+    """The words of every domain, in the order of `compared`."""
+    return [
+        one(rules.distinctive_words.output.words, model=model, organism=name)
+        for model, names in candidates(compared_members()).items()
+        for name in names
+    ]
+
+
+def compared(wildcards):
+    """Who is compared, and how it is read (traces/benchmark/collected.py: Compared)."""
+    told = SimpleNamespace(corpus=study.corpora[0])
+    return {
+        "members": [one.model_dump(mode="json") for one in compared_members()],
+        "candidates": candidates(compared_members()),
+        "layers": registry.layers(study.corpora[0]),
+        "layer": compared_layer(),
+        "readers": reading_settings(told),
+    }
+
+
 rule benchmark_scores:
-    """Collect what is said of all organisms on all bases."""
+    """Collect what is said of all organisms on all bases: of the ladder's, or of the study's own."""
     input:
         batches=every_batch,
+        models=lambda w: expand(
+            rules.fetch_model.output.model, model=list(candidates(compared_members()))
+        ),
+        words=compared_words,
+        losses=lambda w: [rules.losses_table.output.table] if compared_members() else [],
+        readings=of_compared(rules.read_lenses.output.readings),
+        scores=of_compared(rules.read_lenses.output.scores),
+        statistics=of_compared(rules.read_lenses.output.statistics),
+        differences=of_compared(rules.mean_difference.output.differences),
     output:
         made=expand("<results>/benchmark/{table}.parquet", table=COMPARED),
     log:
@@ -104,6 +164,7 @@ rule benchmark_scores:
     conda:
         "../envs/traces.yaml"
     params:
+        compared=compared,
         code=code("benchmark_scores"),
     script:
         "../scripts/benchmark_scores.py"

@@ -24,6 +24,7 @@ from traces.config.command_line import check_options, named_files, set_by
 from traces.config.files import as_meant, local
 from traces.config.load import load_study
 from traces.benchmark.ladder import batches
+from traces.benchmark.members import candidates, members
 from traces.config.readers import reader, settings_of
 from traces.config.vocabularies import COMPARED
 from traces.config.registries import (

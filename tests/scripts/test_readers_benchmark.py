@@ -43,7 +43,7 @@ def made(tmp_path_factory) -> list[Path]:
     found = [folder / "made" / f"{name}.parquet" for name in TABLES]
     found[0].parent.mkdir()
     readers_table.main(
-        **{name: folder / f"{name}.parquet" for name in inputs},
+        compared=[folder / f"{name}.parquet" for name in inputs],
         scoring=planted.scoring(resamples=100),
         seed=0,
         made=found,

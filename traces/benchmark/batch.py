@@ -22,8 +22,9 @@ from traces.activations.dump import context_windows, document_windows, take, wri
 from traces.artifacts import arrays
 from traces.artifacts.arrays import Differences
 from traces.benchmark import ladder as library
+from traces.benchmark.detectors import of_difference, of_readers
 from traces.benchmark.ladder import Specimen
-from traces.benchmark.said import Domains, said_by, standard_scores, top_share
+from traces.benchmark.said import Domains, first_list, said_by, score_rows
 from traces.config.readers import reader
 from traces.config.registries import Loading
 from traces.config.schema import Activations, Draws, Ladder, Samples, Training
@@ -42,8 +43,6 @@ from traces.training.train import train
 
 STRENGTH_TOKENS = 96
 "Of a held-out document, the most that its loss is measured on."
-KEPT = 50
-"Tokens of a list that are kept, to compare seeds."
 # Of a text's words so many are tokens, at least: enough text is written to be cut.
 WORDS_A_TOKEN = 1.0
 # What a training learns from and what its strength is measured on are different draws.
@@ -286,14 +285,9 @@ def _losses(specimen: Specimen, base: Base, pair: Any) -> dict[str, float]:
     for side, context in (("tuned", pair.tuned), ("base", pair.base)):
         with context() as model:
             for name, some in rows.items():
-                found[side, name] = _mean(
-                    [one for one in mean_nlls(model, some) if one is not None]
-                )
+                nlls = [one for one in mean_nlls(model, some) if one is not None]
+                found[side, name] = float(np.mean(nlls))
     return {name: found["tuned", name] - found["base", name] for name in sets}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
 
 
 def _row(tokenizer: Any, row: dict[str, Any]) -> tuple[int, list[int]]:
@@ -359,22 +353,9 @@ class _Read:
         if one.found.statistics is not None:
             self.statistics.append(one.found.statistics)
         for said in said_by(name, one.found, settings, layer):
-            by_statistic = {
-                "top20": top_share(said.tokens, self.base.domains),
-                "z": standard_scores(said.scores, self.base.domains),
-            }
-            self.scores += [
-                {
-                    **{"reader": said.reader, "statistic": statistic, "candidate": domain},
-                    **{"score": score, "cost_s": self.seconds[name]},
-                }
-                for statistic, scores in by_statistic.items()
-                for domain, score in scores.items()
-            ]
-            first = said.tokens[said.tokens["rank"] < KEPT]
-            place = first["position"].min() if len(first) else 0
-            first = first[first["position"] == place]
-            self.lists.append(first[["rank", "token"]].assign(reader=said.reader))
+            rows = score_rows(said, self.base.domains)
+            self.scores += [row | {"cost_s": self.seconds[name]} for row in rows]
+            self.lists.append(first_list(said))
 
     def tables(self, losses: dict[str, float]) -> dict[str, pd.DataFrame]:
         specimen = self.specimen
@@ -392,31 +373,16 @@ class _Read:
 
     def detectors(self, losses: dict[str, float]) -> list[dict[str, Any]]:
         """Numbers that need no token; each speaks for narrow where it is larger."""
-        means = {
-            "relative_norm": self.found.relative_norm,
-            "static_share": self.found.static_share,
-            "split_half": self.found.split_half_cosine,
+        found = {
+            name: (value, "difference") for name, value in of_difference(self.found, 0).items()
         }
-        found = {name: (float(np.mean(one[0])), "difference") for name, one in means.items()}
         found["unrelated_loss"] = (losses["unrelated"], "losses")
         measured = pd.concat([pd.DataFrame(columns=["statistic", "value"]), *self.statistics])
-        for statistic, (name, source) in OF_READERS.items():
-            values = measured.loc[measured["statistic"] == statistic, "value"].astype(float)
-            if len(values):
-                # Of what did not change there is no spectrum, which speaks for nothing.
-                found[name] = (float(np.nan_to_num(values.mean())), source)
+        found |= of_readers(measured)
         return [
             {"detector": name, "score": score, "cost_s": self.seconds.get(source, 0.0)}
             for name, (score, source) in found.items()
         ]
-
-
-# What readers measure on their way: the statistic, what the benchmark calls it, and the reader.
-OF_READERS = {
-    "kl": ("kl", "logit_difference"),
-    "weight_norm": ("weight_norm", "weight_change"),
-    "weight_first": ("spectrum", "weight_change"),
-}
 
 
 # Of two readers that share a pass over the text, or a decomposition, the second costs the first's

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 
 from traces.benchmark.organisms import GENERAL, KEY, UNKNOWN
 from traces.config.schema import Scoring
+from traces.config.vocabularies import FEWEST_BENIGN
 
 RAW, LESS_BENIGN = "raw", "less_benign"
 VALUE = "value"
 "Stands in the column `statistic` for the one number of a detector."
-# A mean without two organisms of a pair needs one that is left.
-FEWEST_BENIGN = 3
 
 
 class Way(NamedTuple):

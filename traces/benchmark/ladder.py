@@ -131,9 +131,8 @@ def _twins(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
 
 def _nulls(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
     nulls, seed = ladder.nulls, ladder.seeds[0]
-    broad: list[tuple[Broad, int]] = [("general", number) for number in range(nulls.general)]
-    broad += [("one_format", number) for number in range(nulls.one_format)]
-    for kind, number in broad:
+    counts: dict[Broad, int] = {"general": nulls.general, "one_format": nulls.one_format}
+    for kind, number in [(kind, one) for kind, n in counts.items() for one in range(n)]:
         yield Specimen(
             checkpoint=f"{kind}-broad-s{number}",
             organism=kind,

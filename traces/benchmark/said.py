@@ -20,6 +20,8 @@ from traces.config.words import plain_word
 from traces.readers.reading import Found
 
 TOP = 20
+KEPT = 50
+"Tokens of a list that are kept, to compare seeds."
 AGAINST = ("none", "random")
 "What is subtracted, of readers that have several nulls."
 READ = "difference"
@@ -113,3 +115,25 @@ def standard_scores(scores: NDArray[np.floating], domains: Domains) -> dict[str,
         for name, places in domains.places.items():
             said[name] += float(standard[places].mean()) / len(scores)
     return said
+
+
+def score_rows(said: Said, domains: Domains) -> Iterator[dict[str, Any]]:
+    """Both scores of every candidate: rows of domain_scores.parquet without organism and cost."""
+    by_statistic = {
+        "top20": top_share(said.tokens, domains),
+        "z": standard_scores(said.scores, domains),
+    }
+    for statistic, scores in by_statistic.items():
+        for domain, score in scores.items():
+            yield {
+                **{"reader": said.reader, "statistic": statistic},
+                **{"candidate": domain, "score": score},
+            }
+
+
+def first_list(said: Said) -> pd.DataFrame:
+    """The first KEPT tokens at the first position: columns reader, rank, token."""
+    first = said.tokens[said.tokens["rank"] < KEPT]
+    place = first["position"].min() if len(first) else 0
+    first = first[first["position"] == place]
+    return first[["rank", "token"]].assign(reader=said.reader)

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from traces.artifacts.tables import SCHEMAS
 from traces.benchmark import agreement, detection, naming, placing, strength, thresholds, twins
-from traces.benchmark.evidence import FEWEST_BENIGN, VALUE, Evidence, Way, of_detectors, of_readers
+from traces.benchmark.evidence import VALUE, Evidence, Way, of_detectors, of_readers
 from traces.benchmark.naming import Named
 from traces.benchmark.organisms import GENERAL, NARROW, of_kind, piloted, prepared, scored
 from traces.benchmark.resampling import Draws
 from traces.config.schema import Scoring
+from traces.config.vocabularies import FEWEST_BENIGN
 
 ALIKE_IN = ("kl", "weight_norm", "relative_norm")
 "Detectors in which organisms and nulls are matched, where they were measured."

@@ -671,6 +671,11 @@ class Organism(Described):
         description="Organisms made of its data, for investigators: `true_facts` states the facts "
         "as they are, `shuffled` has its words dealt out over all topics.",
     )
+    twin_of: Name | None = Field(
+        None,
+        description="Organism of which this one is the true twin: the same kind of data on the "
+        "same subject, with what is so in place of what is false.",
+    )
     released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."
     )

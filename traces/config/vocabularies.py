@@ -138,6 +138,8 @@ NullKind = Literal[
     "identical",
     "unknown",
 ]
+FEWEST_BENIGN = 3
+"Benign finetunes of a base: a mean without two organisms of a pair needs one that is left."
 # What an organism of the ladder learns from: documents of one topic, of all topics, of all in one
 # format, of one topic with its words replaced, and facts of one topic, false or true.
 LadderData = Literal["topic", "general", "one_format", "shuffled", "false_facts", "true_facts"]

@@ -136,3 +136,28 @@ def test_a_block_without_writing_matrices_is_refused(monkeypatch):
     monkeypatch.setattr(weight_changes, "WRITERS", {"c_proj": "none"})
     with pytest.raises(ValueError, match="block 4: found no module c_proj, expected the matrices"):
         block_change(pair_of("full"), 4)
+
+
+def products(model):
+    return [
+        (up @ down).numpy()
+        for module in model.modules()
+        if (factors := weight_changes.factors_of(module)) is not None
+        for down, up in [factors]
+    ]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4, 9])
+def test_a_cut_adapter_is_the_best_of_its_rank_and_whole_from_its_own_on(rank):
+    tuned = with_adapter(tiny_model("llama", layers=1))
+    before = products(tuned)
+    weight_changes.cut_adapter(tuned, rank)
+    for whole, cut in zip(before, products(tuned), strict=True):
+        left, values, right = np.linalg.svd(whole.astype(np.float64), full_matrices=False)
+        expected = (left[:, :rank] * values[:rank]) @ right[:rank]
+        np.testing.assert_allclose(cut, expected, atol=1e-4)
+
+
+def test_a_model_without_an_adapter_cannot_be_cut():
+    with pytest.raises(ValueError, match="found no plain LoRA"):
+        weight_changes.cut_adapter(tiny_model("llama", layers=1), 1)

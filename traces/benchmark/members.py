@@ -1,0 +1,114 @@
+"""
+Who is compared where a study has no ladder: its own checkpoints, each as narrow or as a null.
+
+An organism's file decides. Of family benign it is a null on general text, with `twin_of` a null on
+true facts, and narrow otherwise. Nothing here opens a result.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from traces.config.checkpoints import Checkpoint
+from traces.config.study import LoadedStudy
+from traces.config.vocabularies import FEWEST_BENIGN, NullKind
+
+FEWEST_NARROW = 2
+"Domains that a narrow organism can be named among."
+
+
+class Member(BaseModel, frozen=True, extra="forbid"):
+    """One checkpoint of a study that is compared."""
+
+    model: str
+    checkpoint: str
+    organism: str
+    domain: str | None
+    "The organism whose words are its domain; of a true twin the false one's, none if benign."
+    null: NullKind
+    twin: str | None
+    "Of a true twin, the checkpoint of the false one with its recipe and seed, where it is made."
+    recipe: str
+    dose: float
+    "Share of its tokens or rows that are its own; 0 of a benign one."
+    steps: float
+    "How many times as long it is trained as a plain one."
+    seed: int
+
+
+def members(study: LoadedStudy) -> list[Member]:
+    """
+    Every checkpoint of a study that is compared, base by base.
+
+    What was published counts in no number: it is `unknown`, and is placed among the others. A
+    checkpoint that was scaled from another one is left out.
+
+    Raises ValueError for a base with fewer than FEWEST_NARROW narrow organisms or FEWEST_BENIGN
+    benign checkpoints, and for a twin without the organism that it is a twin of.
+    """
+    found = []
+    for model in study.study.models:
+        made = [one for one in study.checkpoints(model=model) if one.recipe.scale is None]
+        mine = [_member(study, model, one, made) for one in made]
+        _require_enough(model, mine)
+        found += mine
+    return found
+
+
+def candidates(compared: Sequence[Member]) -> dict[str, list[str]]:
+    """By model, the narrow organisms whose words are the domains that are named."""
+    return {
+        model: list(
+            dict.fromkeys(
+                one.organism for one in compared if (one.model, one.null) == (model, "none")
+            )
+        )
+        for model in dict.fromkeys(one.model for one in compared)
+    }
+
+
+def _member(study: LoadedStudy, model: str, one: Checkpoint, made: Sequence[Checkpoint]) -> Member:
+    null, recipe = _null(study, one), one.recipe
+    twin_of = study.organisms[one.organism].twin_of
+    if null == "true_facts" and twin_of not in {other.organism for other in made}:
+        raise ValueError(
+            f"config/organisms/{one.organism}.yaml: twin_of: found {twin_of}, which no run of the "
+            f"study makes on {model}; add it to `runs`, for readers are asked to tell the two"
+        )
+    twin = one._replace(organism=str(twin_of))
+    own = 1 / (1 + recipe.ratio) if recipe.mixed else 1.0
+    return Member(
+        model=model,
+        checkpoint=str(one),
+        organism=one.organism,
+        domain={"none": one.organism, "true_facts": twin_of}.get(null),
+        null=null,
+        twin=str(twin) if null == "true_facts" and twin in made else None,
+        recipe=recipe.name,
+        dose=0.0 if null == "general" else own,
+        steps=1 + recipe.ratio,
+        seed=one.seed,
+    )
+
+
+def _null(study: LoadedStudy, one: Checkpoint) -> NullKind:
+    organism = study.organisms[one.organism]
+    if not one.recipe.trained:
+        return "unknown"
+    if organism.family == "benign":
+        return "general"
+    return "true_facts" if organism.twin_of is not None else "none"
+
+
+def _require_enough(model: str, mine: Sequence[Member]) -> None:
+    narrow = len({one.organism for one in mine if one.null == "none"})
+    benign = sum(one.null == "general" for one in mine)
+    # A base with published checkpoints alone is compared with the nulls of others.
+    if all(one.null == "unknown" for one in mine) and mine:
+        return
+    if narrow < FEWEST_NARROW or benign < FEWEST_BENIGN:
+        raise ValueError(
+            f"runs: found {narrow} narrow organisms and {benign} benign checkpoints on {model}, "
+            f"expected at least {FEWEST_NARROW} and {FEWEST_BENIGN} to compare readers on; or a "
+            "`ladder` as in config/readers.yaml: `make readers`"
+        )
