@@ -17,6 +17,7 @@ from traces.corpora.synthetic import Row
 from traces.seeding import text_generator
 
 Broad = Literal["general", "one_format"]
+BROAD: tuple[Broad, ...] = ("general", "one_format")
 
 
 class Specimen(BaseModel, frozen=True, extra="forbid"):
@@ -131,17 +132,17 @@ def _twins(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
 
 def _nulls(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
     nulls, seed = ladder.nulls, ladder.seeds[0]
-    counts: dict[Broad, int] = {"general": nulls.general, "one_format": nulls.one_format}
-    for kind, number in [(kind, one) for kind, n in counts.items() for one in range(n)]:
-        yield Specimen(
-            checkpoint=f"{kind}-broad-s{number}",
-            organism=kind,
-            null=kind,
-            data=kind,
-            form=number % synthetic.formats() if kind == "one_format" else None,
-            steps=nulls.shares[number % len(nulls.shares)],
-            seed=number,
-        )
+    for kind in BROAD:
+        for number in range(getattr(nulls, kind)):
+            yield Specimen(
+                checkpoint=f"{kind}-broad-s{number}",
+                organism=kind,
+                null=kind,
+                data=kind,
+                form=number % synthetic.formats() if kind == "one_format" else None,
+                steps=nulls.shares[number % len(nulls.shares)],
+                seed=number,
+            )
     for domain in names[: nulls.shuffled]:
         yield Specimen(
             checkpoint=f"{domain}_shuffled-half-s{seed}",
