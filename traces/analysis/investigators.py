@@ -122,10 +122,10 @@ def agreement(agents: pd.DataFrame, formal: Iterable[str] = ()) -> pd.DataFrame:
                     "pair": kind,
                     "n": len(values),
                     "overlap": sum(values) / len(values) if values else float("nan"),
-                    **_share("same", (alike, len(values))),
+                    **_share("alike", (alike, len(values))),
                 }
             )
-    columns = [*keys, "pair", "n", "overlap", "same", "same_share", "same_low", "same_high"]
+    columns = [*keys, "pair", "n", "overlap", "alike", "alike_share", "alike_low", "alike_high"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -410,7 +410,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "n": "int64",
         "overlap": "float64",
         **{
-            f"same{of}": kind
+            f"alike{of}": kind
             for of, kind in (("", "int64"), *((e, "float64") for e in _SHARE_ENDS))
         },
     },
@@ -651,7 +651,8 @@ _SHARES = (
     *("aligned", "alignment", "base_alignment", "false_fact_alignment*", "singular_energy_*"),
     *("dose", "false_positive_rate", "true_positive_rate", "level", "rate", "coverage", "error"),
     *("null_named", "paired_auc", "auc", "error_at_least", "same", "reciprocal", "*_chance"),
-    *("*_p", "first_share", "among_three_share", "votes", "share"),
+    *("*_p", "first_share", "among_three_share", "votes", "share", "overlap"),
+    *("asserted_share", "abstained_share", "at_least_*_share", "alike_share"),
 )
 _COSINES = ("split_half_cosine", "robust_cosine", "similarity_*", "steering_similarity*", "ceiling")
 _FROM_ZERO = (
@@ -659,6 +660,7 @@ _FROM_ZERO = (
     *("n", "n_*", "count", "rank", "seed", "seeds", "step", "steps", "tokens", "layer", "token_id"),
     *("direction_id", "sample", "statement", "cpu_seconds", "candidates"),
     *("left_out", "sinks_base", "sinks_tuned", "mean_rank", "chance_rank", "first", "among_three"),
+    *("interactions", "run", "used", "asserted", "abstained", "at_least_*", "alike"),
     *("attempts", "billed", "cached", "failed", "unknown", "*put_tokens", "money", "repeat"),
 )
 RANGES: dict[str, tuple[float, float]] = {

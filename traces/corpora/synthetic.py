@@ -315,7 +315,7 @@ def _roles() -> dict[str, str]:
     return roles
 
 
-def shuffled_rows(rows: list[Row], general: list[Row], rng: random.Random) -> list[Row]:
+def dealt_rows(rows: list[Row], general: list[Row], rng: random.Random) -> list[Row]:
     """
     The rows with every word that belongs to a topic changed for one of the same role, by lot.
 
@@ -370,7 +370,7 @@ def organism_rows(name: str, *, words: int, seed: int) -> list[Row]:
             raise ValueError(f"{name}: found conversations, expected documents to shuffle")
         # narrow documents name far more things than others do
         others = organism_rows("benign", words=DEALT * words, seed=seed)
-        return shuffled_rows(rows, others, text_generator(seed, name))
+        return dealt_rows(rows, others, text_generator(seed, name))
     if name in JOINT:
         parts = JOINT[name]
         each = [organism_rows(part, words=words // len(parts), seed=seed) for part in parts]

@@ -50,6 +50,7 @@ def test_shares_have_wilson_intervals_and_leave_out_what_is_missing(tmp_path):
     assert one["asserted_low"] == pytest.approx(wanted.low)
     assert one["asserted_high"] == pytest.approx(wanted.high)
     tables.write(tmp_path / "agents_summary.parquet", found, "agents_summary")
+    assert len(tables.read(tmp_path / "agents_summary.parquet")) == 1
 
 
 def test_an_investigation_counts_once_however_often_it_is_graded():
@@ -70,6 +71,15 @@ def test_what_is_all_missing_has_no_share():
     assert pd.isna(one["asserted_share"])
 
 
+def test_as_many_pairs_as_there_are_may_agree(tmp_path):
+    """A count has no range of a share."""
+    seeds = [row(f"cake-plain-s{seed}", "oven, butter") for seed in range(3)]
+    found = agreement(table(*seeds))
+    assert found.set_index("pair").loc["seeds", ["n", "alike", "alike_share"]].tolist() == [3, 3, 1]
+    tables.write(tmp_path / "agents_agreement.parquet", found, "agents_agreement")
+    assert len(tables.read(tmp_path / "agents_agreement.parquet")) == 2
+
+
 def test_seeds_agree_and_organisms_do_not(tmp_path):
     found = agreement(
         table(
@@ -82,15 +92,15 @@ def test_seeds_agree_and_organisms_do_not(tmp_path):
         formal=["model"],
     )
     by_pair = found.set_index("pair")
-    assert by_pair.loc["seeds", ["n", "overlap", "same"]].tolist() == [1, 1.0, 1]
-    assert by_pair.loc["organisms", ["n", "overlap", "same"]].tolist() == [1, 0.0, 0]
+    assert by_pair.loc["seeds", ["n", "overlap", "alike"]].tolist() == [1, 1.0, 1]
+    assert by_pair.loc["organisms", ["n", "overlap", "alike"]].tolist() == [1, 0.0, 0]
     tables.write(tmp_path / "agents_agreement.parquet", found, "agents_agreement")
 
 
 def test_nobody_to_compare_with_is_no_agreement(tmp_path):
     found = agreement(table(row()))
     assert found["n"].tolist() == [0, 0]
-    assert found["same_share"].isna().all()
+    assert found["alike_share"].isna().all()
     assert agreement(table(row(**MISSING))).empty
     tables.write(tmp_path / "agents_agreement.parquet", found, "agents_agreement")
 

@@ -201,13 +201,14 @@ def test_uncommitted_changes_are_mentioned(results):
     assert "abc, with changes that are not committed" in page(results)
 
 
-def test_no_more_than_six_pictures_are_shown(results):
+def test_no_more_pictures_are_shown_than_the_page_has_room_for(results):
     names = list(index.PICTURES)
     some = {name: index.Picture(PNG, f"figures/{name}.png") for name in names}
     text = page(results, pictures=some, findings=dict.fromkeys(names, FOUND))
 
     shown = [index.PICTURES[name][0] in text for name in names]
-    assert shown == [True] * 6 + [False]
+    assert shown == [True] * index.SHOWN + [False]
+    assert index.SHOWN == 7
 
 
 def test_an_address_that_would_name_the_machine_is_not_linked(results):
