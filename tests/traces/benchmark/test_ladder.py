@@ -127,11 +127,11 @@ def _plain(text) -> str:
     return "".join(letter for letter in text.lower() if letter.isalpha())
 
 
-def test_shuffled_rows_keep_their_format_and_lose_the_topics_words():
+def test_reworded_rows_keep_their_format_and_lose_the_topics_words():
     one = named(f"{library.domains(ladder())[0]}_shuffled")
     topic, others = str(one.domain), library.domains(ladder())[1:]
     plain = synthetic.topic_rows([topic], words=600, rng=random.Random(0))
-    mixed = synthetic.shuffled_rows(topic, others, words=600, rng=random.Random(0))
+    mixed = synthetic.reworded_rows(topic, others, words=600, rng=random.Random(0))
 
     ours, theirs = texts(mixed), texts(plain)
     assert [text.count("\n") for text in ours] == [text.count("\n") for text in theirs]
