@@ -320,7 +320,9 @@ def investigated(summary: pd.DataFrame) -> Finding:
     if own.empty:
         return Finding(UNDECIDED, "No investigator was shown an organism's readings.", "")
     row = own.iloc[0]
-    said = f"Shown the readings, the investigator {first['agent_model'].iloc[0]} "
+    name = first["agent_model"].iloc[0]
+    who = "embedded investigator" if name == "embedded" else f"investigator {name}"
+    said = f"Shown the readings, the {who} "
     said += (
         f"names the finetune (grade 2 or more) of {row['at_least_2']} of {row['n_graded']} "
         f"checkpoints{_black_box(cases)}"
