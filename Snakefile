@@ -59,8 +59,8 @@ include: "rules/agents.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/grades.smk"
-include: "rules/pages.smk"
 include: "rules/benchmark.smk"
+include: "rules/pages.smk"
 
 
 rule all:

@@ -24,12 +24,18 @@ STUDIES = (
     ("--configfile", "config/smol.yaml"),
     # models that judge and investigate
     (
-        *("--config", "judges={graders: [{name: a, model: openrouter/openai/gpt-5-mini}]}"),
+        "--config",
+        "judges={graders: [{name: a, model: openrouter/openai/gpt-5-mini}], "
+        "questions: [relevance, coherence, scales, beliefs]}",
+        "beliefs={forms: [cloze, open]}",
         "agents={models: [{name: b, model: openrouter/openai/gpt-5}, embedded], "
         "graders: [a, lexical]}",
         "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0, 1], "
-        "measures: [judges, agents]}]",
+        "measures: [steering, beliefs, judges, agents]}]",
+        *("--", "all", "grade_effects_figure", "grades_table"),
     ),
+    # readers compared
+    ("--configfile", "config/readers.yaml", "--", "readers_page"),
     # readers of samples
     ("--config", "lenses={readers: [black_box]}"),
     ("--configfile", "config/ablations.yaml"),
