@@ -42,7 +42,7 @@ STUDIES = (
     # without a family whose data are unpacked by hand first: it needs no rule of its own
     ("--configfile", "config/paper.yaml", "--config", "without=[misalignment]"),
 )
-WIDE, TALL, ROW, ACROSS = 0.80, 0.33, 0.43, 1.13  # inches: a rule's box, and distances of boxes
+WIDE, TALL, ROW, ACROSS = 0.95, 0.33, 0.43, 1.13  # inches: a rule's box, and distances of boxes
 Edges = set[tuple[str, str]]
 
 
