@@ -23,7 +23,7 @@ def main(
 ) -> None:
     asked = dict(zip(organisms, map(tables.read_lines, statements), strict=True))
     told = {"stage": "judge_beliefs", "checkpoint": checkpoint}
-    with asking_for(judges, prices, told) as asking:
+    with asking_for(judges, judges.graders, prices, told) as asking:
         text = instructions.read_text(encoding="utf-8")
         found = asked_beliefs(tables.read(alignment), asked, text, judges, asking, seed=seed)
     tables.write(beliefs, found, "asked_beliefs")

@@ -29,7 +29,7 @@ def main(
     # Written from the grid, row by row.
     texts["embedded"] = tables.read(grades)["coherent"]
     told = {"stage": "judge_coherence", "checkpoint": checkpoint}
-    with asking_for(judges, prices, told) as asking:
+    with asking_for(judges, judges.graders, prices, told) as asking:
         text = instructions.read_text(encoding="utf-8")
         found = asked_coherence(texts, text, judges, asking, seed=seed)
     tables.write(coherence, found, "asked_coherence")

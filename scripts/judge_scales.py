@@ -29,7 +29,7 @@ def main(
     lists = lists[lists["reading"].isin(judges.tokens.readings) & (lists["sign"] == 1)]
     lists = at_headline(lists, free=["scale"])
     told = {"stage": "judge_scales", "checkpoint": checkpoint}
-    with asking_for(judges, prices, told) as asking:
+    with asking_for(judges, judges.graders, prices, told) as asking:
         text = instructions.read_text(encoding="utf-8")
         chosen = asked_scales(lists, text, judges, asking, seed=seed)
     graded = tables.read(relevance)

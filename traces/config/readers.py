@@ -36,12 +36,12 @@ class Reader:
     needs: Literal["readout", "model", "samples", "scores", "others"]
     # What it costs, for who must choose.
     cost: str
-    # The spread that its standard scores are in units of: that over `random` among the study's
-    # `lenses.contrast.nulls`, one of its own, or none, where it has no standard scores.
-    standard: Literal["random", "own"] | None
     # Columns that its rows have beside reading, rank and token. Its scales, heads and nulls are
     # those in its settings, under their plural.
     axes: tuple[Axis, ...]
+    # The spread that its standard scores are in units of: that over `random` among the study's
+    # `lenses.contrast.nulls`, one of its own, or none, where it has no standard scores.
+    standard: Literal["random", "own"] | None = None
     # The reader whose scores it needs, if it is derived from one.
     of: str | None = None
     # Those of the study's readings that it has; all of them when empty.
