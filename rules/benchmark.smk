@@ -13,47 +13,6 @@ The benchmark of readers: which one tells a narrow finetune from none, and names
 # The organisms ---------------------------------------------------------------------------------
 
 
-def batches_of_ladder():
-    """The organisms of the ladder by the number of their batch; none without a ladder."""
-    return dict(enumerate(batches(study.ladder))) if study.ladder else {}
-
-
-def specimens_of(wildcards):
-    """The organisms of one batch."""
-    return [one.model_dump(mode="json") for one in batches_of_ladder()[int(wildcards.batch)]]
-
-
-def batch_of(wildcards):
-    """What a batch is made and read by (traces/benchmark/batch.py: Batch)."""
-    told = SimpleNamespace(model=wildcards.model, corpus=study.corpora[0])
-    return {
-        "specimens": specimens_of(wildcards),
-        "ladder": study.ladder.model_dump(mode="json"),
-        "loading": section(Loading, model_of)(wildcards),
-        "training": study.training.model_dump(mode="json"),
-        "activations": section(Activations, study.activations),
-        "samples": section(Samples, study.lenses.samples),
-        # What is compared is the difference; its controls are organisms here.
-        "readers": reading_settings(told) | {"readings": ["difference"]},
-        "layers": list(study.layers[:1]),
-        "positions": list(study.positions),
-        "texts": study.samples,
-        "seed": study.seed,
-    }
-
-
-def files_of_batch(wildcards):
-    """The files that a batch finds by itself: those of the synthetic corpus, and of the readers."""
-    told = SimpleNamespace(model=wildcards.model, corpus=study.corpora[0])
-    return [*synthetic_lists(), *reading_files(told)]
-
-
-def every_batch(wildcards):
-    """The tables of all batches on all bases; none without a ladder."""
-    batches = list(batches_of_ladder())
-    return expand(rules.benchmark_batch.output.made, model=study.models, batch=batches)
-
-
 rule benchmark_batch:
     """Make a batch of organisms of the ladder, and read each with every reader."""
     input:
@@ -84,62 +43,6 @@ rule benchmark_batch:
         code=code("benchmark_batch"),
     script:
         "../scripts/benchmark_batch.py"
-
-
-# The study's own organisms, without a ladder -----------------------------------------------------
-
-
-@functools.cache
-def compared_members():
-    """The checkpoints of a study without a ladder that are compared; one sentence for too few."""
-    if study.ladder:
-        return []
-    try:
-        return members(registry)
-    except ValueError as error:
-        raise WorkflowError(str(error)) from error
-
-
-def compared_layer():
-    """The layer that counts, fixed beforehand: the forced choice's, where it is read."""
-    read, fixed = registry.layers(study.corpora[0]), study.forced_choice.headline.layer
-    return fixed if fixed in read else read[0]
-
-
-def of_compared(output):
-    """`output` of every checkpoint that is compared, on the study's first text."""
-
-    def files(wildcards):
-        return each(
-            output,
-            [
-                (one.model, Checkpoint.parse(one.checkpoint), study.corpora[0])
-                for one in compared_members()
-            ],
-        )
-
-    return files
-
-
-def compared_words(wildcards):
-    """The words of every domain, in the order of `compared`."""
-    return [
-        one(rules.distinctive_words.output.words, model=model, organism=name)
-        for model, names in candidates(compared_members()).items()
-        for name in names
-    ]
-
-
-def compared(wildcards):
-    """Who is compared, and how it is read (traces/benchmark/collected.py: Compared)."""
-    told = SimpleNamespace(corpus=study.corpora[0])
-    return {
-        "members": [one.model_dump(mode="json") for one in compared_members()],
-        "candidates": candidates(compared_members()),
-        "layers": registry.layers(study.corpora[0]),
-        "layer": compared_layer(),
-        "readers": reading_settings(told),
-    }
 
 
 rule benchmark_scores:

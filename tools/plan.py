@@ -284,6 +284,25 @@ def _sample(case: Case) -> float:
     return case.written(corpus.rows, corpus.sampled.max_new_tokens, corpus.sampled.batch)
 
 
+def _ask(case: Case) -> float:
+    study, most = case.loaded.study, max(case.loaded.study.agents.interactions.black_box, default=0)
+    texts = most * (len(case.loaded.checkpoints("agents", case.model)) + 1)
+    return case.written(texts, study.agents.asked.max_new_tokens, study.agents.asked.batch)
+
+
+def _investigate(case: Case) -> float:
+    """As if every run of the model that investigates put all its prompts to both models."""
+    agents = case.loaded.study.agents
+    budgets = sum((*agents.interactions.lens, *agents.interactions.black_box))
+    checkpoints = len(case.loaded.checkpoints("agents", case.model)) * len(agents.nulls)
+    texts = 2 * budgets * len(agents.prompts) * agents.runs * checkpoints
+    return case.written(texts, agents.asked.max_new_tokens, agents.asked.batch)
+
+
+def _seed_pairs(case: Case) -> float:
+    return len(case.loaded.checkpoints("agents", case.model)) * _read_lenses(case)
+
+
 # Seconds of a job's own work, by rule. A logit lens only loads the readout, so it adds nothing.
 WORK: dict[str, Callable[[Case], float]] = {
     "train_organism": _train,
@@ -293,6 +312,11 @@ WORK: dict[str, Callable[[Case], float]] = {
     "base_texts": _base_texts,
     "tuned_texts": _tuned_texts,
     "read_lenses": _read_lenses,
+    "ask_models": _ask,
+    "read_seed_pairs": _seed_pairs,
+    "investigate": _investigate,
+    # Of bases on the synthetic corpus alone, which need no GPU.
+    "benchmark_batch": lambda case: 0.0,
     "steered_grid": _grid,
     "steered_samples": _samples,
     "causal_effect": _causal,

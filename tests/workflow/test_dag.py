@@ -58,13 +58,17 @@ def test_the_default_study_has_the_jobs_its_configuration_implies(default_jobs):
     teachers = {loaded.organisms[name].data.taught.teacher for name in taught} - {None} - organisms
     found = counts(default_jobs)
 
-    trainings = n_models * (n_checkpoints + len(teachers))
+    # Twins are trained and read for investigators alone.
+    twins = loaded.twins()
+    words_of = {one.organism for one in twins}
+    trainings = n_models * (n_checkpoints + len(teachers) + len(twins))
     for rule in ("mix_training_data", "plan_training", "train_organism"):
         assert found[rule] == trainings, rule
-    assert found["dump_activations"] == n_models * (n_checkpoints + 1) * n_corpora
-    for rule in ("mean_difference", "read_lenses", "token_relevance"):
-        assert found[rule] == n_models * n_checkpoints * n_corpora, rule
-    assert found["fetch_organism"] == len(organisms | teachers) - len(taught)
+    assert found["dump_activations"] == n_models * (n_checkpoints + len(twins) + 1) * n_corpora
+    for rule in ("mean_difference", "read_lenses"):
+        assert found[rule] == n_models * (n_checkpoints + len(twins)) * n_corpora, rule
+    assert found["token_relevance"] == n_models * n_checkpoints * n_corpora
+    assert found["fetch_organism"] == len(organisms | teachers | words_of) - len(taught)
     assert found["teach_numbers"] == n_models * len(taught)
     assert found["distinctive_words"] == n_models * len(organisms)
     assert found["fetch_model"] == found["pretrain_base"] == n_models

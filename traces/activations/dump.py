@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traces.artifacts.arrays import ActivationWriter
 from traces.config.schema import Activations
 from traces.config.vocabularies import CorpusKind, DType
 from traces.corpora.rows import read_rows
@@ -313,6 +312,9 @@ def write_store(
     layers, positions, pad_id : as `residual_stream` takes them
     dtype   : of the model's weights
     """
+    # Lazy: what reads a model also runs where HDF5 is not installed, to try a GPU.
+    from traces.artifacts.arrays import ActivationWriter
+
     with ActivationWriter(
         path,
         layers=layers,
