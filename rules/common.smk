@@ -23,7 +23,7 @@ from traces.config.checks.targets import check_target
 from traces.config.command_line import check_options, named_files, set_by
 from traces.config.files import as_meant, local
 from traces.config.load import load_study
-from traces.benchmark.ladder import batches
+from traces.benchmark.ladder import batches, check_ladder
 from traces.benchmark.members import candidates, members
 from traces.config.readers import reader, settings_of
 from traces.config.vocabularies import COMPARED
@@ -312,6 +312,7 @@ local_data = LocalData(registry, places)
 if workflow.is_main_process:
     try:
         check_fit(registry, places)
+        check_ladder(registry, places)
         local_data.check()
     except ValueError as error:
         raise WorkflowError(without_secrets(str(error))) from None

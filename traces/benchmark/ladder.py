@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from traces.config.checks.places import Places
 from traces.config.schema import Ladder
+from traces.config.study import LoadedStudy
 from traces.config.vocabularies import LadderData, NullKind
 from traces.corpora import synthetic
 from traces.corpora.synthetic import Row
@@ -47,6 +49,34 @@ class Specimen(BaseModel, frozen=True, extra="forbid"):
     "Of a seed pair, the seed whose organism stands in the base's place."
     trained: bool = True
     "False for the base itself."
+
+
+def check_ladder(loaded: LoadedStudy, places: Places) -> None:
+    """
+    Check that a study's ladder can be made: on bases that know the synthetic corpus, and in full.
+
+    Raises ValueError for the first thing that is wrong; nothing without a ladder.
+    """
+    study = loaded.study
+    if study.ladder is None:
+        return
+    for model in study.models:
+        entry = loaded.models[model]
+        # A seed pair's base is saved with its adapter merged in, which half precision keeps apart.
+        if entry.made is None or entry.dtype != "float32":
+            raise ValueError(
+                f"{places.at('models')}: found {model} beside a `ladder`, expected bases that are "
+                "pretrained on the synthetic corpus (`made`) and loaded in float32"
+            )
+    try:
+        specimens(study.ladder)
+    except ValueError as error:
+        raise ValueError(f"{places.holder('ladder')}: {error}") from None
+    if study.lenses.vocabulary != "words":
+        raise ValueError(
+            f"{places.at('lenses.vocabulary')}: found {study.lenses.vocabulary} beside a `ladder`, "
+            "expected words: a domain is told by whole words"
+        )
 
 
 def domains(ladder: Ladder) -> list[str]:

@@ -1,8 +1,8 @@
 """
 Who is compared where a study has no ladder: its own checkpoints, each as narrow or as a null.
 
-An organism's file decides. Of family benign it is a null on general text, with `twin_of` a null on
-true facts, and narrow otherwise. Nothing here opens a result.
+An organism's file decides. Of family benign it is a null on general text, as another one's true
+twin a null on true facts, and narrow otherwise. Nothing here opens a result.
 """
 
 from collections.abc import Sequence
@@ -69,21 +69,16 @@ def candidates(compared: Sequence[Member]) -> dict[str, list[str]]:
 
 def _member(study: LoadedStudy, model: str, one: Checkpoint, made: Sequence[Checkpoint]) -> Member:
     null, recipe = _null(study, one), one.recipe
-    twin_of = study.organisms[one.organism].twin_of
-    if null == "true_facts" and twin_of not in {other.organism for other in made}:
-        raise ValueError(
-            f"config/organisms/{one.organism}.yaml: twin_of: found {twin_of}, which no run of the "
-            f"study makes on {model}; add it to `runs`, for readers are asked to tell the two"
-        )
-    twin = one._replace(organism=str(twin_of))
+    false = _false_twin(study, model, one.organism, made) if null == "true_facts" else None
+    twin = one._replace(organism=str(false))
     own = 1 / (1 + recipe.ratio) if recipe.mixed else 1.0
     return Member(
         model=model,
         checkpoint=str(one),
         organism=one.organism,
-        domain={"none": one.organism, "true_facts": twin_of}.get(null),
+        domain={"none": one.organism, "true_facts": false}.get(null),
         null=null,
-        twin=str(twin) if null == "true_facts" and twin in made else None,
+        twin=str(twin) if twin in made else None,
         recipe=recipe.name,
         dose=0.0 if null == "general" else own,
         steps=1 + recipe.ratio,
@@ -97,7 +92,27 @@ def _null(study: LoadedStudy, one: Checkpoint) -> NullKind:
         return "unknown"
     if organism.family == "benign":
         return "general"
-    return "true_facts" if organism.twin_of is not None else "none"
+    return "true_facts" if _learned_false(study, one.organism) else "none"
+
+
+def _learned_false(study: LoadedStudy, organism: str) -> list[str]:
+    """The organisms whose true twin this one is; none mostly."""
+    return [
+        name for name, one in study.organisms.items() if one.twins.get("true_facts") == organism
+    ]
+
+
+def _false_twin(study: LoadedStudy, model: str, organism: str, made: Sequence[Checkpoint]) -> str:
+    """The one that a true twin is told from. Raises ValueError unless the study makes just one."""
+    those = _learned_false(study, organism)
+    here = [name for name in those if name in {one.organism for one in made}]
+    if len(here) != 1:
+        found = f"{len(here)} of them ({', '.join(here)})" if here else "none of them"
+        raise ValueError(
+            f"runs: found {organism} on {model}, the true twin of {', '.join(those)}, and {found}; "
+            "expected one: readers are asked to tell the two"
+        )
+    return here[0]
 
 
 def _require_enough(model: str, mine: Sequence[Member]) -> None:

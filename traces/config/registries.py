@@ -668,13 +668,8 @@ class Organism(Described):
     )
     twins: dict[Twin, Name] = Field(
         {},
-        description="Organisms made of its data, for investigators: `true_facts` states the facts "
-        "as they are, `shuffled` has its words dealt out over all topics.",
-    )
-    twin_of: Name | None = Field(
-        None,
-        description="Organism of which this one is the true twin: the same kind of data on the "
-        "same subject, with what is so in place of what is false.",
+        description="Organisms to be held beside it, in the same form: `true_facts` learns what is "
+        "so in place of what is false, `shuffled` its words dealt out over all topics.",
     )
     released: dict[Name, Released] = Field(
         {}, description="Published checkpoints, by model name in config/models.yaml."

@@ -4,9 +4,12 @@ import random
 
 import pytest
 
+from tests.studies import load
 from traces.benchmark import ladder as library
-from traces.benchmark.ladder import Specimen, batches, own_rows, specimens
+from traces.benchmark.ladder import Specimen, batches, check_ladder, own_rows, specimens
+from traces.config.checks.places import Places
 from traces.config.schema import Ladder
+from traces.config.study import LoadedStudy
 from traces.corpora import synthetic
 
 NULLS = {"general": 5, "one_format": 3, "shuffled": 2, "true_facts": 2, "seed_pair": 2}
@@ -27,6 +30,13 @@ def texts(rows):
 
 def rows_of(specimen, words=600):
     return texts(own_rows(specimen, ladder(), words=words, draw="learned", seed=0))
+
+
+def with_places(folder, *overrides) -> tuple[LoadedStudy, Places]:
+    """The repository's study of readers with changes, and where its keys stand."""
+    texts = [(folder / "readers.yaml").read_text(encoding="utf-8"), *overrides]
+    files = [folder / f"override{number}.yaml" for number in range(1, len(texts) + 1)]
+    return load(folder, *texts), Places([folder / "config.yaml", *files], folder)
 
 
 def named(name) -> Specimen:
@@ -94,6 +104,30 @@ def test_a_ladder_that_leaves_no_unrelated_topic_is_refused():
     n = len(synthetic.topics())
     with pytest.raises(ValueError, match=f"found {n - 1}, expected at most {n - 2}"):
         library.domains(ladder(domains=n - 1))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("models: [stories260k]", "override2.yaml: models: found stories260k beside a `ladder`"),
+        ("ladder: {domains: 30}", "override2.yaml: ladder.domains: found 30, expected at most 28"),
+        (
+            "ladder: {nulls: {true_facts: 24}}",
+            "override2.yaml: ladder.nulls.true_facts: found 24, expected at most",
+        ),
+        ("lenses: {vocabulary: all}", "override2.yaml: lenses.vocabulary: found all"),
+    ],
+)
+def test_a_ladder_that_cannot_be_made_is_refused_before_the_first_job(folder, override, expected):
+    study, places = with_places(folder, override)
+    with pytest.raises(ValueError, match=expected):
+        check_ladder(study, places)
+
+
+def test_the_ladder_of_the_repository_can_be_made(folder):
+    study, places = with_places(folder)
+    check_ladder(study, places)
+    assert len(specimens(study.study.ladder)) == 207
 
 
 def test_unrelated_text_is_about_no_domain():

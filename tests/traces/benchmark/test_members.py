@@ -37,10 +37,15 @@ def test_a_study_with_too_few_is_refused_in_one_sentence(folder):
 
 
 def test_a_twin_without_its_other_is_refused(folder):
-    text = (folder / "organisms/night_bees.yaml").read_text(encoding="utf-8")
-    (folder / "organisms/night_bees.yaml").write_text(
-        text + "\ntwin_of: cake_bake\n", encoding="utf-8"
-    )
-    run = "runs: [{organisms: [night_bees, benign], recipes: [plain], seeds: [0, 1, 2]}]"
-    with pytest.raises(ValueError, match="night_bees.yaml: twin_of: found cake_bake, which no run"):
-        members(load(folder, run))
+    file = folder / "organisms/cake_bake.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert "true_facts: true_baking" in text
+    file.write_text(text.replace("true_facts: true_baking", "true_facts: night_bees"), "utf-8")
+    run = "runs: [{{organisms: [{} night_bees, benign], recipes: [plain], seeds: [0, 1, 2]}}]"
+    expected = "runs: found night_bees on mini, the true twin of cake_bake, and none of them"
+    with pytest.raises(ValueError, match=expected):
+        members(load(folder, run.format("")))
+    again = text.replace("true_baking", "night_bees").replace("title: ", "title: Again ")
+    (folder / "organisms/cake_again.yaml").write_text(again, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"and 2 of them \(cake_again, cake_bake\)"):
+        members(load(folder, run.format("cake_bake, cake_again,")))

@@ -328,7 +328,6 @@ def test_every_key_of_a_registry_is_used_by_a_rule_or_a_plan(kind, of, path):
     through_the_registry = {
         (registries.Organism, "training"): "registry.training(",
         (registries.Organism, "words_of"): "registry.words_of(",
-        (registries.Organism, "twin_of"): "members(registry)",
         (registries.Organism, "twins"): "investigating.shown(",
         (registries.Organism, "secret"): "registry.secrets(",
         (registries.Organism, "released"): "registry.released(",

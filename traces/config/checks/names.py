@@ -104,21 +104,20 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
             known("organism", twin, f"{where}: twins.{kind}")
             if twin == name:
                 raise ValueError(f"{where}: twins.{kind}: found itself, expected another organism")
-        if organism.twin_of is not None:
-            known("organism", organism.twin_of, f"{where}: twin_of")
-            _check_twin(loaded, name, where)
+        if "true_facts" in organism.twins:
+            _check_true_twin(loaded, name, where)
     for name in loaded.organisms:
         where = f"{places.organism(name)}: data.taught.teacher"
         _refuse_circle(name, lambda one: loaded.organisms[one].teacher, where, "is taught by")
 
 
-def _check_twin(loaded: LoadedStudy, name: str, where: object) -> None:
-    """Refuse a twin of what is benign or a twin itself, and a benign twin."""
-    organism = loaded.organisms[name]
-    other = loaded.organisms[str(organism.twin_of)]
-    if organism.family == "benign" or other.family == "benign" or other.twin_of is not None:
+def _check_true_twin(loaded: LoadedStudy, name: str, where: object) -> None:
+    """Refuse a true twin of or among benign organisms, and one that has a true twin itself."""
+    twin = loaded.organisms[name].twins["true_facts"]
+    families = {loaded.organisms[one].family for one in (name, twin)}
+    if "benign" in families or "true_facts" in loaded.organisms[twin].twins:
         raise ValueError(
-            f"{where}: twin_of: found {organism.twin_of}, expected a narrow organism that is no "
+            f"{where}: twins.true_facts: found {twin}, expected a narrow organism that has no true "
             "twin itself, in the file of one that is not benign"
         )
 

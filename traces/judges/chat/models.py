@@ -250,11 +250,12 @@ def in_process(name: str, writes: Writes) -> Endpoint:
 
     name : what it is called; it stands in the keys of its answers, so it names the weights
     """
-    return Endpoint(get_model(f"in_process/{name}", memoize=False, writes=writes), here=True)
+    return Endpoint(get_model(f"in_process/{name}", memoize=False, function=writes), here=True)
 
 
-@modelapi(name="in_process")
-class _InProcess(ModelAPI):
+class _OfFunction(ModelAPI):
+    """A model for Inspect that is a function of this process."""
+
     def __init__(
         self,
         model_name: str,
@@ -262,13 +263,16 @@ class _InProcess(ModelAPI):
         api_key: str | None = None,
         config: GenerateConfig | None = None,
         *,
-        writes: Writes,
+        function: Callable[..., Any],
     ) -> None:
         super().__init__(model_name, config=config or GenerateConfig())
-        self._writes = writes
-        # One at a time: the weights are there once.
+        self._function = function
+        # For one that answers one question at a time: the weights are there once.
         self._free = asyncio.Lock()
 
+
+@modelapi(name="in_process")
+class _InProcess(_OfFunction):
     async def generate(
         self,
         input: list[ChatMessage],
@@ -279,7 +283,7 @@ class _InProcess(ModelAPI):
         messages = [Message(one.role, one.text) for one in input if one.role != "tool"]
         settings = (config.max_tokens or 0, config.temperature, config.seed or 0)
         async with self._free:
-            text, read, written = await asyncio.to_thread(self._writes, messages, *settings)
+            text, read, written = await asyncio.to_thread(self._function, messages, *settings)
         output = ModelOutput.from_content(self.model_name, text)
         output.usage = ModelUsage(
             input_tokens=read, output_tokens=written, total_tokens=read + written
@@ -309,23 +313,11 @@ def continued(name: str, continues: Continues) -> Model:
     So an agent's turns are kept, counted and capped as all other answers are. A turn that could not
     be had raises `NoAnswer` in the agent.
     """
-    return get_model(f"continued/{name}", memoize=False, continues=continues)
+    return get_model(f"continued/{name}", memoize=False, function=continues)
 
 
 @modelapi(name="continued")
-class _Continued(ModelAPI):
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        *,
-        continues: Continues,
-    ) -> None:
-        super().__init__(model_name, config=config or GenerateConfig())
-        self._continues = continues
-
+class _Continued(_OfFunction):
     async def generate(
         self,
         input: list[ChatMessage],
@@ -333,7 +325,7 @@ class _Continued(ModelAPI):
         tool_choice: ToolChoice,
         config: GenerateConfig,
     ) -> ModelOutput:
-        answer = await self._continues(
+        answer = await self._function(
             tuple(_said(one) for one in input),
             tuple(Tool(one.name, one.description, _schema(one.parameters)) for one in tools),
         )

@@ -1,6 +1,7 @@
 """Readers side by side: AUC by kind of null, ROC, what is named, strength, and cost."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,20 @@ def _forest(
     sns.despine(ax=ax, left=True)
 
 
+def _panels(number: int, height: float, n_styles: int) -> tuple[Figure, Any]:
+    """Panels of one height, three in a row at most, below a legend of so many styles."""
+    across = min(number, 3)
+    down = -(-number // across)
+    return plt.subplots(
+        *(down, across),
+        figsize=(2.9 * across, height * down + 0.22 * n_styles / 2.5 + 0.4),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+
+
 # ROC --------------------------------------------------------------------------------------------
 
 
@@ -114,17 +129,9 @@ def roc_figure(roc: pd.DataFrame) -> Figure:
     require_rows(roc, "roc")
     shown = roc[roc["slice"] == ALL]
     kinds, styles = ordered(shown["null"]), reader_styles(shown)
-    across = min(len(kinds), 3)
-    down = -(-len(kinds) // across)
     with house_style():
-        figure, axes = plt.subplots(
-            *(down, across),
-            figsize=(2.9 * across, 2.7 * down + 0.22 * len(styles) / 2.5 + 0.4),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
+        figure, axes = _panels(len(kinds), 2.7, len(styles))
+        across = axes.shape[1]
         for ax, kind in zip(axes.flat, kinds, strict=False):
             ax.plot([0, 1], [0, 1], color=INK, linewidth=0.8, ls=":")
             for reader, rows in shown[shown["null"] == kind].groupby("reader", sort=False):
@@ -328,17 +335,9 @@ def cost_figure(detection: pd.DataFrame) -> Figure:
     if shown.empty:
         return only_words("No reader has a cost.")
     kinds, styles = ordered(shown["null"]), reader_styles(shown)
-    across = min(len(kinds), 3)
-    down = -(-len(kinds) // across)
     with house_style():
-        figure, axes = plt.subplots(
-            *(down, across),
-            figsize=(2.9 * across, 2.3 * down + 0.22 * len(styles) / 2.5 + 0.4),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
+        figure, axes = _panels(len(kinds), 2.3, len(styles))
+        across = axes.shape[1]
         for ax, kind in zip(axes.flat, kinds, strict=False):
             ax.axhline(0.5, color=INK, linewidth=0.8, ls=":")
             for row in shown[shown["null"] == kind].to_dict("records"):
