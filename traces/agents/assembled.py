@@ -52,7 +52,8 @@ def assembled(
     name, null = source.after, source.null
     found = pairs.get(name, {}) if null == "seed_pair" else readings[name]
     shown = SHOWN.get(null, "difference")
-    vector = {"base_vs_base": None, "seed_pair": None, "random": "random"}.get(null, "difference")
+    # Nothing was steered by the difference of two seeds.
+    vector = None if null == "seed_pair" else shown
     own = None if null == "seed_pair" else norms[name]
     blocks = [
         block

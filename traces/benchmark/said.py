@@ -57,6 +57,8 @@ class Said(NamedTuple):
     "Its lists of tokens, a row a token."
     scores: NDArray[np.float32]
     "[list, token], of all tokens that may be ranked."
+    lists: int
+    "Lists of tokens that were read, those that hold none among them."
 
 
 def said_by(name: str, found: Found, settings: Mapping[str, Any], layer: int) -> Iterator[Said]:
@@ -77,7 +79,9 @@ def said_by(name: str, found: Found, settings: Mapping[str, Any], layer: int) ->
             one if head is None else one[one["head"] == head] for one in (tokens, lists)
         )
         scores = found.scores.score[its_lists.index.to_numpy()]
-        yield Said(name if head is None else f"{name}_{head}", own, scores)
+        # A reader without positions scores one list, and names its tokens at each position.
+        lists = max(len(its_lists), own["position"].nunique())
+        yield Said(name if head is None else f"{name}_{head}", own, scores, lists)
 
 
 def _here(rows: pd.DataFrame, layer: int) -> pd.DataFrame:
@@ -88,14 +92,15 @@ def _here(rows: pd.DataFrame, layer: int) -> pd.DataFrame:
     return rows[rows["null"].isin(AGAINST)] if "null" in rows else rows
 
 
-def top_share(tokens: pd.DataFrame, domains: Domains) -> dict[str, float]:
-    """The share of the 20 first tokens of each list that are a domain's words, mean over lists."""
-    first = tokens[tokens["rank"] < TOP]
-    plain = first["token"].map(plain_word)
-    lists = max(first["position"].nunique(), 1)
-    return {
-        name: float(plain.isin(some).sum()) / (TOP * lists) for name, some in domains.words.items()
-    }
+def top_share(said: Said, domains: Domains) -> dict[str, float]:
+    """
+    The share of the 20 first tokens of each list that are a domain's words, mean over lists.
+
+    It is of 20 also where a list holds fewer, and of every list also where one holds none.
+    """
+    plain = said.tokens.loc[said.tokens["rank"] < TOP, "token"].map(plain_word)
+    places = TOP * max(said.lists, 1)
+    return {name: float(plain.isin(some).sum()) / places for name, some in domains.words.items()}
 
 
 def standard_scores(scores: NDArray[np.floating], domains: Domains) -> dict[str, float]:
@@ -120,7 +125,7 @@ def standard_scores(scores: NDArray[np.floating], domains: Domains) -> dict[str,
 def score_rows(said: Said, domains: Domains) -> Iterator[dict[str, Any]]:
     """Both scores of every candidate: rows of domain_scores.parquet without organism and cost."""
     by_statistic = {
-        "top20": top_share(said.tokens, domains),
+        "top20": top_share(said, domains),
         "z": standard_scores(said.scores, domains),
     }
     for statistic, scores in by_statistic.items():

@@ -9,6 +9,7 @@ from traces.benchmark.said import (
     KEPT,
     TOP,
     Domains,
+    Said,
     first_list,
     said_by,
     score_rows,
@@ -35,6 +36,10 @@ def found(score, heads=("tuned", "base"), reading="difference", layers=(2,), nul
     return Found(pd.DataFrame(rows), Scores(lists, score, np.full_like(score, np.nan)))
 
 
+def listing(tokens: pd.DataFrame, lists: int) -> Said:
+    return Said("logit_lens", tokens, np.empty((lists, 6), np.float32), lists)
+
+
 def test_words_are_found_in_all_their_spellings():
     assert DOMAINS.places["sky"].tolist() == [0, 1, 2]
     assert DOMAINS.places["kitchen"].tolist() == [3, 4]
@@ -54,14 +59,37 @@ def test_a_share_is_of_twenty_tokens_however_many_are_listed_and_a_mean_over_pos
             "token": [" cake", " moon", " flour", *[" the"] * 10, *[" Moon"] * 15],
         }
     )
-    said = top_share(tokens, DOMAINS)
+    said = top_share(listing(tokens, 2), DOMAINS)
 
     assert said == pytest.approx({"sky": (1 + 10) / (2 * TOP), "kitchen": 2 / (2 * TOP)})
 
 
+def test_a_position_whose_list_holds_no_token_is_in_the_mean():
+    one = found([[6, 5, 4, 3, 2, 1]], heads=("tuned",))
+    empty = one.scores.lists.assign(position=1)
+    both = Scores(
+        pd.concat([one.scores.lists, empty], ignore_index=True),
+        *(np.repeat(getattr(one.scores, name), 2, axis=0) for name in ("score", "z")),
+    )
+    alone, half = (
+        next(said_by("logit_lens", Found(one.tokens, scores), {"heads": ("tuned",)}, 2))
+        for scores in (one.scores, both)
+    )
+    assert (alone.lists, half.lists) == (1, 2)
+    assert top_share(half, DOMAINS)["sky"] == top_share(alone, DOMAINS)["sky"] / 2 > 0
+
+
+def test_a_reader_without_positions_counts_at_each_that_is_read():
+    one = found([[6, 5, 4, 3, 2, 1]], heads=("tuned",))
+    beside = pd.concat([one.tokens.assign(position=place) for place in range(5)])
+    scores = Scores(one.scores.lists.drop(columns="position"), one.scores.score, one.scores.z)
+    said = next(said_by("weight_change", Found(beside, scores), {"heads": ("tuned",)}, 2))
+    assert said.lists == 5 and top_share(said, DOMAINS)["sky"] == 3 / TOP
+
+
 def test_an_empty_list_says_nothing():
     tokens = pd.DataFrame({"position": [], "rank": [], "token": []})
-    assert top_share(tokens, DOMAINS) == {"sky": 0.0, "kitchen": 0.0}
+    assert top_share(listing(tokens, 0), DOMAINS) == {"sky": 0.0, "kitchen": 0.0}
     assert standard_scores(np.empty((0, 6), np.float32), DOMAINS) == {"sky": 0.0, "kitchen": 0.0}
 
 
