@@ -80,8 +80,8 @@ def said_by(name: str, found: Found, settings: Mapping[str, Any], layer: int) ->
         )
         scores = found.scores.score[its_lists.index.to_numpy()]
         # A reader without positions scores one list, and names its tokens at each position.
-        lists = max(len(its_lists), own["position"].nunique())
-        yield Said(name if head is None else f"{name}_{head}", own, scores, lists)
+        read = max(len(its_lists), own["position"].nunique())
+        yield Said(name if head is None else f"{name}_{head}", own, scores, read)
 
 
 def _here(rows: pd.DataFrame, layer: int) -> pd.DataFrame:

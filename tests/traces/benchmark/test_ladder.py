@@ -109,7 +109,10 @@ def test_a_ladder_that_leaves_no_unrelated_topic_is_refused():
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("models: [stories260k]", "override2.yaml: models: found stories260k beside a `ladder`"),
+        (
+            "models: [mini_assistant]",
+            "override2.yaml: models: found mini_assistant beside a `ladder`",
+        ),
         ("ladder: {domains: 30}", "override2.yaml: ladder.domains: found 30, expected at most 28"),
         (
             "ladder: {nulls: {true_facts: 24}}",
