@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from traces.analysis.controls import CONTROLS
+from traces.config.readers import READERS
 from traces.report import names
 from traces.report.figures.beliefs import beliefs_figure
 from traces.report.figures.causality import causality_figure
@@ -101,6 +102,20 @@ def test_every_organism_has_one_row_in_every_lens(n):
         assert len(ax.patches) == n
         assert sum(one.get_text() == "readable" for one in ax.texts) == n
     assert sum(text.startswith("organism ") for text in texts(figure)) == n
+
+
+@pytest.mark.parametrize(("models", "lenses", "lines"), [(1, 4, 1), (1, 7, 2), (2, 5, 4)])
+def test_many_lenses_go_on_below_those_abreast(models, lenses, lines):
+    read = sorted(READERS)[:lenses]
+    table = readability(["cake_bake"], [f"model_{i}" for i in range(models)], lenses=read)
+
+    figure = relevance_figure(table, seeds_of(table))
+
+    assert len(figure.axes) == models * lenses
+    assert len({ax.get_subplotspec().rowspan.start for ax in figure.axes}) == lines
+    assert figure.get_size_inches()[0] < 18
+    titles = [title for ax in figure.axes if (title := ax.get_title(loc="left") or ax.get_title())]
+    assert len(titles) == lenses * (models if lines > models else 1)
 
 
 def test_bars_are_means_and_dots_are_seeds():

@@ -37,6 +37,8 @@ READINGS: Mapping[str, Style] = {
 CONTROL_LANES = dict(zip(CONTROLS, np.linspace(0.06, 0.40, len(CONTROLS)), strict=True))
 DIFFERENCE_LANE = -0.2
 SHARE = (0.0, 1.0)
+ABREAST = 4
+"Columns at most; more readers go on below."
 
 
 def relevance_figure(
@@ -48,7 +50,7 @@ def relevance_figure(
     """
     Each organism's relevance beside its controls: a row an organism, a column a lens.
 
-    Models are blocks of rows, one below the other.
+    Models are blocks of rows, one below the other. More than `ABREAST` lenses take several blocks.
 
     readability : the readability table (means, intervals, chance, verdicts)
     seeds       : tables.seed_table of the same relevance table; its dots are single seeds
@@ -59,30 +61,44 @@ def relevance_figure(
     """
     require_rows(readability, "readability")
     models, lenses = ordered(readability["model"]), ordered(readability["lens"])
-    cases = {model: _cases(readability[readability["model"] == model]) for model in models}
+    abreast = _abreast(lenses)
+    cases = {
+        (model, band): _cases(readability[readability["model"] == model])
+        for model in models
+        for band in range(len(abreast))
+    }
     titles = titles or {}
     top = _axis_top(readability, seeds)
     row_height = 0.56 if max(map(len, cases.values())) <= 12 else 0.46
 
     with house_style():
         figure, axes = rows.blocks(
-            cases, len(lenses), margins=(2.1, 1.3), column_width=3.6, row_height=row_height
+            cases, len(abreast[0]), margins=(2.1, 1.3), column_width=3.6, row_height=row_height
         )
-        for i, model in enumerate(models):
-            for j, lens in enumerate(lenses):
-                ax = axes[i, j]
-                _relevance_panel(ax, cases[model], _of(readability, model, lens), seeds)
+        for line, ((model, band), of_model) in zip(axes, cases.items(), strict=True):
+            rows.name_rows(line[0], *_names(of_model, titles))
+            if len(models) > 1:
+                rows.name_model(line[0], model)
+            # The last band may be shorter.
+            for ax in line[len(abreast[band]) :]:
+                ax.remove()
+            for ax, lens in zip(line, abreast[band], strict=False):
+                _relevance_panel(ax, of_model, _of(readability, model, lens), seeds)
                 ax.set_xlim(0, top)
                 ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
-                ax.set_title(reader_at_headline(lens) if i == 0 else "", fontweight="bold")
-                if j == 0:
-                    rows.name_rows(ax, *_names(cases[model], titles))
-                if j == 0 and len(models) > 1:
-                    rows.name_model(ax, model)
-        for ax in axes[-1]:
-            ax.set_xlabel("share of the top tokens\namong the organism's words")
+                named = len(abreast) > 1 or model == models[0]
+                ax.set_title(reader_at_headline(lens) if named else "", fontweight="bold")
+                if len(abreast) > 1 or model == models[-1]:
+                    ax.set_xlabel("share of the top tokens\namong the organism's words")
         legend_above(figure, _relevance_handles(readability, list(positions)), columns=4)
     return figure
+
+
+def _abreast(lenses: Sequence[str]) -> list[Sequence[str]]:
+    """The lenses in bands of much the same length, each at most `ABREAST` long."""
+    bands = -(-len(lenses) // ABREAST)
+    length = -(-len(lenses) // bands)
+    return [lenses[start : start + length] for start in range(0, len(lenses), length)]
 
 
 def _relevance_panel(

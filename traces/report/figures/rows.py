@@ -24,7 +24,7 @@ CLEAR, UNCLEAR = 0.55, 0.25
 
 
 def blocks(
-    rows: Mapping[str, Sequence[Any]],
+    rows: Mapping[Any, Sequence[Any]],
     columns: int,
     *,
     margins: tuple[float, float],
@@ -33,9 +33,9 @@ def blocks(
     sharex: bool | Literal["col"] = True,
 ) -> tuple[Figure, Any]:
     """
-    Make a figure and its axes, [model, column], every block as high as its number of rows.
+    Make a figure and its axes, [block, column], every block as high as its number of rows.
 
-    rows    : the rows of every model
+    rows    : the rows of every block, which is a model mostly
     margins : inches left of the columns for names, and above the rows for title and legend
     """
     # A row is equally high in every block, so that a model with one organism has no giant bar.
