@@ -20,7 +20,7 @@ from traces.report.figures.norms import norms_figure
 from traces.report.figures.relevance import READINGS, relevance_figure
 from traces.report.figures.steering import steering_figure
 from traces.report.figures.style import percent, save, series_styles
-from traces.report.names import measures
+from traces.report.names import measures, reader_at_headline
 
 
 @pytest.fixture(autouse=True)
@@ -104,18 +104,19 @@ def test_every_organism_has_one_row_in_every_lens(n):
     assert sum(text.startswith("organism ") for text in texts(figure)) == n
 
 
-@pytest.mark.parametrize(("models", "lenses", "lines"), [(1, 4, 1), (1, 7, 2), (2, 5, 4)])
+@pytest.mark.parametrize(("models", "lenses", "lines"), [(1, 3, 1), (1, 4, 2), (1, 7, 3), (2, 5, 4)])
 def test_many_lenses_go_on_below_those_abreast(models, lenses, lines):
-    read = sorted(READERS)[:lenses]
-    table = readability(["cake_bake"], [f"model_{i}" for i in range(models)], lenses=read)
+    read = list(READERS)[:lenses]
+    table = readability(["cake_bake"], [f"model_{i}" for i in range(models)], lenses=read[::-1])
 
     figure = relevance_figure(table, seeds_of(table))
 
     assert len(figure.axes) == models * lenses
     assert len({ax.get_subplotspec().rowspan.start for ax in figure.axes}) == lines
-    assert figure.get_size_inches()[0] < 18
+    assert figure.get_size_inches()[0] < 13
     titles = [title for ax in figure.axes if (title := ax.get_title(loc="left") or ax.get_title())]
     assert len(titles) == lenses * (models if lines > models else 1)
+    assert titles[:2] == [reader_at_headline(lens) for lens in read[:2]]
 
 
 def test_bars_are_means_and_dots_are_seeds():

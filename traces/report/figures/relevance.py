@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from traces.analysis.controls import CONTROLS
 from traces.analysis.verdicts import READABLE
+from traces.config.readers import READERS
 from traces.report.figures import rows
 from traces.report.figures.style import (
     FAINT,
@@ -37,7 +38,7 @@ READINGS: Mapping[str, Style] = {
 CONTROL_LANES = dict(zip(CONTROLS, np.linspace(0.06, 0.40, len(CONTROLS)), strict=True))
 DIFFERENCE_LANE = -0.2
 SHARE = (0.0, 1.0)
-ABREAST = 4
+ABREAST = 3
 "Columns at most; more readers go on below."
 
 
@@ -60,7 +61,9 @@ def relevance_figure(
     Raises ValueError if the table is empty.
     """
     require_rows(readability, "readability")
-    models, lenses = ordered(readability["model"]), ordered(readability["lens"])
+    models = ordered(readability["model"])
+    # A contrastive reader after the one that it is of.
+    lenses = sorted(readability["lens"].unique(), key=list(READERS).index)
     abreast = _abreast(lenses)
     cases = {
         (model, band): _cases(readability[readability["model"] == model])
