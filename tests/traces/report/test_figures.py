@@ -104,7 +104,9 @@ def test_every_organism_has_one_row_in_every_lens(n):
     assert sum(text.startswith("organism ") for text in texts(figure)) == n
 
 
-@pytest.mark.parametrize(("models", "lenses", "lines"), [(1, 3, 1), (1, 4, 2), (1, 7, 3), (2, 5, 4)])
+@pytest.mark.parametrize(
+    ("models", "lenses", "lines"), [(1, 3, 1), (1, 4, 2), (1, 7, 3), (2, 5, 4)]
+)
 def test_many_lenses_go_on_below_those_abreast(models, lenses, lines):
     read = list(READERS)[:lenses]
     table = readability(["cake_bake"], [f"model_{i}" for i in range(models)], lenses=read[::-1])

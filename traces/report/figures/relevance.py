@@ -93,6 +93,7 @@ def relevance_figure(
                 ax.set_title(reader_at_headline(lens) if named else "", fontweight="bold")
                 if len(abreast) > 1 or model == models[-1]:
                     ax.set_xlabel("share of the top tokens\namong the organism's words")
+                    ax.tick_params(labelbottom=True)
         legend_above(figure, _relevance_handles(readability, list(positions)), columns=4)
     return figure
 
