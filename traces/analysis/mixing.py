@@ -100,17 +100,20 @@ def over_all(found: pd.DataFrame) -> pd.DataFrame:
 
     found   : the frame of `contrasts`
     returns : one row a corpus, ratio, depth (which of the model's layers that were read, from 1)
-              and measure that at least two have; n counts them
+              and measure that at least two have; n counts them, layer is that block where it is
+              the same in all of them, else missing
     """
     if found.empty:
         return found
     depth = found.groupby("model")["layer"].rank("dense").astype(int)
     rows = [
-        dict(zip(ALL, case, strict=True)) | _contrast(group[["unmixed", "matched", "mixed"]])
+        dict(zip(ALL, case, strict=True))
+        | _contrast(group[["unmixed", "matched", "mixed"]])
+        | {"layer": group["layer"].iloc[0] if group["layer"].nunique() == 1 else None}
         for case, group in found.assign(depth=depth).groupby(ALL, sort=False)
         if len(group) > 1
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"layer": "Int64"}) if rows else pd.DataFrame()
 
 
 def _contrast(pairs: pd.DataFrame) -> dict[str, float]:

@@ -38,12 +38,12 @@ def mixing_text(
     told = []
     if len(together):
         told += [
-            _sentences(_all_of(rows), rows, mixed_in)
+            _sentences(_all_of(rows, found), rows, mixed_in)
             for _, rows in together.groupby(["corpus", "ratio", "depth"], sort=False)
         ]
     alone = found if together.empty else found[found["n"] > 1]
     told += [
-        _sentences(_one_case(rows, titles or {}), rows, mixed_in)
+        _sentences(_one_case(rows, titles or {}, found), rows, mixed_in)
         for _, rows in alone.groupby(CASE, sort=False)
     ]
     if len(alone) < len(found):
@@ -88,15 +88,34 @@ def as_page(found: pd.DataFrame, titles: Mapping[str, str], mixed_in: str = "tok
     )
 
 
-def _one_case(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
+def _one_case(rows: pd.DataFrame, titles: Mapping[str, str], found: pd.DataFrame) -> str:
     organism, number = rows.iloc[0]["organism"], _pairs(rows)
     title = titles.get(organism, organism.replace("_", " "))
-    return f"{title} ({rows.iloc[0]['model']}; {number} seed{'' if number == '1' else 's'})"
+    seeds = f"{number} seed{'' if number == '1' else 's'}"
+    return f"{title} ({'; '.join([rows.iloc[0]['model'], *_where(rows, found), seeds])})"
 
 
-def _all_of(rows: pd.DataFrame) -> str:
-    at = f", layer {rows.iloc[0]['depth']}" if rows.iloc[0]["depth"] > 1 else ""
-    return f"Over all ({_pairs(rows)} pairs of organism and model{at})"
+def _all_of(rows: pd.DataFrame, found: pd.DataFrame) -> str:
+    pairs = f"{_pairs(rows)} pairs of organism and model"
+    return f"Over all ({'; '.join([pairs, *_where(rows, found)])})"
+
+
+def _where(rows: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+    """On which text and at which block, where all that was found has several."""
+    first = rows.iloc[0]
+    told = [f"read on {first['corpus']}"] if found["corpus"].nunique() > 1 else []
+    if _several_blocks(found):
+        told.append(f"block {_block(first)}")
+    return told
+
+
+def _several_blocks(found: pd.DataFrame) -> bool:
+    return bool((found.groupby("model")["layer"].nunique() > 1).any())
+
+
+def _block(row: pd.Series) -> str:
+    """The block; over models that differ in it, which of those that are read."""
+    return f"{row['depth']:.0f} of those read" if pd.isna(row["layer"]) else f"{row['layer']:.0f}"
 
 
 def _pairs(rows: pd.DataFrame) -> str:
@@ -161,10 +180,13 @@ def _shown(found: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     named = found.assign(organism=[titles.get(name, name) for name in found["organism"]])
     together = over_all(found).assign(organism="all", model="all")
     named = pd.concat([together, named]) if len(together) else named
+    texts, blocks = found["corpus"].nunique() > 1, _several_blocks(found)
     return pd.DataFrame(
         {
             "organism": row["organism"],
             "model": row["model"],
+            **({"text": row["corpus"]} if texts else {}),
+            **({"block": _block(row)} if blocks else {}),
             "ratio": f"{row['ratio']:g}",
             "measure": measures()[row["measure"]].words,
             "pairs": str(int(row["n"])),

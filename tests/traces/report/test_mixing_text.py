@@ -70,6 +70,29 @@ def test_one_seed_is_said_to_have_no_interval(table):
     assert "mixing lowered" not in text
 
 
+def test_several_blocks_and_texts_are_told_apart(table):
+    found = mixing.contrasts(pd.concat([table, table.assign(layer=3)]))
+    text = mixing_text.as_markdown(found, {})
+    assert "cake (mini; block 2; 3 seeds): with" in text
+    assert "cake (mini; block 3; 3 seeds): with" in text
+    assert "| organism | model | block | ratio |" in text and "| cake | mini | 3 | 1 |" in text
+    read = mixing.contrasts(pd.concat([table, table.assign(corpus="other")]))
+    text = mixing_text.as_markdown(read, {})
+    assert "cake (mini; read on other; 3 seeds): with" in text
+    assert "| organism | model | text | ratio |" in text
+
+
+def test_blocks_of_all_together_are_named_where_models_share_them(single):
+    both = pd.concat([single, single.assign(layer=3)])
+    text = mixing_text.as_markdown(mixing.contrasts(both), {})
+    assert text.startswith("Over all (3 pairs of organism and model; block 2): with")
+    assert "Over all (3 pairs of organism and model; block 3): with" in text
+    deeper = both.assign(layer=both["layer"] + both["model"].eq(both["model"].iloc[0]))
+    text = mixing_text.as_markdown(mixing.contrasts(deeper), {})
+    assert text.startswith("Over all (3 pairs of organism and model; block 1 of those read): with")
+    assert "| all | all | 2 of those read |" in text
+
+
 def test_single_seeds_are_told_of_together(single):
     text = mixing_text.mixing_text(mixing.contrasts(single))
     assert text.startswith("Over all (3 pairs of organism and model): with 1 token mixed in")
