@@ -25,6 +25,7 @@ def main(
     (file,) = (one for one in readings if one.stem == READER)
     lists = tables.read(file).assign(lens=READER)
     lists = lists[lists["reading"].isin(judges.tokens.readings) & (lists["sign"] == 1)]
+    # Scales are what is chosen between; on every other axis the metric's own value is read.
     lists = at_headline(lists, free=["scale"])
     told = inquiry.told("judge_scales")
     with asking_for(judges, judges.graders, inquiry.prices, told) as asking:

@@ -26,6 +26,7 @@ def main(
 
         check_targets(grounds.model, settings["targets"])
     config = json.loads((grounds.model / "config.json").read_text())
+    # A model that also sees images keeps its language model's configuration in a part of its own.
     positions = config.get("text_config", config).get("max_position_embeddings")
     way = way_on(grounds, Training.model_validate(settings))
     asked = {**settings, **way._asdict()}

@@ -67,6 +67,7 @@ def main(
     for one in read_by_all(settings, loaded, probe, pair.load_pair):
         found[one.name] = one.found
         tables.write(paths[one.name], one.found.tokens, "readings")
+    # A contrastive reader's scores follow from those of the reader it contrasts: stored once.
     derived = {name: str(reader(name).of) for name in found if reader(name).needs == "scores"}
     own = {name: one for name, one in found.items() if name not in derived}
     scored = Stored(
@@ -75,7 +76,7 @@ def main(
         derived,
     )
     ranked = probe.vocabulary
-    if ranked is None:
+    if ranked is None:  # every token may be: a list has a score of each
         ranked = np.arange(next((one.score.shape[1] for one in scored.plain.values()), 0))
     write_scores(scores, np.asarray(ranked), scored)
     tables.write(statistics, measured_by(found.values()), "statistics")

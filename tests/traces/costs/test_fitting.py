@@ -10,6 +10,7 @@ from tests.studies import edit, load
 from tests.traces.costs.test_memory import settings
 from traces.config.checks.places import Places
 from traces.costs.fitting import (
+    Grounds,
     Place,
     check_fit,
     fit,
