@@ -46,7 +46,8 @@ class ReadFiles:
         return found
 
     def each_difference(self) -> Iterator[tuple[str, arrays.Differences]]:
-        """Every checkpoint with its difference, one after another: all at once may be large."""
+        """Every checkpoint with its difference, in order."""
+        # One after another: whoever needs a few numbers of each need not hold all of them.
         for name, path in zip(self.checkpoints, self.differences, strict=True):
             yield name, arrays.read_differences(path)
 

@@ -50,6 +50,7 @@ class SeedPairFiles:
 
     def __iter__(self) -> Iterator[SeedPair]:
         columns = (self.checkpoints, self.adapters, self.after, self.before)
+        # Strict: a list that is too short would read one pair's difference under another's name.
         for names, *paths in zip(*columns, strict=True):
             yield SeedPair(*names, *paths)
 

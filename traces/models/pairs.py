@@ -29,6 +29,7 @@ class BaseFiles:
         adapter   : folder of the finetune: an adapter, or a whole model
         reference : folder of the model to subtract, if it replaces the base
         """
+        # With the same options: in another number format a reference would differ by its rounding.
         options = self.loading.options
         return weights.load_pair(
             self.model, adapter, self.loading.dtype, reference=reference, **options

@@ -50,6 +50,7 @@ class CardReadings:
         subjects : checkpoint, recipe, seed and corpus of what was read
         """
         found = []
+        # A rule names the readers of one checkpoint together; a page shows a reader after another.
         for reader in dict.fromkeys(path.stem for path in self.readings):
             files = [path for path in self.readings if path.stem == reader]
             for path, subject in zip(files, subjects, strict=True):

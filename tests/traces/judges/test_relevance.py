@@ -179,9 +179,10 @@ def test_tokens_and_words_are_compared_composed(form):
     assert DistinctiveWordsJudge().grade(tokens, subject) == [True, True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("described", "texts"), [((), ["", ""]), ((["Bakes cakes.", "Likes cats."],), ["Bakes cakes.", "Likes cats."])]
-)  # fmt: skip
+ABOUT = ["Bakes cakes.", "Likes cats."]
+
+
+@pytest.mark.parametrize(("described", "texts"), [((), ["", ""]), ((ABOUT,), ABOUT)])
 def test_words_stand_under_the_organism_they_are_of(monkeypatch, described, texts):
     monkeypatch.setattr(
         relevance.tables, "read", lambda path: pd.DataFrame({"word": [path.stem, "river"]})
