@@ -317,7 +317,7 @@ rule tables:
         rules.readability_table.output,
         rules.summary_table.output,
         every_measured(),
-        measured("judges"),
+        rules.judges_table.output if registry.checkpoints("judges") else [],
         rules.agents_table.output if registry.checkpoints("agents") else [],
         if_mixed(rules.mixing_table.output.table),
         if_choosing(
