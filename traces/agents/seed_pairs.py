@@ -49,10 +49,10 @@ class SeedPairFiles:
     "Activations of the second."
 
     def __iter__(self) -> Iterator[SeedPair]:
-        columns = (self.checkpoints, self.adapters, self.after, self.before)
         # Strict: a list that is too short would read one pair's difference under another's name.
-        for names, *paths in zip(*columns, strict=True):
-            yield SeedPair(*names, *paths)
+        columns = zip(self.checkpoints, self.adapters, self.after, self.before, strict=True)
+        for (checkpoint, other), adapter, after, before in columns:
+            yield SeedPair(checkpoint, other, adapter, after, before)
 
 
 def readable(name: str) -> bool:

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from traces.agents import files
-from traces.agents.seed_pairs import SeedPair, SeedPairFiles
 from traces.config.registries import Loading
 
 LOADING = Loading(dtype="float32")
@@ -62,11 +61,3 @@ def test_weights_stand_under_their_checkpoint_the_base_first():
     subjects = files.SubjectFiles(folders, ["x", "y"], LOADING)
     assert subjects.folders() == {"base": folders[0], "x": folders[1], "y": folders[2]}
     assert files.SubjectFiles([], [], LOADING).folders() == {}
-
-
-def test_the_columns_of_seed_pairs_are_read_as_pairs():
-    columns = [Path("a"), Path("b")], [Path("a1"), Path("b1")], [Path("a0"), Path("b0")]
-    pairs = list(SeedPairFiles([("x", "x2"), ("y", "y2")], *columns))
-    assert pairs[1] == SeedPair("y", "y2", Path("b"), Path("b1"), Path("b0"))
-    with pytest.raises(ValueError, match="shorter"):
-        list(SeedPairFiles([("x", "x2")], *columns))

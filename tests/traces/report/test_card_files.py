@@ -48,7 +48,7 @@ def test_a_corpus_without_adjusted_readings_has_none(read):
 
 
 def test_a_reader_that_lacks_a_subject_is_refused(read):
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         card_files.CardReadings(paths("0/a"), []).read(SUBJECTS)
 
 
