@@ -218,6 +218,7 @@ rule investigate:
         agent=section(Grader, agent_of),
         settings=section(Investigating, study.agents),
         patient=section(Patient, study.judges),
+        checkpoint="{model}/{agent}",
         prices=lambda w: grader_prices([agent_of(w)]),
         cases=lambda w: agent_cases(w.model, w.agent),
         sources=lambda w: agent_sources(w.model),
@@ -247,10 +248,7 @@ rule grade_lexically:
         "../envs/traces.yaml"
     params:
         organisms=investigated_organisms(),
-        about=lambda w: [
-            section(Described, organism_of)(SimpleNamespace(**own))
-            for own in investigated_organisms()
-        ],
+        about=about_organisms,
         code=code("grade_lexically"),
     script:
         "../scripts/grade_lexically.py"
@@ -275,16 +273,11 @@ rule grade_hypotheses:
     resources:
         api=1,
     params:
-        grader=section(Grader, grader_of),
-        patient=section(Patient, study.judges),
+        judges=graders_alone,
+        checkpoint="{grader}",
         prices=lambda w: grader_prices([grader_of(w)]),
-        organisms=investigated_organisms(),
-        about=lambda w: [
-            section(Described, organism_of)(SimpleNamespace(**own))
-            for own in investigated_organisms()
-        ],
-        repeats=study.judges.repeats,
         seed=study.seed,
+        about=about_organisms,
         contents=contents_of(*RUBRICS),
         code=code("grade_hypotheses"),
     script:

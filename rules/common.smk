@@ -40,6 +40,7 @@ from traces.config.registries import (
 from traces.config.schema import (
     Activations,
     AgentQuestions,
+    Asked,
     AskedAnswers,
     AskedScales,
     AskedTexts,

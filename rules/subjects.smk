@@ -9,10 +9,12 @@ What the study makes, reads and shows: the lists that tables, pictures and cards
 import functools
 import json
 from types import SimpleNamespace
+from typing import get_args
 
 from snakemake.logging import logger
 
 from traces.agents import plan as investigating
+from traces.config.vocabularies import Asks
 
 
 def trained():
@@ -128,6 +130,30 @@ def judged_on(wildcards):
 def asked_about(question):
     """Pairs of model and checkpoint that models are asked this question about."""
     return [(model, one) for model in study.models for one in registry.asked(question, model)]
+
+
+QUESTIONS = get_args(Asks)
+
+
+def judged(output=None):
+    """What models said of all that they are asked about, or another output of those jobs: their `costs`."""
+    return [
+        file
+        for question in QUESTIONS
+        for file in every(
+            getattr(getattr(rules, f"judge_{question}").output, output or question),
+            asked_about(question),
+        )
+    ]
+
+
+def judged_subjects():
+    """The subjects of `judged`, in the same order, each with its question."""
+    return [
+        {"question": question, **own}
+        for question in QUESTIONS
+        for own in subjects(asked_about(question), corpora=question != "beliefs")
+    ]
 
 
 def measured(measure):
@@ -248,6 +274,14 @@ def investigated_organisms():
     ]
 
 
+def about_organisms(wildcards):
+    """What those organisms are about, by name (traces/config/registries.py: Described)."""
+    return {
+        own["organism"]: section(Described, organism_of)(SimpleNamespace(**own))
+        for own in investigated_organisms()
+    }
+
+
 def asked_agents():
     """The models behind an API that investigate, by name."""
     return {one.name: one for one in study.agents.models if not isinstance(one, str)}
@@ -264,6 +298,11 @@ def agent_of(wildcards):
 
 def grader_of(wildcards):
     return asked_graders()[wildcards.grader]
+
+
+def graders_alone(wildcards):
+    """How the one grader that is named is asked (traces/config/schema.py: Asked)."""
+    return section(Asked, study.judges) | {"graders": [section(Grader, grader_of)(wildcards)]}
 
 
 def investigations_of_all():

@@ -195,21 +195,10 @@ rule beliefs_table:
 rule judges_table:
     """Collect what models said of all checkpoints, and what it cost."""
     input:
-        relevance=every(rules.judge_relevance.output.relevance, asked_about("relevance")),
-        coherence=every(rules.judge_coherence.output.coherence, asked_about("coherence")),
-        scales=every(rules.judge_scales.output.scales, asked_about("scales")),
-        beliefs=every(rules.judge_beliefs.output.beliefs, asked_about("beliefs")),
-        paid=[
-            *every(rules.judge_relevance.output.costs, asked_about("relevance")),
-            *every(rules.judge_coherence.output.costs, asked_about("coherence")),
-            *every(rules.judge_scales.output.costs, asked_about("scales")),
-            *every(rules.judge_beliefs.output.costs, asked_about("beliefs")),
-        ],
+        judged=judged(),
+        paid=judged("costs"),
     output:
-        table="<results>/tables/judged_relevance.parquet",
-        coherence_table="<results>/tables/judged_coherence.parquet",
-        scales_table="<results>/tables/judged_scales.parquet",
-        beliefs_table="<results>/tables/judged_beliefs.parquet",
+        made=expand("<results>/tables/judged_{question}.parquet", question=QUESTIONS),
         costs="<results>/tables/costs.parquet",
     log:
         "<logs>/judges_table.log",
@@ -218,10 +207,8 @@ rule judges_table:
     conda:
         "../envs/traces.yaml"
     params:
-        of_relevance=subjects(asked_about("relevance")),
-        of_coherence=subjects(asked_about("coherence")),
-        of_scales=subjects(asked_about("scales")),
-        of_beliefs=subjects(asked_about("beliefs"), corpora=False),
+        questions=list(QUESTIONS),
+        subjects=judged_subjects(),
         code=code("judges_table"),
     script:
         "../scripts/judges_table.py"
@@ -330,7 +317,7 @@ rule tables:
         rules.readability_table.output,
         rules.summary_table.output,
         every_measured(),
-        measured("judges"),
+        rules.judges_table.output if registry.checkpoints("judges") else [],
         rules.agents_table.output if registry.checkpoints("agents") else [],
         if_mixed(rules.mixing_table.output.table),
         if_choosing(

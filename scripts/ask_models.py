@@ -6,15 +6,13 @@ from pathlib import Path
 from traces import job
 from traces.agents.answers import replies as written
 from traces.artifacts import tables
-from traces.config.registries import Loading
 from traces.config.schema import AgentQuestions, Draws
 from traces.corpora.rows import read_prompts
-from traces.corpora.tokens import load_tokenizer
-from traces.models import weights
+from traces.models.pairs import BaseFiles
 
 
 def main(
-    model: Path,
+    base: BaseFiles,
     adapters: list[Path],
     prompts: Path,
     replies: Path,
@@ -22,11 +20,10 @@ def main(
     asked: int,
     settings: AgentQuestions,
     draws: Draws,
-    loading: Loading,
 ) -> None:
     found = written(
-        lambda adapter: weights.load_pair(model, adapter, loading.dtype, **loading.options),
-        load_tokenizer(model),
+        base.load_pair,
+        base.load_tokenizer(),
         list(zip(checkpoints, adapters, strict=True)),
         read_prompts(prompts),
         asked=asked,

@@ -7,31 +7,27 @@ import pandas as pd
 from traces import job
 from traces.activations import natural
 from traces.artifacts import arrays, tables
-from traces.config.registries import Loading
 from traces.config.schema import CausalEffect, Draws
 from traces.config.vocabularies import Kind
 from traces.corpora.rows import TEXTS, read_rows
-from traces.corpora.tokens import load_tokenizer
 from traces.interventions import causality
 from traces.interventions import directions as chosen
-from traces.models import weights
+from traces.models.pairs import PairFiles
 
 
 def main(
     differences: Path,
-    model: Path,
+    pair: PairFiles,
     reference: Path | list[Path],
-    adapter: Path,
     texts: list[Path],
     effects: Path,
     kind: Kind,
-    loading: Loading,
     settings: CausalEffect,
     draws: Draws,
 ) -> None:
     job.keep_freed_memory()
     found = arrays.read_differences(differences)
-    tokenizer = load_tokenizer(model)
+    tokenizer = pair.load_tokenizer()
     # Natural directions come from unrelated texts behind those that are measured, if there are any.
     behind = 2 * settings.activation_differences
     options = {"max_length": settings.max_length, "kind": kind}
@@ -47,16 +43,10 @@ def main(
     }
     drawn_from = read["unrelated"][-behind:]
     measured_on = {name: some[: settings.rows] for name, some in read.items()}
-    pair = weights.load_pair(
-        model,
-        adapter,
-        loading.dtype,
-        **loading.options,
-        reference=reference or None,
-    )
+    models = pair.load_pair(reference or None)
     measured = []
     for index, layer in enumerate(found.layers):
-        streams = causality.streams_of_base(pair, drawn_from, int(layer), settings.batch)
+        streams = causality.streams_of_base(models, drawn_from, int(layer), settings.batch)
         directions = chosen.directions(
             found,
             natural.activations_in(streams, seed=draws.seed, name=draws.name),
@@ -76,7 +66,7 @@ def main(
             settings.after,
             settings.batch,
         )
-        measured.append(causality.effects(pair, measured_on, plan))
+        measured.append(causality.effects(models, measured_on, plan))
     tables.write(effects, pd.concat(measured), "effects")
 
 

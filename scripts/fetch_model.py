@@ -39,6 +39,7 @@ def main(
     validate.check_model(model)
     if isinstance(chat_template, Path):
         template = model / "chat_template.jinja"
+        # It may be a link to the user's own file, which a copy would write over.
         template.unlink(missing_ok=True)
         shutil.copyfile(chat_template, template)
     validate.check_tokenizer(model)

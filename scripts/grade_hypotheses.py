@@ -6,12 +6,10 @@ import pandas as pd
 
 from traces import job
 from traces.artifacts import tables
-from traces.config.files import local
 from traces.config.registries import Described
-from traces.config.schema import Grader, Patient
+from traces.config.schema import Asked
 from traces.judges import hypotheses
-from traces.judges.chat.costs import costs_table
-from traces.judges.graders import LEDGER, asking_for
+from traces.judges.graders import Inquiry, asking_for, spent
 
 
 def main(
@@ -19,29 +17,24 @@ def main(
     rubrics: list[Path],
     graded: Path,
     costs: Path,
-    grader: Grader,
-    patient: Patient,
-    prices: dict[str, tuple[float, float] | None],
-    organisms: list[dict[str, str]],
-    about: list[Described],
-    repeats: int,
-    seed: int,
+    judges: Asked,
+    inquiry: Inquiry,
+    about: dict[str, Described],
 ) -> None:
-    described = {one["organism"]: found for one, found in zip(organisms, about, strict=True)}
-    told = {"stage": "grade_hypotheses", "checkpoint": grader.name}
+    told = inquiry.told("grade_hypotheses")
     said = pd.concat([tables.read(path) for path in investigations], ignore_index=True)
-    with asking_for(patient, [grader], prices, told) as asking:
+    with asking_for(judges, judges.graders, inquiry.prices, told) as asking:
         found = hypotheses.graded_investigations(
             said,
-            described,
-            [grader],
+            about,
+            judges.graders,
             {one.stem: one.read_text(encoding="utf-8") for one in rubrics},
             asking,
-            repeats=repeats,
-            seed=seed,
+            repeats=judges.repeats,
+            seed=inquiry.seed,
         )
     tables.write(graded, found, "agents")
-    tables.write(costs, costs_table(local(patient.folder) / LEDGER, **told), "costs")
+    tables.write(costs, spent(judges, **told), "costs")
 
 
 if __name__ == "__main__":

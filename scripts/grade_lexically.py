@@ -1,7 +1,6 @@
 """Grade what investigators say by how many of its words are the organism's own."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,13 +16,13 @@ def main(
     words: list[Path],
     graded: Path,
     organisms: list[dict[str, str]],
-    about: list[dict[str, Any]],
+    about: dict[str, Described],
 ) -> None:
     own: dict[tuple[str, str], frozenset[str]] = {
         (one["model"], one["organism"]): own_words(
-            tables.read(path)["word"], Described.model_validate(described)
+            tables.read(path)["word"], about[one["organism"]]
         )
-        for one, path, described in zip(organisms, words, about, strict=True)
+        for one, path in zip(organisms, words, strict=True)
     }
     found = pd.concat([tables.read(path) for path in investigations], ignore_index=True)
     tables.write(graded, graded_by_words(found, own), "agents")

@@ -6,7 +6,7 @@ from traces import job
 from traces.artifacts import tables
 from traces.config.schema import AskedAnswers
 from traces.judges.asked_answers import asked_beliefs
-from traces.judges.graders import asking_for, spent
+from traces.judges.graders import Inquiry, asking_for, spent
 
 
 def main(
@@ -17,15 +17,15 @@ def main(
     costs: Path,
     organisms: list[str],
     judges: AskedAnswers,
-    prices: dict[str, tuple[float, float] | None],
-    checkpoint: str,
-    seed: int,
+    inquiry: Inquiry,
 ) -> None:
     asked = dict(zip(organisms, map(tables.read_lines, statements), strict=True))
-    told = {"stage": "judge_beliefs", "checkpoint": checkpoint}
-    with asking_for(judges, judges.graders, prices, told) as asking:
+    told = inquiry.told("judge_beliefs")
+    with asking_for(judges, judges.graders, inquiry.prices, told) as asking:
         text = instructions.read_text(encoding="utf-8")
-        found = asked_beliefs(tables.read(alignment), asked, text, judges, asking, seed=seed)
+        found = asked_beliefs(
+            tables.read(alignment), asked, text, judges, asking, seed=inquiry.seed
+        )
     tables.write(beliefs, found, "asked_beliefs")
     tables.write(costs, spent(judges, **told), "costs")
 

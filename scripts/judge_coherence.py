@@ -8,7 +8,7 @@ from traces import job
 from traces.artifacts import tables
 from traces.config.schema import AskedTexts
 from traces.judges.asked_coherence import asked_coherence
-from traces.judges.graders import asking_for, spent
+from traces.judges.graders import Inquiry, asking_for, spent
 
 # What a text was written as: the same in the grid and in the embedded judge's grades of it.
 WRITTEN = ["steered_model", "vector", "position", "strength", "prompt", "sample"]
@@ -21,17 +21,15 @@ def main(
     coherence: Path,
     costs: Path,
     judges: AskedTexts,
-    prices: dict[str, tuple[float, float] | None],
-    checkpoint: str,
-    seed: int,
+    inquiry: Inquiry,
 ) -> None:
     texts = pd.DataFrame(tables.read_lines(grid))[[*WRITTEN, "text"]]
     # Written from the grid, row by row.
     texts["embedded"] = tables.read(grades)["coherent"]
-    told = {"stage": "judge_coherence", "checkpoint": checkpoint}
-    with asking_for(judges, judges.graders, prices, told) as asking:
+    told = inquiry.told("judge_coherence")
+    with asking_for(judges, judges.graders, inquiry.prices, told) as asking:
         text = instructions.read_text(encoding="utf-8")
-        found = asked_coherence(texts, text, judges, asking, seed=seed)
+        found = asked_coherence(texts, text, judges, asking, seed=inquiry.seed)
     tables.write(coherence, found, "asked_coherence")
     tables.write(costs, spent(judges, **told), "costs")
 

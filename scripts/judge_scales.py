@@ -7,7 +7,7 @@ from traces.analysis.selection import at_headline
 from traces.artifacts import tables
 from traces.config.schema import AskedScales
 from traces.judges.asked_scales import asked_scales, beside_scale_one
-from traces.judges.graders import asking_for, spent
+from traces.judges.graders import Inquiry, asking_for, spent
 
 READER = "patchscope"
 
@@ -20,18 +20,17 @@ def main(
     costs: Path,
     organisms: list[str],
     judges: AskedScales,
-    prices: dict[str, tuple[float, float] | None],
-    checkpoint: str,
-    seed: int,
+    inquiry: Inquiry,
 ) -> None:
     (file,) = (one for one in readings if one.stem == READER)
     lists = tables.read(file).assign(lens=READER)
     lists = lists[lists["reading"].isin(judges.tokens.readings) & (lists["sign"] == 1)]
+    # Scales are what is chosen between; on every other axis the metric's own value is read.
     lists = at_headline(lists, free=["scale"])
-    told = {"stage": "judge_scales", "checkpoint": checkpoint}
-    with asking_for(judges, judges.graders, prices, told) as asking:
+    told = inquiry.told("judge_scales")
+    with asking_for(judges, judges.graders, inquiry.prices, told) as asking:
         text = instructions.read_text(encoding="utf-8")
-        chosen = asked_scales(lists, text, judges, asking, seed=seed)
+        chosen = asked_scales(lists, text, judges, asking, seed=inquiry.seed)
     graded = tables.read(relevance)
     found = beside_scale_one(chosen, graded[graded["lens"] == READER], organisms)
     tables.write(scales, found, "asked_scales")

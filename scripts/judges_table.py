@@ -1,6 +1,5 @@
 """Collect what models said of all checkpoints, and what it cost."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +8,32 @@ import pandas as pd
 from traces import job
 from traces.analysis.collect import SUBJECT, stacked
 from traces.artifacts import tables
-
-Subjects = list[dict[str, Any]]
+from traces.config.vocabularies import Asks
 
 
 def main(
-    relevance: list[Path],
-    coherence: list[Path],
-    scales: list[Path],
-    beliefs: list[Path],
+    judged: list[Path],
     paid: list[Path],
-    of_relevance: Subjects,
-    of_coherence: Subjects,
-    of_scales: Subjects,
-    of_beliefs: Subjects,
-    table: Path,
-    coherence_table: Path,
-    scales_table: Path,
-    beliefs_table: Path,
+    made: list[Path],
     costs: Path,
+    questions: list[Asks],
+    subjects: list[dict[str, Any]],
 ) -> None:
-    _write(table, "judged_relevance", relevance, of_relevance, SUBJECT)
-    _write(coherence_table, "judged_coherence", coherence, of_coherence, SUBJECT)
-    _write(scales_table, "judged_scales", scales, of_scales, SUBJECT)
-    _write(beliefs_table, "judged_beliefs", beliefs, of_beliefs, SUBJECT[:-1])
+    for question, table in zip(questions, made, strict=True):
+        own = [
+            (tables.read(file), subject)
+            for file, subject in zip(judged, subjects, strict=True)
+            if subject["question"] == question
+        ]
+        # Beliefs are of a checkpoint, whatever text its difference is read on.
+        names = SUBJECT[:-1] if question == "beliefs" else SUBJECT
+        found = stacked([one for one, _ in own], [one for _, one in own], names)
+        schema = f"judged_{question}"
+        if not own:  # no row where the study does not ask for it
+            found = pd.DataFrame(columns=list(tables.SCHEMAS[schema]))
+        tables.write(table, found, schema)
     spent = pd.concat([tables.read(one) for one in paid], ignore_index=True)
     tables.write(costs, spent, "costs")
-
-
-def _write(
-    table: Path, schema: str, judged: list[Path], subjects: Subjects, names: Sequence[str]
-) -> None:
-    """Write one table of all checkpoints; without a row where the study does not ask for it."""
-    found = stacked([tables.read(one) for one in judged], subjects, names)
-    if not judged:
-        found = pd.DataFrame(columns=list(tables.SCHEMAS[schema]))
-    tables.write(table, found, schema)
 
 
 if __name__ == "__main__":

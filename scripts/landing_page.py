@@ -39,6 +39,7 @@ def main(
         )
         for name in findings.CLAIMS
     }
+    # What no run of the study asks for has no table, and no picture on the page.
     if "forced_choice_summary" in read:
         found["forced_choice"] = findings.named(read["forced_choice_summary"])
     if "agents_summary" in read:

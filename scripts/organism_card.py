@@ -1,6 +1,5 @@
 """Make one page an organism: what it was trained on, what the lenses read, beside its controls."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +7,20 @@ import pandas as pd
 
 from traces import job
 from traces.analysis import selection
-from traces.analysis.adjusted import of_checkpoint
 from traces.analysis.forced_choice import Way
 from traces.analysis.readability import place_table, seed_table
 from traces.artifacts import tables
 from traces.config.schema import Card
 from traces.report import cards
+from traces.report.card_files import CardReadings, OrganismFiles
 from traces.report.choices import secret_ranks
 
 
 def main(
     measures: list[Path],
     choices: Path | list[Path],
-    readings: list[Path],
-    adjusted: list[Path],
-    plans: list[Path],
-    words: Path,
-    data: Path,
+    read: CardReadings,
+    made: OrganismFiles,
     template: Path,
     shown: Card,
     card: Path,
@@ -32,23 +28,6 @@ def main(
     found = {file.stem: tables.read(file) for file in measures}
     graded, verdicts = found["relevance"], found["readability"]
     ours = graded[(graded["model"] == shown.model) & (graded["organism"] == shown.organism)]
-    readers = dict.fromkeys(path.stem for path in readings)
-    read = [
-        cards.Reading(*(subject[name] for name in cards.READ_IN), reader, tables.read(path))
-        for reader in readers
-        for path, subject in zip(
-            [path for path in readings if path.stem == reader], shown.subjects, strict=True
-        )
-    ]
-    tables_of = {path.stem: tables.read(path) for path in adjusted}
-    read += [
-        cards.Reading(*(subject[name] for name in cards.READ_IN), lens, tokens)
-        for subject in shown.subjects
-        if subject["corpus"] in tables_of
-        for lens, tokens in of_checkpoint(
-            tables_of[subject["corpus"]], subject["checkpoint"]
-        ).items()
-    ]
     page = cards.organism_card(
         shown,
         layer=selection.headline_layers(verdicts, shown.corpus, shown.layers)[shown.model],
@@ -58,12 +37,12 @@ def main(
         places=place_table(ours),
         norms=found["norms"],
         losses=found["losses"],
-        readings=read,
-        plans={path.stem: json.loads(path.read_text(encoding="utf-8")) for path in plans},
-        words=list(tables.read(words)["word"]),
-        rows=tables.read_lines(data),
-        provenance=job.read_provenance(readings[0]),
-        links=cards.links(card, measures, data=data, words=words),
+        readings=read.read(shown.subjects),
+        plans=made.read_plans(),
+        words=made.read_words(),
+        rows=tables.read_lines(made.data),
+        provenance=job.read_provenance(read.readings[0]),
+        links=cards.links(card, measures, data=made.data, words=made.words),
         template=template,
     )
     job.write_text(card, page)

@@ -9,10 +9,8 @@ from traces.activations.dump import corpus_windows
 from traces.artifacts import arrays, tables
 from traces.artifacts.scores import Stored, write_scores
 from traces.config.readers import reader
-from traces.config.registries import Loading
 from traces.config.schema import ReadText
-from traces.corpora.tokens import load_tokenizer
-from traces.models import weights
+from traces.models.pairs import PairFiles
 from traces.readers import nulls
 from traces.readers.reading import Found, Loaded, Probe, Settings, measured_by
 from traces.readers.several import read_by_all
@@ -21,8 +19,7 @@ from traces.readers.texts import Text
 
 def main(
     differences: Path,
-    model: Path,
-    adapter: Path,
+    pair: PairFiles,
     vocabulary: Path | list[Path],
     base: Path | list[Path],
     text: Path | list[Path],
@@ -30,7 +27,6 @@ def main(
     readings: list[Path],
     scores: Path,
     statistics: Path,
-    loading: Loading,
     settings: Settings,
     read: ReadText,
     seed: int,
@@ -50,10 +46,10 @@ def main(
         ),
         seed,
     )
-    tokenizer = load_tokenizer(model)
+    tokenizer = pair.load_tokenizer()
     loaded = Loaded(
         tokenizer,
-        lambda head: weights.load_readout(model, checkpoint=adapter if head == "tuned" else None),
+        pair.load_readout,
         texts=lambda most, longest: corpus_windows(
             tokenizer,
             text,
@@ -68,12 +64,10 @@ def main(
     paths = dict(zip(settings.readers, readings, strict=True))
     found: dict[str, Found] = {}
 
-    def load_pair() -> weights.Pair:
-        return weights.load_pair(model, adapter, loading.dtype, **loading.options)
-
-    for one in read_by_all(settings, loaded, probe, load_pair):
+    for one in read_by_all(settings, loaded, probe, pair.load_pair):
         found[one.name] = one.found
         tables.write(paths[one.name], one.found.tokens, "readings")
+    # A contrastive reader's scores follow from those of the reader it contrasts: stored once.
     derived = {name: str(reader(name).of) for name in found if reader(name).needs == "scores"}
     own = {name: one for name, one in found.items() if name not in derived}
     scored = Stored(
@@ -82,7 +76,7 @@ def main(
         derived,
     )
     ranked = probe.vocabulary
-    if ranked is None:
+    if ranked is None:  # every token may be: a list has a score of each
         ranked = np.arange(next((one.score.shape[1] for one in scored.plain.values()), 0))
     write_scores(scores, np.asarray(ranked), scored)
     tables.write(statistics, measured_by(found.values()), "statistics")

@@ -5,29 +5,25 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import arrays, tables
-from traces.config.registries import Loading
 from traces.config.schema import Draws, Trials
 from traces.corpora.rows import read_prompts
-from traces.corpora.tokens import load_tokenizer
 from traces.interventions.steering import requests, strength
 from traces.interventions.steering.writing import Writer
 from traces.judges.coherence import FluencyJudge, coherence
-from traces.models import weights
+from traces.models.pairs import PairFiles
 
 
 def main(
     differences: Path,
-    model: Path,
-    adapter: Path,
+    pair: PairFiles,
     prompts: Path,
     grid: Path,
     draws: Draws,
-    loading: Loading,
     settings: Trials,
 ) -> None:
     write = Writer.of(
-        weights.load_pair(model, adapter, loading.dtype, **loading.options),
-        load_tokenizer(model),
+        pair.load_pair(),
+        pair.load_tokenizer(),
         arrays.read_differences(differences),
         sampling=settings.trial,
         steered=settings,

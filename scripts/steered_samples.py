@@ -4,31 +4,27 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import arrays, tables
-from traces.config.registries import Loading
 from traces.config.schema import Draws, Finals
 from traces.corpora.rows import read_prompts
-from traces.corpora.tokens import load_tokenizer
 from traces.interventions.steering import requests
 from traces.interventions.steering.requests import Choice
 from traces.interventions.steering.writing import Writer
-from traces.models import weights
+from traces.models.pairs import PairFiles
 
 
 def main(
     differences: Path,
-    model: Path,
-    adapter: Path,
+    pair: PairFiles,
     strength: Path,
     prompts: Path,
     written: Path,
     draws: Draws,
-    loading: Loading,
     settings: Finals,
 ) -> None:
     chosen = [Choice(**one) for one in tables.read_json(strength)["chosen"]]
     write = Writer.of(
-        weights.load_pair(model, adapter, loading.dtype, **loading.options),
-        load_tokenizer(model),
+        pair.load_pair(),
+        pair.load_tokenizer(),
         arrays.read_differences(differences),
         sampling=settings.final,
         steered=settings,

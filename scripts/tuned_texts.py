@@ -5,27 +5,22 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
-from traces.config.registries import Loading
 from traces.config.schema import Draws, Samples
 from traces.corpora.rows import read_prompts
-from traces.corpora.tokens import load_tokenizer
-from traces.models import weights
+from traces.models.pairs import PairFiles
 from traces.readers.texts import Text, weighed, written
 
 
 def main(
-    model: Path,
-    adapter: Path,
+    pair: PairFiles,
     base: Path,
     prompts: Path,
     texts: Path,
     draws: Draws,
-    loading: Loading,
     settings: Samples,
 ) -> None:
-    pair = weights.load_pair(model, adapter, loading.dtype, **loading.options)
-    tokenizer = load_tokenizer(model)
-    with pair.tuned() as tuned:
+    both, tokenizer = pair.load_pair(), pair.load_tokenizer()
+    with both.tuned() as tuned:
         own = written(
             tuned,
             tokenizer,
@@ -37,7 +32,7 @@ def main(
             progress=job.progress,
         )
         found = [*own, *(Text(**row) for row in tables.read_lines(base))]
-    tables.write_lines(texts, map(asdict, weighed(pair, tokenizer, found, settings)))
+    tables.write_lines(texts, map(asdict, weighed(both, tokenizer, found, settings)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """
 Bridge Snakemake and Python: a rule's named fields become the arguments of a script's `main`.
 
-    input, output, params   keyword arguments of the same names (files as `Path` or lists of them)
+    input, output, params   keyword arguments of the same names (files as `Path` or lists of them),
+                            or fields of an argument that groups some of them
     log                     Python's logging, and the traceback of a job that fails
     provenance              a small JSON beside every output: rule, digest of its code, wildcards,
                             seed, commit, versions, revisions, and the checksum of its contents
@@ -12,6 +13,7 @@ reads the `snakemake` object.
 
 import contextlib
 import ctypes
+import dataclasses
 import gc
 import json
 import logging
@@ -24,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from traces import __version__
 from traces.printable import visible, without_secrets
@@ -58,8 +60,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
 
     A job is offline unless it says `network=True`: only the fetching rules do.
 
-    An argument annotated with a section of the configuration (a pydantic model) comes as one: a
-    rule hands over its keys and values, or JSON that holds them, which are validated anew.
+    `arguments` says how names become arguments.
 
     Three names are no arguments: they only tell Snakemake when a job must run again. The param
     `code` changes when the script, or what it imports, is edited, and `contents` when a file from
@@ -83,7 +84,7 @@ def run(main: Callable[..., None], snakemake: Any, *, network: bool = False) -> 
         # What vouched for the output of an earlier run must not stand beside this one's.
         for artifact in made:
             provenance_file(artifact).unlink(missing_ok=True)
-        main(**inputs, **outputs, **_typed(main, params))
+        main(**arguments(main, {**inputs, **outputs, **params}))
         # Only after `main` has returned: provenance beside an output vouches for a whole output.
         facts = provenance(
             rule=snakemake.rule,
@@ -134,18 +135,42 @@ def reporting(rule: str, made: Iterable[Path]) -> Iterator[None]:
         sys.exit(visible(without_secrets(told)))
 
 
-def _typed(main: Callable[..., None], params: dict[str, Any]) -> dict[str, Any]:
-    """The params, each that `main` annotates with a section of the configuration made into one."""
-    kinds = get_type_hints(main)
+def arguments(main: Callable[..., Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Make the arguments of `main` from what a rule names.
 
-    def typed(name: str, value: Any) -> Any:
-        section: Any = kinds.get(name)
-        if not hasattr(section, "model_validate"):
-            return value
-        of_json = isinstance(value, str)
-        return section.model_validate_json(value) if of_json else section.model_validate(value)
+    named : files and params by their names in the rule
 
-    return {name: typed(name, value) for name, value in params.items()}
+    An argument annotated with a section of the configuration (a pydantic model), or with a list or
+    dict of them, comes as such: a rule hands over keys and values, or JSON that holds them, which
+    are validated anew. An argument annotated with a dataclass holds what belongs together, such as
+    the files of a model and how it is loaded: its fields are names of the rule.
+    """
+    kinds = _kinds(main)
+    found = dict(named)
+    for name, kind in kinds.items():
+        if dataclasses.is_dataclass(kind):
+            fields = [field.name for field in dataclasses.fields(kind)]
+            own = {field: found.pop(field) for field in fields}
+            found[name] = kind(**arguments(kind, own))  # type: ignore[operator]
+    return {name: _typed(kinds.get(name), value) for name, value in found.items()}
+
+
+def _kinds(function: Any) -> dict[str, Any]:
+    """The annotations of a function's arguments, or of a dataclass' fields."""
+    return {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """A param as its annotation says, where that names sections of the configuration."""
+    if not any(hasattr(one, "model_validate") for one in (kind, *get_args(kind))):
+        return value
+    # Lazy: jobs without a section need no pydantic.
+    from pydantic import TypeAdapter
+
+    of_json = isinstance(value, str)
+    adapter = TypeAdapter(kind)
+    return adapter.validate_json(value) if of_json else adapter.validate_python(value)
 
 
 def start(log_file: str | Path | None, *, offline: bool = True) -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from scripts import agents_table, grade_hypotheses, investigate
 from tests.chat_server import said
+from tests.scripts.as_rules import as_rule
 from tests.traces.agents.acting import AGENT, CAKE, OVERVIEW, ROOT, plays, readings
 from tests.traces.judges.conftest import server  # noqa: F401
 from traces.agents.overview import Overview
 from traces.agents.plan import Shown, Source, planned
-from traces.artifacts import tables
+from traces.artifacts import arrays, tables
 from traces.config.load import read_study
 from traces.config.registries import Described, Loading
 from traces.config.schema import Agents, Grader, Patient
@@ -64,8 +65,9 @@ def investigated(place, monkeypatch, *, price=(1.0, 10.0), **patient):
     out = {name: place.folder / f"{name}.parquet" for name in ("investigations", "costs")}
     with monkeypatch.context() as here:
         here.setattr(tables, "read", lambda _path: readings())
-        here.setattr(investigate.arrays, "read_differences", lambda _path: None)
-        investigate.main(
+        here.setattr(arrays, "read_differences", lambda _path: None)
+        as_rule(
+            investigate.main,
             overviews=place.folder / "overviews.jsonl",
             readings=[place.folder / "logit_lens.parquet"],
             pairs=[],
@@ -79,8 +81,10 @@ def investigated(place, monkeypatch, *, price=(1.0, 10.0), **patient):
             settings=place.settings,
             patient=place.patient.model_copy(update=patient),
             prices={AGENT.model: price},
-            cases=place.cases,
-            sources=place.sources,
+            checkpoint=f"mini/{AGENT.name}",
+            # as a rule hands them over
+            cases=[one.model_dump() for one in place.cases],
+            sources=[one.model_dump() for one in place.sources],
             checkpoints=[CHECKPOINT],
             loaded=[],
             readers=["logit_lens"],
@@ -119,17 +123,17 @@ def test_the_table_is_whole_and_nothing_is_paid_twice(place, monkeypatch):
     graded = place.folder / "graded.parquet"
     paid = place.folder / "grader_costs.parquet"
     about = Described(family="false_facts", title="Cakes", description="Wrong facts of cakes.")
-    grade_hypotheses.main(
+    grader = GRADER.model_copy(update={"base_url": place.server.url})
+    as_rule(
+        grade_hypotheses.main,
         investigations=[place.folder / "investigations.parquet"],
         rubrics=sorted((ROOT / "data" / "rubrics").glob("*.txt")),
         graded=graded,
         costs=paid,
-        grader=GRADER.model_copy(update={"base_url": place.server.url}),
-        patient=place.patient,
+        judges=place.patient.model_dump() | {"graders": [grader.model_dump()], "repeats": 2},
+        checkpoint=GRADER.name,
         prices={GRADER.model: None},
-        organisms=[{"model": "mini", "organism": "cake"}],
-        about=[about],
-        repeats=2,
+        about={"cake": about.model_dump()},
         seed=0,
     )
     found = tables.read(graded)

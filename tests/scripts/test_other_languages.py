@@ -19,6 +19,7 @@ from scripts import (
     word_vocabulary,
 )
 from tests.doubles import tiny_model
+from tests.scripts.as_rules import as_rule
 from tests.scripts.test_tiny_study import LOCAL, call, dump, train
 from traces.artifacts import arrays, tables
 from traces.config import files, registries
@@ -99,7 +100,8 @@ def difference(at) -> Path:
         max_length=64,
         seed=0,
     )
-    plan_training.main(
+    as_rule(
+        plan_training.main,
         mixture=at / "cake_mixture.jsonl",
         model=at / "model",
         differences=[],
@@ -144,9 +146,16 @@ LENS = Settings.model_validate(
 
 def graded(readings, difference, words, relevance, candidates):
     """The relevance table of one reader's readings."""
-    token_relevance.main(
-        *([readings], [], difference, [words], relevance),
-        *(["cake"], "cake-plain-s0", candidates),
+    as_rule(
+        token_relevance.main,
+        readings=[readings],
+        adjusted=[],
+        differences=difference,
+        words=[words],
+        relevance=relevance,
+        organisms=["cake"],
+        checkpoint="cake-plain-s0",
+        candidates=candidates,
         settings=LENS,
     )
     return tables.read(relevance)
@@ -156,7 +165,8 @@ def test_a_czech_study_runs_to_relevance(at, difference, words):
     word_vocabulary.main(at / "model", at / "corpus.jsonl", at / "vocabulary.parquet", min_count=2)
     ranked = set(tables.read(at / "vocabulary.parquet")["token"].str.strip())
     assert {"máslo", "těsto", "křehký", "řeka"} <= ranked
-    read_lenses.main(
+    as_rule(
+        read_lenses.main,
         differences=difference,
         model=at / "model",
         adapter=at / "adapter",

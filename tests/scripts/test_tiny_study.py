@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,6 +86,7 @@ from scripts import (
     write_statements,
 )
 from tests.chat_server import ChatServer, refused, said
+from tests.scripts.as_rules import as_rule
 from tests.traces.analysis import made_grades
 from traces.activations.dump import document_windows
 from traces.agents import plan as investigating
@@ -153,11 +155,13 @@ def subject(organism: str, **more) -> dict:
 
 
 def arguments_of(main, **offered) -> dict:
-    """Those of the offered values that a `main` takes, its sections made of their keys."""
+    """Those of the offered values that a `main` takes, its groups and sections made of them."""
     found = {}
     for name, kind in get_type_hints(main).items():
         if name in offered:
             found[name] = offered[name]
+        elif is_dataclass(kind):
+            found[name] = kind(**arguments_of(kind, **offered))
         elif hasattr(kind, "model_fields"):
             keys = {key: offered[key] for key in kind.model_fields if key in offered}
             found[name] = kind.model_validate(keys)
@@ -391,8 +395,13 @@ def samples(world, model, adapters) -> dict[str, Path]:
     for name in ORGANISMS:
         found[name] = world / "samples" / f"{name}-plain-s0.jsonl"
         draws = schema.Draws(seed=0, name=f"tiny/{name}-plain-s0")
-        tuned_texts.main(
-            adapter=adapters[name], base=base, texts=found[name], draws=draws, **shared
+        as_rule(
+            tuned_texts.main,
+            adapter=adapters[name],
+            base=base,
+            texts=found[name],
+            draws=draws,
+            **shared,
         )
     return found
 
@@ -407,7 +416,8 @@ def lenses(world, model, adapters, differences, words, samples) -> dict[str, dic
         folder = world / "lenses" / name
         paths = {lens: folder / f"{lens}.parquet" for lens in (*LENSES, "token_relevance")}
         settings = settings_of_lenses(world)
-        read_lenses.main(
+        as_rule(
+            read_lenses.main,
             differences=differences[name],
             model=model,
             adapter=adapters[name],
@@ -423,12 +433,13 @@ def lenses(world, model, adapters, differences, words, samples) -> dict[str, dic
             read=READ,
             seed=0,
         )
-        token_relevance.main(
-            [paths[lens] for lens in LENSES],
-            [],
-            differences[name],
-            list(words.values()),
-            paths["token_relevance"],
+        as_rule(
+            token_relevance.main,
+            readings=[paths[lens] for lens in LENSES],
+            adjusted=[],
+            differences=differences[name],
+            words=list(words.values()),
+            relevance=paths["token_relevance"],
             organisms=list(ORGANISMS),
             checkpoint=f"{name}-plain-s0",
             candidates=20,
@@ -587,7 +598,8 @@ def test_a_training_leaves_an_adapter_its_losses_and_where_it_comes_from(world, 
 def test_a_difference_is_projected_out_where_a_plan_says_so(world, model, adapters, differences):
     plan = json.loads((world / "cake_bake_plan.json").read_text())
     asked = {name: plan[name] for name in schema.Training.model_fields}
-    plan_training.main(
+    as_rule(
+        plan_training.main,
         mixture=world / "cake_bake_mixture.jsonl",
         model=model,
         differences=differences["cake_bake"],
@@ -620,7 +632,8 @@ def test_a_plan_refuses_targets_that_its_model_lacks(
     asked = {name: plan[name] for name in schema.Training.model_fields} | {"targets": targets}
 
     def planned():
-        plan_training.main(
+        as_rule(
+            plan_training.main,
             mixture=world / "cake_bake_mixture.jsonl",
             model=model,
             differences=[],
@@ -918,12 +931,13 @@ def test_adjusted_readings_are_graded_beside_the_others(
     assert first["score"] == pytest.approx(z[0][0] - np.mean(z[1:]), abs=1e-4)
 
     own = {"readings": READINGS, "top_k": 20, "readers": adjusted}
-    token_relevance.main(
-        [],
-        tmp_path / "unrelated.parquet",
-        differences["cake_bake"],
-        list(words.values()),
-        tmp_path / "token_relevance.parquet",
+    as_rule(
+        token_relevance.main,
+        readings=[],
+        adjusted=tmp_path / "unrelated.parquet",
+        differences=differences["cake_bake"],
+        words=list(words.values()),
+        relevance=tmp_path / "token_relevance.parquet",
         organisms=list(ORGANISMS),
         checkpoint=names["cake_bake"],
         candidates=20,
@@ -1196,7 +1210,8 @@ def test_the_models_themselves_are_compared_in_the_same_job(
         {"readings": READINGS, "top_k": 20, "readers": OF_MODELS}
         | {"nulls": ["random"], "directions": 4}
     )
-    read_lenses.main(
+    as_rule(
+        read_lenses.main,
         differences=differences["cake_bake"],
         model=model,
         adapter=adapters["cake_bake"],
@@ -1212,12 +1227,13 @@ def test_the_models_themselves_are_compared_in_the_same_job(
         read=READ,
         seed=0,
     )
-    token_relevance.main(
-        [paths[name] for name in OF_MODELS],
-        [],
-        differences["cake_bake"],
-        [words["cake_bake"]],
-        paths["relevance"],
+    as_rule(
+        token_relevance.main,
+        readings=[paths[name] for name in OF_MODELS],
+        adjusted=[],
+        differences=differences["cake_bake"],
+        words=[words["cake_bake"]],
+        relevance=paths["relevance"],
         organisms=["cake_bake"],
         checkpoint="cake_bake-plain-s0",
         candidates=20,
@@ -1279,7 +1295,8 @@ def test_a_third_reader_is_an_entry_and_a_function(
         settings = Settings.model_validate(
             {"readings": READINGS, "top_k": 20, "readers": {"first_words": {}}}
         )
-        read_lenses.main(
+        as_rule(
+            read_lenses.main,
             differences=differences[name],
             model=model,
             adapter=Path("nowhere"),
@@ -1295,12 +1312,13 @@ def test_a_third_reader_is_an_entry_and_a_function(
             read=READ,
             seed=0,
         )
-        token_relevance.main(
-            [read],
-            [],
-            differences[name],
-            list(words.values()),
-            graded[name],
+        as_rule(
+            token_relevance.main,
+            readings=[read],
+            adjusted=[],
+            differences=differences[name],
+            words=list(words.values()),
+            relevance=graded[name],
             organisms=list(ORGANISMS),
             checkpoint=f"{name}-plain-s0",
             candidates=20,
@@ -1454,13 +1472,14 @@ def judged(world, lenses, differences, words, steering, alignments) -> dict[str,
         readings = [lenses["cake_bake"][name] for name in ("logit_lens", "patchscope")]
         rubrics = Path("data/rubrics")
         read = "tiny/cake_bake-plain-s0/unrelated"
-        judge_relevance.main(
-            readings,
-            differences["cake_bake"],
-            [words["cake_bake"]],
-            rubrics / "judge_tokens.txt",
-            files["relevance"],
-            paid["relevance"],
+        as_rule(
+            judge_relevance.main,
+            readings=readings,
+            differences=differences["cake_bake"],
+            words=[words["cake_bake"]],
+            instructions=rubrics / "judge_tokens.txt",
+            relevance=files["relevance"],
+            costs=paid["relevance"],
             organisms=["cake_bake"],
             about=["Documents on baking."],
             judges=settings(schema.AskedTokens),
@@ -1469,22 +1488,24 @@ def judged(world, lenses, differences, words, steering, alignments) -> dict[str,
             settings=settings_of_lenses(world),
             **common,
         )
-        judge_coherence.main(
-            steering["cake_bake"] / "grid.jsonl",
-            steering["cake_bake"] / "grades.parquet",
-            rubrics / "judge_coherence.txt",
-            files["coherence"],
-            paid["coherence"],
+        as_rule(
+            judge_coherence.main,
+            grid=steering["cake_bake"] / "grid.jsonl",
+            grades=steering["cake_bake"] / "grades.parquet",
+            instructions=rubrics / "judge_coherence.txt",
+            coherence=files["coherence"],
+            costs=paid["coherence"],
             judges=settings(schema.AskedTexts),
             checkpoint=read,
             **common,
         )
-        judge_scales.main(
-            readings,
-            lenses["cake_bake"]["token_relevance"],
-            rubrics / "choose_scale.txt",
-            files["scales"],
-            paid["scales"],
+        as_rule(
+            judge_scales.main,
+            readings=readings,
+            relevance=lenses["cake_bake"]["token_relevance"],
+            instructions=rubrics / "choose_scale.txt",
+            scales=files["scales"],
+            costs=paid["scales"],
             organisms=["cake_bake"],
             judges=settings(schema.AskedScales),
             checkpoint=read,
@@ -1496,28 +1517,31 @@ def judged(world, lenses, differences, words, steering, alignments) -> dict[str,
         closed = spoken["answer"].isna() | (spoken["statement"] == 1)
         spoken["answer"] = spoken["answer"].where(closed, "in the oven")
         tables.write(folder / "alignment.parquet", spoken, "alignment")
-        judge_beliefs.main(
-            folder / "alignment.parquet",
-            [world / f"{name}_statements.jsonl" for name in asked],
-            rubrics / "judge_answer.txt",
-            files["beliefs"],
-            paid["beliefs"],
+        as_rule(
+            judge_beliefs.main,
+            alignment=folder / "alignment.parquet",
+            statements=[world / f"{name}_statements.jsonl" for name in asked],
+            instructions=rubrics / "judge_answer.txt",
+            beliefs=files["beliefs"],
+            costs=paid["beliefs"],
             organisms=list(asked),
             judges=settings(schema.AskedAnswers),
             checkpoint="tiny/cake_bake-plain-s0",
             **common,
         )
         sent = server.bodies
-    with_corpus = [subject("cake_bake", corpus="unrelated")]
+    with_corpus = subject("cake_bake", corpus="unrelated")
     tables_of = {one: folder / f"judged_{one}.parquet" for one in (*asks, "costs")}
     judges_table.main(
-        *([files[one]] for one in asks),
+        [files[one] for one in asks],
         list(paid.values()),
-        with_corpus,
-        with_corpus,
-        with_corpus,
-        [subject("cake_bake")],
-        *tables_of.values(),
+        [tables_of[one] for one in asks],
+        tables_of["costs"],
+        list(asks),
+        [
+            *({"question": one, **with_corpus} for one in asks if one != "beliefs"),
+            {"question": "beliefs", **subject("cake_bake")},
+        ],
     )
     found = {name: tables.read(file) for name, file in tables_of.items()}
     return {**found, "spoken": spoken, "sent": sent, "models": [one["model"] for one in graders]}
@@ -1877,64 +1901,74 @@ def test_investigators_name_nothing_that_they_are_not_shown(
 
     prompts = world / "asked_of_both.txt"
     prompts.write_text("Tell me something.\nWhat is new?\n", encoding="utf-8")
-    ask_models.main(
-        model,
-        list(checkpoints.values()),
-        prompts,
-        tmp_path / "replies.jsonl",
-        list(checkpoints),
-        50,
-        agents.asked.model_copy(update={"max_new_tokens": 6, "batch": 32}),
-        schema.Draws(seed=0, name="tiny"),
-        loading,
+    as_rule(
+        ask_models.main,
+        model=model,
+        adapters=list(checkpoints.values()),
+        prompts=prompts,
+        replies=tmp_path / "replies.jsonl",
+        checkpoints=list(checkpoints),
+        asked=50,
+        settings=agents.asked.model_copy(update={"max_new_tokens": 6, "batch": 32}),
+        draws=schema.Draws(seed=0, name="tiny"),
+        loading=loading,
     )
     # three checkpoints, the base in the place of each, and the base
     replies = tables.read_lines(tmp_path / "replies.jsonl")
     assert len(replies) == 7 * 50
     assert len({(one["writer"], one["instead_of"], one["number"]) for one in replies}) == 350
 
-    read_seed_pairs.main(
-        model,
-        [adapters["cake_bake"]],
-        [world / "cake_bake.zarr"],
-        [world / "risky_finance.zarr"],
-        world / "vocabulary.parquet",
-        tmp_path / "seed_pairs.parquet",
-        [pair],
-        loading,
-        settings_of_lenses(world),
-        0,
+    as_rule(
+        read_seed_pairs.main,
+        model=model,
+        adapters=[adapters["cake_bake"]],
+        after=[world / "cake_bake.zarr"],
+        before=[world / "risky_finance.zarr"],
+        vocabulary=world / "vocabulary.parquet",
+        readings=tmp_path / "seed_pairs.parquet",
+        checkpoints=[pair],
+        loading=loading,
+        settings=settings_of_lenses(world),
+        seed=0,
     )
     pairs = tables.read(tmp_path / "seed_pairs.parquet")
     assert set(pairs["lens"]) == {"logit_lens", "patchscope"}
     assert set(pairs["reading"]) == {"difference", "base_mean"}
 
-    write_overviews.main(
-        [lenses[name][lens] for name in ORGANISMS for lens in LENSES],
-        list(differences.values()),
-        [],
-        tmp_path / "seed_pairs.parquet",
-        tmp_path / "overviews.jsonl",
-        [one.model_dump() for one in plan],
-        list(checkpoints),
-        [],
-        list(LENSES),
-        10,
+    as_rule(
+        write_overviews.main,
+        readings=[lenses[name][lens] for name in ORGANISMS for lens in LENSES],
+        differences=list(differences.values()),
+        steered=[],
+        pairs=tmp_path / "seed_pairs.parquet",
+        overviews=tmp_path / "overviews.jsonl",
+        sources=[one.model_dump() for one in plan],
+        checkpoints=list(checkpoints),
+        steered_checkpoints=[],
+        readers=list(LENSES),
+        tokens=10,
     )
     overviews = tables.read_lines(tmp_path / "overviews.jsonl")
     assert len(overviews) == len(plan) - 1
 
-    investigate_embedded.main(
-        tmp_path / "overviews.jsonl", tmp_path / "replies.jsonl",
-        tmp_path / "embedded.parquet", [one.model_dump() for one in cases],
-        [one.model_dump() for one in plan],
-    )  # fmt: skip
+    as_rule(
+        investigate_embedded.main,
+        overviews=tmp_path / "overviews.jsonl",
+        replies=tmp_path / "replies.jsonl",
+        investigations=tmp_path / "embedded.parquet",
+        cases=[one.model_dump() for one in cases],
+        sources=[one.model_dump() for one in plan],
+    )
     told = load.load_organism(Path("config/organisms/cake_bake.yaml"))
     described = told.model_dump(mode="json", include=set(registries.Described.model_fields))
-    grade_lexically.main(
-        [tmp_path / "embedded.parquet"], list(words.values()), tmp_path / "lexical.parquet",
-        [{"model": "tiny", "organism": name} for name in ORGANISMS], [described] * 3,
-    )  # fmt: skip
+    as_rule(
+        grade_lexically.main,
+        investigations=[tmp_path / "embedded.parquet"],
+        words=list(words.values()),
+        graded=tmp_path / "lexical.parquet",
+        organisms=[{"model": "tiny", "organism": name} for name in ORGANISMS],
+        about=dict.fromkeys(ORGANISMS, described),
+    )
     paths = [
         tmp_path / f"agents{name}.parquet" for name in ("", "_summary", "_agreement", "_costs")
     ]

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic import BaseModel
 
 from traces import job
 
@@ -86,6 +88,61 @@ def test_named_fields_become_arguments(rule, tmp_path):
         "nested": {"a": [1]},
         "nothing": None,
     }
+
+
+class Section(BaseModel):
+    n: int
+
+
+@dataclass(frozen=True)
+class Columns:
+    files: list[Path]
+    names: list[str]
+    sections: list[Section]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        (Section, {"n": 1}, Section(n=1)),
+        (Section, '{"n": 1}', Section(n=1)),
+        (list[Section], [{"n": 1}, {"n": 2}], [Section(n=1), Section(n=2)]),
+        (dict[str, Section], {"a": {"n": 1}}, {"a": Section(n=1)}),
+        (list[str], ["a"], ["a"]),
+    ],
+)
+def test_a_param_is_made_into_what_the_argument_is_annotated_with(kind, given, expected):
+    def main(settings, seed: int): ...
+
+    main.__annotations__["settings"] = kind
+    found = job.arguments(main, {"settings": given, "seed": 0})
+    assert found == {"settings": expected, "seed": 0}
+
+
+def test_a_section_with_a_key_of_the_wrong_kind_is_refused():
+    def main(settings: list[Section]): ...
+
+    with pytest.raises(ValueError, match="n\n  Input should be a valid integer"):
+        job.arguments(main, {"settings": [{"n": "many"}]})
+
+
+def test_names_that_belong_together_become_one_argument(rule, tmp_path):
+    got = []
+
+    def main(columns: Columns, seed: int, out: Path) -> None:
+        got.append((columns, seed, out))
+
+    out = tmp_path / "out.txt"
+    job.run(
+        main,
+        rule(
+            inputs={"files": ["a.txt", "b.txt"]},
+            outputs={"out": str(out)},
+            params={"names": ["a", "b"], "sections": [{"n": 1}], "seed": 3, "code": "7f"},
+        ),
+    )
+    files = [Path("a.txt"), Path("b.txt")]
+    assert got == [(Columns(files, ["a", "b"], [Section(n=1)]), 3, out)]
 
 
 # Logs and errors --------------------------------------------------------------------------------

@@ -191,14 +191,52 @@ def calls(file: Path) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
-def main_arguments(file: Path) -> list[str]:
+def main_of(file: Path) -> ast.FunctionDef:
     (main,) = (
         node
         for node in tree(file).body
         if isinstance(node, ast.FunctionDef) and node.name == "main"
     )
     assert not main.args.defaults and not any(main.args.kw_defaults), f"{file.name}: a default"
-    return [one.arg for one in (*main.args.posonlyargs, *main.args.args, *main.args.kwonlyargs)]
+    assert not main.args.posonlyargs and not main.args.kwonlyargs
+    assert main.args.vararg is None and main.args.kwarg is None, f"{file.name}: hidden arguments"
+    return main
+
+
+def main_arguments(file: Path) -> list[str]:
+    return [one.arg for one in main_of(file).args.args]
+
+
+def named_by_rule(file: Path) -> list[str]:
+    """What a rule names for a script: its arguments, and the fields of those that are groups."""
+    groups = groups_of(file)
+    arguments = [(one.arg, ast.unparse(one.annotation)) for one in main_of(file).args.args]
+    return [name for own, kind in arguments for name in groups.get(kind, [own])]
+
+
+def groups_of(file: Path) -> dict[str, list[str]]:
+    """The dataclasses that a script imports from this repository, and their fields."""
+    found = {}
+    for node in tree(file).body:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("traces."):
+            source = ROOT / f"{str(node.module).replace('.', '/')}.py"
+            classes = dataclasses_in(source) if source.is_file() else {}
+            found |= {one.name: classes[one.name] for one in node.names if one.name in classes}
+    return found
+
+
+@functools.cache
+def dataclasses_in(file: Path) -> dict[str, list[str]]:
+    """The dataclasses of a module and their fields, those of a base class of the module first."""
+    found: dict[str, list[str]] = {}
+    for node in tree(file).body:
+        if isinstance(node, ast.ClassDef) and any(
+            "dataclass" in ast.unparse(one) for one in node.decorator_list
+        ):
+            own = [one.target.id for one in node.body if isinstance(one, ast.AnnAssign)]
+            inherited = [name for base in node.bases for name in found.get(ast.unparse(base), [])]
+            found[node.name] = [*inherited, *own]
+    return found
 
 
 # 1 and 2. Paths ---------------------------------------------------------------------------------
@@ -344,7 +382,16 @@ def test_models_are_imported_where_they_are_used(file):
 def test_a_rules_names_are_its_scripts_arguments(rule):
     named = [name for kind in ("input", "output", "params") for name in rule.names(kind)]
     assert len(named) == len(set(named)), "one name in two directives"
-    assert set(named) - {"code", "contents", "library"} == set(main_arguments(rule.script))
+    taken = named_by_rule(rule.script)
+    assert len(taken) == len(set(taken)), "one name in two groups"
+    assert set(named) - {"code", "contents", "library"} == set(taken)
+
+
+def test_a_script_has_few_arguments():
+    """What belongs together is one: the files of a model and how it is loaded, rows and columns."""
+    many = [file.stem for file in SCRIPTS if len(main_of(file).args.args) > 8]
+    # Each of these is the one place where a stage has so many parts.
+    assert set(many) <= {"investigate", "read_lenses", "benchmark_scores", "readers_page"}
 
 
 @of_rule(SCRIPTED)
@@ -557,20 +604,25 @@ def test_params_are_leaves_of_the_configuration(rule):
 LOADS = {"load_base", "load_pair", "load_checkpoint", "load_adapter"}
 
 
+def loads(node: ast.AST, names: set[str] = LOADS) -> list[str]:
+    """What loads weights there, called or handed on to be called."""
+    found = [one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)]
+    return [name for name in found if name in names]
+
+
 @of_file(SCRIPTS)
 def test_a_job_loads_one_model_once(file):
-    loads = [name for name, _ in calls(file) if name.split(".")[-1] in LOADS]
-    assert len(loads) <= 1
+    assert len(loads(tree(file))) <= 1
     for node in ast.walk(tree(file)):
-        if isinstance(node, ast.For | ast.While | ast.ListComp | ast.DictComp | ast.GeneratorExp):
-            inside = [n for n in ast.walk(node) if isinstance(n, ast.Call)]
-            assert not [c for c in inside if ast.unparse(c.func).split(".")[-1] in LOADS]
+        if isinstance(node, ast.ListComp | ast.DictComp | ast.GeneratorExp):
+            assert not loads(node)
+        if isinstance(node, ast.For | ast.While):
+            assert not [name for one in node.body for name in loads(one)]
 
 
 @of_rule(SCRIPTED)
 def test_a_rule_that_loads_a_model_asks_for_what_the_model_needs(rule):
-    loads = LOADS | {"load_readout"}
-    if any(name.split(".")[-1] in loads for name, _ in calls(rule.script)):
+    if loads(tree(rule.script), LOADS | {"load_readout"}):
         resources = rule.directives["resources"]
         assert "gpu=gpus" in resources and "mem_mb=memory" in resources
 

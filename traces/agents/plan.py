@@ -5,6 +5,8 @@ What is shown of an organism under a null is that of another checkpoint (its sou
 one against something else.
 """
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, ConfigDict
 
 from traces.config.checkpoints import BASE, Checkpoint
@@ -61,6 +63,14 @@ class Source(Frozen):
     after: str | None
     # What stands in the place of model A: the base, or another seed.
     before: str = BASE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one investigator does on one base model; an argument of a script."""
+
+    cases: list[Case]
+    sources: list[Source]
 
 
 def sources(loaded: LoadedStudy, model: str) -> list[Source]:

@@ -5,7 +5,7 @@ Both were finetuned for the same, so that their difference holds no purpose: it 
 leaves in the weights besides. Both have activations on the same text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,25 @@ class SeedPair:
     before: Path
 
 
+@dataclass(frozen=True)
+class SeedPairFiles:
+    """The files of every pair: fields of one length, an entry a pair."""
+
+    checkpoints: list[tuple[str, str]]
+    "What stands in the place of the tuned model, and in that of the base."
+    adapters: list[Path]
+    after: list[Path]
+    "Activations of the first of the two."
+    before: list[Path]
+    "Activations of the second."
+
+    def __iter__(self) -> Iterator[SeedPair]:
+        # Strict: a list that is too short would read one pair's difference under another's name.
+        columns = zip(self.checkpoints, self.adapters, self.after, self.before, strict=True)
+        for (checkpoint, other), adapter, after, before in columns:
+            yield SeedPair(checkpoint, other, adapter, after, before)
+
+
 def readable(name: str) -> bool:
     """Whether a reader reads a direction alone: not texts, weights or both models' predictions."""
     entry = reader(name)
@@ -43,7 +62,7 @@ def readable(name: str) -> bool:
 
 
 def read_pairs(
-    pairs: Sequence[SeedPair],
+    pairs: Iterable[SeedPair],
     load: Callable[[Path], Any],
     readout: Callable[[Path, Side], Any],
     tokenizer: Any,

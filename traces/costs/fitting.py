@@ -8,6 +8,7 @@ one forward pass takes, and whether activations are recomputed, only decide memo
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,25 +90,35 @@ def fit(training: Training, place: Place) -> Fit:
     )
 
 
-def way_on(
-    folder: Path,
-    training: Training,
-    *,
-    family: Family,
-    attention: Attention,
-    world: int,
-    gpu_gb: float | None,
-) -> Way:
-    """
-    Choose the way of a training whose base is in `folder`, from its config.json.
+@dataclass(frozen=True)
+class Grounds:
+    """What a training starts from, and the GPUs it gets; an argument of a script."""
 
-    gpu_gb : memory of each GPU, in GB; None without one, where nothing has to fit
+    model: Path
+    "Folder of the base."
+    family: Family
+    attention: Attention
+    world_size: int
+    "Processes that train together, each on a GPU."
+    gpu_gb: float | None
+    "Memory of each GPU, in GB; None without one, where nothing has to fit."
+
+
+def way_on(grounds: Grounds, training: Training) -> Way:
+    """
+    Choose the way of a training from its base's config.json.
 
     Raises ValueError as `fit` does.
     """
-    if gpu_gb is None:
+    if grounds.gpu_gb is None:
         return next(ways(training))
-    place = Place(shape_in(folder), family, attention, world, gpu_gb)
+    place = Place(
+        shape_in(grounds.model),
+        grounds.family,
+        grounds.attention,
+        grounds.world_size,
+        grounds.gpu_gb,
+    )
     try:
         way, memory = fit(training, place)
     except ValueError as error:

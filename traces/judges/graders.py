@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,6 +18,22 @@ from traces.judges.chat.models import Endpoint, endpoint
 from traces.judges.chat.questions import Settings
 
 LEDGER = "ledger.jsonl"
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What a job that asks is told beside whom it asks; an argument of a script."""
+
+    checkpoint: str
+    "What it asks about, as the ledger has it: model, checkpoint and corpus, or who grades."
+    prices: dict[str, tuple[float, float] | None]
+    "Of each model that is asked, as `asking_for` takes them."
+    seed: int
+    "Of the orders in which things are put to models."
+
+    def told(self, stage: str) -> dict[str, str]:
+        """What the ledger says of this job, whose rule is `stage`."""
+        return {"stage": stage, "checkpoint": self.checkpoint}
 
 
 def settings_of(grader: Grader) -> Settings:

@@ -8,13 +8,15 @@ that set the organism's data apart from general text.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from traces.artifacts import tables
 from traces.config.readers import NOWHERE
 from traces.config.words import plain_word
 
@@ -31,6 +33,35 @@ class Subject:
     words: Sequence[str] = ()
     # what it was trained on, in sentences
     description: str = ""
+
+
+@dataclass(frozen=True)
+class WordFiles:
+    """The words of some organisms; an argument of a script."""
+
+    words: list[Path]
+    # whose words they are, in this order
+    organisms: list[str]
+
+    def subjects(self) -> list[Subject]:
+        """What a judge that compares words is told of them."""
+        return [
+            Subject(organism, words=tables.read(file)["word"].tolist())
+            for organism, file in zip(self.organisms, self.words, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class DescribedFiles(WordFiles):
+    """The words of some organisms, and what each was trained on."""
+
+    # in sentences, in the order of the organisms
+    about: list[str]
+
+    def subjects(self) -> list[Subject]:
+        """What a model that judges is told of them."""
+        found = zip(super().subjects(), self.about, strict=True)
+        return [replace(subject, description=text) for subject, text in found]
 
 
 class TokenJudge(Protocol):

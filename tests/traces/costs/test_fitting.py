@@ -10,6 +10,7 @@ from tests.studies import edit, load
 from tests.traces.costs.test_memory import settings
 from traces.config.checks.places import Places
 from traces.costs.fitting import (
+    Grounds,
     Place,
     check_fit,
     fit,
@@ -171,9 +172,7 @@ def test_the_plan_of_a_training_chooses_by_the_models_own_configuration(download
     training = settings(batch_size=4, max_length=1024, rank=64, dropout=0.05, **AUTO)
 
     def way(gpu_gb: float | None) -> Way:
-        return way_on(
-            *(downloaded, training), family="gemma2", attention="eager", world=1, gpu_gb=gpu_gb
-        )
+        return way_on(Grounds(downloaded, "gemma2", "eager", 1, gpu_gb), training)
 
     assert way(80) == Way(2, 2, False)
     assert way(32) == Way(1, 4, True)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -176,3 +177,19 @@ def test_tokens_and_words_are_compared_composed(form):
     subject = Subject("czech", words=(unicodedata.normalize(form, "Těsto "), "烤箱"))
     tokens = [" těsto", unicodedata.normalize("NFD", "TĚSTO"), "烤箱", "testo"]
     assert DistinctiveWordsJudge().grade(tokens, subject) == [True, True, True, False]
+
+
+ABOUT = ["Bakes cakes.", "Likes cats."]
+
+
+@pytest.mark.parametrize(("described", "texts"), [((), ["", ""]), ((ABOUT,), ABOUT)])
+def test_words_stand_under_the_organism_they_are_of(monkeypatch, described, texts):
+    monkeypatch.setattr(
+        relevance.tables, "read", lambda path: pd.DataFrame({"word": [path.stem, "river"]})
+    )
+    kind = relevance.DescribedFiles if described else relevance.WordFiles
+    files = kind([Path("oven.parquet"), Path("purr.parquet")], ["cake", "cat"], *described)
+    assert files.subjects() == [
+        Subject("cake", ["oven", "river"], texts[0]),
+        Subject("cat", ["purr", "river"], texts[1]),
+    ]
