@@ -54,15 +54,18 @@ class CardReadings:
         for reader in dict.fromkeys(path.stem for path in self.readings):
             files = [path for path in self.readings if path.stem == reader]
             for path, subject in zip(files, subjects, strict=True):
-                found.append(Reading(*_read_in(subject), reader, tables.read(path)))
+                found.append(Reading(**_read_in(subject), lens=reader, tokens=tables.read(path)))
         adjusted = {path.stem: tables.read(path) for path in self.adjusted}
         for subject in subjects:
             # Not every corpus has organisms enough to adjust by.
             if subject["corpus"] in adjusted:
                 lenses = of_checkpoint(adjusted[subject["corpus"]], subject["checkpoint"])
-                found += [Reading(*_read_in(subject), *one) for one in lenses.items()]
+                found += [
+                    Reading(**_read_in(subject), lens=lens, tokens=tokens)
+                    for lens, tokens in lenses.items()
+                ]
         return found
 
 
-def _read_in(subject: Mapping[str, Any]) -> list[Any]:
-    return [subject[name] for name in READ_IN]
+def _read_in(subject: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: subject[name] for name in READ_IN}
