@@ -1,6 +1,7 @@
 """Collect what readers say of all organisms: of a ladder's batches, or of the study's own."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,20 @@ from traces import job
 from traces.artifacts import tables
 from traces.artifacts.arrays import read_differences
 from traces.artifacts.scores import read_scores
+from traces.benchmark.adjusted import Held, adjusted_rows, joined, read_held
 from traces.benchmark.collected import Compared, Results, expressed, organism_rows, read_rows
+from traces.benchmark.ladder import candidate_words
 from traces.benchmark.said import Domains
+from traces.config.readers import reader
+from traces.config.vocabularies import Side
 from traces.corpora.tokens import load_tokenizer
+
+HEADS = get_args(Side)
 
 
 def main(
     batches: list[Path],
+    token_scores: list[Path],
     models: list[Path],
     words: list[Path],
     losses: list[Path],
@@ -26,9 +34,10 @@ def main(
     differences: list[Path],
     made: list[Path],
     compared: Compared,
+    adjusted: list[str],
 ) -> None:
     if batches:
-        _stack(batches, made)
+        _stack(batches, token_scores, made, adjusted)
         return
     strength = expressed(tables.read(losses[0]))
     parts = [{"organisms": organism_rows(compared.members, strength)}]
@@ -46,10 +55,42 @@ def main(
         tables.write(path, pd.concat(rows, ignore_index=True), path.stem)
 
 
-def _stack(batches: list[Path], made: list[Path]) -> None:
+def _stack(
+    batches: list[Path], token_scores: list[Path], made: list[Path], adjusted: list[str]
+) -> None:
+    found = {
+        path.stem: pd.concat(
+            [tables.read(one) for one in batches if one.stem == path.stem], ignore_index=True
+        )
+        for path in made
+    }
+    if adjusted:
+        _add_adjusted(found, token_scores, adjusted)
     for path in made:
-        parts = [tables.read(one) for one in batches if one.stem == path.stem]
-        tables.write(path, pd.concat(parts, ignore_index=True), path.stem)
+        tables.write(path, found[path.stem], path.stem)
+
+
+def _add_adjusted(
+    found: dict[str, pd.DataFrame], token_scores: list[Path], adjusted: list[str]
+) -> None:
+    """What is adjusted costs what the reader costs that it adjusts; nothing else is run."""
+    held: dict[str, list[Held]] = {}
+    for path in token_scores:
+        held.setdefault(path.parent.parent.name, []).append(read_held(path))
+    for model, parts in held.items():
+        whole = joined(parts)
+        organisms = found["organisms"][found["organisms"]["model"] == model]
+        source = {
+            f"{reader(name).of}_{head}": f"{name}_{head}" for name in adjusted for head in HEADS
+        }
+        names = {one: source[one] for one in whole.readers if one in source}
+        said = adjusted_rows(organisms, whole, names, candidate_words())
+        costs = found["domain_scores"].query("model == @model and reader in @names")
+        costs = costs.drop_duplicates(["checkpoint", "reader"])[["checkpoint", "reader", "cost_s"]]
+        costs = costs.assign(reader=costs["reader"].map(names))
+        scored = said["domain_scores"].merge(costs, on=["checkpoint", "reader"])
+        for name, rows in (said | {"domain_scores": scored}).items():
+            found[name] = pd.concat([found[name], rows.assign(model=model)], ignore_index=True)
 
 
 class _Domains:

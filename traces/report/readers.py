@@ -15,12 +15,13 @@ import pandas as pd
 
 from traces.benchmark.evidence import RAW, VALUE
 from traces.benchmark.organisms import ALL, NARROW
+from traces.benchmark.pilot import MERIT
 from traces.benchmark.strength import DETECT
 from traces.config.schema import Scoring
 from traces.report.index import Picture
 from traces.report.names import NULL_KINDS, compared_name
 from traces.report.pages import rendered
-from traces.report.readers_tables import Tables, grids, headlines, with_interval
+from traces.report.readers_tables import Tables, grids, headlines, way_name, with_interval
 
 # The pictures, in the order of the page: a heading, and what they are of.
 PICTURES = {
@@ -117,8 +118,8 @@ def _leader(  # noqa: PLR0913
 
 def values(found: Tables, scoring: Scoring, title: str) -> dict[str, Any]:
     """What both templates are filled with."""
-    readers = found["readers"]
-    counted = readers[~readers["pilot"]].drop_duplicates(["model", "checkpoint"])
+    readers, pilot = found["readers"], found["pilot"]
+    counted = readers.drop_duplicates(["model", "checkpoint"])
     kinds = counted.loc[counted["null"] != NARROW, "null"].value_counts()
     return {
         "title": title,
@@ -130,8 +131,25 @@ def values(found: Tables, scoring: Scoring, title: str) -> dict[str, Any]:
         "kinds": [(NULL_KINDS[kind], int(n)) for kind, n in kinds.items() if kind in NULL_KINDS],
         "statistic": scoring.statistic,
         "adjusted": scoring.adjustment != RAW,
-        "n_pilot": int(readers.loc[readers["pilot"], "checkpoint"].nunique()),
+        "pilot": _pilot(pilot, scoring) if len(pilot) else "",
     }
+
+
+def _pilot(pilot: pd.DataFrame, scoring: Scoring) -> str:
+    """What was fixed on the pilot, in a sentence with its merit and that of the best other one."""
+    rows = pilot[(pilot["reader"] == ALL) & (pilot["task"] == MERIT)]
+    mine, others = rows[rows["headline"]].iloc[0], rows[~rows["headline"]]
+    nulls = pilot.loc[pilot["task"] == DETECT].drop_duplicates("null")["n_null"].sum()
+    said = (
+        f"The score was fixed on a pilot of {mine['n_narrow']} narrow organisms and {nulls} nulls, "
+        f"which are in no other number: {way_name(scoring.statistic, scoring.adjustment)} has the "
+        f"merit {with_interval(mine['value'], mine['low'], mine['high'])}"
+    )
+    if others.empty:
+        return f"{said}."
+    other = others.loc[others["value"].astype(float).idxmax()]
+    name = way_name(other["statistic"], other["adjustment"])
+    return f"{said}, {name} {with_interval(other['value'], other['low'], other['high'])}."
 
 
 def _placed(found: Tables, scoring: Scoring) -> list[tuple[str, list[str]]]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from traces.benchmark.evidence import RAW
 from traces.benchmark.organisms import ALL, GENERAL, NARROW
+from traces.benchmark.pilot import MERIT
 from traces.benchmark.strength import AT, DETECT, NAME, NOT_REACHED
 from traces.benchmark.thresholds import FROM_BASES, FROM_ORGANISMS
 from traces.benchmark.twins import OWN
@@ -72,6 +73,7 @@ def grids(found: Tables, scoring: Scoring) -> list[Grid]:
         _matched_grid(found),
         _agreement_grid(found),
         _pilot_grid(found),
+        _pilot_readers_grid(found),
     ]
     return [one for one in made if one.rows]
 
@@ -342,23 +344,51 @@ def _agreement_grid(found: Tables) -> Grid:
     )
 
 
+def way_name(statistic: str, adjustment: str) -> str:
+    """What a domain is scored by, in words."""
+    how = "as it is" if adjustment == RAW else "less the benign mean"
+    return f"{statistic}, {how}"
+
+
 def _pilot_grid(found: Tables) -> Grid:
     rows = found["pilot"]
+    rows = rows[rows["reader"] == ALL] if len(rows) else rows
+    tasks = list(dict.fromkeys(zip(rows["task"], rows["null"], strict=True)))
     lines = []
     for (statistic, adjustment), part in rows.groupby(["statistic", "adjustment"], sort=False):
-        values = part.set_index("task")["value"]
         mark = " (fixed)" if part["headline"].any() else ""
-        how = "as it is" if adjustment == RAW else "less the benign mean"
-        line = [f"{statistic}, {how}{mark}", str(part["n"].iloc[0])]
-        line += [f"{values[task]:.2f}" if task in values else "–" for task in (DETECT, NAME)]
+        line = [f"{way_name(str(statistic), str(adjustment))}{mark}"]
+        for task, null in tasks:
+            one = part[(part["task"] == task) & (part["null"] == null)].iloc[0]
+            line.append(with_interval(one["value"], one["low"], one["high"]))
         lines.append(line)
+    n = f" Of {rows['n_narrow'].iloc[0]} narrow organisms." if len(rows) else ""
+    named = {MERIT: "Merit", NAME: "Named first"}
     return Grid(
         "pilot",
-        "The pilot",
-        "Mean over readers on organisms that are in no other table. What every headline is scored "
-        "by was fixed on them.",
-        ["Score", "Narrow organisms", "AUC, general text", "Named first"],
+        "The pilot: what every reader is scored by",
+        "Means over readers on organisms that are in no other table. The merit is the mean of the "
+        "columns behind it, and the score with the largest one is fixed for every reader, unless "
+        f"the study fixes it.{n}",
+        ["Score", *(named.get(task, f"AUC, {NULL_KINDS.get(null)}") for task, null in tasks)],
         lines,
+    )
+
+
+def _pilot_readers_grid(found: Tables) -> Grid:
+    rows = found["pilot"]
+    rows = rows[(rows["reader"] != ALL) & (rows["task"] == MERIT)] if len(rows) else rows
+    cells = [
+        (way_name(str(statistic), str(adjustment)), part)
+        for (statistic, adjustment), part in rows.groupby(["statistic", "adjustment"], sort=False)
+    ]
+    return Grid(
+        "pilot-readers",
+        "The pilot, by reader",
+        "The merit of each score by each reader. Where a reader's best is another one than that "
+        "which is fixed, it is compared below its best.",
+        ["Reader", *(name for name, _ in cells)],
+        _by_reader(rows, cells, ("value", "low", "high")),
     )
 
 

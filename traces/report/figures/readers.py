@@ -284,7 +284,7 @@ def strength_figure(
 
 def _rungs(readers: pd.DataFrame) -> pd.Series:
     """The mean strength of each rung."""
-    narrow = readers[(readers["null"] == NARROW) & ~readers["pilot"]]
+    narrow = readers[readers["null"] == NARROW]
     alone = narrow.drop_duplicates(["model", "checkpoint"])
     found = alone.groupby("slice")["strength"].mean()
     return pd.concat([found, pd.Series({ALL: alone["strength"].mean()})])
