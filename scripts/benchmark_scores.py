@@ -1,7 +1,6 @@
 """Collect what readers say of all organisms: of a ladder's batches, or of the study's own."""
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,15 +10,11 @@ from traces import job
 from traces.artifacts import tables
 from traces.artifacts.arrays import read_differences
 from traces.artifacts.scores import read_scores
-from traces.benchmark.adjusted import Held, adjusted_rows, joined, read_held
+from traces.benchmark.adjusted import Held, joined, read_held, with_adjusted
 from traces.benchmark.collected import Compared, Results, expressed, organism_rows, read_rows
 from traces.benchmark.ladder import candidate_words
 from traces.benchmark.said import Domains
-from traces.config.readers import reader
-from traces.config.vocabularies import Side
 from traces.corpora.tokens import load_tokenizer
-
-HEADS = get_args(Side)
 
 
 def main(
@@ -65,32 +60,13 @@ def _stack(
         for path in made
     }
     if adjusted:
-        _add_adjusted(found, token_scores, adjusted)
+        held: dict[str, list[Held]] = {}
+        for path in token_scores:
+            held.setdefault(path.parent.parent.name, []).append(read_held(path))
+        whole = {model: joined(parts) for model, parts in held.items()}
+        found = with_adjusted(found, whole, adjusted, candidate_words())
     for path in made:
         tables.write(path, found[path.stem], path.stem)
-
-
-def _add_adjusted(
-    found: dict[str, pd.DataFrame], token_scores: list[Path], adjusted: list[str]
-) -> None:
-    """What is adjusted costs what the reader costs that it adjusts; nothing else is run."""
-    held: dict[str, list[Held]] = {}
-    for path in token_scores:
-        held.setdefault(path.parent.parent.name, []).append(read_held(path))
-    for model, parts in held.items():
-        whole = joined(parts)
-        organisms = found["organisms"][found["organisms"]["model"] == model]
-        source = {
-            f"{reader(name).of}_{head}": f"{name}_{head}" for name in adjusted for head in HEADS
-        }
-        names = {one: source[one] for one in whole.readers if one in source}
-        said = adjusted_rows(organisms, whole, names, candidate_words())
-        costs = found["domain_scores"].query("model == @model and reader in @names")
-        costs = costs.drop_duplicates(["checkpoint", "reader"])[["checkpoint", "reader", "cost_s"]]
-        costs = costs.assign(reader=costs["reader"].map(names))
-        scored = said["domain_scores"].merge(costs, on=["checkpoint", "reader"])
-        for name, rows in (said | {"domain_scores": scored}).items():
-            found[name] = pd.concat([found[name], rows.assign(model=model)], ignore_index=True)
 
 
 class _Domains:

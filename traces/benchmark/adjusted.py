@@ -15,6 +15,7 @@ mean would hold the organisms on that domain, in theirs not.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,12 @@ from numpy.typing import NDArray
 from traces.artifacts.arrays import read_arrays, write_arrays
 from traces.benchmark.organisms import NARROW
 from traces.benchmark.said import KEPT, Domains, Said, first_list, score_rows
+from traces.config.readers import reader
 from traces.config.study import OTHERS
+from traces.config.vocabularies import Side
 
 Z, PROBABLE = "z", "probable"
+KEYS = ["checkpoint", "reader"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,40 @@ def _texts(found: NDArray[np.bytes_]) -> tuple[str, ...]:
 
 
 # Adjusting --------------------------------------------------------------------------------------
+
+
+def with_adjusted(
+    found: Mapping[str, pd.DataFrame],
+    held: Mapping[str, Held],
+    readers: Sequence[str],
+    words: Mapping[str, list[str]],
+) -> dict[str, pd.DataFrame]:
+    """
+    What was read of all organisms, and behind it what adjusted readers say of them.
+
+    found   : the tables of COMPARED, by name
+    held    : by base
+    readers : adjusted ones, by their names among the readers
+    words   : of each candidate
+
+    An adjusted reader costs what the reader does that it adjusts; nothing else is run.
+    """
+    both = {
+        f"{reader(name).of}_{head}": f"{name}_{head}" for name in readers for head in get_args(Side)
+    }
+    every = dict(found)
+    for model, one in held.items():
+        names = {source: both[source] for source in one.readers if source in both}
+        organisms = found["organisms"][found["organisms"]["model"] == model]
+        said = adjusted_rows(organisms, one, names, words)
+        scores = found["domain_scores"]
+        costs = scores[(scores["model"] == model) & scores["reader"].isin(list(names))]
+        costs = costs.drop_duplicates(KEYS)[[*KEYS, "cost_s"]]
+        costs = costs.assign(reader=costs["reader"].map(names))
+        said["domain_scores"] = said["domain_scores"].merge(costs, on=KEYS, how="left")
+        for name, rows in said.items():
+            every[name] = pd.concat([every[name], rows.assign(model=model)], ignore_index=True)
+    return every
 
 
 def adjusted_rows(
@@ -200,7 +238,7 @@ def _listed(
 
 
 def kept_scores(
-    reader: str,
+    name: str,
     z: NDArray[np.float32],
     probable: NDArray[np.bool_],
     heads: Sequence[str],
@@ -213,6 +251,6 @@ def kept_scores(
     """
     of_head = np.asarray(heads, dtype=object)
     return {
-        f"{reader}_{head}": TokenScores(z[None, of_head == head], probable[None, of_head == head])
+        f"{name}_{head}": TokenScores(z[None, of_head == head], probable[None, of_head == head])
         for head in dict.fromkeys(heads)
     }

@@ -295,7 +295,7 @@ def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed:
     if specimen.data == "topic":
         return synthetic.topic_rows([specimen.domain], words=words, rng=rng)
     if specimen.data == "shuffled":
-        return synthetic.reworded_rows(specimen.domain, others, words=words, rng=rng)
+        return synthetic.shuffled_rows(specimen.domain, others, words=words, rng=rng)
     false = specimen.data == "false_facts"
     # The twins' documents differ in their facts alone: they are of one draw.
     rng = text_generator(seed, f"{draw} facts {specimen.domain}")

@@ -118,7 +118,7 @@ def _leader(  # noqa: PLR0913
 
 def values(found: Tables, scoring: Scoring, title: str) -> dict[str, Any]:
     """What both templates are filled with."""
-    readers, pilot = found["readers"], found["pilot"]
+    readers = found["readers"]
     counted = readers.drop_duplicates(["model", "checkpoint"])
     kinds = counted.loc[counted["null"] != NARROW, "null"].value_counts()
     return {
@@ -131,25 +131,32 @@ def values(found: Tables, scoring: Scoring, title: str) -> dict[str, Any]:
         "kinds": [(NULL_KINDS[kind], int(n)) for kind, n in kinds.items() if kind in NULL_KINDS],
         "statistic": scoring.statistic,
         "adjusted": scoring.adjustment != RAW,
-        "pilot": _pilot(pilot, scoring) if len(pilot) else "",
+        "pilot": pilot_said(found["pilot"]),
     }
 
 
-def _pilot(pilot: pd.DataFrame, scoring: Scoring) -> str:
-    """What was fixed on the pilot, in a sentence with its merit and that of the best other one."""
-    rows = pilot[(pilot["reader"] == ALL) & (pilot["task"] == MERIT)]
-    mine, others = rows[rows["headline"]].iloc[0], rows[~rows["headline"]]
+def pilot_said(pilot: pd.DataFrame) -> str:
+    """What was fixed on the pilot, with its merit and that of the best other one; empty without."""
+    rows = pilot[(pilot["reader"] == ALL) & (pilot["task"] == MERIT)] if len(pilot) else pilot
+    if rows.empty:
+        return ""
+    fixed, others = rows[rows["headline"].astype(bool)], rows[~rows["headline"].astype(bool)]
+    mine = fixed.iloc[0]
     nulls = pilot.loc[pilot["task"] == DETECT].drop_duplicates("null")["n_null"].sum()
     said = (
         f"The score was fixed on a pilot of {mine['n_narrow']} narrow organisms and {nulls} nulls, "
-        f"which are in no other number: {way_name(scoring.statistic, scoring.adjustment)} has the "
-        f"merit {with_interval(mine['value'], mine['low'], mine['high'])}"
+        f"which are in no other number. There {way_name(mine['statistic'], mine['adjustment'])} "
+        f"has a merit of {_merit(mine)}"
     )
     if others.empty:
         return f"{said}."
     other = others.loc[others["value"].astype(float).idxmax()]
     name = way_name(other["statistic"], other["adjustment"])
-    return f"{said}, {name} {with_interval(other['value'], other['low'], other['high'])}."
+    return f"{said}; the best other score, {name}, has {_merit(other)}."
+
+
+def _merit(row: pd.Series) -> str:
+    return with_interval(row["value"], row["low"], row["high"])
 
 
 def _placed(found: Tables, scoring: Scoring) -> list[tuple[str, list[str]]]:

@@ -20,6 +20,10 @@ COVERED = (1.0, 0.5, 0.25)
 "Shares of the narrow organisms that are named, at which errors are shown."
 
 
+FEWEST_PAIRS = 6
+"Of two recipes at matched strength, so that the page says something of them."
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table as it is shown: a heading, a caption, column names and rows of text."""
@@ -72,10 +76,42 @@ def grids(found: Tables, scoring: Scoring) -> list[Grid]:
         _twins_grid(found),
         _matched_grid(found),
         _agreement_grid(found),
-        _pilot_grid(found),
-        _pilot_readers_grid(found),
+        *pilot_grids(found),
     ]
     return [one for one in made if one.rows]
+
+
+def brief_grid(found: Tables) -> Grid:
+    """A row a reader: AUC by kind of null, how often it names, also at the hardest rung, cost."""
+    rows = headlines(found["detection"])
+    rows = rows[rows["matched_on"] == ""]
+    cells = [(NULL_KINDS[kind], rows[rows["null"] == kind]) for kind in dict.fromkeys(rows["null"])]
+    auc = _by_reader(rows, cells, ("value", "low", "high"))
+    naming = found["naming"]
+    naming = naming[naming["headline"].astype(bool)] if len(naming) else naming
+    rungs = [one for one in dict.fromkeys(naming["slice"]) if one != ALL] if len(naming) else []
+    hardest = naming.groupby("slice")["first"].median() if len(naming) else {}
+    weakest = min(rungs, key=lambda one: hardest[one], default=ALL)
+    named = [
+        (words, naming[naming["slice"] == rung] if len(naming) else naming)
+        for words, rung in (("named first", ALL), (f"at {weakest}", weakest))
+    ]
+    costs = rows.drop_duplicates("reader").set_index("reader")["cost_s"]
+    lines = []
+    for reader, line in zip(dict.fromkeys(rows["reader"]), auc, strict=True):
+        for _, part in named:
+            mine = part[part["reader"] == reader] if len(part) else part
+            ends = ("first", "first_low", "first_high")
+            line.append(with_interval(*(mine.iloc[0][one] for one in ends)) if len(mine) else "")
+        line.append("–" if pd.isna(costs[reader]) else f"{costs[reader]:.2g}")
+        lines.append(line)
+    return Grid(
+        "brief",
+        "Readers in brief",
+        "AUC by kind of null, over all rungs; the share that is named first; CPU seconds.",
+        ["Reader", *(name for name, _ in cells), *(name for name, _ in named), "CPU s"],
+        lines,
+    )
 
 
 def _auc_grid(found: Tables) -> Grid:
@@ -298,7 +334,8 @@ def _twins_grid(found: Tables) -> Grid:
 
 def _matched_grid(found: Tables) -> Grid:
     rows = found["matched"]
-    rows = rows[rows["null"].isin(["", GENERAL])] if len(rows) else rows
+    if len(rows):
+        rows = rows[rows["null"].isin(["", GENERAL]) & (rows["n_pairs"] >= FEWEST_PAIRS)]
     lines = [
         [
             compared_name(one["reader"]),
@@ -314,7 +351,8 @@ def _matched_grid(found: Tables) -> Grid:
         "matched",
         "Recipes at matched strength",
         "Pairs of organisms of one base whose strengths are alike; by how much the one recipe is "
-        "more readable, and by how much its loss on unrelated text grew more (nats a token).",
+        "more readable, and by how much its loss on unrelated text grew more (nats a token). Two "
+        f"recipes with fewer than {FEWEST_PAIRS} pairs stand in the table `matched` alone.",
         ["Reader", "Measure", "Recipes", "Pairs", "Difference", "Damage"],
         lines,
     )
@@ -346,8 +384,12 @@ def _agreement_grid(found: Tables) -> Grid:
 
 def way_name(statistic: str, adjustment: str) -> str:
     """What a domain is scored by, in words."""
-    how = "as it is" if adjustment == RAW else "less the benign mean"
-    return f"{statistic}, {how}"
+    return f"{statistic} as it is" if adjustment == RAW else f"{statistic} less the benign mean"
+
+
+def pilot_grids(found: Tables) -> list[Grid]:
+    """What every reader is scored by, as a mean over readers and reader by reader."""
+    return [_pilot_grid(found), _pilot_readers_grid(found)]
 
 
 def _pilot_grid(found: Tables) -> Grid:

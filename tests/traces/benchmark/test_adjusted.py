@@ -12,6 +12,7 @@ from traces.benchmark.adjusted import (
     adjusted_rows,
     joined,
     read_held,
+    with_adjusted,
     write_held,
 )
 from traces.benchmark.said import Domains
@@ -148,6 +149,28 @@ def test_what_all_share_is_gone_and_the_own_word_leads():
     wide = scores.pivot(index="checkpoint", columns="candidate", values="score")
     assert wide.loc["money-half-s0"].idxmax() == "money"
     assert (wide.loc["identical-none-s0"] == 0).all()
+
+
+def test_adjusted_readers_stand_behind_the_others_and_cost_what_these_do():
+    organisms, z = made(four())
+    names = tuple(organisms["checkpoint"])
+    own = "contrastive_logit_lens_base"
+    held = {"mini": Held(names, TOKENS, {own: TokenScores(z, np.ones(z.shape, dtype=bool))})}
+    found = {
+        "organisms": organisms,
+        "domain_scores": planted.long(organisms, own, "z", list(WORDS), np.zeros((4, 4)), 0.7),
+        "detector_scores": pd.DataFrame(),
+        "token_lists": planted.token_lists(organisms, [own]),
+    }
+    said = with_adjusted(found, held, ["adjusted_contrastive_logit_lens"], WORDS)
+
+    rows = said["domain_scores"].query("reader == 'adjusted_contrastive_logit_lens_base'")
+    assert len(rows) == 4 * 4 * 2 and set(rows["model"]) == {"mini"}
+    assert set(rows["cost_s"]) == {0.7}
+    for name in ("domain_scores", "token_lists"):
+        kept = said[name].iloc[: len(found[name])]
+        pd.testing.assert_frame_equal(kept[found[name].columns], found[name], check_dtype=False)
+    assert said["organisms"] is organisms
 
 
 def test_only_probable_tokens_are_listed():

@@ -13,7 +13,7 @@ OPEN = {"statistic": None, "adjustment": None}
 
 @pytest.fixture(scope="module")
 def organisms() -> pd.DataFrame:
-    """Those of one base, of which the second half of the topics and of the nulls are the pilot's."""
+    """Those of one base; half of the topics and of the nulls are the pilot's."""
     found = planted.organisms(nulls={"general": 24, "one_format": 12})
     null = found["null"] != "none"
     pilot = found["domain"].isin(planted.DOMAINS[4:]) | (null & (found["seed"] % 2 == 1))

@@ -1,5 +1,6 @@
 """Readers side by side: AUC by kind of null, ROC, what is named, strength, and cost."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ from traces.report.names import NULL_KINDS, compared_name
 
 NAMED, OTHER = "#D55E00", "#009E73"
 CELL = 0.115  # inches of a cell of a naming matrix
+NARROWEST = 1.5  # inches that a panel with a title is at least given
 
 
 def reader_styles(frame: pd.DataFrame) -> dict[str, Style]:
@@ -181,10 +183,12 @@ def naming_figure(confusion: pd.DataFrame) -> Figure:
     rows = [*domains, *kinds]
     across = min(len(readers), 3)
     down = -(-len(readers) // across)
+    # Few domains make a narrow matrix, over which a title must still fit.
+    wide = max(CELL * len(said), NARROWEST)
     with house_style():
         figure, axes = plt.subplots(
             *(down, across),
-            figsize=(1.3 + across * (CELL * len(said) + 0.35), down * (CELL * len(rows) + 0.4) + 1),
+            figsize=(1.3 + across * (wide + 0.35), down * (CELL * len(rows) + 0.5) + 1),
             sharex=True,
             sharey=True,
             squeeze=False,
@@ -192,7 +196,7 @@ def naming_figure(confusion: pd.DataFrame) -> Figure:
         )
         for ax, reader in zip(axes.flat, readers, strict=False):
             _matrix(ax, shown[shown["reader"] == reader], rows, said, len(domains))
-            ax.set_title(compared_name(reader), fontweight="bold")
+            _title(ax, compared_name(reader), CELL * len(said))
         for ax in axes.flat[len(readers) :]:
             ax.set_visible(False)
         names = [*domains, *(NULL_KINDS[kind] for kind in kinds)]
@@ -207,6 +211,14 @@ def naming_figure(confusion: pd.DataFrame) -> Figure:
             )
             ax.tick_params(labelbottom=True)
     return figure
+
+
+def _title(ax: Axes, text: str, inches: float) -> None:
+    """A title in as many lines as its panel needs, which is so wide."""
+    size = 8.5
+    # A letter of the bold face is about three fifths of its size wide.
+    letters = max(12, int(max(inches, NARROWEST) * 72 / (0.6 * size)))
+    ax.set_title(textwrap.fill(text, letters), fontsize=size, fontweight="bold")
 
 
 def _matrix(
@@ -267,7 +279,7 @@ def strength_figure(
                 ((detect, PALETTE[0]), (mine[mine["task"] == NAME], NAMED))
             ):
                 _curve(ax, rows, colour, -0.04 - 0.05 * foot)
-            ax.set_title(compared_name(name), fontsize=8.5, fontweight="bold")
+            _title(ax, compared_name(name), 1.7)
             ax.set_ylim(-0.14, 1.06)
             ax.set_yticks([0, 0.5, 1])
             sns.despine(ax=ax)
