@@ -3,10 +3,10 @@ The benchmark of readers: which one tells a narrow finetune from none, and names
 
     in   models/{model}/   vocabularies/{model}.parquet   samples/{model}/base.jsonl
          lenses/   differences/   words/   tables/losses.parquet   of a study without a ladder
-    out  benchmark/{model}/{batch}/{organisms,domain_scores,detector_scores,token_lists}.parquet
+    out  benchmark/{model}/{batch}/{organisms,domain_scores,detector_scores,token_lists}.parquet   token_scores.h5
          benchmark/{organisms,domain_scores,detector_scores,token_lists}.parquet   of all bases
          tables/{readers,detection,rates,roc,naming,coverage,confusion,half_strength,twins,matched}.parquet
-         tables/{agreement,reader_differences,pilot,placed}.parquet
+         tables/{agreement,reader_differences,placed,pilot}.parquet
          figures/readers_{auc,roc,naming,strength,cost}.{png,pdf}   readers.html   tables/readers.md
 """
 

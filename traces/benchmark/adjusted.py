@@ -154,7 +154,7 @@ def adjusted_rows(
     """
     domains = Domains(words, held.tokens)
     ordered = organisms.set_index("checkpoint").loc[list(held.checkpoints)].reset_index()
-    scores, lists = [], [pd.DataFrame(columns=["rank", "token", "reader", "checkpoint"])]
+    scores, lists = [], []
     for name, called in names.items():
         gaps = adjusted(ordered, held.readers[name].z, domains)
         for checkpoint, gap, probable in zip(
@@ -179,6 +179,7 @@ def adjusted(
     returns   : NaN of an organism with fewer than OTHERS others, and of a token without any
     """
     found = np.full_like(z, np.nan)
+    own = [None if pd.isna(one) else str(one) for one in organisms["domain"]]
     for pilot in (False, True):
         group = np.flatnonzero((organisms["pilot"].astype(bool) == pilot).to_numpy())
         means = _domain_means(organisms.iloc[group], z[group])
@@ -190,8 +191,7 @@ def adjusted(
         for row, name in enumerate(means):
             counts[row, domains.places.get(name, [])] = 0
         for place in group:
-            own = organisms["domain"].iloc[place]
-            apart = np.array([[name != own] for name in means], dtype=np.float32)
+            apart = np.array([[name != own[place]] for name in means], dtype=np.float32)
             if apart.sum() < OTHERS:
                 continue
             others = (apart * counts).sum(axis=0)
@@ -221,7 +221,7 @@ def _listed(
     gap: NDArray[np.float32], probable: NDArray[np.bool_], tokens: Sequence[str]
 ) -> pd.DataFrame:
     """The first tokens of each list, columns position (its number), rank, token."""
-    parts = [pd.DataFrame({"position": [], "rank": [], "token": []})]
+    parts = []
     for number, (own, may) in enumerate(zip(gap, probable, strict=True)):
         # Among equals the first token, as on any machine.
         some = np.flatnonzero(may & ~np.isnan(own))
