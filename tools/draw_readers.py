@@ -82,7 +82,7 @@ def replaced(text: str, study: str, made: Mapping[str, str]) -> str:
             return block[0]
         if block[2] not in made:
             raise ValueError(f"found the block {block[2]}, expected one of {', '.join(made)}")
-        return f"<!-- readers {study} {block[2]} -->\n{made[block[2]]}\n<!-- end -->"
+        return f"<!-- readers {study} {block[2]} -->\n\n{made[block[2]]}\n\n<!-- end -->"
 
     return BLOCK.sub(now, text)
 

@@ -35,19 +35,19 @@ def test_every_block_that_is_described_is_made(made):
 def test_the_headline_counts_organisms_and_names_who_leads(made):
     # Eight topics on two rungs; twenty general, ten of one format, eight twins.
     assert "54 organisms, 38 of them nulls" in made["headline"]
-    assert "At naming one of 8 domains, logit lens, base is best of 2" in made["headline"]
+    assert "At naming one of 8 domains, logit lens (base) is best of 2" in made["headline"]
 
 
 def test_a_table_has_a_row_a_reader_and_the_chosen_score_is_marked(made):
     rows = [line.split(" | ")[0] for line in made["brief"].splitlines()[2:]]
-    assert rows == ["| logit lens, base", "| Patchscope, tuned", "| KL of next tokens"]
+    assert rows == ["| logit lens (base)", "| Patchscope (tuned)", "| KL of next tokens"]
     lengths = {line.count("|") for line in made["brief"].splitlines()}
     assert len(lengths) == 1
     assert made["pilot"].count("(fixed)") == 1 and "3 narrow organisms" in made["pilot"]
 
 
 def test_only_blocks_of_the_study_are_replaced():
-    text = "a\n<!-- readers x brief -->\nold\n<!-- end -->\nb\n"
+    text = "a\n<!-- readers x brief -->\n\nold\n\n<!-- end -->\nb\n"
     text += "<!-- readers y brief -->\n<!-- end -->\n"
     found = draw_readers.replaced(text, "x", {"brief": "new"})
     assert found == text.replace("old", "new")

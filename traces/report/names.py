@@ -115,7 +115,7 @@ def compared_name(name: str) -> str:
     known = DETECTORS | {key: one.title for key, one in READERS.items()}
     plain, _, head = name.rpartition("_")
     if plain in READERS and head in get_args(Side):
-        return f"{known[plain]}, {head}"
+        return f"{known[plain]} ({head})"
     return known.get(name, name.replace("_", " "))
 
 
