@@ -139,7 +139,7 @@ def roc_figure(roc: pd.DataFrame) -> Figure:
     kinds, ahead = ordered(shown["null"]), _leading(shown)
     styles = reader_styles(shown[shown["reader"].isin(ahead)])
     with house_style():
-        figure, axes = _panels(len(kinds), 2.7, len(styles))
+        figure, axes = _panels(len(kinds), 3.0, len(styles))
         across = axes.shape[1]
         for ax, kind in zip(axes.flat, kinds, strict=False):
             ax.plot([0, 1], [0, 1], color=INK, linewidth=0.8, ls=":")
