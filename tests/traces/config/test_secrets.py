@@ -74,7 +74,8 @@ def test_one_secret_of_two_organisms_is_no_choice(two):
             "forced_choice.headline.position: found 9, expected one of `positions` (all, 0, 1",
         ),
         (
-            "lenses: {readers: [patchscope], contrast: {nulls: []}}\nforced_choice: {headline: {against: random}}",
+            "lenses: {readers: [patchscope], contrast: {nulls: []}}\n"
+            "forced_choice: {headline: {against: random}}",
             "forced_choice.headline.against: found random, expected one of `lenses.contrast.nulls`",
         ),
     ],
