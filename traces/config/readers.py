@@ -213,6 +213,11 @@ def reader(name: str) -> Reader:
     return READERS[name]
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Readers' names, each once, as they are registered: a derived one behind what it is of."""
+    return sorted(set(names), key=list(READERS).index)
+
+
 def settings_of(name: str, lenses: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader is told of the study's section `lenses`, as its entry names it."""
     own = {}

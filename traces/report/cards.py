@@ -28,7 +28,7 @@ from traces.analysis.verdicts import (
     READABLE,
     UNDECIDED,
 )
-from traces.config.readers import NOWHERE, reader
+from traces.config.readers import NOWHERE, in_order, reader
 from traces.config.schema import Card
 from traces.config.words import as_whole, plain_word
 from traces.printable import visible
@@ -137,6 +137,7 @@ def organism_card(
         bound=EQUIVALENCE_BOUND,
         averaged=_averaged(ours(norms), shown.corpus),
         cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
+        n_first=len(_first_case(verdicts)),
         maps=_heat_maps(ours(places), ours(norms)),
         words=list(words),
         n_rows=len(rows),
@@ -208,14 +209,9 @@ def _whose_words(shown: Card) -> str:
 
 def _verdict(verdicts: pd.DataFrame, whose: str) -> dict[str, Any]:
     """The verdict of the first case (recipe, corpus, layer), a sentence a lens."""
-    first = verdicts.iloc[0]
-    headline = verdicts[
-        (verdicts["recipe"] == first["recipe"])
-        & (verdicts["corpus"] == first["corpus"])
-        & (verdicts["layer"] == first["layer"])
-    ]
+    headline = _first_case(verdicts)
     found = {
-        verdict: list(headline.loc[headline["verdict"] == verdict, "lens"].map(reader_name))
+        verdict: [reader(one).title for one in headline.loc[headline["verdict"] == verdict, "lens"]]
         for verdict in SUMMARIES
     }
     found = {verdict: lenses for verdict, lenses in found.items() if lenses}
@@ -229,6 +225,12 @@ def _verdict(verdicts: pd.DataFrame, whose: str) -> dict[str, Any]:
         "kind": next(iter(found)).replace(" ", "-"),
         "sentences": [_sentence(row, whose) for _, row in headline.iterrows()],
     }
+
+
+def _first_case(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first recipe, corpus and layer: one a lens."""
+    case = ["recipe", "corpus", "layer"]
+    return verdicts[(verdicts[case] == verdicts[case].iloc[0]).all(axis=1)]
 
 
 def _so(verdict: str) -> str:
@@ -535,7 +537,11 @@ def _norm_tables(norms: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _headline_first(table: pd.DataFrame, corpus: str | None, layer: int | None) -> pd.DataFrame:
-    """Rows of the same order, but each recipe's headline corpus and layer first."""
+    """
+    Rows of the same order, but each recipe's headline corpus and layer first.
+
+    Of one place, those of the readers stand in the order of these.
+    """
     if table.empty or "layer" not in table:
         return table
     recipes = list(dict.fromkeys(table["recipe"]))
@@ -546,6 +552,11 @@ def _headline_first(table: pd.DataFrame, corpus: str | None, layer: int | None) 
             "layer": (table["layer"] != layer) & (layer is not None),
         }
     )
+    if "lens" in table:
+        corpora, layers = (list(dict.fromkeys(table[name])) for name in ("corpus", "layer"))
+        order["which_corpus"] = table["corpus"].map(corpora.index)
+        order["which_layer"] = table["layer"].map(layers.index)
+        order["lens"] = table["lens"].map(in_order(table["lens"]).index)
     return table.loc[order.sort_values(list(order), kind="stable").index]
 
 
@@ -554,8 +565,9 @@ def _in_order(readings: Sequence[Reading], corpus: str | None) -> list[Reading]:
     return sorted(readings, key=lambda one: corpus is not None and one.corpus != corpus)
 
 
-def _listed(names: Iterable[str]) -> str:
-    return " and ".join(names)
+def _listed(names: Sequence[str]) -> str:
+    """Names in a sentence: "A", "A and B", "A, B and C"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _leaves(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from traces.config.readers import in_order
 from traces.config.schema import Page, Shown
 from traces.report.cards import percent, plain_name
 from traces.report.findings import SHARE, Finding, Gap
@@ -203,7 +204,7 @@ def _organisms(
     titles: Mapping[str, str],
     cards: Mapping[tuple[str, str], str],
 ) -> list[dict[str, Any]]:
-    """One row a model, organism and recipe: a cell a lens, in the order of the table."""
+    """One row a model, organism and recipe: a cell a lens, in the order of the readers."""
     rows = []
     keys = ["model", "organism", "family", "recipe"]
     for (model, organism, family, recipe), group in readability.groupby(keys, sort=False):
@@ -235,7 +236,7 @@ def _cell(row: pd.Series) -> dict[str, Any]:
 
 
 def _lenses(readability: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(readability["lens"]))
+    return in_order(readability["lens"])
 
 
 def made_of(provenance: Mapping[str, Any], written: str) -> list[tuple[str, str]]:

@@ -186,12 +186,12 @@ def test_every_text_is_escaped():
         (("readable", "readable"), "Its training is readable."),
         (
             ("readable", "not readable"),
-            "Its training is readable with Logit lens; not readable with Patchscope.",
+            "Its training is readable with logit lens; not readable with Patchscope.",
         ),
         (
             ("not readable", "not shown"),
             "Its training is not shown to be readable with Patchscope; "
-            "not readable with Logit lens.",
+            "not readable with logit lens.",
         ),
         (("not readable", "not readable"), "Its training is not readable."),
         (("not shown", "not shown"), "That its training is readable is not shown."),
@@ -205,6 +205,28 @@ def test_the_verdict_stands_first_in_plain_words(verdicts, sentence):
 
     assert sentence in text
     assert text.index(sentence) < text.index("What it was trained on")
+
+
+FOUR = ("contrastive_logit_lens", "contrastive_patchscope", "logit_lens", "patchscope")
+
+
+def test_four_readers_stand_in_their_order_and_are_all_open():
+    verdicts = dict.fromkeys(FOUR, "not shown") | {"contrastive_logit_lens": "readable"}
+    mixed = readability(dict.fromkeys(FOUR, "readable"), recipe="mix1.0")
+
+    both = pd.concat([readability(verdicts), mixed], ignore_index=True)
+    page = card(readability=both, readings=[])
+
+    assert (
+        "Its training is readable with contrastive logit lens; not shown to be readable with "
+        "logit lens, Patchscope and contrastive Patchscope."
+    ) in visible(page)
+    headings = re.findall(r"<h3>([^:<]+?)(?: <span[^:]*</span>)?: ", page)
+    expected = ["Logit lens", "Patchscope", "Contrastive logit lens", "Contrastive Patchscope"]
+    assert headings == expected * 2
+    before, folded = page.split("4 more: other recipes")
+    assert "recipe plain," in before and "recipe mix1.0," not in before
+    assert folded.count("recipe mix1.0,") == 4
 
 
 def test_the_numbers_stand_beside_the_strongest_control():

@@ -397,6 +397,19 @@ def test_a_mixing_panel_holds_both_curves_from_the_unmixed_run_on():
     assert labels[0] == "mixed in (mean of 3 seeds)"
 
 
+@pytest.mark.parametrize(
+    ("shown", "abreast"), [(3, [3]), (6, [3, 3]), (8, [4, 4]), (9, [5, 4]), (11, [4, 4, 3])]
+)
+def test_mixing_panels_stand_in_lines_of_much_the_same_length(shown, abreast):
+    table = mixtures()
+    table[[name for name in list(measures())[shown:]]] = np.nan
+
+    panels = [ax for ax in mixing_figure(table).axes if ax.get_visible()]
+
+    lines = [ax.get_subplotspec().rowspan.start for ax in panels]
+    assert [lines.count(line) for line in sorted(set(lines))] == abreast
+
+
 def test_every_base_has_a_column_of_mixing_panels():
     figure = mixing_figure(mixtures(models=("mini", "other")))
     assert len(figure.axes) == 2 * (len(measures()) - 1)

@@ -187,6 +187,18 @@ def test_a_row_of_the_table_says_verdict_number_and_control(results, changes, wo
     assert all(word in row for word in words), row
 
 
+def test_columns_of_the_table_stand_in_the_order_of_the_readers(results):
+    names = ["contrastive_logit_lens", "logit_lens", "patchscope"]
+    frame = pd.concat(readability(lens=name, verdict=f"said by {name}").iloc[:1] for name in names)
+
+    text = page(results, readability=frame)
+
+    heads = re.findall(r'role="columnheader">([^<]+)<', text)
+    assert heads[2:5] == ["Logit lens", "Patchscope", "Contrastive logit lens"]
+    said = re.findall(r"Said by (\w+)", text)
+    assert said == ["logit_lens", "patchscope", "contrastive_logit_lens"]
+
+
 def test_a_model_is_named_in_the_table_where_there_are_several(results):
     both = pd.concat([readability(), readability(model="large")])
     links = {("mini", "cake_bake"): "a.html", ("large", "cake_bake"): "b.html"}

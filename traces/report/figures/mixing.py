@@ -30,6 +30,8 @@ ARMS = {
     "mixed": Style("#0072B2", "o", "mixed in"),
     "matched": Style("#D55E00", "s", "unmixed, as many steps", "--"),
 }
+ABREAST = 5
+"Panels side by side at most, of one organism."
 SHARES = ("static_share", RELEVANCE, "false_fact_alignment")
 
 
@@ -52,8 +54,9 @@ def mixing_figure(
     shown = _measured(mixing[mixing["ratio"] > 0]) or _measured(mixing)
     cases = _cases(mixing)
     single = len(cases) == 1
-    width = min(4 if len(shown) <= 8 else 5, len(shown)) if single else len(cases)
-    height = -(-len(shown) // width) if single else len(shown)
+    height = -(-len(shown) // ABREAST) if single else len(shown)
+    # Lines of much the same length.
+    width = -(-len(shown) // height) if single else len(cases)
 
     with house_style():
         figure, axes = plt.subplots(

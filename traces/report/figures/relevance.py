@@ -1,4 +1,4 @@
-"""Is the training readable? Each organism beside its controls, a column a lens."""
+"""Is the training readable? Each organism beside its controls, a panel a lens."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from traces.analysis.controls import CONTROLS
 from traces.analysis.verdicts import READABLE
-from traces.config.readers import READERS
+from traces.config.readers import in_order
 from traces.report.figures import rows
 from traces.report.figures.style import (
     FAINT,
@@ -49,7 +49,7 @@ def relevance_figure(
     positions: Iterable[int] = (),
 ) -> Figure:
     """
-    Each organism's relevance beside its controls: a row an organism, a column a lens.
+    Each organism's relevance beside its controls: a row an organism, a panel a lens.
 
     Models are blocks of rows, one below the other. More than `ABREAST` lenses take several blocks.
 
@@ -62,9 +62,7 @@ def relevance_figure(
     """
     require_rows(readability, "readability")
     models = ordered(readability["model"])
-    # A contrastive reader after the one that it is of.
-    lenses = sorted(readability["lens"].unique(), key=list(READERS).index)
-    abreast = _abreast(lenses)
+    abreast = _abreast(in_order(readability["lens"]))
     cases = {
         (model, band): _cases(readability[readability["model"] == model])
         for model in models
