@@ -4,7 +4,6 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
-from traces.benchmark.pilot import fixed_way
 from traces.config.schema import Scoring, Texts
 from traces.report import index, readers
 from traces.report.pages import address
@@ -12,7 +11,6 @@ from traces.report.pages import address
 
 def main(
     made: list[Path],
-    pilot: Path,
     figures: list[Path],
     template: Path,
     text_template: Path,
@@ -23,16 +21,14 @@ def main(
     text: Path,
 ) -> None:
     assert summary_template.parent == template.parent, "the other two include it by its name"
-    every = [*made, pilot]
-    found = {path.stem: tables.read(path) for path in every}
-    scoring = fixed_way(found["pilot"], scoring)
+    found = {path.stem: tables.read(path) for path in made}
     provenance = job.read_provenance(made[0])
     told = readers.readers_page(
         found,
         scoring=scoring,
         title=texts.title,
         pictures=index.main_pictures(figures, page),
-        links={path.stem: address(path, page) for path in every},
+        links={path.stem: address(path, page) for path in made},
         provenance=index.made_of(provenance, index.day_written(made[0])),
         template=template,
     )

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
-from traces.benchmark.pilot import fixed_way
 from traces.benchmark.scoring import TABLES, score_readers
 from traces.config.schema import Scoring
 from traces.config.vocabularies import COMPARED
@@ -12,7 +11,6 @@ from traces.config.vocabularies import COMPARED
 
 def main(
     compared: list[Path],
-    pilot: Path,
     scoring: Scoring,
     seed: int,
     made: list[Path],
@@ -20,7 +18,7 @@ def main(
     read = {path.stem: tables.read(path) for path in compared}
     found = score_readers(
         *(read[name] for name in COMPARED),
-        scoring=fixed_way(tables.read(pilot), scoring),
+        scoring=scoring,
         seed=seed,
     )
     by_name = {path.stem: path for path in made}

@@ -66,7 +66,7 @@ FLOORS = {
     "analysis": {"job", "config", "artifacts"},
     "benchmark": {
         *("job", "running", "seeding", "config", "artifacts", "analysis", "corpora", "models"),
-        *("activations", "training", "readers", "interventions"),
+        *("activations", "training", "readers"),
     },
     "report": {"job", "printable", "config", "artifacts", "analysis", "benchmark"},
 }

@@ -73,11 +73,7 @@ def organism_rows(
     """The table of organisms; `strength` is by model and checkpoint, NaN where it is missing."""
     return pd.DataFrame(
         one.model_dump()
-        | {
-            "strength": strength.get((one.model, one.checkpoint), np.nan),
-            "damage": np.nan,
-            "pilot": False,
-        }
+        | {"strength": strength.get((one.model, one.checkpoint), np.nan), "damage": np.nan}
         for one in members
     )
 

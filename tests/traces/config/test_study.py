@@ -15,7 +15,7 @@ from tests.studies import (
     sentence,
 )
 
-ON_TOP_OF = {"smol_mixing": ["smol"], "readers_smol": ["smol"], "readers_long": ["readers"]}
+ON_TOP_OF = {"smol_mixing": ["smol"], "readers_smol": ["smol"]}
 NO_STUDIES = {"models", "corpora", "prices", "config"}
 
 
