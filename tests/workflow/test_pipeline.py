@@ -103,7 +103,8 @@ def test_the_tables_keep_their_contract(small):
 
     assert set(relevance["reading"]) == {"difference", "base_mean", "tuned_mean", "random"}
     assert set(relevance["graded_on"]) == {"cake_bake", "benign"}
-    assert set(relevance["lens"]) == {"logit_lens", "patchscope"}
+    readers = {"logit_lens", "patchscope"}
+    assert set(relevance["lens"]) == readers | {f"contrastive_{name}" for name in readers}
     assert (relevance.loc[relevance["lens"] == "logit_lens", "scale"] == 1.0).all()
     assert relevance["relevance"].dropna().between(0, 1).all()
     assert set(norms["recipe"]) == {"plain", "mix0.5", "full"}

@@ -15,7 +15,9 @@ from traces.interventions.steering.strength import LEVELS, bisected
 from traces.judges import estimates
 from traces.judges.estimates import estimated, lists_judged, texts_judged
 
+# With the paper's two readers.
 GRADERS = """
+lenses: {readers: [logit_lens, patchscope]}
 judges:
   graders:
     - {name: one, model: openrouter/openai/gpt-5-mini}
@@ -95,8 +97,9 @@ def test_every_question_has_its_calls_and_they_are_the_papers_at_most(folder):
 
 
 def test_the_papers_study_asks_no_more_than_the_paper_of_an_organism():
-    study = cost.study_of(["--configfile", "config/paper.yaml"]).study
-    prompts = 3
+    loaded = cost.study_of(["--configfile", "config/paper.yaml"])
+    study, prompts = loaded.study, 3
+    assert lists_judged(loaded, study.corpora[0]) * study.judges.tokens.orders <= 90
     assert texts_judged(study.steering, prompts) <= 2450
     scales = study.judges.scales
     assert scales.orders * 3 * 5 <= 60 and scales.group >= len(study.lenses.patchscope.scales)
@@ -104,7 +107,8 @@ def test_the_papers_study_asks_no_more_than_the_paper_of_an_organism():
 
 def test_the_tool_takes_what_config_sets(capsys):
     words = ["--config", "judges={graders: [{name: one, model: a/b, price: unknown}]}"]
-    cost.main([*words, "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0]}]"])
+    read = "lenses={readers: [logit_lens, patchscope]}"
+    cost.main([*words, read, "runs=[{organisms: [cake_bake], recipes: [plain], seeds: [0]}]"])
     told = capsys.readouterr().out
     assert re.search(r"judge_relevance +a/b +90 ", told) and "judge_coherence" not in told
     with pytest.raises(ValueError, match="--config: judges.questions: found scales"):
