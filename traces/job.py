@@ -150,6 +150,8 @@ def arguments(main: Callable[..., Any], named: Mapping[str, Any]) -> dict[str, A
     found = dict(named)
     for name, kind in kinds.items():
         if dataclasses.is_dataclass(kind):
+            # Flat in the rule: Snakemake must see every file and setting by itself to know what
+            # has changed.
             fields = [field.name for field in dataclasses.fields(kind)]
             own = {field: found.pop(field) for field in fields}
             found[name] = kind(**arguments(kind, own))  # type: ignore[operator]

@@ -109,6 +109,7 @@ def over_all(found: pd.DataFrame) -> pd.DataFrame:
     rows = [
         dict(zip(ALL, case, strict=True))
         | _contrast(group[["unmixed", "matched", "mixed"]])
+        # Models of several sizes are read at the same depth, which is another block in each.
         | {"layer": group["layer"].iloc[0] if group["layer"].nunique() == 1 else None}
         for case, group in found.assign(depth=depth).groupby(ALL, sort=False)
         if len(group) > 1

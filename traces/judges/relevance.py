@@ -40,8 +40,8 @@ class WordFiles:
     """The words of some organisms; an argument of a script."""
 
     words: list[Path]
-    # whose words they are, in this order
     organisms: list[str]
+    "Whose words they are, in this order."
 
     def subjects(self) -> list[Subject]:
         """What a judge that compares words is told of them."""
@@ -55,8 +55,8 @@ class WordFiles:
 class DescribedFiles(WordFiles):
     """The words of some organisms, and what each was trained on."""
 
-    # in sentences, in the order of the organisms
     about: list[str]
+    "In sentences, in the order of the organisms."
 
     def subjects(self) -> list[Subject]:
         """What a model that judges is told of them."""

@@ -17,11 +17,11 @@ from traces.readers.reading import Settings, planned_lists
 class ReadingFiles:
     """Readings of one checkpoint and corpus, and what they were read of."""
 
-    # A file a reader, of its name.
     readings: list[Path]
+    "A file a reader, of its name."
     differences: Path
-    # Of these readers, and of others whose lists are graded as well.
     settings: Settings
+    "Of these readers, and of others whose lists are graded as well."
 
     def read(self) -> dict[str, pd.DataFrame]:
         """What was read, by reader."""

@@ -553,6 +553,7 @@ def _headline_first(table: pd.DataFrame, corpus: str | None, layer: int | None) 
         }
     )
     if "lens" in table:
+        # A table's rows are sorted by name, which would part a reader from the one it contrasts.
         corpora, layers = (list(dict.fromkeys(table[name])) for name in ("corpus", "layer"))
         order["which_corpus"] = table["corpus"].map(corpora.index)
         order["which_layer"] = table["layer"].map(layers.index)

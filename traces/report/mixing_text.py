@@ -180,6 +180,7 @@ def _shown(found: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     named = found.assign(organism=[titles.get(name, name) for name in found["organism"]])
     together = over_all(found).assign(organism="all", model="all")
     named = pd.concat([together, named]) if len(together) else named
+    # Rows of two blocks or texts would look alike without these columns.
     texts, blocks = found["corpus"].nunique() > 1, _several_blocks(found)
     return pd.DataFrame(
         {

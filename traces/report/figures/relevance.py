@@ -38,6 +38,7 @@ READINGS: Mapping[str, Style] = {
 CONTROL_LANES = dict(zip(CONTROLS, np.linspace(0.06, 0.40, len(CONTROLS)), strict=True))
 DIFFERENCE_LANE = -0.2
 SHARE = (0.0, 1.0)
+# A wider picture is too small to read on a page.
 ABREAST = 3
 "Columns at most; more readers go on below."
 
