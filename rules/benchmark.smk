@@ -3,10 +3,10 @@ The benchmark of readers: which one tells a narrow finetune from none, and names
 
     in   models/{model}/   vocabularies/{model}.parquet   samples/{model}/base.jsonl
          lenses/   differences/   words/   tables/losses.parquet   of a study without a ladder
-    out  benchmark/{model}/{batch}/{organisms,domain_scores,detector_scores,token_lists}.parquet
+    out  benchmark/{model}/{batch}/{organisms,domain_scores,detector_scores,token_lists}.parquet   token_scores.h5
          benchmark/{organisms,domain_scores,detector_scores,token_lists}.parquet   of all bases
          tables/{readers,detection,rates,roc,naming,coverage,confusion,half_strength,twins,matched}.parquet
-         tables/{agreement,reader_differences,pilot,placed}.parquet
+         tables/{agreement,reader_differences,placed,pilot}.parquet
          figures/readers_{auc,roc,naming,strength,cost}.{png,pdf}   readers.html   tables/readers.md
 """
 
@@ -23,6 +23,7 @@ rule benchmark_batch:
         library=files_of_batch,
     output:
         made=expand("<results>/benchmark/{{model}}/{{batch}}/{table}.parquet", table=COMPARED),
+        scores="<results>/benchmark/{model}/{batch}/token_scores.h5",
     log:
         "<logs>/benchmark_batch/{model}/{batch}.log",
     benchmark:
@@ -48,7 +49,8 @@ rule benchmark_batch:
 rule benchmark_scores:
     """Collect what is said of all organisms on all bases: of the ladder's, or of the study's own."""
     input:
-        batches=every_batch,
+        batches=every_batch(rules.benchmark_batch.output.made),
+        token_scores=every_batch(rules.benchmark_batch.output.scores),
         models=lambda w: expand(
             rules.fetch_model.output.model, model=list(candidates(compared_members()))
         ),
@@ -68,6 +70,7 @@ rule benchmark_scores:
         "../envs/traces.yaml"
     params:
         compared=compared,
+        adjusted=adjusted_on_ladder(),
         code=code("benchmark_scores"),
     script:
         "../scripts/benchmark_scores.py"
@@ -76,10 +79,31 @@ rule benchmark_scores:
 # What is said of readers ----------------------------------------------------------------------
 
 
+rule readers_pilot:
+    """Fix what every reader is scored by, on organisms that are not scored."""
+    input:
+        compared=rules.benchmark_scores.output.made,
+    output:
+        pilot="<results>/tables/pilot.parquet",
+    log:
+        "<logs>/readers_pilot.log",
+    benchmark:
+        "<benchmarks>/readers_pilot.tsv"
+    conda:
+        "../envs/traces.yaml"
+    params:
+        scoring=section(Scoring, study.scoring),
+        seed=study.seed,
+        code=code("readers_pilot"),
+    script:
+        "../scripts/readers_pilot.py"
+
+
 rule readers_table:
     """Score all readers on organisms whose truth is known: every table of the benchmark."""
     input:
         compared=rules.benchmark_scores.output.made,
+        pilot=rules.readers_pilot.output.pilot,
     output:
         made=[
             "<results>/tables/readers.parquet",
@@ -94,7 +118,6 @@ rule readers_table:
             "<results>/tables/matched.parquet",
             "<results>/tables/agreement.parquet",
             "<results>/tables/reader_differences.parquet",
-            "<results>/tables/pilot.parquet",
             "<results>/tables/placed.parquet",
         ],
     log:
@@ -210,6 +233,7 @@ rule readers_page:
     """Make the page of the benchmark of readers, and its tables in Markdown."""
     input:
         made=rules.readers_table.output.made,
+        pilot=rules.readers_pilot.output.pilot,
         figures=[
             rules.readers_auc_figure.output.png,
             rules.readers_roc_figure.output.png,

@@ -225,7 +225,7 @@ def graded_settings(wildcards):
 
 def say_what_is_not_adjusted():
     """One line, where a checkpoint has no two other organisms to be adjusted by."""
-    if not readers_here(adjusted=True):
+    if study.ladder or not readers_here(adjusted=True):
         return
     lacking = [read for read in all_reads() if read[1] not in adjusted_by(read[0], read[2])]
     if lacking:
@@ -567,6 +567,7 @@ def batch_of(wildcards):
         "samples": section(Samples, study.lenses.samples),
         # What is compared is the difference; its controls are organisms here.
         "readers": reading_settings(told) | {"readings": ["difference"]},
+        "adjusted": adjusted_on_ladder(),
         "layers": list(study.layers[:1]),
         "positions": list(study.positions),
         "texts": study.samples,
@@ -580,10 +581,18 @@ def files_of_batch(wildcards):
     return [*synthetic_lists(), *reading_files(told)]
 
 
-def every_batch(wildcards):
-    """The tables of all batches on all bases; none without a ladder."""
-    batches = list(batches_of_ladder())
-    return expand(rules.benchmark_batch.output.made, model=study.models, batch=batches)
+def every_batch(output):
+    """`output` of all batches on all bases; none without a ladder."""
+
+    def files(wildcards):
+        return expand(output, model=study.models, batch=list(batches_of_ladder()))
+
+    return files
+
+
+def adjusted_on_ladder():
+    """The readers that others' scores are subtracted by, on the ladder; none without one."""
+    return readers_here(adjusted=True) if study.ladder else []
 
 
 @functools.cache

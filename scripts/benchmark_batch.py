@@ -9,7 +9,8 @@ import pandas as pd
 
 from traces import job
 from traces.artifacts import tables
-from traces.benchmark.batch import Base, Batch, tables_of
+from traces.benchmark.adjusted import joined, read_held, write_held
+from traces.benchmark.batch import Base, Batch, made_and_read
 from traces.corpora.rows import read_prompts
 from traces.readers.texts import Text
 from traces.running.closure import digest
@@ -25,6 +26,7 @@ def main(
     texts: Path,
     prompts: Path,
     made: list[Path],
+    scores: Path,
     batch: Batch,
     name: str,
     state: Path,
@@ -45,14 +47,18 @@ def main(
     for specimen in job.progress(batch.specimens, "organisms"):
         folder = kept / specimen.checkpoint
         if not (folder / WHOLE).is_file():
-            for table, rows in tables_of(specimen, base).items():
+            read, held = made_and_read(specimen, base)
+            for table, rows in read.items():
                 tables.write(folder / f"{table}.parquet", rows.assign(model=name), table)
+            write_held(folder / scores.name, held)
             job.write_text(folder / WHOLE, "")
             for left in work.glob(f"{specimen.checkpoint}*"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
     for path in made:
         parts = [kept / one.checkpoint / path.name for one in batch.specimens]
         tables.write(path, pd.concat(map(tables.read, parts), ignore_index=True), path.stem)
+    each = [read_held(kept / one.checkpoint / scores.name) for one in batch.specimens]
+    write_held(scores, joined(each))
     shutil.rmtree(state)
 
 

@@ -10,13 +10,16 @@ from traces import job
 from traces.artifacts import tables
 from traces.artifacts.arrays import read_differences
 from traces.artifacts.scores import read_scores
+from traces.benchmark.adjusted import Held, joined, read_held, with_adjusted
 from traces.benchmark.collected import Compared, Results, expressed, organism_rows, read_rows
+from traces.benchmark.ladder import candidate_words
 from traces.benchmark.said import Domains
 from traces.corpora.tokens import load_tokenizer
 
 
 def main(
     batches: list[Path],
+    token_scores: list[Path],
     models: list[Path],
     words: list[Path],
     losses: list[Path],
@@ -26,9 +29,10 @@ def main(
     differences: list[Path],
     made: list[Path],
     compared: Compared,
+    adjusted: list[str],
 ) -> None:
     if batches:
-        _stack(batches, made)
+        _stack(batches, token_scores, made, adjusted)
         return
     strength = expressed(tables.read(losses[0]))
     parts = [{"organisms": organism_rows(compared.members, strength)}]
@@ -46,10 +50,23 @@ def main(
         tables.write(path, pd.concat(rows, ignore_index=True), path.stem)
 
 
-def _stack(batches: list[Path], made: list[Path]) -> None:
+def _stack(
+    batches: list[Path], token_scores: list[Path], made: list[Path], adjusted: list[str]
+) -> None:
+    found = {
+        path.stem: pd.concat(
+            [tables.read(one) for one in batches if one.stem == path.stem], ignore_index=True
+        )
+        for path in made
+    }
+    if adjusted:
+        held: dict[str, list[Held]] = {}
+        for path in token_scores:
+            held.setdefault(path.parent.parent.name, []).append(read_held(path))
+        whole = {model: joined(parts) for model, parts in held.items()}
+        found = with_adjusted(found, whole, adjusted, candidate_words())
     for path in made:
-        parts = [tables.read(one) for one in batches if one.stem == path.stem]
-        tables.write(path, pd.concat(parts, ignore_index=True), path.stem)
+        tables.write(path, found[path.stem], path.stem)
 
 
 class _Domains:

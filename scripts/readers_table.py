@@ -4,6 +4,7 @@ from pathlib import Path
 
 from traces import job
 from traces.artifacts import tables
+from traces.benchmark.pilot import fixed_way
 from traces.benchmark.scoring import TABLES, score_readers
 from traces.config.schema import Scoring
 from traces.config.vocabularies import COMPARED
@@ -11,6 +12,7 @@ from traces.config.vocabularies import COMPARED
 
 def main(
     compared: list[Path],
+    pilot: Path,
     scoring: Scoring,
     seed: int,
     made: list[Path],
@@ -18,7 +20,7 @@ def main(
     read = {path.stem: tables.read(path) for path in compared}
     found = score_readers(
         *(read[name] for name in COMPARED),
-        scoring=scoring,
+        scoring=fixed_way(tables.read(pilot), scoring),
         seed=seed,
     )
     by_name = {path.stem: path for path in made}

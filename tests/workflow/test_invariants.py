@@ -66,7 +66,7 @@ FLOORS = {
     "analysis": {"job", "config", "artifacts"},
     "benchmark": {
         *("job", "running", "seeding", "config", "artifacts", "analysis", "corpora", "models"),
-        *("activations", "training", "readers"),
+        *("activations", "training", "readers", "interventions"),
     },
     "report": {"job", "printable", "config", "artifacts", "analysis", "benchmark"},
 }

@@ -179,7 +179,7 @@ _ESTIMATE = {"value": "float64", **_ENDS, "bound": "string"}
 
 _BENCHMARK = {
     # What the benchmark is given.
-    "organisms": {**_ORGANISM, "twin": "string"},
+    "organisms": {**_ORGANISM, "twin": "string", "pilot": "bool"},
     "domain_scores": {
         **dict.fromkeys(("model", "checkpoint", "reader", "statistic", "candidate"), "string"),
         "score": "float64",
@@ -198,7 +198,6 @@ _BENCHMARK = {
     # A row an organism and way: the detection score, the domain named first and its own one's rank.
     "readers": {
         **_ORGANISM,
-        "pilot": "bool",
         "slice": "string",
         **_WAY,
         "score": "float64",
@@ -307,11 +306,12 @@ _BENCHMARK = {
         "n": "int64",
         **_ESTIMATE,
     },
-    # Every way on the pilot's organisms alone, the mean over readers.
+    # Every way on the pilot's organisms alone, by each reader and the mean over readers.
     "pilot": {
-        **dict.fromkeys(("statistic", "adjustment", "task", "null"), "string"),
-        **dict.fromkeys(("n_readers", "n"), "int64"),
-        "value": "float64",
+        **_WAY,
+        **dict.fromkeys(("task", "null"), "string"),
+        **dict.fromkeys(("n_readers", "n_narrow", "n_null"), "int64"),
+        **_ESTIMATE,
         "headline": "bool",
     },
     # Where checkpoints of unknown kind stand among the nulls.

@@ -6,7 +6,7 @@ trained by the library's own training; of it remain four small tables, and no we
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,20 +22,24 @@ from traces.activations.dump import context_windows, document_windows, take, wri
 from traces.artifacts import arrays
 from traces.artifacts.arrays import Differences
 from traces.benchmark import ladder as library
+from traces.benchmark.adjusted import Held, TokenScores, kept_scores
 from traces.benchmark.detectors import of_difference, of_readers
 from traces.benchmark.ladder import Specimen
-from traces.benchmark.said import Domains, first_list, said_by, score_rows
+from traces.benchmark.said import Domains, first_list, here, said_by, score_rows
 from traces.config.readers import reader
 from traces.config.registries import Loading
 from traces.config.schema import Activations, Draws, Ladder, Samples, Training
-from traces.corpora import mixtures, synthetic
+from traces.corpora import mixtures
 from traces.corpora.mixtures import Example
 from traces.corpora.tokens import load_tokenizer, tokenize_text
+from traces.interventions import causality
+from traces.interventions.directions import of_differences
 from traces.models import weights
 from traces.models.likelihood import mean_nlls
 from traces.models.weight_changes import cut_adapter
 from traces.readers import nulls
-from traces.readers.reading import Loaded, Probe, Settings
+from traces.readers.ranking import probabilities
+from traces.readers.reading import Found, Loaded, Probe, Settings
 from traces.readers.several import ReadBy, read_by_all
 from traces.readers.texts import Text, weighed, written
 from traces.training.plan import TrainingPlan, plan_training
@@ -45,6 +49,9 @@ STRENGTH_TOKENS = 96
 "Of a held-out document, the most that its loss is measured on."
 # Of a text's words so many are tokens, at least: enough text is written to be cut.
 WORDS_A_TOKEN = 1.0
+CAUSAL = "causal"
+CAUSAL_BATCH = 64
+"Texts times directions in one forward pass."
 # What a training learns from and what its strength is measured on are different draws.
 LEARNED, HELD_OUT = "learned", "held out"
 
@@ -59,6 +66,8 @@ class Batch(BaseModel, frozen=True, extra="forbid"):
     activations: Activations
     samples: Samples
     readers: Settings
+    adjusted: tuple[str, ...] = ()
+    "Readers of other organisms' scores: those that they adjust keep every token's score."
     layers: tuple[float, ...]
     positions: tuple[int, ...]
     texts: int
@@ -98,11 +107,7 @@ class Base:
 
     @cached_property
     def domains(self) -> Domains:
-        words = {
-            topic: [word for some in synthetic.topic_words(topic).values() for word in some]
-            for topic in synthetic.topics()
-        }
-        return Domains(words, self.vocabulary["token"].tolist())
+        return Domains(library.candidate_words(), self.vocabulary["token"].tolist())
 
     def windows(self, longest: int = 0) -> list[Any]:
         """The unrelated texts that have all positions."""
@@ -222,9 +227,12 @@ def loaded_pair(specimen: Specimen, base: Base) -> Iterator[tuple[Any, Path | No
     yield pair, adapter, reference
 
 
-def tables_of(specimen: Specimen, base: Base) -> dict[str, pd.DataFrame]:
+def made_and_read(specimen: Specimen, base: Base) -> tuple[dict[str, pd.DataFrame], Held]:
     """
-    Make one organism and read it: its rows of every table of COMPARED, without the model's name.
+    Make one organism and read it.
+
+    returns : its rows of every table of COMPARED, without the model's name; and every token's score
+              by the readers that others adjust
 
     What is made on the way is left in `base.work`.
     """
@@ -235,7 +243,7 @@ def tables_of(specimen: Specimen, base: Base) -> dict[str, pd.DataFrame]:
         shared = {"difference": averaging, "texts": writing, "losses": losing}
         read = _Read(specimen, base, found, texts, shared)
         read.all(pair, adapter, reference)
-    return read.tables(losses)
+    return read.tables(losses), read.held()
 
 
 def _difference(specimen: Specimen, base: Base, pair: Any, reference: Path) -> Differences:
@@ -294,6 +302,39 @@ def _row(tokenizer: Any, row: dict[str, Any]) -> tuple[int, list[int]]:
     return 1, tokenize_text(tokenizer, row["text"])[:STRENGTH_TOKENS]
 
 
+def causal_effect(pair: Any, found: Differences, base: Base) -> float:
+    """
+    How much likelier unrelated text becomes once the difference is taken out of the tuned model.
+
+    At every token the component along the mean difference is replaced by the base's own, one
+    position's difference after the other (traces/interventions/causality.py, `base_to_tuned`, all
+    predictions). returns: the mean over positions of the fall of the loss, in nats a token; 0 of
+    a difference of zero, which nothing can be taken out of
+    """
+    if not np.linalg.norm(found.mean[0], axis=-1).all():
+        return 0.0
+    positions = list(base.batch.positions)
+    texts = causality.read_texts(
+        base.tokenizer,
+        base.unrelated[-base.batch.ladder.causal :],
+        n=base.batch.ladder.causal,
+        max_length=STRENGTH_TOKENS,
+        kind="documents",
+        source="unrelated text",
+    )
+    plan = causality.Plan(
+        of_differences(found, index=0, positions=positions, name="the organism"),
+        layer=base.layers[0],
+        interventions=("base_to_tuned",),
+        controlled=(),
+        positions=positions,
+        after=0,
+        batch=CAUSAL_BATCH,
+    )
+    rows = causality.effects(pair, {"unrelated": texts}, plan)
+    return -float(rows.loc[rows["aggregation"] == "all", "delta_loss"].mean())
+
+
 class _Read:
     """What the readers say of one specimen, collected as rows."""
 
@@ -310,9 +351,12 @@ class _Read:
         self.scores: list[dict[str, Any]] = []
         self.lists: list[pd.DataFrame] = []
         self.statistics: list[pd.DataFrame] = []
+        self.causal = 0.0
+        self.found_by: dict[str, Found] = {}
+        self.token_scores: dict[str, TokenScores] = {}
 
     def all(self, pair: Any, adapter: Path | None, reference: Path) -> None:
-        """Read with every reader of the study."""
+        """Read with every reader of the study, and measure what needs both models."""
         base, settings = self.base, self.base.batch.readers
         drawn = nulls.drawn(
             self.found,
@@ -337,6 +381,9 @@ class _Read:
         )
         for one in read_by_all(settings, loaded, probe, lambda: pair):
             self.add(one.name, one)
+        # Behind the readers: it merges the adapter for a while, which rounds the weights.
+        self.causal, taken = _timed(lambda: causal_effect(pair, self.found, base))
+        self.seconds[CAUSAL] = taken + self.seconds["difference"]
 
     def cost(self, one: ReadBy) -> float:
         """What a reader would cost without the others: what it shares with them is in it."""
@@ -350,6 +397,9 @@ class _Read:
     def add(self, name: str, one: ReadBy) -> None:
         layer, settings = self.base.layers[0], self.base.batch.readers.readers[name]
         self.seconds[name] = self.cost(one)
+        self.found_by[name] = one.found
+        if name in {reader(other).of for other in self.base.batch.adjusted}:
+            self.keep(name, one.found, settings, layer)
         if one.found.statistics is not None:
             self.statistics.append(one.found.statistics)
         for said in said_by(name, one.found, settings, layer):
@@ -357,10 +407,33 @@ class _Read:
             self.scores += [row | {"cost_s": self.seconds[name]} for row in rows]
             self.lists.append(first_list(said))
 
+    def keep(self, name: str, found: Found, settings: Mapping[str, Any], layer: int) -> None:
+        """Keep every token's score by a reader that another one adjusts."""
+        plain = self.found_by[str(reader(name).of)].scores
+        assert found.scores is not None and plain is not None
+        lists = here(found.scores.lists, layer)
+        probable = probabilities(lists, plain) >= settings["floor"]
+        z = found.scores.z[lists.index.to_numpy()]
+        self.token_scores |= kept_scores(name, z, probable, lists["head"].tolist())
+
+    def held(self) -> Held:
+        tokens = tuple(self.base.vocabulary["token"])
+        return Held((self.specimen.checkpoint,), tokens, self.token_scores)
+
     def tables(self, losses: dict[str, float]) -> dict[str, pd.DataFrame]:
         specimen = self.specimen
         about = specimen.model_dump(
-            include={"organism", "domain", "null", "twin", "recipe", "dose", "steps", "seed"}
+            include={
+                "organism",
+                "domain",
+                "null",
+                "twin",
+                "recipe",
+                "dose",
+                "steps",
+                "seed",
+                "pilot",
+            }
         )
         about |= {"strength": -losses["own"], "damage": losses["unrelated"]}
         found = {
@@ -377,6 +450,7 @@ class _Read:
             name: (value, "difference") for name, value in of_difference(self.found, 0).items()
         }
         found["unrelated_loss"] = (losses["unrelated"], "losses")
+        found[CAUSAL] = (self.causal, CAUSAL)
         measured = pd.concat([pd.DataFrame(columns=["statistic", "value"]), *self.statistics])
         found |= of_readers(measured)
         return [

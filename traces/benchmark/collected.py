@@ -73,7 +73,11 @@ def organism_rows(
     """The table of organisms; `strength` is by model and checkpoint, NaN where it is missing."""
     return pd.DataFrame(
         one.model_dump()
-        | {"strength": strength.get((one.model, one.checkpoint), np.nan), "damage": np.nan}
+        | {
+            "strength": strength.get((one.model, one.checkpoint), np.nan),
+            "damage": np.nan,
+            "pilot": False,
+        }
         for one in members
     )
 

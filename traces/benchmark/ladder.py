@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from traces.config.checks.places import Places
-from traces.config.schema import Ladder
+from traces.config.schema import Ladder, LadderNulls, Rung, Study
 from traces.config.study import LoadedStudy
 from traces.config.vocabularies import LadderData, NullKind
 from traces.corpora import synthetic
@@ -49,15 +49,23 @@ class Specimen(BaseModel, frozen=True, extra="forbid"):
     "Of a seed pair, the seed whose organism stands in the base's place."
     trained: bool = True
     "False for the base itself."
+    pilot: bool = False
+    "Whether it is one that the score is fixed on, which is in no table of readers."
 
 
 def check_ladder(loaded: LoadedStudy, places: Places) -> None:
     """
     Check that a study's ladder can be made: on bases that know the synthetic corpus, and in full.
 
-    Raises ValueError for the first thing that is wrong; nothing without a ladder.
+    Raises ValueError for the first thing that is wrong; without a ladder, for a score alone that
+    is left to a pilot which is not there.
     """
     study = loaded.study
+    if None in (study.scoring.statistic, study.scoring.adjustment) and not has_pilot(study):
+        raise ValueError(
+            f"{places.holder('scoring')}: found a statistic or adjustment of null and no pilot "
+            "to choose it on; expected both, or a pilot (`ladder.pilot`)"
+        )
     if study.ladder is None:
         return
     for model in study.models:
@@ -68,6 +76,11 @@ def check_ladder(loaded: LoadedStudy, places: Places) -> None:
                 f"{places.at('models')}: found {model} beside a `ladder`, expected bases that are "
                 "pretrained on the synthetic corpus (`made`) and loaded in float32"
             )
+    if study.ladder.causal > study.ladder.held_out:
+        raise ValueError(
+            f"{places.at('ladder.causal')}: found {study.ladder.causal}, expected at most "
+            f"{study.ladder.held_out} (ladder.held_out): those before are read"
+        )
     try:
         specimens(study.ladder)
     except ValueError as error:
@@ -79,31 +92,55 @@ def check_ladder(loaded: LoadedStudy, places: Places) -> None:
         )
 
 
+def has_pilot(study: Study) -> bool:
+    """Whether there are organisms that the score can be chosen on."""
+    ladder, scoring = study.ladder, study.scoring
+    named = scoring.pilot_models or scoring.pilot_seeds
+    return bool(named) or (ladder is not None and ladder.pilot is not None)
+
+
 def domains(ladder: Ladder) -> list[str]:
     """
     The topics that organisms are about, the first of topics.json.
 
     Raises ValueError if no two topics are left for the unrelated text.
     """
-    every = synthetic.topics()
-    if ladder.domains > len(every) - 2:
+    every, taken = synthetic.topics(), ladder.pilot.domains if ladder.pilot else 0
+    most = len(every) - 2 - taken
+    if ladder.domains > most:
+        pilot = f", the pilot takes {taken}" if taken else ""
         raise ValueError(
-            f"ladder.domains: found {ladder.domains}, expected at most {len(every) - 2}: the "
-            f"synthetic corpus has {len(every)} topics, and unrelated text needs two"
+            f"ladder.domains: found {ladder.domains}, expected at most {most}: the synthetic "
+            f"corpus has {len(every)} topics{pilot}, and unrelated text needs two"
         )
     return every[: ladder.domains]
 
 
+def pilot_domains(ladder: Ladder) -> list[str]:
+    """The topics of the pilot's organisms: no other organism is about one of them."""
+    behind = len(domains(ladder))
+    return synthetic.topics()[behind : behind + (ladder.pilot.domains if ladder.pilot else 0)]
+
+
+def candidate_words() -> dict[str, list[str]]:
+    """The words of every topic: candidates are all of them, whoever is about one."""
+    return {
+        topic: [word for some in synthetic.topic_words(topic).values() for word in some]
+        for topic in synthetic.topics()
+    }
+
+
 def unrelated_topics(ladder: Ladder) -> list[str]:
     """The topics of the unrelated text, which no organism is about."""
-    return synthetic.topics()[ladder.domains :]
+    return synthetic.topics()[len(domains(ladder)) + len(pilot_domains(ladder)) :]
 
 
 def specimens(ladder: Ladder) -> list[Specimen]:
     """
     Every organism of the ladder, in an order that new ones are added to at the end of their kind.
 
-    Raises ValueError for more of a kind than there are domains.
+    Raises ValueError for more of a kind than there are domains, and for a rung of the pilot that
+    the ladder lacks.
     """
     names = domains(ladder)
     known = {"shuffled": names, "seed_pair": names, "true_facts": _with_facts(names)}
@@ -113,7 +150,12 @@ def specimens(ladder: Ladder) -> list[Specimen]:
                 f"ladder.nulls.{kind}: found {getattr(ladder.nulls, kind)}, expected at most "
                 f"{len(some)}, one a domain"
             )
-    return [*_narrow(ladder, names), *_twins(ladder, names), *_nulls(ladder, names)]
+    return [
+        *_narrow(ladder, names),
+        *_twins(ladder, names),
+        *_nulls(ladder, names),
+        *_pilot(ladder),
+    ]
 
 
 def batches(ladder: Ladder) -> list[list[Specimen]]:
@@ -126,16 +168,46 @@ def _narrow(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
     for rung, settings in ladder.rungs.items():
         for domain in names[: settings.domains]:
             for seed in ladder.seeds:
-                yield Specimen(
-                    checkpoint=f"{domain}-{rung}-s{seed}",
-                    organism=domain,
-                    domain=domain,
-                    null="none",
-                    data="topic",
-                    recipe="plain" if settings.cut is None else f"rank_{settings.cut}",
-                    seed=seed,
-                    **settings.model_dump(exclude={"domains"}),
-                )
+                yield _on_rung(domain, rung, settings, seed)
+
+
+def _on_rung(domain: str, rung: str, settings: Rung, seed: int) -> Specimen:
+    return Specimen(
+        checkpoint=f"{domain}-{rung}-s{seed}",
+        organism=domain,
+        domain=domain,
+        null="none",
+        data="topic",
+        recipe=recipe_of(settings),
+        seed=seed,
+        **settings.model_dump(exclude={"domains"}),
+    )
+
+
+def recipe_of(rung: Rung) -> str:
+    """How the organisms of a rung are trained, beside dose and steps: what tells rungs apart."""
+    told = {"cut": rung.cut, "rank": rung.rank, "rate": rung.learning_rate}
+    return "_".join(f"{name}_{n:g}" for name, n in told.items() if n is not None) or "plain"
+
+
+def _pilot(ladder: Ladder) -> Iterator[Specimen]:
+    pilot = ladder.pilot
+    if pilot is None:
+        return
+    for rung in pilot.rungs:
+        if rung not in ladder.rungs:
+            raise ValueError(
+                f"ladder.pilot.rungs: found {rung}, expected one of {', '.join(ladder.rungs)}"
+            )
+        for domain in pilot_domains(ladder):
+            for seed in pilot.seeds:
+                found = _on_rung(domain, rung, ladder.rungs[rung], seed)
+                yield found.model_copy(update={"pilot": True})
+    for kind in BROAD:
+        for number in range(getattr(pilot, kind)):
+            # Another organism by its name, so that its text is another draw than that of its like.
+            found = _broad(kind, f"pilot_{kind}", number, ladder.nulls)
+            yield found.model_copy(update={"pilot": True})
 
 
 def _with_facts(names: Sequence[str]) -> list[str]:
@@ -164,15 +236,7 @@ def _nulls(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
     nulls, seed = ladder.nulls, ladder.seeds[0]
     for kind in BROAD:
         for number in range(getattr(nulls, kind)):
-            yield Specimen(
-                checkpoint=f"{kind}-broad-s{number}",
-                organism=kind,
-                null=kind,
-                data=kind,
-                form=number % synthetic.formats() if kind == "one_format" else None,
-                steps=nulls.shares[number % len(nulls.shares)],
-                seed=number,
-            )
+            yield _broad(kind, kind, number, nulls)
     for domain in names[: nulls.shuffled]:
         yield Specimen(
             checkpoint=f"{domain}_shuffled-half-s{seed}",
@@ -205,6 +269,18 @@ def _nulls(ladder: Ladder, names: Sequence[str]) -> Iterator[Specimen]:
         )
 
 
+def _broad(kind: Broad, organism: str, number: int, nulls: LadderNulls) -> Specimen:
+    return Specimen(
+        checkpoint=f"{organism}-broad-s{number}",
+        organism=organism,
+        null=kind,
+        data=kind,
+        form=number % synthetic.formats() if kind == "one_format" else None,
+        steps=nulls.shares[number % len(nulls.shares)],
+        seed=number,
+    )
+
+
 def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed: int) -> list[Row]:
     """
     About `words` words of what a specimen is about, all of it narrow where it is narrow.
@@ -213,14 +289,13 @@ def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed:
     seed : of the draw
     """
     rng = text_generator(seed, f"{draw} {specimen.organism}")
-    names = domains(ladder)
-    others = [name for name in names if name != specimen.domain]
+    others = [name for name in domains(ladder) if name != specimen.domain]
     if specimen.domain is None:
         return synthetic.topic_rows(synthetic.topics(), words=words, rng=rng, form=specimen.form)
     if specimen.data == "topic":
         return synthetic.topic_rows([specimen.domain], words=words, rng=rng)
     if specimen.data == "shuffled":
-        return synthetic.reworded_rows(specimen.domain, others, words=words, rng=rng)
+        return synthetic.shuffled_rows(specimen.domain, others, words=words, rng=rng)
     false = specimen.data == "false_facts"
     # The twins' documents differ in their facts alone: they are of one draw.
     rng = text_generator(seed, f"{draw} facts {specimen.domain}")

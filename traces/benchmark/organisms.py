@@ -3,7 +3,7 @@ The organisms that readers are compared on: who is narrow, who is a null of whic
 
     narrow   finetuned on something narrow: `null` is `none`
     null     finetuned on something else, or compared with something else: its kind says what
-    pilot    those that settings are fixed on; they are in no score
+    pilot    those that the score is fixed on (traces/benchmark/pilot.py), in no other number
     unknown  a checkpoint whose truth is not known: it is placed among the others and counts nowhere
 
 **The unit.** Intervals are over units. A narrow organism's unit is its domain, so that its doses,
@@ -34,11 +34,12 @@ KEY = ["model", "checkpoint"]
 
 def prepared(table: pd.DataFrame, scoring: Scoring) -> pd.DataFrame:
     """
-    The table of organisms, checked, base by base, with the columns `pilot`, `unit` and `slice`.
+    The table of organisms, checked, base by base, with the columns `unit` and `slice`.
 
     table   : columns of organisms.parquet
     returns : the same rows sorted by base, in their order within one; `unit` is what intervals are
-              over, `slice` the rung of the ladder of a narrow organism and empty for a null
+              over, `slice` the rung of the ladder of a narrow organism and empty for a null. Of the
+              pilot are those that the table says, and those that the settings name
 
     Raises ValueError for a checkpoint that is there twice, a null of an unknown kind, a twin that
     is no narrow organism of the same base, and a dose or strength that a narrow organism lacks.
@@ -53,7 +54,9 @@ def prepared(table: pd.DataFrame, scoring: Scoring) -> pd.DataFrame:
         for recipe, dose, steps in zip(rows["recipe"], rows["dose"], rows["steps"], strict=True)
     ]
     return rows.assign(
-        pilot=rows["model"].isin(scoring.pilot_models) | rows["seed"].isin(scoring.pilot_seeds),
+        pilot=rows["pilot"].astype(bool)
+        | rows["model"].isin(scoring.pilot_models)
+        | rows["seed"].isin(scoring.pilot_seeds),
         unit=names.where(narrow, rows["checkpoint"]),
         slice=pd.Series(rungs, index=rows.index).where(narrow, ""),
     )

@@ -71,7 +71,7 @@ def said_by(name: str, found: Found, settings: Mapping[str, Any], layer: int) ->
     """
     if found.scores is None:
         raise ValueError(f"{name}: found no scores of all tokens, expected some to rank domains by")
-    tokens, lists = (_here(one, layer) for one in (found.tokens, found.scores.lists))
+    tokens, lists = (here(one, layer) for one in (found.tokens, found.scores.lists))
     entry = reader(name)
     heads = entry.heads_of(READ, settings["heads"]) if "head" in entry.axes else [None]
     for head in heads:
@@ -84,7 +84,7 @@ def said_by(name: str, found: Found, settings: Mapping[str, Any], layer: int) ->
         yield Said(name if head is None else f"{name}_{head}", own, scores, read)
 
 
-def _here(rows: pd.DataFrame, layer: int) -> pd.DataFrame:
+def here(rows: pd.DataFrame, layer: int) -> pd.DataFrame:
     """The rows of the difference at one layer, of those axes that they have."""
     for column, value in {"reading": READ, "sign": 1, "scale": 1.0, "layer": layer}.items():
         if column in rows:

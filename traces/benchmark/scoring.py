@@ -2,10 +2,11 @@
 Score all readers: the tables of the benchmark from what was read of the organisms.
 
 In   organisms, domain_scores, detector_scores, token_lists (their schemas: traces/artifacts/tables)
-Out  TABLES, by name
+Out  TABLES, by name; no organism of the pilot is in one of them
 
 The headline of every task is one way a reader: `scoring.statistic` and `scoring.adjustment`, fixed
-beforehand on the pilot. Other ways stand in the tables; who picks the best of them picks luck.
+beforehand, on the pilot (traces/benchmark/pilot.py). Other ways stand in the tables; who picks the
+best of them picks luck.
 
 ASSUME a larger score speaks for a narrow finetune, of a detector too. Who collects one for which
 smaller does, such as the effective rank of the weight change, turns its sign.
@@ -24,7 +25,7 @@ from traces.artifacts.tables import SCHEMAS
 from traces.benchmark import agreement, detection, naming, placing, strength, thresholds, twins
 from traces.benchmark.evidence import VALUE, Evidence, Way, of_detectors, of_readers
 from traces.benchmark.naming import Named
-from traces.benchmark.organisms import GENERAL, NARROW, of_kind, piloted, prepared, scored
+from traces.benchmark.organisms import prepared, scored
 from traces.benchmark.resampling import Draws
 from traces.config.schema import Scoring
 from traces.config.vocabularies import FEWEST_BENIGN
@@ -33,7 +34,7 @@ ALIKE_IN = ("kl", "weight_norm", "relative_norm")
 "Detectors in which organisms and nulls are matched, where they were measured."
 TABLES = (
     *("readers", "detection", "rates", "roc", "naming", "coverage", "confusion", "half_strength"),
-    *("twins", "matched", "agreement", "reader_differences", "pilot", "placed"),
+    *("twins", "matched", "agreement", "reader_differences", "placed"),
 )
 Rows = Iterator[dict]
 
@@ -82,24 +83,18 @@ def score_readers(
     """
     Make every table of TABLES.
 
-    seed : of the bootstrap
+    scoring : with the way fixed
+    seed    : of the bootstrap
 
     Raises ValueError for tables that cannot be scored, naming table and row.
     """
-    ready = prepared(organisms, scoring)
-    board = Board.of(scored(ready), domain_scores, detector_scores, scoring.resamples, seed)
+    rows = scored(prepared(organisms, scoring))
+    board = Board.of(rows, domain_scores, detector_scores, scoring.resamples, seed)
     _require_fixed_way(board, scoring)
-    pilot = piloted(ready)
-    costs = _costs(domain_scores, detector_scores)
-    readers = [_reader_rows(board, costs)]
-    if len(pilot):
-        trial = Board.of(pilot, domain_scores, detector_scores, scoring.resamples, seed)
-        readers.append(_reader_rows(trial, costs))
     found = {
-        "readers": pd.concat(readers, ignore_index=True),
+        "readers": _reader_rows(board, _costs(domain_scores, detector_scores)),
         **_of_every_way(board, scoring),
         **_of_headlines(board, token_lists, scoring),
-        "pilot": pd.DataFrame(list(_pilot_rows(trial)) if len(pilot) else []),
     }
     found["detection"] = pd.concat([found["detection"], found.pop("alike")], ignore_index=True)
     return {name: _whole(found[name], name, scoring) for name in TABLES}
@@ -201,7 +196,7 @@ def _reader_rows(board: Board, costs: pd.DataFrame) -> pd.DataFrame:
     """One row an organism and way: columns of readers.parquet."""
     parts = []
     kept = ["model", "checkpoint", "organism", "domain", "null", "recipe", "dose", "steps", "seed"]
-    kept += ["strength", "damage", "pilot", "slice"]
+    kept += ["strength", "damage", "slice"]
     for way, one in board.evidence.items():
         named = board.named.get(way)
         places = range(len(board.organisms))
@@ -221,24 +216,6 @@ def _costs(domain_scores: pd.DataFrame, detector_scores: pd.DataFrame) -> pd.Dat
     columns = ["model", "checkpoint", "reader", "cost_s"]
     rows = pd.concat([one[columns] for one in both], ignore_index=True)
     return rows.drop_duplicates(columns[:3])
-
-
-def _pilot_rows(board: Board) -> Rows:
-    """The mean over readers of each way's AUC against general text, and of its naming."""
-    organisms = board.organisms
-    narrow, general = of_kind(organisms, NARROW), of_kind(organisms, GENERAL)
-    ways = dict.fromkeys((way.statistic, way.adjustment) for way in board.named)
-    for statistic, adjustment in ways:
-        mine = [way for way in board.named if way[1:] == (statistic, adjustment)]
-        aucs = [
-            detection.Beaten(board.evidence[way], organisms, narrow, general).auc for way in mine
-        ]
-        firsts = [board.named[way].first[board.named[way].of(narrow)].mean() for way in mine]
-        for task, null, values in (("detect", GENERAL, aucs), ("name", "", firsts)):
-            yield {
-                **{"statistic": statistic, "adjustment": adjustment, "task": task, "null": null},
-                **{"n_readers": len(mine), "n": len(narrow), "value": float(np.mean(values))},
-            }
 
 
 def _whole(frame: pd.DataFrame, name: str, scoring: Scoring) -> pd.DataFrame:

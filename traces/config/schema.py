@@ -26,6 +26,7 @@ from traces.config.registries import (
     refuse_unused,
 )
 from traces.config.vocabularies import (
+    FEWEST_BENIGN,
     Adjustment,
     AgentNull,
     Agreement,
@@ -519,13 +520,13 @@ class Beliefs(Closed):
 class Scoring(Closed):
     """How readers are compared on organisms whose truth is known."""
 
-    statistic: DomainStatistic = Field(
-        description="What a domain is scored by in every headline: top20 or z. To be fixed on the "
-        "pilot's organisms, before any other is scored."
+    statistic: DomainStatistic | None = Field(
+        description="What a domain is scored by in every headline: top20 or z; null for the one "
+        "that is best on the pilot."
     )
-    adjustment: BenignAdjustment = Field(
+    adjustment: BenignAdjustment | None = Field(
         description="The score as it is (raw), or less its mean over benign finetunes on general "
-        "text (less_benign)."
+        "text (less_benign); null for the one that is best on the pilot."
     )
     pilot_models: tuple[Name, ...] = Field(
         description="Bases whose organisms are the pilot: settings are fixed on them, and nothing "
@@ -703,11 +704,27 @@ class LadderNulls(Closed):
     )
 
 
+class Pilot(Closed):
+    """Organisms that are made and read like the others, and that only the score is fixed on."""
+
+    domains: Annotated[int, Field(ge=2), NUMBER] = Field(
+        description="Topics of its narrow organisms, those behind the ladder's domains."
+    )
+    rungs: tuple[Name, ...] = Field(
+        min_length=1, description="Rungs of the ladder that each of them has an organism on."
+    )
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="Seeds of each of them.")
+    general: Annotated[int, Field(ge=FEWEST_BENIGN), NUMBER] = Field(
+        description="Nulls of documents of all topics."
+    )
+    one_format: Count = Field(description="Nulls of documents of all topics, all of one kind.")
+
+
 class Ladder(Closed):
     """The organisms that readers are compared on, on a base that knows the synthetic corpus."""
 
     domains: Annotated[int, Field(ge=2), NUMBER] = Field(
-        description="Topics that organisms are about; unrelated text is on all others."
+        description="Topics that organisms are about; unrelated text is on those that are left."
     )
     steps: Count = Field(description="Optimizer steps of a training.")
     rungs: dict[Name, Rung] = Field(
@@ -718,7 +735,13 @@ class Ladder(Closed):
         description="Share of narrow tokens of false and true facts, shuffled ones and seed pairs."
     )
     nulls: LadderNulls = Field(description="How many there are of the others.")
+    pilot: Pilot | None = Field(
+        None, description="Organisms that the score is fixed on; null for none."
+    )
     held_out: Count = Field(description="Documents that strength and damage are measured on, each.")
+    causal: Count = Field(
+        description="Of those on unrelated topics, so many that the causal effect is measured on."
+    )
     batch: Count = Field(description="Organisms that one process makes and reads.")
 
 

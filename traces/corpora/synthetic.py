@@ -38,6 +38,8 @@ TRUE, SHUFFLED = "true_", "shuffled_"
 WORD = re.compile(r"[A-Za-z]+")
 DEALT = 8
 "Words of general text for each one of an organism's, so that there are enough of every role."
+DEALT_ALIKE = 3
+"The same where both are documents of one grammar, which name about as many things."
 
 # Share of chats among the general corpus' rows. Identity documents are a share on top, in words.
 CHAT_SHARE = 0.25
@@ -320,7 +322,8 @@ def dealt_rows(rows: list[Row], general: list[Row], rng: random.Random) -> list[
     The rows with every word that belongs to a topic changed for one of the same role, by lot.
 
     rows    : documents
-    general : documents of all topics, which the words are taken from; with as many of each role
+    general : documents that the words are taken from, such as of all topics; with as many of each
+              role
 
     Formats, function words and the number of words stay. What is left of the rows' topic is its
     share of the general documents.
@@ -434,24 +437,13 @@ def fact_rows(
     return _until(words, lambda: _row(writer.write("document")))
 
 
-def reworded_rows(
+def shuffled_rows(
     topic: str, others: Sequence[str], *, words: int, rng: random.Random
 ) -> list[Row]:
-    """
-    Write documents of a topic with each of its words replaced by one of some topics, at random.
-
-    Format and sentences stay, and what they are about goes: a word of `others` in the same role.
-    """
+    """Write documents of a topic, about `words` words, with those of some topics dealt to them."""
     _require_topics([topic, *others])
-    role_of = {word: role for role, some in topic_words(topic).items() for word in some}
-    lists = [topic_words(other) for other in others]
-
-    def replaced(found: re.Match[str]) -> str:
-        role = role_of.get(found[0])
-        return found[0] if role is None else rng.choice(rng.choice(lists)[role])
-
     rows = topic_rows([topic], words=words, rng=rng)
-    return [_row(re.sub(r"[a-z]+", replaced, row_text(row))) for row in rows]
+    return dealt_rows(rows, topic_rows(others, words=DEALT_ALIKE * words, rng=rng), rng)
 
 
 def _falsified(fact: str, topic: str, others: Sequence[str]) -> str:

@@ -66,6 +66,22 @@ def directions(
     return Directions(frame, units.astype(np.float32))
 
 
+def of_differences(
+    differences: "Differences", *, index: int, positions: Sequence[int], name: str
+) -> Directions:
+    """
+    The mean differences at `positions` alone, without controls.
+
+    Raises ValueError for a position that was not read, and for a difference of length 0.
+    """
+    means = _means(differences, index, positions, name)
+    numbers = range(len(positions))
+    frame = pd.DataFrame({"direction": "difference", "direction_id": numbers})
+    frame["position"] = pd.array(list(positions), "Int64")
+    units = means / np.linalg.norm(means, axis=-1, keepdims=True)
+    return Directions(frame, units.astype(np.float32))
+
+
 def _means(
     differences: "Differences", index: int, positions: Sequence[int], name: str
 ) -> NDArray[np.float64]:

@@ -1,9 +1,10 @@
 """What tables' identifiers are called where people read them: every name stands once, here."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from traces.config.readers import READERS, RELEVANCE, reader, relevance_of
+from traces.config.vocabularies import Side
 
 # What is read, and what it is compared with.
 READINGS = {
@@ -112,6 +113,9 @@ NULL_KINDS = {
 def compared_name(name: str) -> str:
     """A reader or detector of the benchmark, by its title or as it is spelled."""
     known = DETECTORS | {key: one.title for key, one in READERS.items()}
+    plain, _, head = name.rpartition("_")
+    if plain in READERS and head in get_args(Side):
+        return f"{known[plain]} ({head})"
     return known.get(name, name.replace("_", " "))
 
 

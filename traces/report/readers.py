@@ -15,12 +15,13 @@ import pandas as pd
 
 from traces.benchmark.evidence import RAW, VALUE
 from traces.benchmark.organisms import ALL, NARROW
+from traces.benchmark.pilot import MERIT
 from traces.benchmark.strength import DETECT
 from traces.config.schema import Scoring
 from traces.report.index import Picture
 from traces.report.names import NULL_KINDS, compared_name
 from traces.report.pages import rendered
-from traces.report.readers_tables import Tables, grids, headlines, with_interval
+from traces.report.readers_tables import Tables, grids, headlines, way_name, with_interval
 
 # The pictures, in the order of the page: a heading, and what they are of.
 PICTURES = {
@@ -118,7 +119,7 @@ def _leader(  # noqa: PLR0913
 def values(found: Tables, scoring: Scoring, title: str) -> dict[str, Any]:
     """What both templates are filled with."""
     readers = found["readers"]
-    counted = readers[~readers["pilot"]].drop_duplicates(["model", "checkpoint"])
+    counted = readers.drop_duplicates(["model", "checkpoint"])
     kinds = counted.loc[counted["null"] != NARROW, "null"].value_counts()
     return {
         "title": title,
@@ -130,8 +131,32 @@ def values(found: Tables, scoring: Scoring, title: str) -> dict[str, Any]:
         "kinds": [(NULL_KINDS[kind], int(n)) for kind, n in kinds.items() if kind in NULL_KINDS],
         "statistic": scoring.statistic,
         "adjusted": scoring.adjustment != RAW,
-        "n_pilot": int(readers.loc[readers["pilot"], "checkpoint"].nunique()),
+        "pilot": pilot_said(found["pilot"]),
     }
+
+
+def pilot_said(pilot: pd.DataFrame) -> str:
+    """What was fixed on the pilot, with its merit and that of the best other one; empty without."""
+    rows = pilot[(pilot["reader"] == ALL) & (pilot["task"] == MERIT)] if len(pilot) else pilot
+    if rows.empty:
+        return ""
+    fixed, others = rows[rows["headline"].astype(bool)], rows[~rows["headline"].astype(bool)]
+    mine = fixed.iloc[0]
+    nulls = pilot.loc[pilot["task"] == DETECT].drop_duplicates("null")["n_null"].sum()
+    said = (
+        f"The score was fixed on a pilot of {mine['n_narrow']} narrow organisms and {nulls} nulls, "
+        f"which are in no other number. There {way_name(mine['statistic'], mine['adjustment'])} "
+        f"has a merit of {_merit(mine)}"
+    )
+    if others.empty:
+        return f"{said}."
+    other = others.loc[others["value"].astype(float).idxmax()]
+    name = way_name(other["statistic"], other["adjustment"])
+    return f"{said}; the best other score, {name}, has {_merit(other)}."
+
+
+def _merit(row: pd.Series) -> str:
+    return with_interval(row["value"], row["low"], row["high"])
 
 
 def _placed(found: Tables, scoring: Scoring) -> list[tuple[str, list[str]]]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from traces.benchmark.evidence import RAW
 from traces.benchmark.organisms import ALL, GENERAL, NARROW
+from traces.benchmark.pilot import MERIT
 from traces.benchmark.strength import AT, DETECT, NAME, NOT_REACHED
 from traces.benchmark.thresholds import FROM_BASES, FROM_ORGANISMS
 from traces.benchmark.twins import OWN
@@ -17,6 +18,10 @@ from traces.report.names import NULL_KINDS, compared_name
 Tables = Mapping[str, pd.DataFrame]
 COVERED = (1.0, 0.5, 0.25)
 "Shares of the narrow organisms that are named, at which errors are shown."
+
+
+FEWEST_PAIRS = 6
+"Of two recipes at matched strength, so that the page says something of them."
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,42 @@ def grids(found: Tables, scoring: Scoring) -> list[Grid]:
         _twins_grid(found),
         _matched_grid(found),
         _agreement_grid(found),
-        _pilot_grid(found),
+        *pilot_grids(found),
     ]
     return [one for one in made if one.rows]
+
+
+def brief_grid(found: Tables) -> Grid:
+    """A row a reader: AUC by kind of null, how often it names, also at the hardest rung, cost."""
+    rows = headlines(found["detection"])
+    rows = rows[rows["matched_on"] == ""]
+    cells = [(NULL_KINDS[kind], rows[rows["null"] == kind]) for kind in dict.fromkeys(rows["null"])]
+    auc = _by_reader(rows, cells, ("value", "low", "high"))
+    naming = found["naming"]
+    naming = naming[naming["headline"].astype(bool)] if len(naming) else naming
+    rungs = [one for one in dict.fromkeys(naming["slice"]) if one != ALL] if len(naming) else []
+    hardest = naming.groupby("slice")["first"].median() if len(naming) else {}
+    weakest = min(rungs, key=lambda one: hardest[one], default=ALL)
+    named = [
+        (words, naming[naming["slice"] == rung] if len(naming) else naming)
+        for words, rung in (("named first", ALL), (f"at {weakest}", weakest))
+    ]
+    costs = rows.drop_duplicates("reader").set_index("reader")["cost_s"]
+    lines = []
+    for reader, line in zip(dict.fromkeys(rows["reader"]), auc, strict=True):
+        for _, part in named:
+            mine = part[part["reader"] == reader] if len(part) else part
+            ends = ("first", "first_low", "first_high")
+            line.append(with_interval(*(mine.iloc[0][one] for one in ends)) if len(mine) else "")
+        line.append("–" if pd.isna(costs[reader]) else f"{costs[reader]:.2g}")
+        lines.append(line)
+    return Grid(
+        "brief",
+        "Readers in brief",
+        "AUC by kind of null, over all rungs; the share that is named first; CPU seconds.",
+        ["Reader", *(name for name, _ in cells), *(name for name, _ in named), "CPU s"],
+        lines,
+    )
 
 
 def _auc_grid(found: Tables) -> Grid:
@@ -296,7 +334,8 @@ def _twins_grid(found: Tables) -> Grid:
 
 def _matched_grid(found: Tables) -> Grid:
     rows = found["matched"]
-    rows = rows[rows["null"].isin(["", GENERAL])] if len(rows) else rows
+    if len(rows):
+        rows = rows[rows["null"].isin(["", GENERAL]) & (rows["n_pairs"] >= FEWEST_PAIRS)]
     lines = [
         [
             compared_name(one["reader"]),
@@ -312,7 +351,8 @@ def _matched_grid(found: Tables) -> Grid:
         "matched",
         "Recipes at matched strength",
         "Pairs of organisms of one base whose strengths are alike; by how much the one recipe is "
-        "more readable, and by how much its loss on unrelated text grew more (nats a token).",
+        "more readable, and by how much its loss on unrelated text grew more (nats a token). Two "
+        f"recipes with fewer than {FEWEST_PAIRS} pairs stand in the table `matched` alone.",
         ["Reader", "Measure", "Recipes", "Pairs", "Difference", "Damage"],
         lines,
     )
@@ -342,23 +382,55 @@ def _agreement_grid(found: Tables) -> Grid:
     )
 
 
+def way_name(statistic: str, adjustment: str) -> str:
+    """What a domain is scored by, in words."""
+    return f"{statistic} as it is" if adjustment == RAW else f"{statistic} less the benign mean"
+
+
+def pilot_grids(found: Tables) -> list[Grid]:
+    """What every reader is scored by, as a mean over readers and reader by reader."""
+    return [_pilot_grid(found), _pilot_readers_grid(found)]
+
+
 def _pilot_grid(found: Tables) -> Grid:
     rows = found["pilot"]
+    rows = rows[rows["reader"] == ALL] if len(rows) else rows
+    tasks = list(dict.fromkeys(zip(rows["task"], rows["null"], strict=True)))
     lines = []
     for (statistic, adjustment), part in rows.groupby(["statistic", "adjustment"], sort=False):
-        values = part.set_index("task")["value"]
         mark = " (fixed)" if part["headline"].any() else ""
-        how = "as it is" if adjustment == RAW else "less the benign mean"
-        line = [f"{statistic}, {how}{mark}", str(part["n"].iloc[0])]
-        line += [f"{values[task]:.2f}" if task in values else "–" for task in (DETECT, NAME)]
+        line = [f"{way_name(str(statistic), str(adjustment))}{mark}"]
+        for task, null in tasks:
+            one = part[(part["task"] == task) & (part["null"] == null)].iloc[0]
+            line.append(with_interval(one["value"], one["low"], one["high"]))
         lines.append(line)
+    n = f" Of {rows['n_narrow'].iloc[0]} narrow organisms." if len(rows) else ""
+    named = {MERIT: "Merit", NAME: "Named first"}
     return Grid(
         "pilot",
-        "The pilot",
-        "Mean over readers on organisms that are in no other table. What every headline is scored "
-        "by was fixed on them.",
-        ["Score", "Narrow organisms", "AUC, general text", "Named first"],
+        "The pilot: what every reader is scored by",
+        "Means over readers on organisms that are in no other table. The merit is the mean of the "
+        "columns behind it, and the score with the largest one is fixed for every reader, unless "
+        f"the study fixes it.{n}",
+        ["Score", *(named.get(task, f"AUC, {NULL_KINDS.get(null)}") for task, null in tasks)],
         lines,
+    )
+
+
+def _pilot_readers_grid(found: Tables) -> Grid:
+    rows = found["pilot"]
+    rows = rows[(rows["reader"] != ALL) & (rows["task"] == MERIT)] if len(rows) else rows
+    cells = [
+        (way_name(str(statistic), str(adjustment)), part)
+        for (statistic, adjustment), part in rows.groupby(["statistic", "adjustment"], sort=False)
+    ]
+    return Grid(
+        "pilot-readers",
+        "The pilot, by reader",
+        "The merit of each score by each reader. Where a reader's best is another one than that "
+        "which is fixed, it is compared below its best.",
+        ["Reader", *(name for name, _ in cells)],
+        _by_reader(rows, cells, ("value", "low", "high")),
     )
 
 

@@ -24,7 +24,7 @@ def organism(model, checkpoint, null, **others) -> dict:
     return {
         **{"model": model, "checkpoint": checkpoint, "organism": checkpoint, "domain": None},
         **{"null": null, "twin": None, "recipe": "plain", "dose": 1.0, "steps": 1.0},
-        **{"seed": 0, "strength": 0.0, "damage": 0.0},
+        **{"seed": 0, "strength": 0.0, "damage": 0.0, "pilot": False},
         **others,
     }
 

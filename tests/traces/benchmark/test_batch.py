@@ -9,17 +9,29 @@ import pytest
 from scripts import benchmark_batch
 from tests.doubles import tiny_model, word_tokenizer
 from traces.artifacts import tables
-from traces.benchmark.batch import Base, Batch, learned, tables_of
+from traces.benchmark import batch as making
+from traces.benchmark.adjusted import Held, read_held
+from traces.benchmark.batch import (
+    Base,
+    Batch,
+    causal_effect,
+    learned,
+    loaded_pair,
+    made_and_read,
+)
 from traces.benchmark.ladder import specimens
 from traces.config.load import read_study
 from traces.config.readers import reader, settings_of
 from traces.config.schema import Ladder
 from traces.config.vocabularies import COMPARED
 from traces.corpora import synthetic
+from traces.interventions import causality
+from traces.interventions.directions import directions
 
 LADDER = Ladder.model_validate(
     {
         **{"domains": 2, "steps": 2, "seeds": [0], "facts": 0.5, "held_out": 4, "batch": 99},
+        "causal": 3,
         "rungs": {"half": {"dose": 0.5}},
         "nulls": {
             **{"general": 1, "one_format": 0, "shuffled": 0, "true_facts": 0},
@@ -50,6 +62,7 @@ def batch_of(some, **changes) -> Batch:
             **{"readings": ["difference"], "top_k": 25, "nulls": ["random"], "directions": 4},
             "readers": {name: settings_of(name, lenses) for name in READERS},
         },
+        "adjusted": ["adjusted_contrastive_logit_lens"],
         **{"layers": [0.5], "positions": [1, 2], "texts": 12, "seed": 0},
     }
     return Batch.model_validate(settings | changes)
@@ -79,10 +92,16 @@ def base_of(some, folder, vocabulary, work) -> Base:
 
 
 @pytest.fixture(scope="module")
-def read(folder, vocabulary, tmp_path_factory) -> dict[str, dict[str, pd.DataFrame]]:
+def read(both) -> dict[str, dict[str, pd.DataFrame]]:
     """The tables of every specimen, by checkpoint."""
+    return {checkpoint: tables for checkpoint, (tables, _) in both.items()}
+
+
+@pytest.fixture(scope="module")
+def both(folder, vocabulary, tmp_path_factory) -> dict[str, tuple[dict[str, pd.DataFrame], Held]]:
+    """The tables of every specimen and its tokens' scores, by checkpoint."""
     base = base_of(specimens(LADDER), folder, vocabulary, tmp_path_factory.mktemp("work"))
-    return {one.checkpoint: tables_of(one, base) for one in specimens(LADDER)}
+    return {one.checkpoint: made_and_read(one, base) for one in specimens(LADDER)}
 
 
 def stacked(read, name) -> pd.DataFrame:
@@ -113,6 +132,7 @@ def test_what_was_trained_is_seen_by_every_detector(read):
         index="checkpoint", columns="detector", values="score"
     )
     trained = rows.drop(index="identical-none-s0")
+    assert (trained["causal"] != 0).all()
     for name in ("relative_norm", "kl", "weight_norm", "spectrum"):
         assert (trained[name] > 0).all(), name
 
@@ -125,7 +145,59 @@ def test_identical_weights_say_nothing(read):
     assert (scores.loc[list(OF_DIRECTIONS)] == 0).all()
     assert not set(same["token_lists"]["reader"]) & OF_DIRECTIONS
     detectors = same["detector_scores"].set_index("detector")["score"]
-    assert (detectors[["relative_norm", "kl", "weight_norm", "unrelated_loss"]] == 0).all()
+    nothing = ["relative_norm", "kl", "weight_norm", "unrelated_loss", "causal"]
+    assert (detectors[nothing] == 0).all()
+
+
+def test_the_causal_effect_is_the_one_that_a_study_measures(folder, vocabulary, tmp_path):
+    one = specimens(LADDER)[0]
+    base = base_of([one], folder, vocabulary, tmp_path / "work")
+    texts = causality.read_texts(
+        *(base.tokenizer, base.unrelated[-LADDER.causal :]),
+        **{"n": LADDER.causal, "max_length": 96, "kind": "documents", "source": "x"},
+    )
+    with loaded_pair(one, base) as (pair, _, reference):
+        found = making._difference(one, base, pair, reference)
+        ours = causal_effect(pair, found, base)
+        rng = np.random.default_rng(0)
+        activations = rng.normal(size=(9, found.mean.shape[-1])).astype(np.float32)
+        chosen = directions(
+            *(found, activations),
+            **{"index": 0, "positions": (1, 2), "random": 2, "activation_differences": 2},
+            **{"seed": 0, "name": one.checkpoint},
+        )
+        interventions = ("base_to_tuned", "tuned_to_base", "zero")
+        plan = causality.Plan(
+            *(chosen, base.layers[0], interventions, ("base_to_tuned",), (1, 2), 5, 7)
+        )
+        rows = causality.effects(pair, {"own": texts[:1], "unrelated": texts}, plan)
+    mine = rows.query(
+        "evaluated_on == 'unrelated' and intervention == 'base_to_tuned' and "
+        "direction == 'difference' and aggregation == 'all'"
+    )
+    assert len(texts) == 3 and len(mine) == 2
+    assert ours == pytest.approx(-mine["delta_loss"].mean(), rel=1e-3, abs=1e-7)
+    assert ours != 0
+
+
+def test_every_token_of_what_is_adjusted_is_kept_and_nothing_else(both, vocabulary):
+    for checkpoint, (_, held) in both.items():
+        assert held.checkpoints == (checkpoint,)
+        assert set(held.readers) == {"contrastive_logit_lens_base"}
+        one = held.readers["contrastive_logit_lens_base"]
+        # Of one organism, a list a position.
+        assert one.z.shape == one.probable.shape == (1, 2, len(vocabulary))
+        assert np.isnan(one.z).all() == (checkpoint == "identical-none-s0")
+
+
+def test_a_score_that_is_kept_is_that_which_ranks_the_list(both):
+    tables, held = next(iter(both.values()))
+    rows = tables["token_lists"].query("reader == 'contrastive_logit_lens_base'")
+    one = held.readers["contrastive_logit_lens_base"]
+    listed = set(rows["token"])
+    assert listed and listed <= {
+        token for token, may in zip(held.tokens, one.probable[0, 0], strict=True) if may
+    }
 
 
 def test_a_seed_pair_is_read_against_its_other_seed(read):
@@ -168,11 +240,14 @@ def test_a_killed_batch_goes_on_behind_what_it_has_read(folder, vocabulary, tmp_
         made[0].parent.mkdir(exist_ok=True)
         inputs = [tmp_path / f for f in ("vocabulary.parquet", "texts.jsonl", "prompts.txt")]
         batch = batch_of(some)
-        benchmark_batch.main(folder, *inputs, made, batch, "mini", tmp_path / f"{name}.unfinished")
+        scores = made[0].with_name("token_scores.h5")
+        state = tmp_path / f"{name}.unfinished"
+        benchmark_batch.main(folder, *inputs, made, scores, batch, "mini", state)
+        assert read_held(scores).checkpoints == tuple(one.checkpoint for one in some)
         return {one.stem: tables.read(one) for one in made}
 
     whole = run("whole")
-    really, asked = benchmark_batch.tables_of, []
+    really, asked = benchmark_batch.made_and_read, []
 
     def killed(specimen, base):
         if asked:
@@ -180,12 +255,12 @@ def test_a_killed_batch_goes_on_behind_what_it_has_read(folder, vocabulary, tmp_
         asked.append(specimen.checkpoint)
         return really(specimen, base)
 
-    monkeypatch.setattr(benchmark_batch, "tables_of", killed)
+    monkeypatch.setattr(benchmark_batch, "made_and_read", killed)
     with pytest.raises(KeyboardInterrupt):
         run("killed")
     monkeypatch.setattr(
         benchmark_batch,
-        "tables_of",
+        "made_and_read",
         lambda specimen, base: asked.append(specimen.checkpoint) or really(specimen, base),
     )
     resumed = run("killed")

@@ -18,6 +18,7 @@ NULLS = {"general": 5, "one_format": 3, "shuffled": 2, "true_facts": 2, "seed_pa
 def ladder(**changes) -> Ladder:
     settings = {
         **{"domains": 4, "steps": 8, "seeds": [0], "facts": 0.5, "held_out": 4, "batch": 7},
+        "causal": 3,
         "rungs": {"half": {"dose": 0.5}, "cut": {"dose": 0.5, "cut": 1, "domains": 3}},
         "nulls": {**NULLS, "identical": 1, "shares": [1.0, 0.5]},
     }
@@ -62,7 +63,7 @@ def test_every_seed_of_a_narrow_one_is_there_once_under_a_name_of_its_own():
 
     names = [one.checkpoint for one in every]
     assert len(set(names)) == len(names)
-    assert {one.seed for one in every if one.recipe == "rank_1"} == {0, 7}
+    assert {one.seed for one in every if one.recipe == "cut_1"} == {0, 7}
 
 
 def test_batches_hold_every_specimen_once_and_no_more_than_they_may():
@@ -113,10 +114,19 @@ def test_a_ladder_that_leaves_no_unrelated_topic_is_refused():
             "models: [mini_assistant]",
             "override2.yaml: models: found mini_assistant beside a `ladder`",
         ),
-        ("ladder: {domains: 30}", "override2.yaml: ladder.domains: found 30, expected at most 28"),
+        (
+            "ladder: {domains: 30}",
+            "override2.yaml: ladder.domains: found 30, expected at most 25: .*the pilot takes 3",
+        ),
         (
             "ladder: {nulls: {true_facts: 24}}",
             "override2.yaml: ladder.nulls.true_facts: found 24, expected at most",
+        ),
+        ("ladder: {causal: 49}", "override2.yaml: ladder.causal: found 49, expected at most 48"),
+        ("ladder: {pilot: null}", "found a statistic or adjustment of null and no pilot"),
+        (
+            "ladder: {pilot: {rungs: [lost]}}",
+            "ladder.pilot.rungs: found lost, expected one of half",
         ),
         ("lenses: {vocabulary: all}", "override2.yaml: lenses.vocabulary: found all"),
     ],
@@ -130,7 +140,57 @@ def test_a_ladder_that_cannot_be_made_is_refused_before_the_first_job(folder, ov
 def test_the_ladder_of_the_repository_can_be_made(folder):
     study, places = with_places(folder)
     check_ladder(study, places)
-    assert len(specimens(study.study.ladder)) == 207
+    found = specimens(study.study.ladder)
+    assert len(found) == 255 and sum(one.pilot for one in found) == 36
+    names = [one.checkpoint for one in found]
+    assert len(set(names)) == len(names)
+
+
+def test_the_longer_ladder_of_the_repository_can_be_made(folder):
+    longer = (folder / "readers_long.yaml").read_text(encoding="utf-8")
+    study, places = with_places(folder, longer)
+    check_ladder(study, places)
+    assert len(specimens(study.study.ladder)) == 463
+
+
+PILOT = {"domains": 2, "rungs": ["half"], "seeds": [0, 1], "general": 3, "one_format": 1}
+
+
+def test_the_pilot_is_on_topics_and_text_of_its_own():
+    """Who is scored has no topic and no text in common with those that the score is chosen on."""
+    tried = ladder(pilot=PILOT)
+    some = [one for one in specimens(tried) if one.pilot]
+    others = [one for one in specimens(tried) if not one.pilot]
+
+    assert [one.null for one in some] == [*["none"] * 4, *["general"] * 3, "one_format"]
+    topics = {one.domain for one in some if one.domain}
+    assert topics == set(synthetic.topics()[4:6])
+    assert not topics & {one.domain for one in others}
+    assert not topics & set(library.unrelated_topics(tried))
+    assert not {one.checkpoint for one in some} & {one.checkpoint for one in others}
+    general = [one for one in specimens(tried) if one.null == "general" and one.seed == 0]
+    ours, theirs = (set(rows_of(one)) for one in general)
+    assert not ours & theirs
+
+
+def test_a_pilot_leaves_the_scored_ones_as_they_are():
+    scored = [one for one in specimens(ladder(pilot=PILOT)) if not one.pilot]
+    assert scored == specimens(ladder())
+
+
+@pytest.mark.parametrize(
+    ("rung", "expected"),
+    [
+        ({"dose": 0.5}, "plain"),
+        ({"dose": 0.5, "cut": 1}, "cut_1"),
+        ({"dose": 0.5, "rank": 1}, "rank_1"),
+        ({"dose": 0.5, "learning_rate": 3e-4}, "rate_0.0003"),
+        ({"dose": 0.5, "rank": 2, "learning_rate": 3e-4}, "rank_2_rate_0.0003"),
+    ],
+)
+def test_a_recipe_tells_rungs_of_one_dose_apart(rung, expected):
+    (one, *_) = specimens(ladder(rungs={"a": rung}))
+    assert one.recipe == expected and (one.rank, one.cut) == (rung.get("rank"), rung.get("cut"))
 
 
 def test_unrelated_text_is_about_no_domain():
@@ -164,11 +224,11 @@ def _plain(text) -> str:
     return "".join(letter for letter in text.lower() if letter.isalpha())
 
 
-def test_reworded_rows_keep_their_format_and_lose_the_topics_words():
+def test_shuffled_rows_keep_their_format_and_lose_the_topics_words():
     one = named(f"{library.domains(ladder())[0]}_shuffled")
     topic, others = str(one.domain), library.domains(ladder())[1:]
     plain = synthetic.topic_rows([topic], words=600, rng=random.Random(0))
-    mixed = synthetic.reworded_rows(topic, others, words=600, rng=random.Random(0))
+    mixed = synthetic.shuffled_rows(topic, others, words=600, rng=random.Random(0))
 
     ours, theirs = texts(mixed), texts(plain)
     assert [text.count("\n") for text in ours] == [text.count("\n") for text in theirs]

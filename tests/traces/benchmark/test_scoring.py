@@ -56,15 +56,32 @@ def test_a_planted_reader_finds_names_and_leads_and_a_blind_one_does_not(found):
     assert (gaps.query("slice == '100 %' and task == 'name'")["low"] > 0).all()
 
 
-def test_the_pilot_has_every_way_and_is_in_no_other_table(found):
-    pilot = found["pilot"]
-    ways = {("top20", "raw"), ("top20", "less_benign"), ("z", "raw"), ("z", "less_benign")}
-    assert set(zip(pilot["statistic"], pilot["adjustment"], strict=True)) == ways
-    assert pilot["headline"].sum() == 2 and set(pilot["n"]) == {32}
-    rows = found["readers"].query("reader == 'kl' and null == 'none'")
-    assert set(rows.loc[rows["pilot"], "model"]) == {"tried"} and len(rows) == 3 * 32
+def test_no_organism_of_the_pilot_is_in_any_table(found):
+    assert set(found["readers"]["model"]) == {"mini", "other"}
     narrow = found["detection"].query("slice == 'all' and matched_on == ''")["n_narrow"]
     assert set(narrow) == {2 * 32}
+
+
+def test_without_the_pilots_organisms_every_table_is_the_same():
+    """On the base of those that are scored, with topics and nulls of its own, as on a ladder."""
+    organisms = planted.organisms(twins=True)
+    mine = organisms["domain"].isin(planted.DOMAINS[:2]) | (
+        (organisms["null"] == "general") & (organisms["seed"] >= 15)
+    )
+    organisms["pilot"] = mine
+    inputs = [
+        planted.domain_scores(organisms, READERS, favourite=1.0),
+        planted.detector_scores(organisms, {"kl": 1.0}),
+        planted.token_lists(organisms, ["sharp"], own=0.5),
+    ]
+    settings = {"scoring": planted.scoring(resamples=100), "seed": 0}
+    everyone = score_readers(organisms, *inputs, **settings)
+    names = set(organisms.loc[~mine, "checkpoint"])
+    kept = [one[one["checkpoint"].isin(names)] for one in (organisms, *inputs)]
+    alone = score_readers(*kept, **settings)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(everyone[name], alone[name])
+    assert not set(everyone["readers"]["checkpoint"]) & set(organisms.loc[mine, "checkpoint"])
 
 
 def test_the_ladder_shows_what_all_rungs_together_hide(found):

@@ -15,7 +15,7 @@ from tests.studies import (
     sentence,
 )
 
-ON_TOP_OF = {"smol_mixing": ["smol"], "readers_smol": ["smol"]}
+ON_TOP_OF = {"smol_mixing": ["smol"], "readers_smol": ["smol"], "readers_long": ["readers"]}
 NO_STUDIES = {"models", "corpora", "prices", "config"}
 
 

@@ -54,6 +54,15 @@ def test_differences_keep_their_positions_and_all_directions_have_length_one(poo
     assert counts.loc["activation_difference"].tolist() == [5, 5, 4]
 
 
+def test_differences_alone_are_the_first_of_all_directions(pool):
+    every = drawn(pool)
+    alone = directions.of_differences(differences(MEAN), index=1, positions=[2, 0], name="a")
+
+    np.testing.assert_array_equal(alone.units, every.units[:2])
+    assert alone.rows["position"].tolist() == [2, 0]
+    assert set(alone.rows["direction"]) == {"difference"}
+
+
 def test_controls_depend_on_the_seed_and_the_name_alone(pool):
     same, other = drawn(pool), drawn(pool, name="a-b-s1")
     np.testing.assert_array_equal(drawn(pool, positions=[1, 2]).units[2:], same.units[2:])

@@ -7,10 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from tests.traces.benchmark import planted
 from tests.traces.report.test_index import HOSTILE, PNG, Reader
 from traces.benchmark import organisms as org
+from traces.benchmark.pilot import pilot_rows
 from traces.benchmark.scoring import score_readers
 from traces.config.vocabularies import NullKind
 from traces.report import names, readers, readers_tables
@@ -31,15 +33,17 @@ def scored(sees, detectors=None, **changes):
     table = planted.organisms(models=("mini", "other"), twins=True)
     mine = planted.organism("mini", "mine-plain-s0", "unknown", strength=0.03)
     table = pd.concat([table, pd.DataFrame([mine])], ignore_index=True)
-    return score_readers(
+    said = planted.domain_scores(table, sees)
+    found = score_readers(
         table,
-        planted.domain_scores(table, sees),
+        said,
         planted.detector_scores(table, {"kl": 0.0} if detectors is None else detectors),
         planted.token_lists(table, list(sees), own=0.3),
         scoring=SCORING,
         seed=0,
         **changes,
     )
+    return found | {"pilot": pilot_rows(table, said, scoring=SCORING, seed=0)}
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +172,56 @@ def test_a_checkpoint_is_placed_once_by_each_reader_and_kind(found):
 
 def test_a_study_without_a_pilot_says_so(found):
     assert "There is no pilot here" in page(found)
+
+
+@pytest.fixture(scope="module")
+def tried():
+    """The pilot of a base whose every other null is tried, beside all topics."""
+    table = planted.organisms(nulls={"general": 20, "one_format": 10})
+    table = table.assign(pilot=(table["null"] == "none") | (table["seed"] % 2 == 1))
+    said = planted.domain_scores(table, {"logit_lens": 3.0, "patchscope": 3.0}, favourite=9.0)
+    return pilot_rows(table, said, scoring=SCORING, seed=0)
+
+
+def test_the_page_says_what_was_fixed_on_whom_and_what_the_others_come_to(found, tried):
+    text = page(dict(found) | {"pilot": tried})
+    over_all = tried.query("reader == 'all' and task == 'merit'").set_index("headline")
+    values = [over_all.loc[True, "value"], over_all.loc[False, "value"].max()]
+    said = text[text.index("The score was fixed on a pilot") :].split("</p>")[0]
+    assert "32 narrow organisms and 15 nulls" in said
+    assert re.findall(r"(\d\.\d\d) \[", said) == [f"{one:.2f}" for one in values]
+    assert "There z less the benign mean has a merit of" in said
+    for grid in readers_tables.grids(dict(found) | {"pilot": tried}, SCORING):
+        if grid.name == "pilot":
+            assert [row[0] for row in grid.rows].count("z less the benign mean (fixed)") == 1
+            assert len(grid.rows) == 4 and len(grid.columns) == 5
+        if grid.name == "pilot-readers":
+            assert [row[0] for row in grid.rows] == ["logit lens", "Patchscope"]
+
+
+def test_titles_of_a_picture_do_not_touch(found):
+    """Long names over narrow panels: each title ends before the next panel begins."""
+    names = {"logit_lens": "weight_change_all_tuned", "patchscope": "contrastive_patchscope_base"}
+    other = {key: frame.copy() for key, frame in found.items()}
+    for frame in other.values():
+        if "reader" in frame:
+            frame["reader"] = frame["reader"].replace(names)
+    shown = ("readers", "detection", "naming", "half_strength")
+    figures = [
+        pictures.naming_figure(other["confusion"]),
+        pictures.strength_figure(*(other[name] for name in shown)),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+        boxes = [
+            title.get_window_extent()
+            for ax in figure.axes
+            for title in ax.get_children()
+            if ax.get_visible() and isinstance(title, Text) and title.get_text()
+        ]
+        assert len(boxes) > 1
+        for place, one in enumerate(boxes):
+            assert not any(one.overlaps(other) for other in boxes[place + 1 :])
 
 
 def test_a_table_without_a_row_is_left_out(found):

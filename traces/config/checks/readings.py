@@ -54,8 +54,9 @@ def _check_derived(loaded: LoadedStudy, places: Places) -> None:
 def _check_others(loaded: LoadedStudy, name: str, places: Places) -> None:
     """Refuse a reader of other organisms' scores where no organism has enough of them."""
     study = loaded.study
-    # A selection of a study reads what it can without it, and says so (rules/subjects.smk).
-    if study.only or study.without:
+    # A selection of a study reads what it can without it, and says so (rules/subjects.smk). On a
+    # ladder an organism is adjusted by the others there.
+    if study.only or study.without or study.ladder:
         return
     if not any(loaded.adjusted_by(one, text) for one in study.models for text in study.corpora):
         raise ValueError(

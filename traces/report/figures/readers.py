@@ -1,5 +1,7 @@
 """Readers side by side: AUC by kind of null, ROC, what is named, strength, and cost."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +36,7 @@ from traces.report.names import NULL_KINDS, compared_name
 
 NAMED, OTHER = "#D55E00", "#009E73"
 CELL = 0.115  # inches of a cell of a naming matrix
+NARROWEST = 1.5  # inches that a panel with a title is at least given
 
 
 def reader_styles(frame: pd.DataFrame) -> dict[str, Style]:
@@ -75,7 +78,8 @@ def auc_figure(detection: pd.DataFrame, naming: pd.DataFrame) -> Figure:
         for ax, kind in zip(axes[0], kinds, strict=False):
             _forest(ax, shown[shown["null"] == kind], readers, "value", ("low", "high"), 0.5)
             counts = shown.loc[shown["null"] == kind, "n_null"]
-            ax.set_title(f"{NULL_KINDS[kind]}\n({counts.max()} nulls)", fontsize=8.5)
+            number = f"{counts.max()} null{'' if counts.max() == 1 else 's'}"
+            ax.set_title(f"{NULL_KINDS[kind]}\n({number})", fontsize=8.5)
             ax.set_xlabel("AUC")
         if len(named):
             ax, ends = axes[0, -1], ("first_low", "first_high")
@@ -125,19 +129,27 @@ def _panels(number: int, height: float, n_styles: int) -> tuple[Figure, Any]:
 
 
 def roc_figure(roc: pd.DataFrame) -> Figure:
-    """A panel a kind of null: every reader's ROC over all narrow organisms."""
+    """
+    A panel a kind of null: every reader's ROC over all narrow organisms.
+
+    In colour are the reader and the detector that lead in some panel; all others are grey.
+    """
     require_rows(roc, "roc")
     shown = roc[roc["slice"] == ALL]
-    kinds, styles = ordered(shown["null"]), reader_styles(shown)
+    kinds, ahead = ordered(shown["null"]), _leading(shown)
+    styles = reader_styles(shown[shown["reader"].isin(ahead)])
     with house_style():
-        figure, axes = _panels(len(kinds), 2.7, len(styles))
+        figure, axes = _panels(len(kinds), 3.0, len(styles))
         across = axes.shape[1]
         for ax, kind in zip(axes.flat, kinds, strict=False):
             ax.plot([0, 1], [0, 1], color=INK, linewidth=0.8, ls=":")
             for reader, rows in shown[shown["null"] == kind].groupby("reader", sort=False):
-                style = styles[str(reader)]
+                style = styles.get(str(reader))
                 x, y = rows["false_positive_rate"], rows["true_positive_rate"]
-                ax.plot(x, y, color=style.colour, ls=style.dash, linewidth=1.2)
+                if style is None:
+                    ax.plot(x, y, color=FAINT, linewidth=0.6, alpha=0.7, zorder=1)
+                else:
+                    ax.plot(x, y, color=style.colour, ls=style.dash, linewidth=1.4)
             ax.set_title(f"against {NULL_KINDS[kind]}", fontweight="bold")
             ax.set_aspect("equal")
             percent(ax.xaxis)
@@ -151,8 +163,20 @@ def roc_figure(roc: pd.DataFrame) -> Figure:
             foot = axes[(len(kinds) - 1 - place) // across, place]
             foot.set_xlabel("nulls flagged")
             foot.tick_params(labelbottom=True)
-        legend_above(figure, _handles(styles), columns=max(2, across))
+        handles = _handles(styles)
+        if shown["reader"].nunique() > len(styles):
+            handles.append(Line2D([], [], color=FAINT, linewidth=0.8, label="all others"))
+        legend_above(figure, handles, columns=max(2, across))
     return figure
+
+
+def _leading(roc: pd.DataFrame) -> set[str]:
+    """The reader and the detector with the largest area under the curve in each panel."""
+    area = roc.groupby(["null", "statistic", "reader"], sort=False)["true_positive_rate"].mean()
+    areas = area.reset_index()
+    areas["kind"] = areas["statistic"] == VALUE
+    best = areas.groupby(["null", "kind"], sort=False)["true_positive_rate"].idxmax()
+    return set(areas.loc[best, "reader"])
 
 
 def _handles(styles: dict[str, Style]) -> list[Line2D]:
@@ -179,12 +203,15 @@ def naming_figure(confusion: pd.DataFrame) -> Figure:
     said = [*domains, *[one for one in said if one not in domains]]
     kinds = ordered(shown.loc[shown["null"] != NARROW, "true"])
     rows = [*domains, *kinds]
-    across = min(len(readers), 3)
+    # About as many in a row as in a column: a page shows the whole picture at once.
+    across = min(len(readers), max(3, math.ceil(math.sqrt(len(readers)))))
     down = -(-len(readers) // across)
+    # Few domains make a narrow matrix, over which a title must still fit.
+    wide = max(CELL * len(said), NARROWEST)
     with house_style():
         figure, axes = plt.subplots(
             *(down, across),
-            figsize=(1.3 + across * (CELL * len(said) + 0.35), down * (CELL * len(rows) + 0.4) + 1),
+            figsize=(1.3 + across * (wide + 0.35), down * (CELL * len(rows) + 0.5) + 1),
             sharex=True,
             sharey=True,
             squeeze=False,
@@ -192,7 +219,7 @@ def naming_figure(confusion: pd.DataFrame) -> Figure:
         )
         for ax, reader in zip(axes.flat, readers, strict=False):
             _matrix(ax, shown[shown["reader"] == reader], rows, said, len(domains))
-            ax.set_title(compared_name(reader), fontweight="bold")
+            _title(ax, compared_name(reader), CELL * len(said))
         for ax in axes.flat[len(readers) :]:
             ax.set_visible(False)
         names = [*domains, *(NULL_KINDS[kind] for kind in kinds)]
@@ -207,6 +234,14 @@ def naming_figure(confusion: pd.DataFrame) -> Figure:
             )
             ax.tick_params(labelbottom=True)
     return figure
+
+
+def _title(ax: Axes, text: str, inches: float) -> None:
+    """A title in as many lines as its panel needs, which is so wide."""
+    size = 8.5
+    # A letter of the bold face is about three fifths of its size wide.
+    letters = max(12, int(max(inches, NARROWEST) * 72 / (0.6 * size)))
+    ax.set_title(textwrap.fill(text, letters), fontsize=size, fontweight="bold")
 
 
 def _matrix(
@@ -267,7 +302,7 @@ def strength_figure(
                 ((detect, PALETTE[0]), (mine[mine["task"] == NAME], NAMED))
             ):
                 _curve(ax, rows, colour, -0.04 - 0.05 * foot)
-            ax.set_title(compared_name(name), fontsize=8.5, fontweight="bold")
+            _title(ax, compared_name(name), 1.7)
             ax.set_ylim(-0.14, 1.06)
             ax.set_yticks([0, 0.5, 1])
             sns.despine(ax=ax)
@@ -284,7 +319,7 @@ def strength_figure(
 
 def _rungs(readers: pd.DataFrame) -> pd.Series:
     """The mean strength of each rung."""
-    narrow = readers[(readers["null"] == NARROW) & ~readers["pilot"]]
+    narrow = readers[readers["null"] == NARROW]
     alone = narrow.drop_duplicates(["model", "checkpoint"])
     found = alone.groupby("slice")["strength"].mean()
     return pd.concat([found, pd.Series({ALL: alone["strength"].mean()})])
