@@ -19,6 +19,7 @@ from traces.benchmark.batch import (
     loaded_pair,
     made_and_read,
 )
+from traces.benchmark.files import SharedFiles
 from traces.benchmark.ladder import specimens
 from traces.config.load import read_study
 from traces.config.readers import reader, settings_of
@@ -242,7 +243,8 @@ def test_a_killed_batch_goes_on_behind_what_it_has_read(folder, vocabulary, tmp_
         batch = batch_of(some)
         scores = made[0].with_name("token_scores.h5")
         state = tmp_path / f"{name}.unfinished"
-        benchmark_batch.main(folder, *inputs, made, scores, batch, "mini", state)
+        shared = SharedFiles(folder, *inputs)
+        benchmark_batch.main(shared, made, scores, batch, "mini", state)
         assert read_held(scores).checkpoints == tuple(one.checkpoint for one in some)
         return {one.stem: tables.read(one) for one in made}
 
