@@ -6,6 +6,7 @@ with what the model submits, with a limit, or with the reason why a turn could n
 own retries and cache are off, as its models ask through traces/judges/chat.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +85,8 @@ def investigated(
         _task(name, list(runs.values()), _Going(limits, broken, [found[name, one] for one in runs]))
         for name, runs in tasks.items()
     ]
+    # Inspect would read keys and settings out of a .env in the working folder or above it.
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
     written = eval(
         planned,
         model="none/none",

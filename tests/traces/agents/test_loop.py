@@ -1,6 +1,7 @@
 """Investigations over real HTTP: all end as rows, and no completed request is sent twice."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from tests.traces.agents.acting import (
     AGENT,
     CAKE,
     LIMITS,
+    ROOT,
     asking_at,
     calls,
     case,
@@ -48,6 +50,45 @@ def test_an_investigation_looks_asks_and_submits(server, tmp_path):
     (log,) = logs
     assert log.is_file() and log.parent == tmp_path / "logs"
     assert len(costs_table(ledger_of(tmp_path))) == 3
+
+
+def test_nothing_is_read_of_a_dotenv_file(server, tmp_path, monkeypatch):
+    """A process of its own, whose environment Inspect would fill from the file."""
+    planted = {
+        "JUDGE_API_KEY": "a-planted-key",
+        "JUDGE_BASE_URL": "http://127.0.0.1:9/v1",
+        "OPENROUTER_API_KEY": "a-planted-key",
+        "INSPECT_LOG_DIR": "elsewhere",
+        "INSPECT_EVAL_NOTIFICATION": "json://127.0.0.1:9",
+    }
+    written = "".join(f"{name}={value}\n" for name, value in planted.items())
+    (tmp_path / ".env").write_text(written)
+    (tmp_path / "below").mkdir()
+    for name in (*planted, "PYTHON_DOTENV_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    server.script = plays
+    code = (
+        "import os, sys; from pathlib import Path; from tests.traces.agents import acting\n"
+        "with acting.asking_at(sys.argv[1], Path('made')) as asking:\n"
+        "    found, _ = acting.investigate(asking, [acting.case()], Path('made'))\n"
+        "print(found[0].hypothesis, [name for name in sys.argv[2:] if name in os.environ])\n"
+        "try: acting.endpoint('openrouter/some/model')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, server.url, *planted],
+        cwd=tmp_path / "below",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    told = ran.stdout.splitlines()
+    assert ran.returncode == 0, ran.stderr
+    assert told[0] == f"{CAKE} ['INSPECT_LOG_DIR']" and "found no $OPENROUTER_API_KEY" in told[1]
+    assert set(server.keys) == {"Bearer none"}
+    # Inspect looks for this one by another way; our logs go where they are told to.
+    assert [one.name for one in (tmp_path / "below").iterdir()] == ["made"]
+    assert not (tmp_path / "elsewhere").exists()
 
 
 FAULTS = {
