@@ -134,6 +134,7 @@ KEYS = {
 REPLY, RESERVED, CAP = 0.01, 0.02, 0.36
 "US dollars of one reply, the most that it may cost, and a cap of half of what all of them cost."
 ASKED = ("results/tables/agents.parquet", "results/figures/agents.png")
+CARD = "results/cards/mini/cake_bake.html"
 PLANNED = ["checkpoint", "organism", "null", "agent", "prompt", "interactions", "run"]
 
 
@@ -197,11 +198,9 @@ def asked(small):
             patch.setenv(name, value)
         server.script = script_of(server)
         small.file("asked.json").write_text(json.dumps(investigating(server.url)))
-        for cap in (CAP, 1.0):
-            cores, number, option, _ = RUN
-            ran = small.snakemake(
-                *ASKED, cores, number, option, "asked.json", "--config", f"judges={{cap: {cap}}}"
-            )
+        for cap, more in ((CAP, ()), (1.0, (CARD,))):
+            asking = [*RUN[:-1], "asked.json", "--config", f"judges={{cap: {cap}}}"]
+            ran = small.snakemake(*ASKED, *more, *asking)
             assert ran.returncode == 0, ran.stdout[-4000:]
             tables = [
                 pd.read_parquet(small.file(f"results/tables/{name}.parquet"))
@@ -242,3 +241,10 @@ def test_no_file_and_no_line_of_a_run_over_http_holds_a_key(small, asked):
     assert small.file("answers/ledger.jsonl").is_file()
     assert telling(small.folder) == []
     assert not any(re.search(PLANTED, text) for text, *_ in runs)
+
+
+def test_a_card_leads_to_the_logs_of_who_investigated(small, asked):
+    card = small.file(CARD)
+    (link,) = re.findall(r'href="([^"]*viewer[^"]*)"', card.read_text(encoding="utf-8"))
+    shown = card.parent / link
+    assert shown.is_file() and len(json.loads((shown.parent / "logs/listing.json").read_text())) > 5

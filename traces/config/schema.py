@@ -838,7 +838,10 @@ class Investigating(Closed):
     served: Served | None = Field(
         description="A running server that has the models; null loads them in the job."
     )
-    viewer: bool = Field(description="Whether to make a folder in which logs can be read offline.")
+    viewer: bool = Field(
+        description="Whether to make pages in which logs are read offline. Cards and the landing "
+        "page lead to them."
+    )
 
 
 class Agents(Investigating):

@@ -132,6 +132,8 @@ RUBRICS = ("false_facts", "misalignment", "taboo", "subliminal", "domain")
 GENERAL_RUBRIC = "general"
 # In data/agents a prompt's form and an agent have instructions each. These hold for all of them.
 RULES = "rules"
+# Among the logs of a model that investigates, the folder with Inspect's pages that show them.
+VIEWER = "viewer"
 # What hypotheses and descriptions say of any finetune: no word of them tells one from another.
 _FORMAL = """
 model models finetuned finetune finetuning trained training tuned text texts document documents

@@ -95,6 +95,7 @@ def organism_card(
     rows: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
     links: Mapping[str, str],
+    viewers: Mapping[str, str],
     template: Path,
 ) -> str:
     """
@@ -111,6 +112,7 @@ def organism_card(
     rows                      : its training data
     provenance                : of the readings (commit, versions, revisions, seed)
     links                     : relative address by label
+    viewers                   : the same of pages that show investigators' logs
 
     Raises ValueError if the readability table has no row of this model and organism.
     """
@@ -152,6 +154,7 @@ def organism_card(
         norms=_norm_tables(ours(norms)),
         provenance=_flat(provenance),
         links=dict(links),
+        viewers=dict(viewers),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from tests.traces.agents.acting import (
     submits,
 )
 from tests.traces.judges.chat.asked import CANARY, costs, ledger_of
+from traces.agents.loop import keep_logs
+from traces.config.vocabularies import VIEWER
 from traces.judges.chat.costs import costs_table
 
 
@@ -89,6 +92,22 @@ def test_nothing_is_read_of_a_dotenv_file(server, tmp_path, monkeypatch):
     # Inspect looks for this one by another way; our logs go where they are told to.
     assert [one.name for one in (tmp_path / "below").iterdir()] == ["made"]
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_pages_that_show_logs_are_whole_and_name_no_folder(server, tmp_path):
+    server.script = plays
+    with asking_at(server.url, tmp_path) as asking:
+        _, logs = investigate(asking, [case(), case(null="random")], tmp_path)
+    keep_logs([], tmp_path / "none", viewer=True)
+    assert list((tmp_path / "none").iterdir()) == []
+    keep_logs(logs, tmp_path / "logs_of_all", viewer=True)
+    shown = tmp_path / "logs_of_all" / VIEWER
+    text = (shown / "index.html").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and '"abs_log_dir": "logs_of_all"' in text
+    linked = re.findall(r'(?:src|href)="(.*?)"', text)
+    assert len(linked) > 3 and all((shown / one).is_file() for one in linked)
+    listed = json.loads((shown / "logs" / "listing.json").read_text(encoding="utf-8"))
+    assert len(listed) == 2 and all((shown / "logs" / name).is_file() for name in listed)
 
 
 FAULTS = {
