@@ -56,12 +56,18 @@ class Checkout:
         path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
 
     def snakemake(
-        self, *arguments: str, data: Path | None = None
+        self, *arguments: str, data: Path | None = None, warm: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake; `data` is the folder with the real study's material."""
+        """
+        Run Snakemake.
+
+        data : the folder with the real study's material
+        warm : whether small jobs start from a Python that has imported everything
+        """
+        started = [sys.executable, "tools/warm_python.py", "--"] if warm else []
         environment = {key: value for key, value in os.environ.items() if key != "STORIES_DATA"}
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments],
+            [*started, sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,
             env=environment | ({"STORIES_DATA": str(data)} if data else {}),
             stdout=subprocess.PIPE,

@@ -40,7 +40,11 @@ def main(folder: Path, files: list[Path], command: list[str]) -> int:
     environment["TRACES_ALLOW_CPU"] = "1"
     # DeepSpeed compiles for a minute on a CPU: once for all trainings of this rehearsal, in a
     # folder of its own, since a killed build leaves a lock.
-    with TemporaryDirectory() as builds, hub.running(), warm_python(environment) as warm:
+    with (
+        TemporaryDirectory() as builds,
+        hub.running(),
+        warm_python(environment, network=True) as warm,
+    ):
         environment["TORCH_EXTENSIONS_DIR"] = builds
         process = subprocess.Popen(command, env=environment | warm)
         # An interrupt from the terminal reaches the command as well, which cancels its jobs. The

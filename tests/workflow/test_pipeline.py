@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -35,6 +36,8 @@ STUDY = {
     "training": {"limit": 60, "save_every": 1},
     "lenses": {"patchscope": {"scales": [0.5, 1.0, 2.0]}},
 }
+# Snakemake's own file in a folder that a job made.
+TIMESTAMP = ".snakemake_timestamp"
 RUN = ("--cores", "2", "--configfile", "small.json")
 
 
@@ -46,7 +49,7 @@ def small(new_checkout):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SECRETS.items():
             patch.setenv(name, value)
-        ran = checkout.snakemake(*RUN)
+        ran = checkout.snakemake(*RUN, warm=True)
     assert ran.returncode == 0, ran.stdout[-4000:]
     return checkout
 
@@ -57,6 +60,39 @@ def test_no_file_of_a_whole_run_holds_a_secret_of_the_environment(small):
 
 def test_a_second_run_has_nothing_to_do(small):
     assert "Nothing to be done" in small.snakemake(*RUN).stdout
+
+
+def test_jobs_that_start_cold_make_the_same_bytes(small, new_checkout):
+    """Those of the run before started warm."""
+    again = new_checkout()
+    for name in ("results", ".snakemake", "small.json"):
+        copy = shutil.copytree if small.file(name).is_dir() else shutil.copy2
+        copy(small.file(name), again.file(name))
+    checkpoint = "mini/cake_bake-plain-s0/unrelated"
+    targets = (
+        f"results/activations/{checkpoint}.zarr",
+        f"results/lenses/{checkpoint}/patchscope.parquet",
+        "results/figures/relevance.png",
+    )
+
+    ran = again.snakemake(*RUN, "--force", *targets)
+
+    assert ran.returncode == 0, ran.stdout[-4000:]
+    for target in map(again.file, targets):
+        files = sorted(target.rglob("*")) if target.is_dir() else [target]
+        for file in (one for one in files if one.is_file() and one.name != TIMESTAMP):
+            before = small.file(str(file.relative_to(again.folder)))
+            assert file.stat().st_mtime_ns > before.stat().st_mtime_ns
+            assert file.read_bytes() == before.read_bytes(), file
+
+
+def test_a_benchmark_file_counts_the_fork_that_did_the_work(small):
+    name = "cake_bake-plain-s0"
+    for job in (f"dump_activations/mini/{name}/unrelated", f"train_organism/mini/{name}"):
+        row = pd.read_csv(small.file(f"benchmarks/{job}.tsv"), sep="\t").iloc[0]
+        # The process that waits for it takes 10 MB and no time.
+        assert row["max_rss"] > 100
+        assert row["cpu_time"] > 0.1
 
 
 def test_every_artifact_says_where_it_comes_from(small):

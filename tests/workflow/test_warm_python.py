@@ -1,5 +1,6 @@
 """A script that runs in a fork of the warm Python is the script that `python` would have run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,9 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from snakemake.benchmark import BenchmarkRecord
 
-from tools.warm_python import warm_python
+from tests.conftest import ROOT
+from tools.warm_python import Benchmarks, warm_python, with_network
 
 SCRIPT = """
 import os, sys, time
@@ -75,6 +79,103 @@ def waiting(script: Path, warm: dict[str, str], **options) -> tuple[subprocess.P
     assert job.stdout is not None
     job.stdout.readline()
     return job, job.stdout.readline().strip()
+
+
+def parent(script: Path, environment: dict[str, str]) -> int:
+    """The process that a script was started by."""
+    script.write_text("import os\nprint(os.getppid())")
+    return int(ran(script, "", environment)[1])
+
+
+def test_what_a_fork_could_not_do_as_well_starts_cold(warm, script):
+    assert parent(script, warm) != os.getpid()
+    # torch reads the number of threads once, and an environment has its own packages.
+    assert parent(script, warm | {"OMP_NUM_THREADS": "2"}) == os.getpid()
+    assert parent(script, warm | {"TRACES_WARM_PREFIX": "/another"}) == os.getpid()
+    # The forks are offline from their first import.
+    assert "fetch_model" in with_network() and "read_lenses" not in with_network()
+    fetching = script.with_name("tmp1.fetch_model.py")
+    assert parent(fetching, warm) == os.getpid()
+
+
+def test_a_job_starts_cold_where_the_warm_python_has_ended(script):
+    with warm_python(os.environ) as ended:
+        pass
+    assert parent(script, ended) == os.getpid()
+
+
+def test_a_job_starts_cold_where_no_socket_can_be_named(script, tmp_path, monkeypatch, capsys):
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with warm_python(os.environ) as variables:
+        assert parent(script, variables) == os.getpid()
+    assert "too long for a socket" in capsys.readouterr().err
+
+
+def called(*command: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "tools/warm_python.py", "--", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_exit_status_is_the_commands():
+    assert called("bash", "-c", "exit 3").wait() == 3
+
+
+def test_the_warm_python_ends_with_what_started_it():
+    outer = called("bash", "-c", "echo begun; exec sleep 600")
+    assert outer.stdout is not None
+    outer.stdout.readline()
+    started = psutil.Process(outer.pid).children()
+    (server,) = (one for one in started if "tools/warm_python.py" in " ".join(one.cmdline()))
+    outer.kill()
+    # It looks once a second, behind its imports.
+    _, left = psutil.wait_procs([server], timeout=120)
+    for one in {*started} - {server}:
+        one.kill()
+    assert not left
+
+
+def test_a_benchmark_file_is_mended_once_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = BenchmarkRecord.get_header()
+    file = tmp_path / "times" / "read" / "one.tsv"
+    file.parent.mkdir(parents=True)
+
+    def written(seconds: str) -> None:
+        values = [seconds, "0:00:04", "6.31", "10", "1", "2", "0", "0", "0", "0.01"]
+        file.write_text("\t".join(names) + "\n" + "\t".join(values) + "\n")
+
+    def row() -> dict[str, str]:
+        return dict(zip(*(line.split("\t") for line in file.read_text().splitlines()), strict=True))
+
+    written("9.00")
+    note = {
+        "log": "said/read/one.log",
+        "pathvars": {"logs": "said", "benchmarks": "times"},
+        "cpu_time": 3.0,
+        "max_rss": 700.0,
+        "time_ns": time.time_ns(),
+    }
+    (tmp_path / "7.used").write_text(json.dumps(note))
+    benchmarks = Benchmarks(tmp_path)
+    # An earlier run's.
+    os.utime(file, ns=(0, 0))
+    benchmarks.mend()
+    assert row()["cpu_time"] == "0.01"
+
+    written("4.00")
+    benchmarks.mend()
+    assert row() == {
+        **{"s": "4.00", "h:m:s": "0:00:04", "max_rss": "700.00", "cpu_time": "3.00"},
+        **{"mean_load": "75.00"},
+        **dict.fromkeys(("max_vms", "max_uss", "max_pss", "io_in", "io_out"), "NA"),
+    }
+    assert not list(tmp_path.glob("*.used"))
 
 
 def test_what_ends_a_job_ends_its_fork(warm, script):

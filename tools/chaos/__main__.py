@@ -53,7 +53,10 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     environment = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="chaos") as place, warm_python(environment) as warm:
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos") as place,
+        warm_python(environment, network=True) as warm,
+    ):
         folder = Path(place).resolve()
         start = time.monotonic()
         truth = undisturbed(

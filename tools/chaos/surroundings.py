@@ -79,7 +79,7 @@ def all_again(
 ) -> tuple[str, str]:
     """Run all of the study from nothing under other conditions."""
     copy = truth.afresh(folder / place)
-    with warm_python(environment, under=within) as variables:
+    with warm_python(environment, under=within, network=True) as variables:
         copy.variables = {**environment, **variables}
         ran = copy.call(cores=2)
     require_success(ran, "the run")

@@ -12,7 +12,10 @@ def main(place: str) -> None:
     import socket
 
     with socket.socket(socket.AF_UNIX) as warm:
-        warm.connect(place)
+        try:
+            warm.connect(place)
+        except OSError:
+            return  # the warm process has ended: start as ever
         told = {"argv": sys.orig_argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}
         text = json.dumps(told).encode()
         socket.send_fds(warm, [len(text).to_bytes(8, "big")], [0, 1, 2])
@@ -21,8 +24,21 @@ def main(place: str) -> None:
     os._exit(status[0] if status else 1)  # nothing came: the fork was killed
 
 
-called = sys.orig_argv[1:3]  # empty in an interactive Python, options first in torchrun's
-script = "".join(called[:1])
-of_a_job = "/.snakemake/scripts/" in script or script.startswith("scripts/")
-if (of_a_job or called == ["-m", "snakemake"]) and "TRACES_WARM" in os.environ:
+def starts_warm(called: list[str]) -> bool:
+    """Whether a Python called so is one of those that start warm (tools/warm_python.py)."""
+    if os.environ.get("TRACES_WARM_PREFIX") != sys.prefix:
+        return False
+    if os.environ.get("OMP_NUM_THREADS", "1") != "1":
+        return False
+    if called == ["-m", "snakemake"]:
+        return True
+    # Empty in an interactive Python, an option in torchrun's.
+    script = called[0] if called else ""
+    # Snakemake writes a script to .snakemake/scripts/tmpXXXX.NAME.py.
+    rule = script.rsplit("/", 1)[-1].removesuffix(".py").rsplit(".", 1)[-1]
+    of_a_job = "/.snakemake/scripts/" in script or script.startswith("scripts/")
+    return of_a_job and rule not in os.environ["TRACES_COLD"].split()
+
+
+if "TRACES_WARM" in os.environ and starts_warm(sys.orig_argv[1:3]):
     main(os.environ["TRACES_WARM"])

@@ -209,8 +209,16 @@ def _status(subjects: pd.DataFrame, study: Shown) -> list[tuple[str, str]]:
         (_counted(len(organisms), "organism"), benign),
         (_counted(len(checkpoints), "finetuned checkpoint"), ""),
         (_counted(len(seeds), "seed"), ", ".join(map(str, seeds))),
-        ("Text read", plain_name(study.corpus or "all")),
+        ("Text read", _texts(list(dict.fromkeys(subjects["corpus"])), study.corpus)),
     ]
+
+
+def _texts(read: Sequence[str], shown: str | None) -> str:
+    """The texts that were read, and which of several the page is about."""
+    names = [plain_name(one) for one in read]
+    if len(names) < 2 or shown is None:
+        return ", ".join(names)
+    return f"{', '.join(names)} (this page: {plain_name(shown)})"
 
 
 def _organisms(

@@ -60,8 +60,8 @@ def page(results, **changes):
     arguments = dict(
         study=about(),
         subjects=pd.DataFrame(
-            [("mini", f"cake_bake-plain-s{s}", "cake_bake", s) for s in range(3)],
-            columns=["model", "checkpoint", "organism", "seed"],
+            [("mini", f"cake_bake-plain-s{s}", "cake_bake", s, "unrelated") for s in range(3)],
+            columns=["model", "checkpoint", "organism", "seed", "corpus"],
         ),
         readability=readability(),
         findings={"relevance": FOUND},
@@ -173,6 +173,13 @@ def test_a_study_says_how_much_there_is_and_of_what_it_is_a_selection(results):
     assert "3 finetuned checkpoints" in text and "0, 1, 2" in text
     assert "A selection of this study: only taboo." in text
     assert "A selection" not in page(results)
+
+
+def test_a_study_of_several_texts_says_which_one_the_page_is_about():
+    assert index._texts(["unrelated"], "unrelated") == "unrelated"
+    assert index._texts(["unrelated", "mini_chat"], "unrelated") == (
+        "unrelated, mini chat (this page: unrelated)"
+    )
 
 
 @pytest.mark.parametrize(
