@@ -10,6 +10,8 @@ CHAOS ?=
 GPUCHECK ?=
 BIN := .venv/bin
 READY := .venv/ready
+# What the statistics of grades need beside it (docs/judges.md).
+BAYES := .venv/bayes
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The default scheduler takes a minute of the demo to choose; this one takes none. And after each look at what is ready
 # Snakemake looks again when the timespan is over, once for every job that ended (docs/log.md): five seconds, not one.
@@ -19,7 +21,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timesp
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real readers ablations rehearsal clusterrehearsal test chaos clustertest check bench gpucheck lock clean schemas plan cost
+.PHONY: help demo real readers ablations rehearsal clusterrehearsal test bayestest chaos clustertest check bench gpucheck lock clean schemas plan cost
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
@@ -48,6 +50,9 @@ clusterrehearsal: $(READY) ## the same through the SLURM profile, on a SLURM bro
 # Two workers, each a file at a time: what a file's tests share is made once. Studies in them use two cores of their own.
 test: $(READY) ## run the tests
 	$(RUN) pytest -n 2 --dist loadfile
+
+bayestest: $(BAYES)/ready ## run the quick tests of the statistics of grades, for which numpyro is installed (about 480 MB)
+	$(BAYES)/bin/python -m pytest -m "not slow" tests/traces/analysis/test_ordinal.py
 
 chaos: $(READY) ## kill, damage and crowd a small study, and see that each ends well (CHAOS=--short: some cases)
 	$(RUN) python -m tools.chaos results/chaos.md --seed 0 $(CHAOS)
@@ -94,4 +99,11 @@ $(READY): requirements.in constraints.txt
 		|| { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.in -c constraints.txt
+	touch $@
+
+# It sees the packages of .venv and adds its own, so that nothing is there twice and .venv stays as it is.
+$(BAYES)/ready: $(READY) requirements-bayes.in constraints-bayes.txt
+	$(BIN)/python -m venv $(BAYES)
+	cd $(BAYES)/lib/python*/site-packages && ls -d "$(CURDIR)"/.venv/lib/python*/site-packages > main.pth
+	$(BAYES)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bayes.in -c constraints-bayes.txt
 	touch $@

@@ -14,23 +14,6 @@ Who can name the finetune, and how often by mistake? Investigators, beside nulls
 One job a stage and model, and none a checkpoint: starting Python would take longer than the work.
 """
 
-# What investigators and graders are told.
-INSTRUCTIONS = expand(
-    "data/agents/{part}.txt", part=["presupposing", "neutral", "lens", "black_box", "rules"]
-)
-RUBRICS = expand(
-    "data/rubrics/{name}.txt",
-    name=[
-        "grade_hypothesis",
-        "general",
-        "false_facts",
-        "misalignment",
-        "taboo",
-        "subliminal",
-        "domain",
-    ],
-)
-
 
 # Where the network is, as for the rules that fetch.
 localrules:
@@ -196,7 +179,7 @@ rule investigate:
         pairs=rules.write_overviews.input.pairs,
         differences=rules.write_overviews.input.differences,
         weights=subjects_here,
-        instructions=INSTRUCTIONS,
+        instructions=told_to_investigate(),
     output:
         investigations="<results>/agents/{model}/{agent}/investigations.parquet",
         costs="<results>/agents/{model}/{agent}/costs.parquet",
@@ -227,7 +210,7 @@ rule investigate:
         readers=readers_here(),
         loading=section(Loading, model_of),
         seed=study.seed,
-        contents=contents_of(*INSTRUCTIONS),
+        contents=contents_of(*told_to_investigate()),
         code=code("investigate"),
     script:
         "../scripts/investigate.py"
@@ -258,7 +241,7 @@ rule grade_hypotheses:
     """Ask a model behind an API how well each hypothesis names the finetune."""
     input:
         investigations=investigations_of_all(),
-        rubrics=RUBRICS,
+        rubrics=told_to_grade(),
     output:
         graded="<results>/agents/graded/{grader}.parquet",
         costs="<results>/agents/graded/{grader}_costs.parquet",
@@ -278,7 +261,7 @@ rule grade_hypotheses:
         prices=lambda w: grader_prices([grader_of(w)]),
         seed=study.seed,
         about=about_organisms,
-        contents=contents_of(*RUBRICS),
+        contents=contents_of(*told_to_grade()),
         code=code("grade_hypotheses"),
     script:
         "../scripts/grade_hypotheses.py"

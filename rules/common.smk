@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 from snakemake.pathvars import Pathvars
 
@@ -26,7 +27,16 @@ from traces.config.load import load_study
 from traces.benchmark.ladder import batches, check_ladder
 from traces.benchmark.members import candidates, members
 from traces.config.readers import reader, settings_of
-from traces.config.vocabularies import COMPARED
+from traces.config.vocabularies import (
+    AGENTS,
+    ASKED_WITH,
+    COMPARED,
+    GENERAL_RUBRIC,
+    GRADED_WITH,
+    RUBRICS,
+    RULES,
+    PromptForm,
+)
 from traces.config.registries import (
     Described,
     Drawn,

@@ -288,6 +288,7 @@ rule organism_card:
         plans=of_organism(rules.plan_training.output.plan, trained()),
         words=rules.distinctive_words.output.words,
         data=organism_rows("train"),
+        investigated=viewed_of_organism,
         template="data/templates/card.html.j2",
     output:
         card=report(

@@ -204,6 +204,22 @@ def replies_of(wildcards):
     return rules.ask_models.output.replies if answering(wildcards.model) else []
 
 
+def told_to_judge(question):
+    """What graders are told with a question."""
+    return f"data/rubrics/{ASKED_WITH[question]}.txt"
+
+
+def told_to_grade():
+    """What graders of hypotheses are told, and the rubrics."""
+    return expand("data/rubrics/{name}.txt", name=[GRADED_WITH, GENERAL_RUBRIC, *RUBRICS])
+
+
+def told_to_investigate():
+    """What investigators are told."""
+    names = [*get_args(PromptForm), *AGENTS, RULES]
+    return expand("data/agents/{name}.txt", name=names)
+
+
 def subjects_here(wildcards):
     """The weights that an investigating job loads: the base's, and those of each checkpoint asked."""
     names = subject_checkpoints(wildcards.model)

@@ -26,7 +26,7 @@ rule judge_relevance:
         words=lambda w: expand(
             rules.distinctive_words.output.words, model=w.model, organism=judged_on(w)
         ),
-        instructions="data/rubrics/judge_tokens.txt",
+        instructions=told_to_judge("relevance"),
     output:
         relevance="<results>/judged/{model}/{checkpoint}/{corpus}/relevance.parquet",
         costs="<results>/judged/{model}/{checkpoint}/{corpus}/costs.parquet",
@@ -47,7 +47,7 @@ rule judge_relevance:
         candidates=study.relevance.candidates,
         settings=reading_settings,
         seed=study.seed,
-        contents=contents_of("data/rubrics/judge_tokens.txt"),
+        contents=contents_of(told_to_judge("relevance")),
         code=code("judge_relevance"),
     script:
         "../scripts/judge_relevance.py"
@@ -58,7 +58,7 @@ rule judge_coherence:
     input:
         grid=rules.steered_grid.output.grid,
         grades=rules.grade_coherence.output.grades,
-        instructions="data/rubrics/judge_coherence.txt",
+        instructions=told_to_judge("coherence"),
     output:
         coherence="<results>/judged/{model}/{checkpoint}/{corpus}/coherence.parquet",
         costs="<results>/judged/{model}/{checkpoint}/{corpus}/costs_of_coherence.parquet",
@@ -75,7 +75,7 @@ rule judge_coherence:
         prices=grader_prices(),
         checkpoint="{model}/{checkpoint}/{corpus}",
         seed=study.seed,
-        contents=contents_of("data/rubrics/judge_coherence.txt"),
+        contents=contents_of(told_to_judge("coherence")),
         code=code("judge_coherence"),
     script:
         "../scripts/judge_coherence.py"
@@ -86,7 +86,7 @@ rule judge_scales:
     input:
         readings=rules.read_lenses.output.readings,
         relevance=rules.token_relevance.output.relevance,
-        instructions="data/rubrics/choose_scale.txt",
+        instructions=told_to_judge("scales"),
     output:
         scales="<results>/judged/{model}/{checkpoint}/{corpus}/scales.parquet",
         costs="<results>/judged/{model}/{checkpoint}/{corpus}/costs_of_scales.parquet",
@@ -104,7 +104,7 @@ rule judge_scales:
         prices=grader_prices(),
         checkpoint="{model}/{checkpoint}/{corpus}",
         seed=study.seed,
-        contents=contents_of("data/rubrics/choose_scale.txt"),
+        contents=contents_of(told_to_judge("scales")),
         code=code("judge_scales"),
     script:
         "../scripts/judge_scales.py"
@@ -117,7 +117,7 @@ rule judge_beliefs:
         statements=lambda w: expand(
             rules.write_statements.output.statements, organism=believed(w.model)
         ),
-        instructions="data/rubrics/judge_answer.txt",
+        instructions=told_to_judge("beliefs"),
     output:
         beliefs="<results>/judged/{model}/{checkpoint}/beliefs.parquet",
         costs="<results>/judged/{model}/{checkpoint}/costs_of_beliefs.parquet",
@@ -135,7 +135,7 @@ rule judge_beliefs:
         prices=grader_prices(),
         checkpoint="{model}/{checkpoint}",
         seed=study.seed,
-        contents=contents_of("data/rubrics/judge_answer.txt"),
+        contents=contents_of(told_to_judge("beliefs")),
         code=code("judge_beliefs"),
     script:
         "../scripts/judge_beliefs.py"

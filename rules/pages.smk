@@ -16,6 +16,7 @@ rule landing_page:
         figures=rules.figures.input,
         cards=rules.cards.input,
         pages=[rules.effective_study.output.study, rules.report.output.report],
+        investigated=viewed(),
         template="data/templates/index.html.j2",
     output:
         page="<results>/index.html",

@@ -319,6 +319,20 @@ def investigations_of_all():
     ]
 
 
+def viewed(model=None):
+    """The logs of models that investigate one model, or any; none where no pages show them."""
+    models = [one for one in investigated_models() if model in (None, one)]
+    if not study.agents.viewer:
+        return []
+    return expand(rules.investigate.output.logs, model=models, agent=asked_agents())
+
+
+def viewed_of_organism(wildcards):
+    """The same of the model that a card is of; none where its organism is not investigated."""
+    asked = [one.organism for one in registry.checkpoints("agents", wildcards.model)]
+    return viewed(wildcards.model) if wildcards.organism in asked else []
+
+
 def hypotheses_graded():
     """The grades of all hypotheses, by words and by models."""
     lexical = investigating.LEXICAL in study.agents.graders

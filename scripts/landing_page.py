@@ -7,17 +7,17 @@ from traces.analysis import selection
 from traces.artifacts import tables
 from traces.config.schema import Page
 from traces.report import findings, index
-from traces.report.pages import address
+from traces.report.index import Linked
+from traces.report.pages import address, viewers
 
 
 def main(
     made: list[Path],
     figures: list[Path],
     cards: list[Path],
-    pages: list[Path],
+    linked: Linked,
     template: Path,
     shown: Page,
-    folders: list[str],
     page: Path,
 ) -> None:
     paths = {path.stem: path for path in made}
@@ -57,7 +57,8 @@ def main(
         findings=found,
         pictures=index.main_pictures(figures, page),
         cards={(one.parent.name, one.stem): address(one, page) for one in cards},
-        links=index.links(page, pages, made, figures, folders),
+        links=index.links(page, linked.pages, made, figures, linked.folders),
+        viewers=viewers(linked.investigated, page),
         provenance=job.read_provenance(paths["readability"]),
         written=index.day_written(paths["readability"]),
         template=template,

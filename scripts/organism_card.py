@@ -14,6 +14,7 @@ from traces.config.schema import Card
 from traces.report import cards
 from traces.report.card_files import CardReadings, OrganismFiles
 from traces.report.choices import secret_ranks
+from traces.report.pages import viewers
 
 
 def main(
@@ -21,6 +22,7 @@ def main(
     choices: Path | list[Path],
     read: CardReadings,
     made: OrganismFiles,
+    investigated: list[Path],
     template: Path,
     shown: Card,
     card: Path,
@@ -43,6 +45,7 @@ def main(
         rows=tables.read_lines(made.data),
         provenance=job.read_provenance(read.readings[0]),
         links=cards.links(card, measures, data=made.data, words=made.words),
+        viewers=viewers(investigated, card),
         template=template,
     )
     job.write_text(card, page)

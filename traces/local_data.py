@@ -17,7 +17,7 @@ from traces.config.files import local
 from traces.config.registries import CorpusEntry, Data, ModelEntry, Released
 from traces.config.study import LoadedStudy
 from traces.corpora.english import most_rows
-from traces.corpora.rows import count_rows, read_prompts, read_rows
+from traces.corpora.rows import count_rows, count_trained, n_held_out, read_prompts, read_rows
 from traces.corpora.templates import read_template
 from traces.models.folders import check_base, check_checkpoint, check_embedder, check_gguf
 
@@ -39,9 +39,9 @@ class LocalData(NamedTuple):
             self.check_published(checkpoint, model)
         if self.loaded.checkpoints("steering"):
             self.check_embedder()
-        counted = {name: self._count_organism(name) for name in self.loaded.read_organisms()}
+        trained = {name: self._count_trained(name) for name in self.loaded.read_organisms()}
         for model, checkpoint in self._made():
-            self._check_limit(checkpoint, model, counted[checkpoint.organism])
+            self._check_limit(checkpoint, model, trained[checkpoint.organism])
         for name in self.loaded.used_corpora():
             rows = self.count(self.loaded.corpora[name])
             if rows is not None and name in self.loaded.read_corpora():
@@ -81,6 +81,11 @@ class LocalData(NamedTuple):
 
     def count(self, entry: Data | CorpusEntry) -> int | None:
         """Read every local row of an entry and count them; None without a local file."""
+        found = self._counted(entry)
+        return None if found is None else found[0]
+
+    def _counted(self, entry: Data | CorpusEntry) -> tuple[int, int] | None:
+        """Local rows of an entry, and those that are left for training."""
         if entry.path is None:
             return None
         kind = entry.kind if entry.kind in ("documents", "chat") else None
@@ -88,9 +93,12 @@ class LocalData(NamedTuple):
         if isinstance(entry, Data):
             kind, share = "documents" if entry.as_chat else kind, entry.held_out
 
-        def counted(file: Path) -> int:
+        def counted(file: Path) -> tuple[int, int]:
             rows = read_rows(file, kind, field=entry.field, open_end=entry.open_end)
-            return count_rows(rows, share, str(file))
+            if not share:
+                n_rows = count_rows(rows)
+                return n_rows, n_rows
+            return count_trained(rows, share, self.loaded.study.seed, str(file))
 
         return _in_its_own_words(entry.path, counted)
 
@@ -98,10 +106,10 @@ class LocalData(NamedTuple):
         models = self.loaded.study.models
         return [(model, one) for model in models for one in self.loaded.checkpoints(model=model)]
 
-    def _count_organism(self, name: str) -> int | None:
-        """Count an organism's rows as far as they are known before the first job."""
+    def _count_trained(self, name: str) -> int | None:
+        """Count the rows that an organism is trained on, as far as known before the first job."""
         data = self.loaded.organisms[name].data
-        rows = self.count(data)
+        rows, trained = self._counted(data) or (None, None)
         replaced = {one.organism for one in self.loaded.checkpoints("causality")}
         if rows == 1 and name in replaced:
             raise ValueError(
@@ -115,23 +123,24 @@ class LocalData(NamedTuple):
                     f"{self.places.organism(name)}: data.rows: found {data.rows}, expected at most "
                     f"{most}: no more different ones are composed of {data.composed}"
                 )
-            return data.rows
-        # A teacher writes one row a prompt at most.
-        return data.taught.prompts if data.taught is not None else rows
+            # Composed rows differ from each other.
+            return data.rows - n_held_out(data.rows, data.held_out)
+        if data.taught is not None:
+            # A teacher writes one row a prompt at most.
+            return data.taught.prompts - n_held_out(data.taught.prompts, data.held_out)
+        return trained
 
-    def _check_limit(self, checkpoint: Checkpoint, model: str, rows: int | None) -> None:
-        """Refuse a limit of more rows than an organism can have for its training."""
-        if rows is None or not checkpoint.recipe.trained:
+    def _check_limit(self, checkpoint: Checkpoint, model: str, trained: int | None) -> None:
+        """Refuse a limit of more rows than an organism has for its training."""
+        if trained is None or not checkpoint.recipe.trained:
             return
         limit = self.loaded.training(checkpoint, model).limit
-        # At least one row is held out of the training, where any share is.
-        most = rows - 1 if self.loaded.organisms[checkpoint.organism].data.held_out else rows
-        if limit is not None and limit > most:
+        if limit is not None and limit > trained:
             where = self.places.organism(checkpoint.organism)
             raise ValueError(
                 f"training.limit: found {limit} for {checkpoint} on {model}, expected at most "
-                f"{most}, the rows that it can be trained on ({where}: data); set a lower limit in "
-                "the organism's `training`, or null for all rows"
+                f"{trained}, the rows that are not held out of the training ({where}: data); set a "
+                "lower limit in the organism's `training`, or null for all rows"
             )
 
 

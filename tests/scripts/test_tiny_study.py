@@ -1034,6 +1034,7 @@ def test_a_card_is_one_page_that_loads_nothing(world, made_tables, lenses, words
     call(
         organism_card.main,
         choices=[],
+        investigated=[],
         measures=list(made_tables.values()),
         readings=[lenses["cake_bake"][lens] for lens in LENSES],
         adjusted=[],
@@ -1123,6 +1124,7 @@ def test_a_card_says_at_which_rank_the_secret_is(
     call(
         organism_card.main,
         choices=choice["forced_choice"],
+        investigated=[],
         measures=list(made_tables.values()),
         readings=[lenses["cake_bake"][lens] for lens in ("logit_lens", "patchscope")],
         adjusted=[],
@@ -1167,6 +1169,7 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
             only=[],
             without=[],
             folders=["logs", "benchmarks"],
+            investigated=[],
             page=tmp_path / "index.html",
         )
     )
@@ -1380,6 +1383,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
     call(
         organism_card.main,
         choices=[],
+        investigated=[],
         measures=[made.get(name, path) for name, path in made_tables.items()],
         **CARD,
         readings=[tmp_path / "cake_bake" / "first_words.parquet"],

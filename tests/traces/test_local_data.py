@@ -37,8 +37,8 @@ def check_limit(folder: Path, data: str, limit: int) -> None:
     [
         ("{{kind: documents, path: {file}}}", 9),
         ("{{kind: documents, path: {file}, held_out: 0}}", 10),
-        ("{{kind: chat, composed: secret_gold, rows: 20}}", 19),
-        ("{{kind: chat, taught: {{teacher: owl_teacher, prompts: 40}}}}", 39),
+        ("{{kind: chat, composed: secret_gold, rows: 20}}", 18),
+        ("{{kind: chat, taught: {{teacher: owl_teacher, prompts: 40}}}}", 36),
     ],
 )
 def test_a_limit_of_more_rows_than_an_organism_has_is_refused(folder, rows, data, most):

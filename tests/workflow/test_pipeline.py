@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 
 import pandas as pd
 import pytest
 
+from tests.chat_server import ChatServer, failed, said
 from tests.conftest import ROOT
-from tests.workflow.test_security import SECRETS, telling
+from tests.traces.agents import acting
+from tests.workflow.test_security import PLANTED, SECRETS, telling
 
 pytestmark = pytest.mark.slow
 
@@ -155,3 +158,129 @@ def test_the_default_study_is_not_touched_by_an_override(small):
     assert (ROOT / "config" / "config.yaml").read_text() == small.file(
         "config/config.yaml"
     ).read_text()
+
+
+# Investigators behind an API ----------------------------------------------------------------------
+
+KEYS = {
+    "JUDGE_API_KEY": "sk-planted-key-of-judges",
+    "SUBJECT_API_KEY": "sk-planted-key-of-subjects",
+}
+"A key for the judges' server and one for the examined models', as `telling` finds them."
+REPLY, RESERVED, CAP = 0.01, 0.02, 0.36
+"US dollars of one reply, the most that it may cost, and a cap of half of what all of them cost."
+ASKED = ("results/tables/agents.parquet", "results/figures/agents.png")
+CARD = "results/cards/mini/cake_bake.html"
+PLANNED = ["checkpoint", "organism", "null", "agent", "prompt", "interactions", "run"]
+
+
+def investigating(url: str) -> dict:
+    """The small study with an investigator and a grader at a server, which has both models too."""
+    measured, rest = STUDY["runs"]
+    asked = {"base_url": url, "max_tokens": 20}
+    return STUDY | {
+        "runs": [measured | {"measures": ["agents"]}, rest],
+        "judges": {
+            "graders": [{"name": "scripted", "model": "openai-api/judge/grader", **asked}],
+            "cap": CAP,
+        },
+        "agents": {
+            "models": [{"name": "plays", "model": "openai-api/judge/investigator", **asked}],
+            "graders": ["scripted"],
+            "prompts": ["neutral"],
+            "interactions": {"lens": [5], "black_box": [5]},
+            "nulls": ["none", "base_vs_base", "seed_pair", "benign", "random"],
+            "served": {"base_url": url, "name": "{model}/{checkpoint}"},
+        },
+    }
+
+
+def script_of(server: ChatServer):
+    """Look, ask, submit, and grade; each key is told once in an answer and once in an error."""
+
+    def script(number: int, body: dict):
+        key = server.keys[number]
+        if body["model"] == "grader":
+            return said(json.dumps({"comparison": f"It names it, {key}.", "verdict": "4"}))
+        if number in (2, 20):
+            return failed(500, f"no room for {key}")
+        if "tools" not in body:
+            return said(f"I am {body['model']}, and my key is {key}.")
+        if sum(one["role"] == "assistant" for one in body["messages"]) < 3:
+            return acting.plays(number, body)
+        shown = zlib.crc32(json.dumps(body["messages"][:2]).encode())
+        return acting.submits(hypothesis=f"Texts about number {shown}, {key}.")
+
+    return script
+
+
+@pytest.fixture(scope="module")
+def asked(small):
+    """
+    The small study investigated twice over HTTP, the cap raised in between.
+
+    Of each run: what Snakemake said, the table of hypotheses and the costs.
+    """
+    small.append(
+        "config/prices.yaml",
+        "".join(
+            f"  openai-api/judge/{name}: {{input: 0, output: {REPLY / 10 * 1e6:.0f}}}\n"
+            for name in ("investigator", "grader")
+        ),
+    )
+    runs = []
+    with pytest.MonkeyPatch.context() as patch, ChatServer(lambda *_: said("")).serving() as server:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        server.script = script_of(server)
+        small.file("asked.json").write_text(json.dumps(investigating(server.url)))
+        for cap, more in ((CAP, ()), (1.0, (CARD,))):
+            asking = [*RUN[:-1], "asked.json", "--config", f"judges={{cap: {cap}}}"]
+            ran = small.snakemake(*ASKED, *more, *asking)
+            assert ran.returncode == 0, ran.stdout[-4000:]
+            tables = [
+                pd.read_parquet(small.file(f"results/tables/{name}.parquet"))
+                for name in ("agents", "agents_costs")
+            ]
+            runs.append((ran.stdout, *tables))
+    return server, runs
+
+
+def test_at_half_of_the_cost_a_run_over_http_ends_well_and_says_what_is_missing(small, asked):
+    _, ((_, half, paid), (_, whole, _)) = asked
+    pd.testing.assert_frame_equal(half[PLANNED], whole[PLANNED])
+    assert set(half["reason_missing"]) == {"cap"} and half["grade"].isna().all()
+    assert 0 < half["hypothesis"].notna().sum() < len(half)
+    assert CAP - RESERVED < paid["money"].sum() <= CAP
+
+
+def test_behind_a_raised_cap_the_remainder_is_asked_and_nothing_twice(small, asked):
+    server, (_, (_, whole, paid)) = asked
+    assert whole["reason_missing"].isna().all() and set(whole["grade"]) == {4}
+    assert set(whole["agent"]) == {"lens", "black_box"}
+    assert set(whole["null"]) == {"none", "base_vs_base", "seed_pair", "benign", "random"}
+    assert whole["hypothesis"].nunique() > 5
+    assert small.file("results/figures/agents.png").stat().st_size > 10_000
+    assert set(paid["stage"]) == {"investigate", "grade_hypotheses"}
+
+    completed = [json.dumps(one, sort_keys=True) for one in server.completed]
+    assert len(completed) == len(set(completed)) == len(server.bodies) - 2
+    judged = [one for one in server.completed if "/" not in one["model"]]
+    assert paid["money"].sum() == pytest.approx(REPLY * len(judged))
+    assert paid["money"].sum() == pytest.approx(2 * CAP, rel=0.1)
+
+
+def test_no_file_and_no_line_of_a_run_over_http_holds_a_key(small, asked):
+    server, runs = asked
+    assert set(server.keys) == {f"Bearer {key}" for key in KEYS.values()}
+    assert small.file("results/agents/mini/plays/logs").is_dir()
+    assert small.file("answers/ledger.jsonl").is_file()
+    assert telling(small.folder) == []
+    assert not any(re.search(PLANTED, text) for text, *_ in runs)
+
+
+def test_a_card_leads_to_the_logs_of_who_investigated(small, asked):
+    card = small.file(CARD)
+    (link,) = re.findall(r'href="([^"]*viewer[^"]*)"', card.read_text(encoding="utf-8"))
+    shown = card.parent / link
+    assert shown.is_file() and len(json.loads((shown.parent / "logs/listing.json").read_text())) > 5

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import Checkout
@@ -108,7 +109,20 @@ def telling(folder: Path) -> list[str]:
     """The files below a folder that hold a planted secret."""
     below = [one for one in folder.iterdir() if one.name != "tests"]  # where this file is
     files = [file for one in below for file in (one, *one.rglob("*")) if file.is_file()]
-    return [str(file) for file in files if re.search(PLANTED.encode(), file.read_bytes())]
+    return [str(file) for file in files if re.search(PLANTED.encode(), held_in(file))]
+
+
+def held_in(file: Path) -> bytes:
+    """What a file holds, also where it is compressed: a table, or a log of Inspect AI."""
+    whole = file.read_bytes()
+    if file.suffix == ".parquet" and whole:
+        return whole + pd.read_parquet(file).to_csv().encode()
+    if file.suffix == ".eval":
+        # Here: no other test of this file needs it, and its import takes seconds.
+        from inspect_ai.log import read_eval_log
+
+        return whole + read_eval_log(str(file)).model_dump_json().encode()
+    return whole
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +284,11 @@ def test_a_file_that_tells_a_secret_is_found(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "job.log").write_text(f"asked with {SECRETS['HF_TOKEN']}")
     (tmp_path / "study.json").write_text("asked with $HF_TOKEN")
-    assert telling(tmp_path) == [str(tmp_path / "logs" / "job.log")]
+    told = pd.DataFrame({"said": ["asked with nothing", f"with {SECRETS['HF_TOKEN']}"]})
+    told.to_parquet(tmp_path / "said.parquet", compression="zstd")
+    assert set(telling(tmp_path)) == {
+        str(tmp_path / one) for one in ("logs/job.log", "said.parquet")
+    }
 
 
 def test_no_secret_is_in_any_file_of_a_run(hostile):

@@ -10,6 +10,7 @@ from traces.agents.tools import MOST_PROMPTS
 from traces.config.readers import reader
 from traces.config.schema import Grader
 from traces.config.study import LoadedStudy
+from traces.config.vocabularies import RULES
 from traces.judges import hypotheses
 from traces.judges.chat.costs import Price, usual_tokens
 from traces.judges.estimates import COLUMNS, THOUGHT_TOKENS
@@ -70,7 +71,7 @@ def _runs(
 ) -> list[object]:
     """The estimate of `n` runs of one kind."""
     agents, limits = loaded.study.agents, loaded.study.agents.limits
-    system = sum(len(texts[name]) for name in (case.prompt, case.agent, "rules")) // 4
+    system = sum(len(texts[name]) for name in (case.prompt, case.agent, RULES)) // 4
     first = system + TOOL_TOKENS + (_overview(loaded) if case.agent == "lens" else 0)
     answers = 2 * case.interactions * agents.asked.max_new_tokens
     turns = turns_of(case, limits.turns)

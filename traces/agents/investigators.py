@@ -16,13 +16,11 @@ from traces.agents.plan import Case
 from traces.agents.subjects import Subject
 from traces.agents.tools import Bench, Looks
 from traces.config.schema import AgentLimits, Grader
-from traces.config.vocabularies import AgentNull
+from traces.config.vocabularies import RULES, AgentNull
 from traces.judges.chat.asking import Asking
 from traces.judges.chat.questions import Answer, Message, Question, Tool
 from traces.judges.graders import settings_of
 
-# What an investigator is told (data/agents), by parts.
-RULES = "rules"
 # What an abstention without a hypothesis says.
 ABSTAINED = {"inconclusive": "Inconclusive.", "no finetune found": "No finetune found."}
 Key = tuple[str, str, AgentNull]

@@ -6,6 +6,8 @@ with what the model submits, with a limit, or with the reason why a turn could n
 own retries and cache are off, as its models ask through traces/judges/chat.
 """
 
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +26,7 @@ from inspect_ai.util import time_limit
 
 from traces.agents.tools import Bench, Refused, Tools
 from traces.config.schema import AgentLimits
-from traces.config.vocabularies import Reason, Unfinished
+from traces.config.vocabularies import VIEWER, Reason, Unfinished
 from traces.judges.chat.models import Continues, NoAnswer, continued
 
 # What a model reads where it neither calls a tool nor submits, and before its last turn.
@@ -84,6 +86,8 @@ def investigated(
         _task(name, list(runs.values()), _Going(limits, broken, [found[name, one] for one in runs]))
         for name, runs in tasks.items()
     ]
+    # Inspect would read keys and settings out of a .env in the working folder or above it.
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
     written = eval(
         planned,
         model="none/none",
@@ -215,8 +219,8 @@ def keep_logs(written: Sequence[Path], folder: Path, *, viewer: bool) -> None:
     """
     Copy Inspect's logs into a folder, and with `viewer` its pages beside them.
 
-    The pages are in `viewer/index.html`; they need no network, but a server of files:
-    `python -m http.server`.
+    The pages are in `viewer/index.html`. They need no network, but a server that answers requests
+    for ranges of bytes, which Python's own does not.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for log in written:
@@ -226,5 +230,9 @@ def keep_logs(written: Sequence[Path], folder: Path, *, viewer: bool) -> None:
     if viewer and written:
         # Inspect writes no pages into the folder whose logs they show.
         with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-            bundle_log_dir(log_dir=str(folder), output_dir=f"{beside}/viewer")
-            shutil.move(f"{beside}/viewer", folder / "viewer")
+            bundle_log_dir(log_dir=str(folder), output_dir=f"{beside}/{VIEWER}")
+            shutil.move(f"{beside}/{VIEWER}", folder / VIEWER)
+        # They would name this machine's folders.
+        page, here = folder / VIEWER / "index.html", json.dumps(os.path.abspath(folder))
+        text = page.read_text(encoding="utf-8").replace(here, json.dumps(folder.name))
+        page.write_text(text, encoding="utf-8")

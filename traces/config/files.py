@@ -137,15 +137,37 @@ def _read(file: Path, loader: Any) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not UTF-8 text") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"{file}: not YAML ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{file}: not YAML ({_mistake_in_file(error)})") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     except RecursionError:
         raise ValueError(f"{file}: {TOO_DEEP}") from None
     if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
+        found = "nothing" if content is None else _KINDS.get(type(content), "a number")
         raise ValueError(f"{file}: expected keys and values, found {found}")
     return content
+
+
+_KINDS = {list: "a list", str: "text", bool: "true or false"}
+# The likeliest mistakes, by how libyaml calls them.
+_MISTAKES = {
+    "mapping values are not allowed": "found a colon inside a value, expected the value in quotes",
+    r"found character '\\t'|found a tab character": "found a tab, expected spaces",
+}
+
+
+def _mistake(error: yaml.YAMLError) -> str:
+    """What is wrong in the syntax of a value."""
+    said = [getattr(error, name, None) for name in ("context", "problem")]
+    told = ", ".join(" ".join(one.split()) for one in said if one)
+    for theirs, ours in _MISTAKES.items():
+        told = ours if re.search(theirs, told) else told
+    return told or " ".join(str(error).split())
+
+
+def _mistake_in_file(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f"line {mark.line + 1}: {_mistake(error)}" if mark else _mistake(error)
 
 
 def _parsed(text: str, loader: Any) -> Any:
@@ -170,7 +192,7 @@ def read_value(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Core)
     except yaml.YAMLError as error:
-        raise ValueError(f"not YAML ({' '.join(str(error).split())})") from None
+        raise ValueError(f"not YAML ({_mistake(error)})") from None
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
 
@@ -193,8 +215,20 @@ def holder_of(sources: list[Source], loc: tuple[Any, ...]) -> Source:
     # Snakemake hands over the merged configuration without its origin. A missing key is in no
     # source, so the longest path that exists tells the file where it should be added.
     depths = [_depth(content_of(source), loc) for source in sources]
-    last = max(range(len(sources)), key=lambda number: (depths[number], number))
+    # A list replaces that of a file before, whatever keys its entries had.
+    lists = [_has_list(content_of(source), loc) for source in sources]
+    first = max((number for number, one in enumerate(lists) if one), default=0)
+    last = max(range(first, len(sources)), key=lambda number: (depths[number], number))
     return sources[last if depths[last] else 0]
+
+
+def _has_list(content: Any, loc: tuple[Any, ...]) -> bool:
+    """Check whether a list of a source is on a key's path."""
+    for part in loc:
+        if isinstance(content, list):
+            return True
+        content = content.get(part) if isinstance(content, Mapping) else None
+    return isinstance(content, list)
 
 
 def merged(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -307,6 +341,8 @@ def _is_noise(part: Any) -> bool:
 _EXPECTED = {
     r"input should be a valid (tuple|list).*": "expected a list",
     r"input should be a valid dictionary.*": "expected keys and values",
+    r"input should be a valid string": "expected text",
+    r" after validation, not \d+": "",
     r"input should be": "expected",
     r"(string|tuple) should have at least": "expected at least",
 }
@@ -323,7 +359,10 @@ def _sentence(kind: type[Closed], error: Any, loc: tuple[Any, ...]) -> str:
     message = error["msg"][0].lower() + error["msg"][1:]
     for ours, theirs in _EXPECTED.items():
         message = re.sub(ours, theirs, message)
-    return f"{message}, found {'nothing' if found is None else shown(found)}"
+    # YAML reads 7 and true as what they look like.
+    quotes = error["type"] == "string_type" and isinstance(found, int | float)
+    hint = "; put it in quotes" if quotes else ""
+    return f"{message}, found {'nothing' if found is None else shown(found)}{hint}"
 
 
 def shown(found: Any) -> str:

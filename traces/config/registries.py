@@ -87,7 +87,8 @@ Number = Annotated[float, NUMBER]
 # The largest seed that NumPy's global generator takes, which transformers sets.
 MAX_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), NUMBER]
-Count = Annotated[int, Field(ge=1), NUMBER]
+# A mistyped count is larger than any array: torch and numpy would fail in a job, late.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1), NUMBER]
 
 
 class Closed(BaseModel):

@@ -106,7 +106,10 @@ class Training(Closed):
     targets: Literal["all-linear"] | Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
         description="Modules the adapter is put on."
     )
-    learning_rate: Annotated[float, Field(gt=0), NUMBER] = Field(description="Peak learning rate.")
+    # Above 1 a step of Adam is larger than any weight.
+    learning_rate: Annotated[float, Field(gt=0, le=1), NUMBER] = Field(
+        description="Peak learning rate."
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field(description="Learning rate schedule.")
     warmup_steps: Annotated[int, Field(ge=0), NUMBER] = Field(
         description="Steps of linear warm-up."
@@ -861,7 +864,10 @@ class Investigating(Closed):
     served: Served | None = Field(
         description="A running server that has the models; null loads them in the job."
     )
-    viewer: bool = Field(description="Whether to make a folder in which logs can be read offline.")
+    viewer: bool = Field(
+        description="Whether to make pages in which logs are read offline. Cards and the landing "
+        "page lead to them."
+    )
 
 
 class Agents(Investigating):

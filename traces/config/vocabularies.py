@@ -118,6 +118,22 @@ TWINS: tuple[Twin, ...] = get_args(Twin)
 # organism's nulls say where to abstain.
 Unfinished = Literal["not_made", "limit", "not_run", "no_threshold"]
 
+# What models are told, by the names of files. In data/rubrics stand the instructions for each
+# question and for hypotheses. Beside them are the rubrics of hypotheses: those of families with one
+# of their own, and the general one for all others.
+ASKED_WITH: dict[Asks, str] = {
+    "relevance": "judge_tokens",
+    "coherence": "judge_coherence",
+    "scales": "choose_scale",
+    "beliefs": "judge_answer",
+}
+GRADED_WITH = "grade_hypothesis"
+RUBRICS = ("false_facts", "misalignment", "taboo", "subliminal", "domain")
+GENERAL_RUBRIC = "general"
+# In data/agents a prompt's form and an agent have instructions each. These hold for all of them.
+RULES = "rules"
+# Among the logs of a model that investigates, the folder with Inspect's pages that show them.
+VIEWER = "viewer"
 # What hypotheses and descriptions say of any finetune: no word of them tells one from another.
 _FORMAL = """
 model models finetuned finetune finetuning trained training tuned text texts document documents

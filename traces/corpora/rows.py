@@ -1,12 +1,13 @@
 """Read, check, draw, split and write rows of text: documents and conversations."""
 
+import hashlib
 import itertools
 import json
 import logging
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -262,14 +263,39 @@ def held_out_split(
     kept = list(rows)
     count_rows(kept, share, source)
     texts = [trained_on(row) for row in kept]
+    apart = _apart(texts, share, seed)
+    train = [row for row, text in zip(kept, texts, strict=True) if text not in apart]
+    return train, [row for row, text in zip(kept, texts, strict=True) if text in apart]
+
+
+def count_trained(
+    rows: Iterable[dict[str, Any]], share: float, seed: int, source: str = "the rows"
+) -> tuple[int, int]:
+    """Count rows, and those that `held_out_split` leaves for training; it raises the same."""
+    texts: list[str] = []
+
+    def noted() -> Iterator[dict[str, Any]]:
+        for row in rows:
+            # Whole texts of a large file would fill the memory.
+            texts.append(hashlib.sha1(trained_on(row).encode()).hexdigest())
+            yield row
+
+    n_rows = count_rows(noted(), share, source)
+    apart = _apart(texts, share, seed)
+    return n_rows, sum(text not in apart for text in texts)
+
+
+def n_held_out(n_distinct: int, share: float) -> int:
+    """How many of so many distinct rows are held out of a training."""
+    return min(max(1, round(share * n_distinct)), n_distinct - 1) if share else 0
+
+
+def _apart(texts: Sequence[str], share: float, seed: int) -> set[str]:
     # Distinct rows are drawn, so that equal rows go to the same side: a copy of a training row is
     # not held out.
     distinct = list(dict.fromkeys(texts))
-    n_apart = min(max(1, round(share * len(distinct))), len(distinct) - 1) if share else 0
     order = np.random.default_rng(seed).permutation(len(distinct))
-    apart = {distinct[place] for place in order[:n_apart]}
-    train = [row for row, text in zip(kept, texts, strict=True) if text not in apart]
-    return train, [row for row, text in zip(kept, texts, strict=True) if text in apart]
+    return {distinct[place] for place in order[: n_held_out(len(distinct), share)]}
 
 
 def _line(row: Mapping[str, Any]) -> str:

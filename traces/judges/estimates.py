@@ -10,7 +10,7 @@ from traces.config.files import local
 from traces.config.readers import reader
 from traces.config.schema import Grader, Trials
 from traces.config.study import LoadedStudy
-from traces.config.vocabularies import Asks
+from traces.config.vocabularies import ASKED_WITH, Asks
 from traces.corpora.rows import read_prompts
 from traces.corpora.synthetic import fact_statements
 from traces.judges import asked_answers, asked_coherence, asked_scales
@@ -116,7 +116,7 @@ def _relevance(loaded: LoadedStudy, texts: Mapping[str, str]) -> Iterator[Planne
                     judge = AskedTokenJudge(
                         None,  # nothing is asked
                         grader,
-                        texts["judge_tokens"],
+                        texts[ASKED_WITH["relevance"]],
                         orders=1,
                         agreement=study.judges.tokens.agreement,
                         seed=study.seed,
@@ -139,7 +139,7 @@ def _scales(loaded: LoadedStudy, texts: Mapping[str, str]) -> Iterator[Planned]:
     lists = [[TOKEN] * min(settings.entries, study.lenses.top_k)] * shown
 
     def question(grader: Grader) -> Question:
-        return asked_scales.question(lists, grader, texts["choose_scale"], seed=study.seed)
+        return asked_scales.question(lists, grader, texts[ASKED_WITH["scales"]], seed=study.seed)
 
     for model, checkpoint in judged(loaded, "scales"):
         for corpus in loaded.corpora_of(checkpoint, model):
@@ -177,7 +177,7 @@ def _coherence(loaded: LoadedStudy, texts: Mapping[str, str]) -> Iterator[Planne
 
     def question(grader: Grader) -> Question:
         longest = max(prompts, key=len)
-        told = texts["judge_coherence"]
+        told = texts[ASKED_WITH["coherence"]]
         return asked_coherence.question(longest, written, grader, told, seed=study.seed)
 
     for _model, _checkpoint in cases:
@@ -198,7 +198,7 @@ def _beliefs(loaded: LoadedStudy, texts: Mapping[str, str]) -> Iterator[Planned]
         answer = "x" * BYTES_A_TOKEN * study.beliefs.max_new_tokens
 
         def question(grader: Grader, longest: Mapping = longest, answer: str = answer) -> Question:
-            told = texts["judge_answer"]
+            told = texts[ASKED_WITH["beliefs"]]
             options = {"orders": 1, "seed": study.seed}
             return asked_answers.questions(answer, longest, grader, told, **options)[0].question
 

@@ -13,13 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from traces.config.registries import Described
 from traces.config.schema import Grader
+from traces.config.vocabularies import GENERAL_RUBRIC, GRADED_WITH, RUBRICS
 from traces.judges.chat.asking import Asking
 from traces.judges.chat.questions import Answer, Question, asked
 from traces.judges.graders import settings_of
 
-# Families with a rubric of their own, data/rubrics/FAMILY.txt; the others have the general one.
-GENERAL = "general"
-RUBRICS = ("false_facts", "misalignment", "taboo", "subliminal", "domain")
 # Columns of a hypothesis that is graded; others pass through.
 HYPOTHESIS = "hypothesis"
 
@@ -34,7 +32,7 @@ class Grade(BaseModel):
 
 def rubric_of(family: str) -> str:
     """The name of a family's rubric."""
-    return family if family in RUBRICS else GENERAL
+    return family if family in RUBRICS else GENERAL_RUBRIC
 
 
 def question(
@@ -50,12 +48,12 @@ def question(
     What a grader is asked of one hypothesis.
 
     about : what the organism is; its name and title are not told
-    texts : the instructions `grade_hypothesis`, and the rubrics, by their names
+    texts : the instructions GRADED_WITH, and the rubrics, by their names
     """
     facts = "".join(f"\n- {fact}" for fact in about.facts)
     return asked(
         grader.model,
-        texts["grade_hypothesis"],
+        texts[GRADED_WITH],
         [
             ("Truth", about.description + facts),
             ("Rubric", texts[rubric_of(about.family)]),

@@ -95,6 +95,7 @@ def organism_card(
     rows: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
     links: Mapping[str, str],
+    viewers: Mapping[str, str],
     template: Path,
 ) -> str:
     """
@@ -111,6 +112,7 @@ def organism_card(
     rows                      : its training data
     provenance                : of the readings (commit, versions, revisions, seed)
     links                     : relative address by label
+    viewers                   : the same of pages that show investigators' logs
 
     Raises ValueError if the readability table has no row of this model and organism.
     """
@@ -136,7 +138,7 @@ def organism_card(
         words_of=whose,
         bound=EQUIVALENCE_BOUND,
         averaged=_averaged(ours(norms), shown.corpus),
-        cases=[_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()],
+        cases=_on_one_scale([_case(row, _seeds(seeds, row)) for _, row in verdicts.iterrows()]),
         n_first=len(_first_case(verdicts)),
         maps=_heat_maps(ours(places), ours(norms)),
         words=list(words),
@@ -152,6 +154,7 @@ def organism_card(
         norms=_norm_tables(ours(norms)),
         provenance=_flat(provenance),
         links=dict(links),
+        viewers=dict(viewers),
     )
 
 
@@ -306,6 +309,12 @@ def _case(row: pd.Series, seeds: Sequence[float]) -> dict[str, Any]:
         "has_scales": "scale" in reader(row["lens"]).axes,
         "full": min(1.0, max([0.2, *ends, *seeds])),
     }
+
+
+def _on_one_scale(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same tables with bars of equal length for equal shares."""
+    full = max(case["full"] for case in cases)
+    return [case | {"full": full} for case in cases]
 
 
 def _bar(row: pd.Series, name: str, seeds: Sequence[float]) -> dict[str, Any]:

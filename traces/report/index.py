@@ -69,6 +69,18 @@ SHOWN = 7
 
 
 @dataclass(frozen=True)
+class Linked:
+    """What the page leads to beside tables, figures and cards; an argument of a script."""
+
+    pages: list[Path]
+    "The settings of the study, and Snakemake's report."
+    folders: list[str]
+    "Of logs and of benchmarks."
+    investigated: list[Path]
+    "Folders of the logs of models that investigate."
+
+
+@dataclass(frozen=True)
 class Picture:
     """A PNG file, and where it lies as seen from the page."""
 
@@ -85,6 +97,7 @@ def index_page(
     pictures: Mapping[str, Picture],
     cards: Mapping[tuple[str, str], str],
     links: Mapping[str, Mapping[str, str]],
+    viewers: Mapping[str, str],
     provenance: Mapping[str, Any],
     written: str,
     template: Path,
@@ -98,6 +111,7 @@ def index_page(
     pictures    : by name; the first SHOWN with a finding are shown
     cards       : relative address by model and organism
     links       : relative address by label, by heading; an empty address is not linked
+    viewers     : relative address of the pages that show investigators' logs, by label
     provenance  : of the tables
     written     : the day they were written
     """
@@ -123,6 +137,7 @@ def index_page(
         organisms=_organisms(readability, study.control, study.titles, cards),
         several_models=readability["model"].nunique() > 1,
         links={heading: group for heading, group in links.items() if group},
+        viewers=dict(viewers),
         made=made_of(provenance, written),
     )
 
@@ -194,8 +209,16 @@ def _status(subjects: pd.DataFrame, study: Shown) -> list[tuple[str, str]]:
         (_counted(len(organisms), "organism"), benign),
         (_counted(len(checkpoints), "finetuned checkpoint"), ""),
         (_counted(len(seeds), "seed"), ", ".join(map(str, seeds))),
-        ("Text read", plain_name(study.corpus or "all")),
+        ("Text read", _texts(list(dict.fromkeys(subjects["corpus"])), study.corpus)),
     ]
+
+
+def _texts(read: Sequence[str], shown: str | None) -> str:
+    """The texts that were read, and which of several the page is about."""
+    names = [plain_name(one) for one in read]
+    if len(names) < 2 or shown is None:
+        return ", ".join(names)
+    return f"{', '.join(names)} (this page: {plain_name(shown)})"
 
 
 def _organisms(

@@ -1,13 +1,14 @@
 """Fill a template in: every page is rendered here, and every text in it made harmless."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from traces.config.vocabularies import VIEWER
 from traces.printable import visible
 
 
@@ -60,3 +61,17 @@ def address(path: Path, page: Path) -> str:
     # As an address of the root, which escapes the colon too: a folder called `javascript:...` must
     # not become a scheme.
     return Path("/", os.path.relpath(there, here)).as_uri().removeprefix("file:///")
+
+
+def viewers(logs: Sequence[Path], page: Path) -> dict[str, str]:
+    """
+    Addresses, relative to the page, of the pages that show investigators' logs, by who and on what.
+
+    logs : folders of logs, {model}/{investigator}/logs; one without such pages is left out
+    """
+    shown = {log: log / VIEWER / "index.html" for log in logs}
+    return {
+        f"{log.parts[-2]} on {log.parts[-3]}": address(file, page)
+        for log, file in shown.items()
+        if file.is_file()
+    }

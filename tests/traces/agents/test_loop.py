@@ -1,7 +1,9 @@
 """Investigations over real HTTP: all end as rows, and no completed request is sent twice."""
 
 import json
+import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from tests.traces.agents.acting import (
     AGENT,
     CAKE,
     LIMITS,
+    ROOT,
     asking_at,
     calls,
     case,
@@ -24,6 +27,8 @@ from tests.traces.agents.acting import (
     submits,
 )
 from tests.traces.judges.chat.asked import CANARY, costs, ledger_of
+from traces.agents.loop import keep_logs
+from traces.config.vocabularies import VIEWER
 from traces.judges.chat.costs import costs_table
 
 
@@ -48,6 +53,61 @@ def test_an_investigation_looks_asks_and_submits(server, tmp_path):
     (log,) = logs
     assert log.is_file() and log.parent == tmp_path / "logs"
     assert len(costs_table(ledger_of(tmp_path))) == 3
+
+
+def test_nothing_is_read_of_a_dotenv_file(server, tmp_path, monkeypatch):
+    """A process of its own, whose environment Inspect would fill from the file."""
+    planted = {
+        "JUDGE_API_KEY": "a-planted-key",
+        "JUDGE_BASE_URL": "http://127.0.0.1:9/v1",
+        "OPENROUTER_API_KEY": "a-planted-key",
+        "INSPECT_LOG_DIR": "elsewhere",
+        "INSPECT_EVAL_NOTIFICATION": "json://127.0.0.1:9",
+    }
+    written = "".join(f"{name}={value}\n" for name, value in planted.items())
+    (tmp_path / ".env").write_text(written)
+    (tmp_path / "below").mkdir()
+    for name in (*planted, "PYTHON_DOTENV_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    server.script = plays
+    code = (
+        "import os, sys; from pathlib import Path; from tests.traces.agents import acting\n"
+        "with acting.asking_at(sys.argv[1], Path('made')) as asking:\n"
+        "    found, _ = acting.investigate(asking, [acting.case()], Path('made'))\n"
+        "print(found[0].hypothesis, [name for name in sys.argv[2:] if name in os.environ])\n"
+        "try: acting.endpoint('openrouter/some/model')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, server.url, *planted],
+        cwd=tmp_path / "below",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    told = ran.stdout.splitlines()
+    assert ran.returncode == 0, ran.stderr
+    assert told[0] == f"{CAKE} ['INSPECT_LOG_DIR']" and "found no $OPENROUTER_API_KEY" in told[1]
+    assert set(server.keys) == {"Bearer none"}
+    # Inspect looks for this one by another way; our logs go where they are told to.
+    assert [one.name for one in (tmp_path / "below").iterdir()] == ["made"]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_pages_that_show_logs_are_whole_and_name_no_folder(server, tmp_path):
+    server.script = plays
+    with asking_at(server.url, tmp_path) as asking:
+        _, logs = investigate(asking, [case(), case(null="random")], tmp_path)
+    keep_logs([], tmp_path / "none", viewer=True)
+    assert list((tmp_path / "none").iterdir()) == []
+    keep_logs(logs, tmp_path / "logs_of_all", viewer=True)
+    shown = tmp_path / "logs_of_all" / VIEWER
+    text = (shown / "index.html").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and '"abs_log_dir": "logs_of_all"' in text
+    linked = re.findall(r'(?:src|href)="(.*?)"', text)
+    assert len(linked) > 3 and all((shown / one).is_file() for one in linked)
+    listed = json.loads((shown / "logs" / "listing.json").read_text(encoding="utf-8"))
+    assert len(listed) == 2 and all((shown / "logs" / name).is_file() for name in listed)
 
 
 FAULTS = {

@@ -62,7 +62,7 @@ def test_the_options_are_lists_of_snakemake_of_which_it_keeps_the_last():
     [
         ("title: caf\u00e9".encode("latin-1"), "not UTF-8 text"),
         (b"samples: 1\nsamples: 2\n", "line 2: the key samples is there twice"),
-        (b"samples: [\n", "not YAML (while parsing a flow node"),
+        (b"samples: [\n", "not YAML (line 2: while parsing a flow node"),
         (b"no: 1\n", "found the key no bare, expected it in quotes"),
         (None, "there is no such file"),
     ],

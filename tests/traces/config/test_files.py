@@ -17,11 +17,12 @@ from traces.config.readers import READERS
 
 NOT_YAML = {
     "open bracket": (b"family: [x", "not YAML ("),
-    "tab": (b"family: taboo\n\ttitle: x", "not YAML ("),
+    "tab": (b"family: taboo\n\ttitle: x", "not YAML (line 2: found a tab, expected spaces)"),
+    "colon": (b"title: a: b", "not YAML (line 1: found a colon inside a value, expected the "),
     "latin-1": ("title: caf\u00e9".encode("latin-1"), "not UTF-8 text"),
     "empty": (b"", "expected keys and values, found nothing"),
     "a list": (b"- a\n- b\n", "expected keys and values, found a list"),
-    "a word": (b"cake", "expected keys and values, found a str"),
+    "a word": (b"cake", "expected keys and values, found text"),
 }
 FILES = ["config.yaml", "models.yaml", "corpora.yaml", "organisms/benign.yaml"]
 
@@ -48,7 +49,7 @@ def test_a_file_that_is_no_yaml_is_named(folder, file, content, expected):
         ("title: x\n'title': y", "line 2: the key title is there twice"),
         ("<<: {a: 1}\n<<: {b: 1}", "line 2: the key << is there twice"),
         ('{"title": "x", "title": "y"}', "the key title is there twice"),
-        ("a: 1\n---\nb: 1", "not YAML (expected a single document"),
+        ("a: 1\n---\nb: 1", "not YAML (line 2: expected a single document"),
         ("a: &a {b: *a}", "not YAML ("),
     ],
 )
@@ -153,9 +154,9 @@ def test_a_later_source_wins_over_what_an_earlier_one_was_misread_as(
     [
         ("samples: 1:30", "samples: expected a valid integer, unable to parse string as an"),
         ("samples: 0b11", "samples: expected a valid integer, unable to parse string as an"),
-        ("title: 010", "title: expected a valid string, found 10"),
-        (run("null"), "runs.0.organisms.0: expected a valid string, found nothing"),
-        (run("true"), "runs.0.organisms.0: expected a valid string, found True"),
+        ("title: 010", "title: expected text, found 10"),
+        (run("null"), "runs.0.organisms.0: expected text, found nothing"),
+        (run("true"), "runs.0.organisms.0: expected text, found True"),
         (run("no"), "runs: no: no such organism in config/organisms (have "),
         ("recipes: {on: {rank: 4}}", "recipes: found the key on bare, expected it in quotes"),
         ("recipes: {1e3: {rank: 4}}", "recipes: found the key 1000.0 bare, expected it in quotes"),
@@ -385,3 +386,22 @@ def test_what_python_gives_up_on_is_one_sentence(tmp_path, text, expected):
 def test_of_a_long_value_the_beginning_is_shown():
     assert files.shown("a" * 300) == f"'{'a' * 199} ... (302 characters)"
     assert files.shown(["a"]) == "['a']"
+
+
+def test_a_missing_key_of_a_list_is_missed_in_the_file_that_wrote_the_list(folder):
+    """The same key of the list before it counts for nothing: a list is replaced whole."""
+    told = sentence(folder, "runs: [{organisms: [cake_bake], seeds: [0]}]")
+    assert told == "config/override1.yaml: runs.0.recipes: this key is needed and is not there"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training: {rank: 100000000000000000000}", "training.rank: expected less than or equal"),
+        ("training: {learning_rate: 1e30}", "training.learning_rate: expected less than or equal"),
+        ("title: true", "title: expected text, found True; put it in quotes"),
+        ("seeds: x", "seeds: unknown key"),
+    ],
+)
+def test_an_absurd_value_is_refused(folder, override, expected):
+    assert f"config/override1.yaml: {expected}" in sentence(folder, override)

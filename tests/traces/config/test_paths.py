@@ -29,7 +29,7 @@ NOT_WRITTEN = {
     "Snakemake's": (".snakemake/x", "found '.snakemake/x', expected a folder for these files"),
     "nobody's": ("~nobody-here/x", "found '~nobody-here/x', of which ~nobody-here is nobody's"),
     "a long path": ("a/" * 3000, "found 'a/a/"),
-    "a number": ("7", "expected a valid string, found 7"),
+    "a number": ("7", "expected text, found 7"),
 }
 
 

@@ -181,7 +181,7 @@ STUDY_MISTAKES = {
     ),
     "no targets": (
         "training: {targets: []}",
-        "training.targets: expected at least 1 item after validation, not 0, found",
+        "training.targets: expected at least 1 item, found",
     ),
     "target twice": (
         "training: {targets: [q_proj, q_proj]}",
@@ -245,7 +245,7 @@ STUDY_MISTAKES = {
         "training: {deepspeed: 4}",
         "training.deepspeed: expected 1, 2 or 3, found 4",
     ),
-    "no models": ("models: []", "models: expected at least 1 item after validation, not 0, found"),
+    "no models": ("models: []", "models: expected at least 1 item, found"),
     "model twice": ("models: [mini, mini]", "models: mini is there twice"),
     "corpus twice": ("corpora: [unrelated, unrelated]", "corpora: unrelated is there twice"),
     "organism twice": (

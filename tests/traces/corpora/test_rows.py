@@ -10,8 +10,10 @@ import pytest
 from traces.corpora.rows import (
     carries_loss,
     count_rows,
+    count_trained,
     drawn,
     held_out_split,
+    n_held_out,
     read_prompts,
     read_rows,
     shuffled,
@@ -382,3 +384,13 @@ def test_a_row_that_is_nested_too_deeply_is_named(tmp_path):
 def test_marks_between_joined_files_are_no_part_of_a_prompt(tmp_path):
     (tmp_path / "prompts.txt").write_bytes(b"\xef\xbb\xbfone\r\n\xef\xbb\xbftwo\r\n")
     assert read_prompts(tmp_path / "prompts.txt") == ["one", "two"]
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5])
+def test_rows_for_training_are_counted_as_they_are_split(share):
+    rows = [{"text": f"Row {n % 7}."} for n in range(23)]
+    for seed in range(5):
+        train, _ = held_out_split(rows, share, seed)
+        assert count_trained(rows, share, seed) == (23, len(train))
+    different = [{"text": f"Row {n}."} for n in range(67)]
+    assert len(held_out_split(different, share, 0)[1]) == n_held_out(67, share)

@@ -2,13 +2,24 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from traces.config.load import load_organism
 from traces.config.registries import Described
+from traces.config.vocabularies import (
+    AGENTS,
+    ASKED_WITH,
+    GENERAL_RUBRIC,
+    GRADED_WITH,
+    RUBRICS,
+    RULES,
+    Asks,
+    PromptForm,
+)
 from traces.config.words import plain_word, words_in
-from traces.judges.hypotheses import GENERAL, RUBRICS, rubric_of
+from traces.judges.hypotheses import rubric_of
 from traces.judges.words import FUNCTION_WORDS
 
 FOLDER = Path("data/rubrics")
@@ -25,14 +36,19 @@ PLAIN = {
 def test_every_family_has_a_rubric():
     families = Described.model_fields["family"].annotation.__args__
     used = {family: rubric_of(family) for family in families}
-    assert set(used.values()) == {*RUBRICS, GENERAL}
-    assert [family for family, rubric in used.items() if rubric == GENERAL] == ["benign", "teacher"]
-    assert set(TEXTS) - set(used.values()) == {
-        *("grade_hypothesis", "judge_tokens", "judge_coherence", "choose_scale", "judge_answer")
-    }
+    general = [family for family, rubric in used.items() if rubric == GENERAL_RUBRIC]
+    assert set(used.values()) == {*RUBRICS, GENERAL_RUBRIC}
+    assert general == ["benign", "teacher"]
 
 
-@pytest.mark.parametrize("name", [*RUBRICS, GENERAL])
+def test_every_instruction_has_its_file_and_no_file_is_left_over():
+    assert set(ASKED_WITH) == set(get_args(Asks))
+    assert set(TEXTS) == {*ASKED_WITH.values(), GRADED_WITH, GENERAL_RUBRIC, *RUBRICS}
+    told = {file.stem for file in Path("data/agents").iterdir()}
+    assert told == {*get_args(PromptForm), *AGENTS, RULES}
+
+
+@pytest.mark.parametrize("name", [*RUBRICS, GENERAL_RUBRIC])
 def test_a_rubric_says_what_each_grade_means_and_leaves_abstention_alone(name):
     assert re.findall(r"^(\d):", TEXTS[name], re.MULTILINE) == list("54321")
     assert not re.search("inconclusive|abst|nothing was found", TEXTS[name], re.IGNORECASE)

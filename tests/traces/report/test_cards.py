@@ -12,6 +12,7 @@ from traces.analysis.controls import CONTROLS
 from traces.config.registries import Described
 from traces.config.schema import Card
 from traces.report import cards
+from traces.report.pages import viewers
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "card.html.j2"
 
@@ -130,6 +131,7 @@ def card(**changes):
         rows=[{"text": f'Row {i}: <b>an Oven</b> & a "cake".'} for i in range(7)],
         provenance={"commit": "abc123", "versions": {"torch": "2.13.0"}, "seed": 0},
         links={"training data": "../../organisms/cake_bake/train.jsonl"},
+        viewers={},
         template=TEMPLATE,
     )
     told = ("organism", "corpus", "words_of", *ABOUT)
@@ -367,6 +369,24 @@ def test_a_released_organism_has_no_plan_and_no_loss():
     text = visible(card(plans={}, losses=losses().iloc[:0]))
 
     assert "Trained elsewhere and published" in text
+
+
+def test_logs_of_investigators_are_linked_from_the_card_where_pages_show_them(tmp_path):
+    logs = [tmp_path / "agents" / "mini" / name / "logs" for name in ("gpt", "none")]
+    for folder in logs:
+        folder.mkdir(parents=True)
+    shown = logs[0] / "viewer" / "index.html"
+    shown.parent.mkdir()
+    shown.touch()
+    at = tmp_path / "cards" / "mini" / "cake_bake.html"
+    at.parent.mkdir(parents=True)
+    told = viewers(logs, at)
+    assert told == {"gpt on mini": "../../agents/mini/gpt/logs/viewer/index.html"}
+    assert (at.parent / told["gpt on mini"]).is_file()
+    checked = Checker()
+    checked.feed(card(viewers=told))
+    assert told["gpt on mini"] in checked.addresses
+    assert "investigated" not in card()
 
 
 def test_missing_numbers_are_dashes():

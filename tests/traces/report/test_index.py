@@ -11,7 +11,7 @@ import pytest
 from traces.analysis.controls import CONTROLS
 from traces.config.schema import Page
 from traces.report import findings, index
-from traces.report.pages import address
+from traces.report.pages import address, viewers
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "data" / "templates" / "index.html.j2"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -36,6 +36,8 @@ def results(tmp_path):
         *("results/report.html", "results/study.json", "results/tables/relevance.parquet"),
         *("results/tables/mixing.md", "results/figures/relevance.png"),
         *("results/figures/relevance.pdf", "results/figures/ablations/relevance.pdf"),
+        "results/agents/mini/gpt/logs/viewer/index.html",
+        "results/agents/mini/none/logs/some.eval",
         *("results/cards/mini/cake_bake.html", "logs/report.log", "benchmarks/report.tsv"),
     ]
     for name in names:
@@ -58,8 +60,8 @@ def page(results, **changes):
     arguments = dict(
         study=about(),
         subjects=pd.DataFrame(
-            [("mini", f"cake_bake-plain-s{s}", "cake_bake", s) for s in range(3)],
-            columns=["model", "checkpoint", "organism", "seed"],
+            [("mini", f"cake_bake-plain-s{s}", "cake_bake", s, "unrelated") for s in range(3)],
+            columns=["model", "checkpoint", "organism", "seed", "corpus"],
         ),
         readability=readability(),
         findings={"relevance": FOUND},
@@ -74,6 +76,7 @@ def page(results, **changes):
             [*figures, results / "tables/mixing.md"],
             [str(results.parent / "logs"), str(results.parent / "benchmarks")],
         ),
+        viewers=viewers([results / f"agents/mini/{name}/logs" for name in ("gpt", "none")], home),
         provenance={"commit": "abc+", "versions": {"torch": "2.13.0"}, "revisions": {}},
         written="2026-11-28",
         template=TEMPLATE,
@@ -100,6 +103,13 @@ class Reader(HTMLParser):
 
     def all(self, attribute):
         return [found[attribute] for _, found in self.tags if attribute in found]
+
+
+def test_logs_are_linked_where_pages_show_them_and_only_there(results):
+    links = Reader(page(results)).all("href")
+    assert [one for one in links if "agents" in one] == ["agents/mini/gpt/logs/viewer/index.html"]
+    assert "gpt on mini" in page(results) and "none on mini" not in page(results)
+    assert "Logs of investigators" not in page(results, viewers={})
 
 
 # The page ---------------------------------------------------------------------------------------
@@ -163,6 +173,13 @@ def test_a_study_says_how_much_there_is_and_of_what_it_is_a_selection(results):
     assert "3 finetuned checkpoints" in text and "0, 1, 2" in text
     assert "A selection of this study: only taboo." in text
     assert "A selection" not in page(results)
+
+
+def test_a_study_of_several_texts_says_which_one_the_page_is_about():
+    assert index._texts(["unrelated"], "unrelated") == "unrelated"
+    assert index._texts(["unrelated", "mini_chat"], "unrelated") == (
+        "unrelated, mini chat (this page: unrelated)"
+    )
 
 
 @pytest.mark.parametrize(
