@@ -86,7 +86,7 @@ def warm_python(
                 cold = "" if network else " ".join(with_network())
                 yield {
                     "TRACES_WARM": place,
-                    "TRACES_WARM_PREFIX": sys.prefix,
+                    "TRACES_WARM_PREFIX": os.path.realpath(sys.prefix),
                     "TRACES_COLD": cold,
                     "PYTHONPATH": path,
                 }

@@ -40,9 +40,11 @@ def script(tmp_path) -> Path:
     return folder / "job.py"
 
 
-def ran(script: Path, told: str, environment: dict[str, str]) -> tuple[int, str, str]:
+def ran(
+    script: Path, told: str, environment: dict[str, str], python: str = sys.executable
+) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, str(script), told],
+        [python, str(script), told],
         env=os.environ | {"SAID": "by the job"} | environment,
         cwd=script.parent,
         input="in",
@@ -92,6 +94,11 @@ def test_what_a_fork_could_not_do_as_well_starts_cold(warm, script):
     # torch reads the number of threads once, and an environment has its own packages.
     assert parent(script, warm | {"OMP_NUM_THREADS": "2"}) == os.getpid()
     assert parent(script, warm | {"TRACES_WARM_PREFIX": "/another"}) == os.getpid()
+    # An environment that is reached by a link is the same.
+    linked = script.with_name("linked")
+    linked.symlink_to(sys.prefix)
+    by_link = ran(script, "", warm, python=str(linked / "bin" / "python"))
+    assert int(by_link[1]) != os.getpid()
     # The forks are offline from their first import.
     assert "fetch_model" in with_network() and "read_lenses" not in with_network()
     fetching = script.with_name("tmp1.fetch_model.py")

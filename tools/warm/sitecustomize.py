@@ -26,7 +26,8 @@ def main(place: str) -> None:
 
 def starts_warm(called: list[str]) -> bool:
     """Whether a Python called so is one of those that start warm (tools/warm_python.py)."""
-    if os.environ.get("TRACES_WARM_PREFIX") != sys.prefix:
+    # An environment may be reached by a link.
+    if os.environ.get("TRACES_WARM_PREFIX") != os.path.realpath(sys.prefix):
         return False
     if os.environ.get("OMP_NUM_THREADS", "1") != "1":
         return False
