@@ -16,10 +16,13 @@ and is replaced whole. NAME is one of
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from traces.artifacts import tables
 from traces.benchmark.organisms import NARROW
