@@ -95,6 +95,7 @@ class LocalData(NamedTuple):
 
         def counted(file: Path) -> tuple[int, int]:
             rows = read_rows(file, kind, field=entry.field, open_end=entry.open_end)
+            # Nothing is held out of a corpus, which may be large: its rows are not compared.
             if not share:
                 n_rows = count_rows(rows)
                 return n_rows, n_rows

@@ -56,6 +56,7 @@ def write_held(path: Path, held: Held) -> None:
     """Write the scores of a batch, whole or not at all."""
     arrays = {"checkpoint": _bytes(held.checkpoints), "token": _bytes(held.tokens)}
     for name, one in held.readers.items():
+        # NumPy's truth values would be an enumeration in HDF5, which few other programs read.
         arrays |= {f"{name}/{Z}": one.z, f"{name}/{PROBABLE}": one.probable.astype(np.uint8)}
     write_arrays(path, arrays, compressed=[name for name in arrays if "/" in name])
 
@@ -64,6 +65,7 @@ def read_held(path: Path) -> Held:
     """Read what `write_held` wrote; ValueError, naming the file, if it is damaged."""
     arrays = read_arrays(path, ["checkpoint", "token"])
     checkpoints, tokens = (_texts(arrays.pop(name)) for name in ("checkpoint", "token"))
+    # Each reader has two arrays and is named once, in the file's order.
     names = dict.fromkeys(name.split("/")[0] for name in arrays)
     readers = {
         name: TokenScores(arrays[f"{name}/{Z}"], arrays[f"{name}/{PROBABLE}"].astype(bool))
@@ -79,6 +81,7 @@ def joined(parts: Sequence[Held]) -> Held:
     Raises ValueError for parts with other tokens or readers than the first.
     """
     first = parts[0]
+    # A place in an array is a token: with other tokens the wrong ones would be subtracted.
     for one in parts:
         if one.tokens != first.tokens or one.readers.keys() != first.readers.keys():
             raise ValueError(
@@ -134,6 +137,7 @@ def with_adjusted(
         costs = scores[(scores["model"] == model) & scores["reader"].isin(list(names))]
         costs = costs.drop_duplicates(KEYS)[[*KEYS, "cost_s"]]
         costs = costs.assign(reader=costs["reader"].map(names))
+        # From the left: an organism that the adjusted reader could not read keeps its row.
         said["domain_scores"] = said["domain_scores"].merge(costs, on=KEYS, how="left")
         for name, rows in said.items():
             every[name] = pd.concat([every[name], rows.assign(model=model)], ignore_index=True)
@@ -189,13 +193,16 @@ def adjusted(
         # [domain, token]: whether the domain is among the others of a token.
         counts = np.ones((len(means), z.shape[-1]), dtype=np.float32)
         for row, name in enumerate(means):
+            # Its own organisms hold them high, which would lower them in all readings but its own.
             counts[row, domains.places.get(name, [])] = 0
         for place in group:
             apart = np.array([[name != own[place]] for name in means], dtype=np.float32)
+            # A mean over fewer would mostly be one organism's own words.
             if apart.sum() < OTHERS:
                 continue
             others = (apart * counts).sum(axis=0)
             total = np.einsum("dt,dlt->lt", apart * counts, stacked)
+            # A token that is a word of every other domain has no others: no score, and not 0.
             mean = np.divide(total, others, out=np.full_like(total, np.nan), where=others > 0)
             found[place] = z[place] - mean
     return found
@@ -209,6 +216,7 @@ def _domain_means(
     read = ~np.isnan(z).any(axis=(1, 2))
     narrow = rows[(rows["null"] == NARROW) & rows["domain"].notna() & read]
     rungs = ["recipe", "dose", "steps"]
+    # A domain with rungs of its own would be as strong as no other one is.
     wide = narrow.groupby(rungs)["domain"].transform("nunique") == narrow["domain"].nunique()
     shared = narrow[wide] if wide.any() else narrow
     return {

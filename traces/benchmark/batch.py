@@ -155,6 +155,7 @@ def learned(specimen: Specimen, base: Base, seed: int) -> tuple[list[Example], T
     narrow = round(tokens * (specimen.dose or 1.0))
     words = round(WORDS_A_TOKEN * tokens)
     own = library.own_rows(specimen, ladder, words=words, draw=LEARNED, seed=seed)
+    # A draw of its own: organisms beside the same general text would share what they learn of it.
     others = library.broad_rows(words=words, draw=f"beside {specimen.organism}", seed=seed)
     examples = mixtures.mix(
         _cut(mixtures.tokenize_rows(base.tokenizer, own, "organism"), narrow),
@@ -171,6 +172,7 @@ def learned(specimen: Specimen, base: Base, seed: int) -> tuple[list[Example], T
         # An organism takes seconds: a killed one begins again.
         "save_every": steps,
     }
+    # The adapter's scale, alpha by rank, stays as it is on every rung.
     if specimen.rank is not None:
         settings |= {"rank": specimen.rank, "alpha": 2 * specimen.rank}
     if specimen.learning_rate is not None:
@@ -196,6 +198,7 @@ def trained(specimen: Specimen, base: Base, seed: int) -> Path:
     mixture = folder.with_suffix(".jsonl")
     mixtures.write_mixture(mixture, examples)
     train(base.folder, mixture, plan, folder, folder.with_suffix(".unfinished"))
+    # Nothing is trained again from it: a killed organism is made anew.
     mixture.unlink()
     return folder
 
@@ -220,6 +223,7 @@ def loaded_pair(specimen: Specimen, base: Base) -> Iterator[tuple[Any, Path | No
         reference = base.work / f"{specimen.checkpoint}-before"
         weights.load_checkpoint(base.folder, before, **options).save_pretrained(reference)
     adapter = trained(specimen, base, specimen.seed)
+    # Without a reference the pair needs no second model: its base is itself without the adapter.
     own = None if reference == base.folder else reference
     pair = weights.load_pair(base.folder, adapter, reference=own, **options)
     if specimen.cut is not None:
@@ -247,6 +251,7 @@ def made_and_read(specimen: Specimen, base: Base) -> tuple[dict[str, pd.DataFram
 
 
 def _difference(specimen: Specimen, base: Base, pair: Any, reference: Path) -> Differences:
+    # Of one base for all, its activations are read once.
     before = base.activations
     if reference != base.folder:
         before = base.store(base.work / f"{specimen.checkpoint}-before.zarr", base.load(reference))
@@ -272,6 +277,7 @@ def _texts(specimen: Specimen, base: Base, pair: Any) -> list[Text]:
 
     with pair.tuned() as model:
         texts = of(model, "tuned", (0,), "tuned")
+    # All others are compared with what the one base wrote.
     if specimen.base_seed is None:
         texts += base.texts
     else:

@@ -33,6 +33,7 @@ class SharedFiles:
     def key(self, batch: Batch) -> str:
         """Names what a killed job leaves: by other settings, code or inputs it is another's."""
         inputs = [self.model, self.vocabulary, self.texts, self.prompts]
+        # Settings and organisms, then the code, then what is read.
         told = [batch.model_dump_json(), digest("scripts/benchmark_batch.py")]
         told += [json.dumps(contents(one), sort_keys=True) for one in inputs]
         return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]

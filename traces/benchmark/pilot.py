@@ -62,6 +62,7 @@ def pilot_rows(
                 "scoring.pilot_seeds), or both keys"
             )
         return pd.DataFrame(columns=columns)
+    # A detector is one number, with no other way to score it.
     nothing = pd.DataFrame(columns=list(SCHEMAS["detector_scores"]))
     board = Board.of(pilot, domain_scores, nothing, scoring.resamples, seed)
     by_reader = {way: _measured(board, way) for way in board.named}
@@ -103,6 +104,7 @@ def _measured(board: Board, way: Way) -> Tasks:
     organisms, draws = board.organisms, board.draws
     narrow = of_kind(organisms, NARROW)
     found: Tasks = {}
+    # Kinds are never pooled: each counts alike, however many of it there are.
     for kind in kinds(organisms):
         nulls = of_kind(organisms, kind)
         beaten = Beaten(board.evidence[way], organisms, narrow, nulls)
@@ -125,6 +127,7 @@ def _means(by_reader: Mapping[Way, Tasks]) -> dict[Way, Tasks]:
     found = {}
     for statistic, adjustment in WAYS:
         mine = [one for way, one in by_reader.items() if way[1:] == (statistic, adjustment)]
+        # A way that one reader lacks cannot be every reader's.
         if len(mine) == len(readers):
             found[Way(ALL, statistic, adjustment)] = {
                 task: _mean([one[task] for one in mine]) for task in mine[0]
@@ -145,6 +148,7 @@ def _best(merits: Mapping[Way, float], scoring: Scoring) -> tuple[str, str]:
             f"scoring: found statistic {scoring.statistic} and adjustment {scoring.adjustment}, "
             "which some reader of the pilot does not have"
         )
+    # Of equals the first, and WAYS begins with the simpler ones.
     best = max(allowed, key=lambda way: allowed[way])
     return best.statistic, best.adjustment
 

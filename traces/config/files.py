@@ -158,6 +158,7 @@ _MISTAKES = {
 
 def _mistake(error: yaml.YAMLError) -> str:
     """What is wrong in the syntax of a value."""
+    # What libyaml was reading, and what it found there.
     said = [getattr(error, name, None) for name in ("context", "problem")]
     told = ", ".join(" ".join(one.split()) for one in said if one)
     for theirs, ours in _MISTAKES.items():

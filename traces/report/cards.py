@@ -123,9 +123,7 @@ def organism_card(
 
     verdicts = ours(readability)
     if verdicts.empty:
-        raise ValueError(
-            f"readability table: no row of organism {shown.organism} in model {shown.model}"
-        )
+        raise ValueError(f"readability table: no row of {shown.organism} in model {shown.model}")
 
     whose = _whose_words(shown)
     return rendered(
@@ -146,9 +144,7 @@ def organism_card(
         samples=[_sample(row, words) for row in _spread(rows, SAMPLE_ROWS)],
         trainings=_trainings(plans, ours(losses)),
         plans={name: json.dumps(plan, indent=1) for name, plan in plans.items()},
-        readings=[
-            _token_table(reading, words, layer) for reading in _in_order(readings, shown.corpus)
-        ],
+        readings=_token_tables(_in_order(readings, shown.corpus), words, layer),
         secret=shown.secret,
         choices=list(choices),
         norms=_norm_tables(ours(norms)),
@@ -313,6 +309,7 @@ def _case(row: pd.Series, seeds: Sequence[float]) -> dict[str, Any]:
 
 def _on_one_scale(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same tables with bars of equal length for equal shares."""
+    # Each on its own scale, a smaller share could have the longer bar.
     full = max(case["full"] for case in cases)
     return [case | {"full": full} for case in cases]
 
@@ -397,6 +394,12 @@ def _heat_map(
 
 
 # What the lenses read ---------------------------------------------------------------------------
+
+
+def _token_tables(
+    readings: Iterable[Reading], words: Sequence[str], headline_layer: int | None
+) -> list[dict[str, Any]]:
+    return [_token_table(reading, words, headline_layer) for reading in readings]
 
 
 def _token_table(

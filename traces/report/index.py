@@ -215,6 +215,7 @@ def _status(subjects: pd.DataFrame, study: Shown) -> list[tuple[str, str]]:
 
 def _texts(read: Sequence[str], shown: str | None) -> str:
     """The texts that were read, and which of several the page is about."""
+    # Readings of the others are on the cards, and in no number of this page.
     names = [plain_name(one) for one in read]
     if len(names) < 2 or shown is None:
         return ", ".join(names)

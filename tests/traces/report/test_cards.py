@@ -397,7 +397,7 @@ def test_missing_numbers_are_dashes():
 
 
 def test_an_unknown_organism_is_refused():
-    with pytest.raises(ValueError, match="no row of organism tide_clock in model mini"):
+    with pytest.raises(ValueError, match="no row of tide_clock in model mini"):
         card(organism="tide_clock")
 
 
