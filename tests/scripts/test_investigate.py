@@ -17,6 +17,7 @@ from traces.artifacts import arrays, tables
 from traces.config.load import read_study
 from traces.config.registries import Described, Loading
 from traces.config.schema import Agents, Grader, Patient
+from traces.config.vocabularies import VIEWER
 
 STUDY = read_study([ROOT / "config" / "config.yaml"], ROOT / "config").study
 GRADER = Grader(name="grader", model="openai-api/judge/grader")
@@ -109,7 +110,8 @@ def test_the_table_is_whole_and_nothing_is_paid_twice(place, monkeypatch):
         ("black_box", 5): [4], ("lens", 0): [0], ("lens", 5): [4],
     }  # fmt: skip
     assert {one.name for one in (place.folder / "logs").iterdir()} == {
-        f"mini-{CHECKPOINT}-{null.replace('_', '-')}.eval" for null in NULLS
+        VIEWER,
+        *(f"mini-{CHECKPOINT}-{null.replace('_', '-')}.eval" for null in NULLS),
     }
     # Where A and B are the same model, the same model is asked.
     asked = {one["model"] for one in place.server.bodies if "tools" not in one}
