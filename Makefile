@@ -15,7 +15,7 @@ BAYES := .venv/bayes
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The default scheduler takes a minute of the demo to choose; this one takes none. And after each look at what is ready
 # Snakemake looks again when the timespan is over, once for every job that ended (docs/log.md): five seconds, not one.
-# Small jobs start from a Python that has imported everything, in half of the time; WARM= starts each anew.
+# Small jobs start from a Python that has imported everything (docs/log.md); WARM= starts each anew.
 WARM ?= python tools/warm_python.py --
 SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timespan 100/5s
 REHEARSED := config/paper.yaml config/rehearsal.yaml
