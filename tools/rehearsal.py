@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.hub_server import HubServer
 from tools.warm_python import warm_python
+from traces.job import OFFLINE
 
 
 def main(folder: Path, files: list[Path], command: list[str]) -> int:
@@ -33,8 +34,7 @@ def main(folder: Path, files: list[Path], command: list[str]) -> int:
     hub = HubServer(folder)
     # The study pins revisions of the real hub, which the local one cannot have.
     hub.any_revision = True
-    offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"}
-    environment = {key: value for key, value in os.environ.items() if key not in offline}
+    environment = {key: value for key, value in os.environ.items() if key not in OFFLINE}
     environment |= json.loads(variables.read_text()) | {"HF_ENDPOINT": hub.endpoint}
     # The study asks for GPUs; its tiny models need none.
     environment["TRACES_ALLOW_CPU"] = "1"

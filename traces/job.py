@@ -49,6 +49,9 @@ _recorded: dict[str, Any] = {}
 # The job of this process: rule, wildcards, and the folder of all results. Empty outside of a job.
 _running: dict[str, Any] = {}
 
+# What forbids libraries the hub. They read it once, as they are imported.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
 # Importing transformers makes a million objects that live until exit. With Python's default of 700
 # allocations, searching them for cycles takes an eighth of a small job's time.
 gc.set_threshold(100_000, 10, 10)
@@ -183,7 +186,7 @@ def start(log_file: str | Path | None, *, offline: bool = True) -> None:
     # A job on a cluster node has no network. Without this it would wait for a time-out, or silently
     # read a newer revision than the one that was recorded.
     if offline:
-        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+        os.environ.update(OFFLINE)
     if log_file is not None:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
         # `force`: libraries may have configured logging while they were imported.

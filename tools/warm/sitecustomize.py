@@ -35,7 +35,7 @@ def starts_warm(called: list[str]) -> bool:
         return True
     # Empty in an interactive Python, an option in torchrun's.
     script = called[0] if called else ""
-    # Snakemake writes a script to .snakemake/scripts/tmpXXXX.NAME.py.
+    # Snakemake runs a copy of a script, whose name ends in the script's own.
     rule = script.rsplit("/", 1)[-1].removesuffix(".py").rsplit(".", 1)[-1]
     of_a_job = "/.snakemake/scripts/" in script or script.startswith("scripts/")
     return of_a_job and rule not in os.environ["TRACES_COLD"].split()
