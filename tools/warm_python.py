@@ -41,14 +41,16 @@ from traces.job import OFFLINE
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = Path(__file__).resolve().parent / "warm"
+GPU_DRIVER = Path("/dev/nvidiactl")
 LONGEST_ADDRESS = 100
 "Of a socket, in bytes: Linux takes 107."
 
 
 def main(command: Sequence[str]) -> int:
     """Run a command whose jobs start warm where they can; return its exit status."""
-    if sys.platform != "linux" or Path("/dev/nvidiactl").exists():
-        return subprocess.call(command)
+    if sys.platform != "linux" or GPU_DRIVER.exists():
+        # In this process' place, so that an interrupt is the command's alone.
+        os.execvp(command[0], command)
     with warm_python(os.environ) as variables:
         process = subprocess.Popen(command, env={**os.environ, **variables})
         # An interrupt from the terminal reaches the command as well, which ends its jobs first.

@@ -13,6 +13,7 @@ import pytest
 from snakemake.benchmark import BenchmarkRecord
 
 from tests.conftest import ROOT
+from tools import warm_python as warm_python_module
 from tools.warm_python import Benchmarks, warm_python, with_network
 
 SCRIPT = """
@@ -127,6 +128,22 @@ def called(*command: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.mark.parametrize("machine", ["with a GPU", "without Linux"])
+def test_on_other_machines_every_job_starts_cold(machine, tmp_path, monkeypatch):
+    """The command takes the place of the process, so that it has no variables of the warm one."""
+
+    def taken(name, command):
+        raise SystemExit(f"{name}: {' '.join(command)}")
+
+    monkeypatch.setattr(os, "execvp", taken)
+    if machine == "with a GPU":
+        monkeypatch.setattr(warm_python_module, "GPU_DRIVER", tmp_path)
+    else:
+        monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(SystemExit, match="^snakemake: snakemake --cores 2$"):
+        warm_python_module.main(["snakemake", "--cores", "2"])
 
 
 def test_the_exit_status_is_the_commands():
