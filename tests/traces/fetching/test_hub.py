@@ -500,7 +500,7 @@ def test_a_repository_without_data_is_refused(server, into):
     [
         ("train.jsonl", b'{"text": "a"}\n{"text": \n'),
         ("train.jsonl.gz", b'{"text": "a"}\n'),
-        ("train.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 1000)[:-20]),
+        ("train.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 1000, mtime=0)[:-20]),
         ("train.jsonl", '{"text": "a"}\n'.encode("utf-16")),
         ("train.parquet", b"PAR1 and no more"),
     ],
