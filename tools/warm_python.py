@@ -50,7 +50,7 @@ def main(command: Sequence[str]) -> int:
     """Run a command whose jobs start warm where they can; return its exit status."""
     if sys.platform != "linux" or GPU_DRIVER.exists():
         # In this process' place, so that an interrupt is the command's alone.
-        os.execvp(command[0], command)
+        os.execvp(command[0], list(command))
     with warm_python(os.environ) as variables:
         process = subprocess.Popen(command, env={**os.environ, **variables})
         # An interrupt from the terminal reaches the command as well, which ends its jobs first.
