@@ -212,15 +212,16 @@ def test_a_killed_job_repeats_no_completed_request(server, tmp_path, at_once, ki
     server.silent = False
     completed, before = claims(server.completed), costs(tmp_path)
     assert 1 <= before.unknown <= at_once
-    assert before.billed + before.unknown == before.attempts == len(server.bodies)
+    # What was reserved and not yet sent stands as unknown, too.
+    assert before.billed + before.unknown == before.attempts >= len(server.bodies)
 
     ended, _ = client(server, tmp_path, questions=16, at_once=at_once).communicate()
     assert ended.strip() == "16 answers"
     sent_again = {claim for claim, times in claims(server.bodies).items() if times > 1}
     # A reply of the last moment may lie in the killed job's socket, unread.
     assert len(sent_again & set(completed)) <= at_once - 1
-    assert len(sent_again) == before.unknown
-    assert len(server.bodies) == 16 + before.unknown
+    assert len(sent_again) <= before.unknown
+    assert len(server.bodies) == 16 + len(sent_again)
     after = costs(tmp_path)
     assert (after.unknown, after.billed) == (before.unknown, 16)
 
