@@ -9,6 +9,9 @@ which smaller does turns its sign.
 general text. An organism is never in the mean that is subtracted from it. Where two organisms are
 compared, neither is in the mean of the other: each then has the same chance of standing higher if
 the two are alike, so that a comparison of nulls is fair to the last digit.
+
+A reader that has nothing to read, such as a difference of zero, says nothing. Its score is SILENT,
+which is below every other, so that it is flagged at no level. In a benign mean it counts as 0.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,6 +29,7 @@ from traces.config.vocabularies import FEWEST_BENIGN
 RAW, LESS_BENIGN = "raw", "less_benign"
 VALUE = "value"
 "Stands in the column `statistic` for the one number of a detector."
+SILENT = -np.inf
 
 
 class Way(NamedTuple):
@@ -122,7 +126,7 @@ def own_adjusted(
 ) -> NDArray[np.float64]:
     """[organism, candidate]: the scores less the benign mean, an organism held out of its own."""
     if not adjusted:
-        return matrix
+        return matrix.copy()
     mine = np.where(benign[:, None], matrix, 0.0)
     counts = benign.sum() - benign
     return matrix - (mine.sum(axis=0) - mine) / counts[:, None]
@@ -140,11 +144,13 @@ def of_readers(organisms: pd.DataFrame, domain_scores: pd.DataFrame) -> Iterator
     Raises ValueError for a score that is there twice, and for an organism that
     lacks some of its base's candidates: the largest of fewer scores is another score.
     """
+    said_nothing = _silent(domain_scores)
     for (reader, statistic), rows in domain_scores.groupby(["reader", "statistic"], sort=False):
-        matrices, names, places = {}, {}, {}
+        matrices, names, places, silent = {}, {}, {}, {}
         for model, group in organisms.groupby("model", sort=False):
             wide = _wide(rows[rows["model"] == model], f"{model}, {reader}, {statistic}")
             matrices[model] = wide.reindex(group["checkpoint"]).to_numpy(dtype=np.float64)
+            silent[model] = [(model, one, reader) in said_nothing for one in group["checkpoint"]]
             names[model] = tuple(map(str, wide.columns))
             places[model] = group.index.to_numpy()
         read = {model for model, wide in matrices.items() if wide.shape[1]}
@@ -163,6 +169,9 @@ def of_readers(organisms: pd.DataFrame, domain_scores: pd.DataFrame) -> Iterator
                 changes = changes and model in read
                 apart[model] = held_out_scores(scores, benign[model], changes)
                 domains[model] = own_adjusted(scores, benign[model], changes)
+                quiet = np.array(silent[model]) & ~np.isnan(scores).any(axis=1)
+                apart[model][:, quiet] = SILENT
+                domains[model][quiet] = SILENT
             way = Way(str(reader), str(statistic), adjustment)
             yield Evidence(way, apart, domains, names, places, cost)
 
@@ -198,6 +207,15 @@ def _wide(rows: pd.DataFrame, where: str) -> pd.DataFrame:
             "every candidate that the base's other organisms have"
         )
     return wide
+
+
+def _silent(domain_scores: pd.DataFrame) -> set[tuple[str, str, str]]:
+    """Of which model and checkpoint which reader says nothing: no token stands out in any list."""
+    standard = domain_scores[domain_scores["statistic"] == "z"]
+    spoken = (standard["score"] != 0).groupby(
+        [standard[key] for key in (*KEY, "reader")], sort=False
+    )
+    return {key for key, said in spoken.any().items() if not said}
 
 
 def _known(organisms: pd.DataFrame) -> set[str]:

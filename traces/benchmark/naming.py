@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from traces.analysis.statistics import wilson_bounds
-from traces.benchmark.evidence import Evidence, Way
+from traces.benchmark.evidence import SILENT, Evidence, Way
 from traces.benchmark.organisms import ALL, GENERAL, NARROW, kinds, of_kind, slices
 from traces.benchmark.resampling import CONFIDENCE, Draws, gap, interval
 from traces.benchmark.thresholds import FROM_ORGANISMS, flagged, p_values
@@ -34,6 +34,7 @@ class Named:
         self.first, self.reciprocal = np.full(n, np.nan), np.full(n, np.nan)
         self.rank, self.candidates = np.full(n, np.nan), np.zeros(n)
         self.said: list[dict[str, float]] = [{} for _ in range(n)]
+        self.silent = np.zeros(n, dtype=bool)
         for model, places in evidence.places.items():
             names = evidence.candidates.get(model, ())
             for place, scores in zip(places, evidence.domains.get(model, ()), strict=False):
@@ -43,6 +44,7 @@ class Named:
                 self.candidates[place] = len(names)
                 tied = np.flatnonzero(scores == scores.max())
                 self.said[place] = {names[one]: 1 / len(tied) for one in tied}
+                self.silent[place] = scores.max() == SILENT
                 if row["null"] == NARROW and pd.notna(row["domain"]):
                     self._grade(place, scores, names, row)
 
@@ -62,8 +64,8 @@ class Named:
         self.reciprocal[place] = (1 / ranks).mean()
 
     def favourite(self, place: int) -> str:
-        """The domain that is named, the first in alphabetical order of those that tie."""
-        return min(self.said[place], default="")
+        """The domain that is named, the first of the alphabet among those that tie; "" of none."""
+        return "" if self.silent[place] else min(self.said[place], default="")
 
     def of(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
         """Those of the places that are graded."""
@@ -146,13 +148,16 @@ def coverage_rows(evidence: Evidence, named: Named, organisms: pd.DataFrame) -> 
 
     A row a threshold and kind of null: the share of narrow organisms that are named, how much of
     that is wrong with Wilson's bounds, and the share of these nulls that are named as well. The
-    thresholds are the scores themselves, and none is chosen.
+    thresholds are the scores themselves, and none is chosen. What says nothing is never named.
     """
     scores = evidence.scores
     places = named.of(of_kind(organisms, NARROW))
     if not len(places):
         return
-    steps = np.unique(np.quantile(scores[places], np.linspace(0, 1, MOST_THRESHOLDS)))
+    spoken = scores[places[scores[places] != SILENT]]
+    if not len(spoken):
+        return
+    steps = np.unique(np.quantile(spoken, np.linspace(0, 1, MOST_THRESHOLDS)))
     for threshold in steps:
         mine = places[scores[places] >= threshold]
         error = 1 - float(named.first[mine].mean())

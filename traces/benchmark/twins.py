@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from traces.benchmark.detection import Beaten
 from traces.benchmark.evidence import Evidence, Way, compared
 from traces.benchmark.organisms import ALL, TRUE, of_kind
-from traces.benchmark.resampling import Draws, gap, interval
+from traces.benchmark.resampling import Draws, Estimate, gap, interval
 
 DETECT, OWN = "detect", "own"
 
@@ -42,18 +42,19 @@ def twin_rows(evidence: Evidence, organisms: pd.DataFrame, draws: Draws) -> Iter
     Of how many pairs the false one scores higher (a tie counts half), and by how much.
 
     `paired_auc` is over pairs, with an interval; `auc` compares each with every twin of its base.
+    The difference is of pairs in which the reader says something of both.
     """
     false, true = pairs(organisms)
     for scored, values in _scores(evidence, organisms).items():
-        there = ~np.isnan(values[false] - values[true])
+        there = ~np.isnan(values[false]) & ~np.isnan(values[true])
         ours, theirs = false[there], true[there]
         if not len(ours):
             continue
         wins = compared(values[ours], values[theirs])
         units = draws.n_units(ours)
         share = interval(float(wins.mean()), draws.means(wins, ours), units)
-        differences = values[ours] - values[theirs]
-        mean = gap(float(differences.mean()), draws.means(differences, ours), units)
+        spoken = np.isfinite(values[ours]) & np.isfinite(values[theirs])
+        mean = _mean_gap(values[ours[spoken]] - values[theirs[spoken]], ours[spoken], draws)
         beaten = Beaten(evidence, organisms, ours, theirs) if scored == DETECT else None
         yield {
             **evidence.way._asdict(),
@@ -63,6 +64,13 @@ def twin_rows(evidence: Evidence, organisms: pd.DataFrame, draws: Draws) -> Iter
             **{"difference": mean.value, "difference_low": mean.low},
             "difference_high": mean.high,
         }
+
+
+def _mean_gap(differences: NDArray[np.float64], places: NDArray, draws: Draws) -> Estimate:
+    if not len(places):
+        return gap(np.nan, np.empty(0), 0)
+    drawn = draws.means(differences, places)
+    return gap(float(differences.mean()), drawn, draws.n_units(places))
 
 
 def twin_differences(

@@ -6,6 +6,8 @@ import pytest
 from tests.traces.benchmark import planted
 from traces.benchmark import evidence as ev
 from traces.benchmark import organisms as org
+from traces.benchmark.naming import Named
+from traces.benchmark.thresholds import FROM_ORGANISMS, p_values
 
 
 def ready(**options):
@@ -125,3 +127,31 @@ def test_the_headline_is_the_way_that_was_fixed():
         ev.Way("kl", "value", "raw"),
     ]
     assert [way.headline(fixed) for way in ways] == [True, False, True]
+
+
+def test_who_has_nothing_to_read_scores_below_everyone_and_is_named_nothing():
+    table = ready(nulls={"general": 20, "identical": 1})
+    # Benign finetunes lower every domain, so that a plain 0 would stand above most organisms.
+    scores = planted.domain_scores(table, {"one": 1.0, "two": 1.0})
+    scores.loc[scores["checkpoint"].str.startswith("general"), "score"] -= 5
+    scores.loc[scores["checkpoint"].str.startswith("identical"), "score"] = 0.0
+    same = table.index[table["null"] == "identical"][0]
+    others = np.delete(np.arange(len(table)), same)
+
+    for one in ev.of_readers(table, scores):
+        assert one.scores[same] == ev.SILENT
+        assert (one.between("mini", others, np.array([same])) == 1).all()
+        assert np.isfinite(one.scores[others]).all()
+        named = Named(one, table)
+        assert named.favourite(same) == "" != named.favourite(others[0])
+        levels, _ = p_values(one, table, "general", FROM_ORGANISMS)
+        assert levels[same] == 1
+
+
+def test_a_share_of_0_is_no_silence():
+    """The first 20 tokens hold no word of a domain, and yet they were read."""
+    table = ready()
+    scores = planted.domain_scores(table, {"one": 1.0})
+    scores.loc[scores["statistic"] == "top20", "score"] = 0.0
+    for one in ev.of_readers(table, scores):
+        assert np.isfinite(one.scores).all()

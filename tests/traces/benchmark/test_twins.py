@@ -51,13 +51,15 @@ def test_what_a_reader_sees_of_falsehood_is_what_is_said(table, of_falsehood):
             assert row["difference_low"] < 0 < row["difference_high"]
 
 
-def test_twins_that_score_alike_are_halves(table):
-    flat = planted.long(table, "one", "z", planted.DOMAINS, np.zeros((len(table), 8)))
+@pytest.mark.parametrize(("score", "difference"), [(1.0, 0.0), (0.0, np.nan)])
+def test_twins_that_score_alike_are_halves(table, score, difference):
+    """Of a reader that says nothing of either there is no difference to speak of."""
+    flat = planted.long(table, "one", "z", planted.DOMAINS, np.full((len(table), 8), score))
     rows = list(
         twins.twin_rows(next(iter(of_readers(table, flat))), table, Draws.of(table, 100, 0))
     )
     assert [row["paired_auc"] for row in rows] == [0.5, 0.5]
-    assert [row["difference"] for row in rows] == [0.0, 0.0]
+    np.testing.assert_array_equal([row["difference"] for row in rows], [difference] * 2)
 
 
 def test_without_twins_nothing_is_said():
