@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from traces.artifacts.tables import SCHEMAS
 from traces.benchmark import agreement, detection, naming, placing, strength, thresholds, twins
-from traces.benchmark.evidence import VALUE, Evidence, Way, of_detectors, of_readers
+from traces.benchmark.evidence import SILENT, VALUE, Evidence, Way, of_detectors, of_readers
 from traces.benchmark.naming import Named
 from traces.benchmark.organisms import prepared, scored
 from traces.benchmark.resampling import Draws
@@ -193,7 +193,7 @@ def _measures(board: Board) -> dict[str, NDArray[np.float64]]:
 
 
 def _reader_rows(board: Board, costs: pd.DataFrame) -> pd.DataFrame:
-    """One row an organism and way: columns of readers.parquet."""
+    """One row an organism and way: columns of readers.parquet; no score of who says nothing."""
     parts = []
     kept = ["model", "checkpoint", "organism", "domain", "null", "recipe", "dose", "steps", "seed"]
     kept += ["strength", "damage", "slice"]
@@ -207,7 +207,7 @@ def _reader_rows(board: Board, costs: pd.DataFrame) -> pd.DataFrame:
             own_rank=named.rank if named else np.nan,
         )
         parts.append(part.dropna(subset=["score"]))
-    rows = pd.concat(parts, ignore_index=True)
+    rows = pd.concat(parts, ignore_index=True).replace({"score": {SILENT: np.nan}})
     return rows.merge(costs, on=["model", "checkpoint", "reader"], how="left")
 
 

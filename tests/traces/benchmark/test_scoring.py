@@ -129,3 +129,26 @@ def test_the_order_of_rows_changes_nothing():
     keys = ["reader", "statistic", "adjustment", "null", "slice", "matched_on"]
     left, right = (one["detection"].set_index(keys)["value"].sort_index() for one in (first, mixed))
     pd.testing.assert_series_equal(left, right)
+
+
+def test_who_says_nothing_stands_in_the_table_without_a_score(tmp_path):
+    organisms = planted.organisms(nulls={"general": 20, "identical": 1})
+    scores = planted.domain_scores(organisms, READERS)
+    same = scores["checkpoint"].str.startswith("identical") & (scores["reader"] == "sharp")
+    scores.loc[same, "score"] = 0.0
+    found = score_readers(
+        organisms,
+        scores,
+        planted.detector_scores(organisms, {"kl": 1.0}),
+        planted.token_lists(organisms, ["sharp"], own=0.5),
+        scoring=planted.scoring(resamples=100),
+        seed=0,
+    )
+    for name, table in found.items():
+        tables.write(tmp_path / f"{name}.parquet", table, name)
+    mine = found["readers"].query("null == 'identical' and reader == 'sharp'")
+    assert len(mine) == 4
+    assert mine["score"].isna().all() and (mine["favourite"] == "").all()
+    assert found["readers"].query("reader == 'blind'")["score"].notna().all()
+    rates = found["rates"].query("null == 'identical' and reader == 'sharp'")
+    assert (rates["rate"] == 0).all()
