@@ -30,7 +30,7 @@ demo: $(READY) ## run the miniature study, in minutes; ends with results/index.h
 	$(RUN) $(WARM) $(SNAKEMAKE)
 	@echo "Done. Begin with results/index.html"
 
-real: $(READY) ## read secrets out of a really pretrained model, in an hour or more; needs a package index, no hub
+real: $(READY) ## read secrets out of a really pretrained model, in forty minutes to an hour; needs a package index, no hub
 	$(RUN) $(WARM) $(SNAKEMAKE) --resources mem_mb=$(MEMORY) --configfile config/smol.yaml
 	@echo "Done. Begin with results/smol/index.html"
 
