@@ -96,7 +96,8 @@ def agreement_rows(
     }
     for reader, rows in lists.groupby("reader", sort=False):
         ranked = {
-            at[key]: list(group.sort_values("rank")["token"])
+            # Pieces of a character have one text, and the first of them counts.
+            at[key]: list(dict.fromkeys(group.sort_values("rank")["token"]))
             for key, group in rows.groupby(["model", "checkpoint"], sort=False)
             if key in at
         }

@@ -60,10 +60,10 @@ def test_what_cannot_be_compared_is_refused(lists, p, said):
         agreement.rank_biased_overlap(*lists, p)
 
 
-def rows(models, seeds, own):
+def rows(models, seeds, own, change=lambda lists: lists):
     made = planted.organisms(models=models, seeds=seeds, ladder=((1.0, 1.0, 3.0),))
     table = org.scored(org.prepared(made, planted.scoring()))
-    lists = planted.token_lists(table, ["one"], own=own)
+    lists = change(planted.token_lists(table, ["one"], own=own))
     draws = Draws.of(table, 200, 0)
     return list(agreement.agreement_rows(lists, table, draws, {}, 0.9))
 
@@ -78,6 +78,19 @@ def test_two_seeds_of_an_organism_agree_where_it_has_words_of_its_own(models, se
     assert own["same"] > 3 * own["other"]
     (blind,) = rows(models, seeds, own=0.0)
     assert blind["low"] < 0.5 and blind["value"] < 0.75
+
+
+def test_tokens_of_one_text_count_once():
+    """A tokenizer of bytes has many tokens that are a piece of a character, all with one text."""
+
+    def with_pieces(lists):
+        pieces = [lists.assign(rank=lists["rank"].max() + n, token="\ufffd") for n in (1, 2)]
+        return pd.concat([lists, *(one.drop_duplicates(["checkpoint"]) for one in pieces)])
+
+    def with_one_piece(lists):
+        return with_pieces(lists).drop_duplicates(["checkpoint", "token"])
+
+    assert rows(("a",), (0, 1), 0.5, with_pieces) == rows(("a",), (0, 1), 0.5, with_one_piece)
 
 
 def test_two_organisms_differ_in_the_domain_and_in_nothing_else():
