@@ -1,8 +1,8 @@
 """
 Write what a benchmark of readers has come to into documents, from its tables.
 
-    python tools/draw_readers.py results docs/readers.md README.md
-    python tools/draw_readers.py results/smol docs/readers.md --study smol
+    python tools/draw_readers.py results docs/readers.md docs/readers_tables.md README.md
+    python tools/draw_readers.py results/smol docs/readers.md README.md --study smol
 
 A block of a document stands between two comments, `<!-- readers STUDY NAME -->` and `<!-- end -->`,
 and is replaced whole. NAME is one of
@@ -10,6 +10,7 @@ and is replaced whole. NAME is one of
     headline    two sentences: who leads at finding narrow finetunes, and at naming them
     summary     a sentence a task
     brief       a row a reader: AUC by kind of null, naming, cost
+    tables      every table, as in tables/readers.md
     pilot       what every reader is scored by: each alternative on the pilot
     pilot-readers   the same, reader by reader
 """
@@ -99,6 +100,7 @@ def main() -> None:
     names = [*TABLES, "pilot"]
     folder = asked.results / "tables"
     made = blocks({name: tables.read(folder / f"{name}.parquet") for name in names})
+    made["tables"] = (folder / "readers.md").read_text(encoding="utf-8").strip()
     for document in asked.documents:
         text = document.read_text(encoding="utf-8")
         document.write_text(replaced(text, asked.study, made), encoding="utf-8")

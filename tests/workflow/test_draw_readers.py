@@ -29,7 +29,8 @@ def test_every_block_that_is_described_is_made(made):
     named = {
         line.split()[0] for line in (draw_readers.__doc__ or "").splitlines() if "    " in line
     }
-    assert set(made) <= named and len(made) == 5
+    # `tables` is a file of the workflow's own.
+    assert named == {*made, "python", "tables"} and len(made) == 5
 
 
 def test_the_headline_counts_organisms_and_names_who_leads(made):
