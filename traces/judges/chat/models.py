@@ -150,21 +150,13 @@ def endpoint(model: str, base_url: str | None = None) -> Endpoint:
         api_key=key or NO_KEY,
         memoize=False,
         max_retries=0,
-        **_without_redirects(model),
     )
-    # Of providers that speak OpenAI's protocol.
-    if (client := getattr(reached.api, "http_client", None)) is not None:
-        client.follow_redirects = False
+    # A redirect would take Anthropic's key, and any question, to another host. The clients of
+    # OpenAI's and Anthropic's packages have this switch, and Inspect no option for it.
+    sends = getattr(getattr(reached.api, "client", None), "_client", None)
+    if sends is not None:
+        sends.follow_redirects = False
     return Endpoint(reached)
-
-
-def _without_redirects(model: str) -> dict[str, Any]:
-    """A client for Anthropic that follows no redirect: its key would go along to any host."""
-    if not model.startswith("anthropic/"):
-        return {}
-    from anthropic import DefaultAsyncHttpxClient
-
-    return {"http_client": DefaultAsyncHttpxClient(follow_redirects=False)}
 
 
 def key_variable(model: str) -> str:
