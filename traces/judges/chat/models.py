@@ -151,7 +151,7 @@ def endpoint(model: str, base_url: str | None = None) -> Endpoint:
         memoize=False,
         max_retries=0,
     )
-    # A redirect would take Anthropic's key, and any question, to another host. The clients of
+    # A redirect would take the question to another host. The clients of
     # OpenAI's and Anthropic's packages have this switch, and Inspect no option for it.
     sends = getattr(getattr(reached.api, "client", None), "_client", None)
     if sends is not None:
