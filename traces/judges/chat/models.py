@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import httpx2
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -48,6 +49,8 @@ _TURNS: dict[str, type[ChatMessageBase]] = {
 _PASSING = {"id", "model", "source"}
 # Providers whose key stands in another variable than their name with _API_KEY.
 _KEYS = {"hf": "HF_TOKEN", "google": "GOOGLE_API_KEY"}
+# Providers to whom a client can be handed.
+_CLIENTS = {"anthropic", "openai", "openai-api", "openrouter"}
 # No answer has a billion billion tokens: such a number is a mistake, and money would overflow.
 _MOST_TOKENS = 10**18
 # What a server without a key is sent where a key belongs.
@@ -144,19 +147,11 @@ def endpoint(model: str, base_url: str | None = None) -> Endpoint:
             "nothing else holds keys"
         )
     # Two models with one name may have two addresses, so none is kept for the next call.
-    reached = get_model(
-        model,
-        base_url=base_url,
-        api_key=key or NO_KEY,
-        memoize=False,
-        max_retries=0,
-    )
-    # A redirect would take the question to another host. The clients of
-    # OpenAI's and Anthropic's packages have this switch, and Inspect no option for it.
-    sends = getattr(getattr(reached.api, "client", None), "_client", None)
-    if sends is not None:
-        sends.follow_redirects = False
-    return Endpoint(reached)
+    asking = {"base_url": base_url, "api_key": key or NO_KEY, "memoize": False, "max_retries": 0}
+    if model.partition("/")[0] in _CLIENTS:
+        # A redirect would take the question to another host.
+        asking["http_client"] = httpx2.AsyncClient(follow_redirects=False)
+    return Endpoint(get_model(model, **asking))
 
 
 def key_variable(model: str) -> str:
