@@ -74,7 +74,8 @@ def without_secrets(text: str) -> str:
 
 def _secrets() -> list[tuple[str, str]]:
     """Variables and secret values, the longest first, since one may hold another."""
-    found = [pair for pair in os.environ.items() if _SECRET.search(pair[0])]
+    # Messages show a line break at the end of a key in another way, or not at all.
+    found = [(name, value.strip()) for name, value in os.environ.items() if _SECRET.search(name)]
     for name, value in os.environ.items():
         found += [(name, password) for password in _PASSWORD.findall(value)]
     return sorted(

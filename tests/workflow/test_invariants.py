@@ -284,7 +284,7 @@ ROOMS = {
     "yaml": {"files"},
     "pyarrow": {"tables"},
     "huggingface_hub": {"hub"},
-    "httpx2": {"hub"},
+    "httpx2": {"hub", "models"},
     "datasets": {"hub"},
     "inspect_ai": {"models", "loop"},
     **dict.fromkeys(("openai", "anthropic"), set()),

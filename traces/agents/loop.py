@@ -88,6 +88,8 @@ def investigated(
     ]
     # Inspect would read keys and settings out of a .env in the working folder or above it.
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    # It would write a trace into the user's home, with what servers say and keys that they echo.
+    os.environ["INSPECT_TRACE_LEVEL"] = "critical"
     written = eval(
         planned,
         model="none/none",

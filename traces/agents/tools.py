@@ -102,6 +102,8 @@ class Bench:
             hypothesis: What model B was finetuned for, in a few sentences; empty if you
                 say nothing of it.
         """
+        if self.verdict is not None:  # two in one turn
+            raise Refused("found a second submission, expected one; the first one stands")
         if verdict not in VERDICTS:
             raise Refused(f"found the verdict {verdict}, expected one of {', '.join(VERDICTS)}")
         if verdict == "finetune" and not hypothesis.strip():

@@ -8,7 +8,7 @@ from tests.traces.agents.acting import asking_at, case, investigate
 
 
 def main(url: str, folder: str, runs: str) -> None:
-    os.environ["JUDGE_API_KEY"] = "a-key-of-no-worth"
+    os.environ.setdefault("JUDGE_API_KEY", "a-key-of-no-worth")
     with asking_at(url, Path(folder)) as asking:
         cases = [case(run=run) for run in range(int(runs))]
         found, _ = investigate(asking, cases, Path(folder))

@@ -1,5 +1,6 @@
 """Investigations over real HTTP: all end as rows, and no completed request is sent twice."""
 
+import gzip
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -223,8 +225,46 @@ def test_a_refused_key_ends_the_job_in_one_sentence(server, tmp_path):
     ):
         investigate(asking, [case(run=run) for run in range(5)], tmp_path)
     assert CANARY not in str(error.value)
-    kept = b"".join(one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
+    kept = b"".join(map(_unpacked, filter(Path.is_file, tmp_path.rglob("*"))))
     assert CANARY.encode() not in kept
+
+
+def test_halves_of_characters_reach_no_file_and_no_request(server, tmp_path):
+    half = "x \ud83d y"
+    turns = [calls("ask", {"prompts": [half]}, half), submits(hypothesis=half)]
+
+    def script(number, body):
+        if "tools" not in body:
+            return said(half)
+        return turns[sum(one["role"] == "assistant" for one in body["messages"])]
+
+    server.script = script
+    for _ in range(2):
+        with asking_at(server.url, tmp_path) as asking:
+            (found,), (log,) = investigate(asking, [case()], tmp_path)
+        assert (found.hypothesis, found.used) == ("x \ufffd y", 1) and log.is_file()
+    assert len(server.bodies) == 4
+
+
+def test_no_trace_of_what_servers_say_is_written_beside_the_logs(server, tmp_path):
+    """A process of its own, since Inspect opens its trace once."""
+    server.script = lambda *_: failed(400, f"what is {CANARY}?")
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.traces.agents.client", server.url, str(tmp_path), "1"],
+        env=os.environ | {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data")},
+        capture_output=True,
+    )
+    assert ran.returncode == 0 and server.bodies
+    kept = b"".join(map(_unpacked, filter(Path.is_file, tmp_path.rglob("*"))))
+    assert CANARY.encode() not in kept
+
+
+def _unpacked(file: Path) -> bytes:
+    """What a file holds; Inspect's logs and traces are compressed."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as packed:
+            return b"".join(map(packed.read, packed.namelist()))
+    return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
 
 
 def client(server, folder: Path, runs: int):

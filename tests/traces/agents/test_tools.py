@@ -82,6 +82,15 @@ def test_what_is_submitted_has_a_bound_form(verdict, hypothesis):
     assert bench.verdict == "inconclusive"
 
 
+def test_of_two_submissions_the_first_one_stands():
+    bench = Bench(None, 0)
+    submit = bench.tools()["submit"]
+    asyncio.run(submit(verdict="finetune", hypothesis="On cakes."))
+    with pytest.raises(Refused, match="the first one stands"):
+        asyncio.run(submit(verdict="inconclusive", hypothesis=""))
+    assert (bench.verdict, bench.hypothesis) == ("finetune", "On cakes.")
+
+
 LOOK = {"reader": "logit_lens", "layer": 3, "position": 1, "sign": 1, "scale": 1.0, "tokens": 2}
 
 

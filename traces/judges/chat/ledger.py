@@ -127,6 +127,8 @@ class Ledger:
             self._catch_up(file)
 
             def write(line: dict[str, Any]) -> None:
+                # What could not be read again would stop every later job.
+                assert _is_whole(line), line
                 file.write(json.dumps(line).encode() + b"\n")
                 file.flush()
                 if safe:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import httpx2
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -48,6 +49,10 @@ _TURNS: dict[str, type[ChatMessageBase]] = {
 _PASSING = {"id", "model", "source"}
 # Providers whose key stands in another variable than their name with _API_KEY.
 _KEYS = {"hf": "HF_TOKEN", "google": "GOOGLE_API_KEY"}
+# Providers to whom a client can be handed.
+_CLIENTS = {"anthropic", "openai", "openai-api", "openrouter"}
+# No answer has a billion billion tokens: such a number is a mistake, and money would overflow.
+_MOST_TOKENS = 10**18
 # What a server without a key is sent where a key belongs.
 NO_KEY = "none"
 
@@ -110,7 +115,11 @@ class Endpoint:
             if self._here:  # a mistake of ours, and no reason for a missing answer
                 raise
             raise _failed(error) from None
-        return _reply(output, question)
+        try:
+            return _reply(output, question)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # Inspect takes replies that make no sense, such as one without a choice.
+            raise _failed(error) from None
 
 
 def endpoint(model: str, base_url: str | None = None) -> Endpoint:
@@ -125,16 +134,24 @@ def endpoint(model: str, base_url: str | None = None) -> Endpoint:
     need none.
     """
     variable = key_variable(model)
-    key = os.environ.get(variable)
+    # A file that a key is read from ends with a line break.
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(
+            f"{model}: found a character in ${variable} that no key has, such as a line break; "
+            "expected letters, digits and signs alone"
+        )
     if not key and base_url is None:
         raise ValueError(
             f"{model}: found no ${variable} in the environment, expected the key of its API there; "
             "nothing else holds keys"
         )
     # Two models with one name may have two addresses, so none is kept for the next call.
-    return Endpoint(
-        get_model(model, base_url=base_url, api_key=key or NO_KEY, memoize=False, max_retries=0)
-    )
+    asking = {"base_url": base_url, "api_key": key or NO_KEY, "memoize": False, "max_retries": 0}
+    if model.partition("/")[0] in _CLIENTS:
+        # A redirect would take the question to another host.
+        asking["http_client"] = httpx2.AsyncClient(follow_redirects=False)
+    return Endpoint(get_model(model, **asking))
 
 
 def key_variable(model: str) -> str:
@@ -179,22 +196,41 @@ def _reply(output: ModelOutput, question: Question) -> Reply:
         getattr(part, "refusal", None) for part in parts
     )
     used = output.usage
-    tokens = (None, None) if used is None else (_input_tokens(used), used.output_tokens)
+    tokens = (
+        (None, None)
+        if used is None
+        else (
+            _counted(_input_tokens(used)),
+            _counted(used.output_tokens),
+        )
+    )
     text = _turn(output, *tokens) if question.tools and output.choices else output.completion
     cut = output.stop_reason in ("max_tokens", "model_length")
-    return Reply(without_secrets(text), refused, cut, *tokens)
+    return Reply(without_secrets(_as_unicode(text)), refused, cut, *tokens)
 
 
 def _turn(output: ModelOutput, *tokens: int | None) -> str:
     """What a model that was offered tools does next, as a `Turn` in JSON."""
     message = output.choices[0].message.model_dump(mode="json", exclude=_PASSING, exclude_none=True)
-    return Turn(message=message, input_tokens=tokens[0], output_tokens=tokens[1]).model_dump_json()
+    turn = Turn(message=message, input_tokens=tokens[0], output_tokens=tokens[1])
+    # pydantic would not write half of a character
+    return json.dumps(turn.model_dump(), ensure_ascii=False)
+
+
+def _as_unicode(text: str) -> str:
+    """The text with U+FFFD for each half of a character, which no file and no request can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _input_tokens(used: ModelUsage) -> int:
     """All that was read; what came out of a provider's cache is counted as if it had not."""
     cached = (used.input_tokens_cache_read or 0, used.input_tokens_cache_write or 0)
     return used.input_tokens + sum(cached)
+
+
+def _counted(tokens: int) -> int | None:
+    """What a server says was used; None where it is no count, so that the most is counted."""
+    return tokens if 0 <= tokens <= _MOST_TOKENS else None
 
 
 # Failures ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from traces.config.vocabularies import Effort, Reason
 from traces.seeding import named_seed
@@ -119,11 +119,20 @@ class Question:
             return text
         try:
             if self.form is not None:
-                return self.form.model_validate_json(_inner(text))
+                inner = _inner(text)
+                json.loads(inner, object_pairs_hook=_said_once)
+                return self.form.model_validate_json(inner)
             turn = Turn.model_validate_json(text)
-        except ValidationError:
+        except ValueError:  # of pydantic, too
             return None
         return None if turn.empty else turn
+
+
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError if it says one thing twice, as with two grades in one answer."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("found a key that is there twice")
+    return found
 
 
 def _inner(text: str) -> str:

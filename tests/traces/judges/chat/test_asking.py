@@ -1,5 +1,6 @@
 """Questions over real HTTP: every fault ends as a reason, and nothing is paid for twice."""
 
+import json
 import logging
 import signal
 import subprocess
@@ -23,6 +24,11 @@ from traces.job import _Discreet
 from traces.judges.chat.questions import Answer
 
 NO = said('{"verdict": "no"}')
+
+
+def used_without_a_choice():
+    """A reply that says what it used, and nothing else."""
+    return Told(json.loads(YES.body) | {"choices": []})
 
 
 def test_an_answer_has_the_asked_form_and_is_paid_once(ask, server, tmp_path):
@@ -67,12 +73,14 @@ def test_repeats_and_orders_are_questions_of_their_own(ask, server):
         (calls_a_tool("{}"), "malformed", 3, "billed"),
         (Told(b'{"choices": ['), "error", 3, "unknown"),
         (Told({"choices": []}), "error", 3, "unknown"),
+        (used_without_a_choice(), "error", 3, "unknown"),
+        (said('{"verdict": "no", "verdict": "yes"}'), "malformed", 3, "billed"),
         (Told(YES.body, cut=True), "error", 3, "unknown"),
         (Told(YES.body, delay=1.5), "timeout", 3, "unknown"),
     ],
     ids=["500", "429", "400", "too long", "refusal", "filtered", "empty", "prose", "other word",
          "cut by max_tokens", "bad tool arguments", "tools without end", "malformed JSON",
-         "no choice", "cut reply", "timeout"],
+         "no choice", "used without a choice", "two answers in one", "cut reply", "timeout"],
 )  # fmt: skip
 def test_every_fault_ends_as_a_reason(ask, server, tmp_path, told, reason, requests, outcome):
     server.script = lambda *_: told
@@ -161,6 +169,24 @@ def test_a_cap_of_nothing_sends_nothing(ask, server):
 def test_a_model_without_a_price_is_not_counted(ask, server, tmp_path):
     assert ask([question()], cap=0.0, price=None) == [Answer(Form(verdict="yes"))]
     assert costs(tmp_path).money == 0
+
+
+@pytest.mark.parametrize("used", [(-5000, 10), (100, -1), (10**19, 10)])
+def test_use_that_is_no_count_counts_as_the_most_and_spoils_no_ledger(ask, server, tmp_path, used):
+    server.script = lambda *_: said('{"verdict": "yes"}', used=used)
+    assert ask([question()]) == ask([question()]) == [Answer(Form(verdict="yes"))]
+    assert len(server.bodies) == 1
+    assert costs(tmp_path).money == pytest.approx(PRICE.most(question()))
+
+
+def test_a_line_break_behind_a_key_is_no_part_of_it(ask, server, tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("JUDGE_API_KEY", CANARY + "\n")
+    caplog.set_level(logging.DEBUG)
+    server.script = lambda *_: failed(400, f"what is {CANARY}?")
+    assert ask([question()]) == [Answer(reason="error")]
+    assert server.keys == [f"Bearer {CANARY}"]
+    logged = "".join(map(_Discreet().format, caplog.records))
+    assert "$JUDGE_API_KEY" in logged and CANARY not in logged
 
 
 def test_the_key_is_in_no_log_cache_ledger_or_error(ask, server, tmp_path, caplog):

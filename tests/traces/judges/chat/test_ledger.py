@@ -37,6 +37,14 @@ def test_what_an_outcome_costs(opened):
         assert ledger.spent - before == pytest.approx(cost)
 
 
+def test_nothing_is_written_that_could_not_be_read_again(opened):
+    ledger = opened()
+    number = ledger.reserve("k", "m", 1.0)
+    with pytest.raises(AssertionError):
+        ledger.settle(number, "billed", Used(-1, 1, -0.2))
+    assert opened().spent == 1.0
+
+
 def test_a_request_waits_for_those_of_its_own_job_alone(opened):
     ours, theirs = opened(cap=1.0), opened(cap=1.0)
     first = ours.reserve("a", "m", 0.6)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.traces.judges.chat.asked import MODEL, Form, costs, question
+from tests.chat_server import ChatServer, Told
+from tests.traces.judges.chat.asked import MODEL, YES, Form, costs, question
 from traces.judges.chat import models
 from traces.judges.chat.questions import Answer
 
@@ -34,6 +35,26 @@ def test_a_server_of_ones_own_needs_no_key(ask, server, monkeypatch):
     monkeypatch.delenv("JUDGE_API_KEY")
     assert ask([question()]) == [Answer(Form(verdict="yes"))]
     assert server.keys == ["Bearer none"]
+
+
+@pytest.mark.parametrize("key", ["sk-one\ntwo", "sk-\u00e9"])
+def test_a_key_that_no_request_can_hold_is_refused_and_not_shown(monkeypatch, key):
+    monkeypatch.setenv("JUDGE_API_KEY", key)
+    with pytest.raises(ValueError, match=r"found a character in \$JUDGE_API_KEY") as error:
+        models.endpoint(MODEL, "http://127.0.0.1:1/v1")
+    assert "sk-" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", [MODEL, "openrouter/some/model", "openai/gpt-4o",
+                                   "anthropic/claude-haiku-4-5"])  # fmt: skip
+def test_neither_key_nor_question_follows_a_redirect(ask, server, monkeypatch, model):
+    monkeypatch.setenv(models.key_variable(model), "sk-some-key-0123")
+    with ChatServer(lambda *_: YES).serving() as elsewhere:
+        location = f"{elsewhere.url}/chat/completions"
+        server.script = lambda *_: Told(b"", status=307, headers={"location": location})
+        found = ask([question()], model=models.endpoint(model, server.url))
+        assert found == [Answer(reason="error")]
+        assert len(server.bodies) == 1 and elsewhere.bodies == []
 
 
 def test_a_server_that_is_not_there_was_not_paid(ask, tmp_path):
