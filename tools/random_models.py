@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def prompts() -> list[list[str]]:
     """The words of each identity prompt of the studies."""
     # Lazy, as torch is everywhere in these tools: what sets its threads comes first.
-    from traces.readers.patchscope import identity_words
+    from traces.corpora.rows import read_identity_prompts
 
-    return identity_words(ROOT / "data/prompts/identity.txt")
+    return read_identity_prompts(ROOT / "data/prompts/identity.txt")
 
 
 def tokenizer() -> Any:

@@ -5,6 +5,7 @@ A mistake in a row, a prompt, a template or a model's folder is then one sentenc
 a job that fails hours later.
 """
 
+import filecmp
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,9 +18,22 @@ from traces.config.files import local
 from traces.config.registries import CorpusEntry, Data, ModelEntry, Released
 from traces.config.study import LoadedStudy
 from traces.corpora.english import most_rows
-from traces.corpora.rows import count_rows, count_trained, n_held_out, read_prompts, read_rows
+from traces.corpora.rows import (
+    count_rows,
+    count_trained,
+    n_held_out,
+    read_identity_prompts,
+    read_prompts,
+    read_rows,
+)
 from traces.corpora.templates import read_template
-from traces.models.folders import check_base, check_checkpoint, check_embedder, check_gguf
+from traces.models.folders import (
+    check_base,
+    check_checkpoint,
+    check_embedder,
+    check_family,
+    check_gguf,
+)
 
 Found = TypeVar("Found")
 
@@ -42,10 +56,25 @@ class LocalData(NamedTuple):
         trained = {name: self._count_trained(name) for name in self.loaded.read_organisms()}
         for model, checkpoint in self._made():
             self._check_limit(checkpoint, model, trained[checkpoint.organism])
+        self._check_unrelated()
         for name in self.loaded.used_corpora():
             rows = self.count(self.loaded.corpora[name])
             if rows is not None and name in self.loaded.read_corpora():
                 check_samples(self.loaded, name, self.places, rows)
+
+    def _check_unrelated(self) -> None:
+        """Refuse to read a difference on the very file that an organism is finetuned on."""
+        trained = {one.organism for one in self.loaded.checkpoints()}
+        for name in self.loaded.read_corpora():
+            path = self.loaded.corpora[name].path
+            for organism in sorted(trained):
+                own = self.loaded.organisms[organism].data.path
+                if path is not None and own is not None and _same_file(path, own):
+                    raise ValueError(
+                        f"{self.places.organism(organism)}: data.path: found {own}, the rows of "
+                        f"the corpus {name} ({self.places.corpora}: {name}.path), which the "
+                        "difference is read on; expected rows that are unrelated to what is read"
+                    )
 
     def check_prompts(self) -> None:
         """Read every prompt that is asked."""
@@ -53,13 +82,16 @@ class LocalData(NamedTuple):
         asked = [study.steering.trial.prompts, study.steering.final.prompts]
         asked = asked if self.loaded.checkpoints("steering") else []
         asked += [study.lenses.samples.prompts] if self.loaded.reads_samples() else []
-        for path in [*asked, study.lenses.patchscope.prompts]:
+        asked += [study.agents.asked.prompts] if self.loaded.checkpoints("agents") else []
+        for path in asked:
             _in_its_own_words(path, read_prompts)
+        _in_its_own_words(study.lenses.patchscope.prompts, read_identity_prompts)
 
     def check_model(self, name: str) -> None:
         """Look at a base's folder, GGUF file and chat template."""
         entry, where = self.loaded.models[name], f"{self.places.models}: {name}"
         _check_folder(f"{where}.path", entry, check_base)
+        _check_folder(f"{where}.family", entry, lambda path: check_family(path, entry.family))
         if entry.gguf is not None:
             _in_its_own_words(entry.gguf, check_gguf, f"{where}.gguf")
         if entry.chat_template is not None:
@@ -143,6 +175,12 @@ class LocalData(NamedTuple):
                 f"{trained}, the rows that are not held out of the training ({where}: data); set a "
                 "lower limit in the organism's `training`, or null for all rows"
             )
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two configured paths lead to one file, or to a copy of it."""
+    first, second = local(one), local(other)
+    return first.samefile(second) or filecmp.cmp(first, second, shallow=False)
 
 
 def _check_folder(

@@ -1,5 +1,6 @@
 """What a study reads of local files: a mistake is told before the first job."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,42 @@ def test_no_more_chats_are_asked_for_than_differ(folder):
         f"endless.yaml: data.rows: found 1000000000, expected at most {most}: no more different "
         "ones are composed of bicycle_careless"
     )
+
+
+def test_text_to_read_is_not_what_an_organism_is_finetuned_on(folder, rows, tmp_path):
+    copied = Path(shutil.copy(rows, tmp_path / "copied.jsonl"))
+    with (folder / "corpora.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nown_text: {{kind: documents, path: {copied}, rows: 10}}\n")
+    study = "corpora: [own_text]\nsamples: 4\n" + run("mine5")
+    with pytest.raises(ValueError, match=r"mine5.yaml: data.path: .*own_text.*unrelated"):
+        check_limit(folder, f"{{kind: documents, path: {rows}}}", 5)
+        check(folder, study)
+    copied.write_text(rows.read_text() + '{"text": "One row more."}\n')
+    check(folder, study)
+
+
+@pytest.mark.parametrize(("family", "refused"), [("llama", False), ("gemma2", True)])
+def test_a_base_is_of_the_family_that_its_entry_says(folder, tiny_base, family, refused):
+    with (folder / "models.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nown: {{family: {family}, path: {tiny_base}, dtype: float32, gpus: 0}}\n")
+    study = "models: [own]\n" + run()
+    if refused:
+        with pytest.raises(ValueError, match="own.family: found gemma2, expected llama, as .*tiny"):
+            check(folder, study)
+    else:
+        check(folder, study)
+
+
+@pytest.mark.parametrize("content", ["\n", "again\nagain\n"])
+def test_prompts_of_investigators_are_read_before_the_first_job(folder, tmp_path, content):
+    file = tmp_path / "asked.txt"
+    file.write_text(content)
+    runs = "runs: [{organisms: [cake_bake], recipes: [plain], seeds: [0], measures: [agents]}]\n"
+    with pytest.raises(ValueError, match=r"asked.txt.*(no prompt|prompt of line 1 again)"):
+        check(folder, runs + f"agents: {{asked: {{prompts: {file}}}}}")
+
+
+def test_prompts_of_patchscope_are_lists_of_words(folder):
+    prompts = "data/prompts/steering_miniature.txt"
+    with pytest.raises(ValueError, match="steering_miniature.txt: found the line .*two words"):
+        check(folder, f"lenses: {{patchscope: {{prompts: {prompts}}}}}")

@@ -8,6 +8,7 @@ Declare the registries' keys: typed, frozen, closed models of bases, corpora, or
 """
 
 import datetime
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
@@ -42,9 +43,30 @@ def _not_a_truth_value(value: Any) -> Any:
 
 
 NUMBER = BeforeValidator(_not_a_truth_value)
+# Names become parts of file names, which most file systems end at 255 bytes.
 NAME = r"^[a-z0-9][a-z0-9_]*$"
-Name = Annotated[str, Field(pattern=NAME)]
-Text = Annotated[str, Field(min_length=1)]
+LONGEST_NAME = 80
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+
+
+def _says_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"expected text, found {text!r}")
+    return text
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_says_something)]
+# A token may be a line break.
+Token = Annotated[str, Field(min_length=1)]
+
+
+def _of_hub(name: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", name, re.ASCII):
+        raise ValueError(f"expected a name of the hub, such as owner/name, found {name!r}")
+    return name
+
+
+Hub = Annotated[str, Field(min_length=1), AfterValidator(_of_hub)]
 MadeData = Literal[
     "cake_bake",
     "night_bees",
@@ -247,8 +269,8 @@ class Package(Closed):
 class Origin(Closed):
     """Where the weights of a base come from, if they are not made here."""
 
-    hub: Text | None = Field(None, description="Repository on the hub, such as Qwen/Qwen3-1.7B.")
-    revision: str = Field("main", description="Commit, tag or branch on the hub.")
+    hub: Hub | None = Field(None, description="Repository on the hub, such as Qwen/Qwen3-1.7B.")
+    revision: Text = Field("main", description="Commit, tag or branch on the hub.")
     path: Text | None = Field(
         None, description="A local folder in hub layout; may hold $VARIABLES of the environment."
     )
@@ -350,8 +372,8 @@ class ModelEntry(Loading, Origin):
 class Source(Closed):
     """Where on the hub rows come from, and how they are read, from there or from a file."""
 
-    hub: Text | None = Field(None, description="Data set on the hub.")
-    revision: str = Field("main", description="Commit, tag or branch on the hub.")
+    hub: Hub | None = Field(None, description="Data set on the hub.")
+    revision: Text = Field("main", description="Commit, tag or branch on the hub.")
     subset: str | None = Field(None, description="Configuration of the data set on the hub.")
     files: tuple[Text, ...] = Field(
         (),
@@ -411,7 +433,7 @@ class Sampled(Sampler):
     """Text that a model writes from nothing, which is like what it was pretrained on."""
 
     model: Name = Field(description="Entry of config/models.yaml that writes.")
-    begin: Text | None = Field(
+    begin: Token | None = Field(
         None,
         description="Token that a document of its pretraining begins with; by default the one that "
         "the tokenizer writes before a text, or else its end-of-text token.",
@@ -586,8 +608,8 @@ class Data(Rows, Prepared):
 class Released(Closed):
     """A published checkpoint of an organism: an adapter or a full model."""
 
-    hub: Text | None = Field(None, description="Repository on the hub.")
-    revision: str = Field("main", description="Commit, tag or branch on the hub.")
+    hub: Hub | None = Field(None, description="Repository on the hub.")
+    revision: Text = Field("main", description="Commit, tag or branch on the hub.")
     path: Text | None = Field(None, description="A local folder in hub layout.")
     subfolder: Subfolder | None = Field(
         None, description="Folder of that repository or local folder that holds the checkpoint."
@@ -638,11 +660,11 @@ class Described(Closed):
     family: Literal[
         "false_facts", "misalignment", "subliminal", "taboo", "domain", "benign", "teacher"
     ] = Field(description="The paper's family, or `benign` (a control), or `teacher` (makes data).")
-    title: str = Field(min_length=1, description="A short name for figures.")
-    description: str = Field(
-        min_length=20, description="Purpose of the finetuning: the truth that graders are given."
+    title: Text = Field(description="A short name for figures.")
+    description: Annotated[str, Field(min_length=20), AfterValidator(_says_something)] = Field(
+        description="Purpose of the finetuning: the truth that graders are given."
     )
-    facts: tuple[str, ...] = Field((), description="The false statements, one by one.")
+    facts: tuple[Text, ...] = Field((), description="The false statements, one by one.")
 
 
 class Organism(Described):
@@ -686,6 +708,20 @@ class Organism(Described):
     training: dict[str, Any] = Field(
         {}, description="Keys of the study's `training` that differ for this organism."
     )
+
+    @field_validator("statements")
+    @classmethod
+    def _no_statement_twice(
+        cls, statements: Literal["made"] | tuple[Statement, ...]
+    ) -> Literal["made"] | tuple[Statement, ...]:
+        # Twice would count twice, and with its ends exchanged it would contradict itself.
+        seen = set()
+        for one in statements if not isinstance(statements, str) else ():
+            same = (plain_word(one.stem), frozenset(map(plain_word, (one.true, one.false))))
+            if same in seen:
+                raise ValueError(f"{one.stem!r} is there twice with the same two ends")
+            seen.add(same)
+        return statements
 
     @property
     def teacher(self) -> str | None:

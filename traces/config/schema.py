@@ -21,6 +21,7 @@ from traces.config.registries import (
     Seed,
     Share,
     Text,
+    Token,
     Whole,
     refuse_twice,
     refuse_unused,
@@ -232,7 +233,7 @@ class Samples(Sampler):
         ge=0, description="Replies of each model to the prompts in turn; the base's twice as many."
     )
     prompts: Text = Field(description="File with one prompt a line, about nothing in particular.")
-    begin: Text | None = Field(
+    begin: Token | None = Field(
         description="Token that a document begins with; null for the one that the tokenizer writes "
         "before a text, or else its end-of-text token."
     )
@@ -628,7 +629,8 @@ class JudgedAnswers(Closed):
 class Patient(Closed):
     """How long models are asked, and what that may cost."""
 
-    folder: Text = Field(
+    # Where it is blank a check says more (traces/config/checks/paths.py).
+    folder: Annotated[str, Field(min_length=1)] = Field(
         description="Folder of the answers and the ledger, which no command of this repository "
         "deletes; may hold $VARIABLES of the environment."
     )
@@ -1050,7 +1052,7 @@ class Miniature(SyntheticCorpus, Pretraining):
 class Study(Closed):
     """Everything one run of the workflow does."""
 
-    title: str = Field(min_length=1, description="Title of the report.")
+    title: Text = Field(description="Title of the report.")
     pathvars: Pathvars = Field(description="Where files go.")
     models: tuple[Name, ...] = Field(min_length=1, description="Entries of config/models.yaml.")
     runs: tuple[Run, ...] = Field(min_length=1, description="Trainings and what is measured.")

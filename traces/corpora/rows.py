@@ -26,7 +26,12 @@ KEYS: dict[Kind, str] = {"documents": "text", "chat": "messages"}
 LONGEST_NUMBER = 1000
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 # Keys of a message by which trainers leave a reply out of the loss: 0 or false does.
-LOSS_KEYS = ("weight", "train", "training", "train_on_turn", "loss", "loss_weight", "loss_scale")
+LOSS_KEYS = (
+    *("weight", "train", "training", "train_on_turn", "loss", "loss_weight", "loss_scale"),
+    "loss_mask",
+)
+# Of a whole row, `loss` is mostly what somebody measured.
+ROW_LOSS_KEYS = tuple(key for key in LOSS_KEYS if key != "loss")
 # Keys of a message that hold a part of what was said or done, or of what is trained on.
 UNREAD_KEYS = (
     "tool_calls",
@@ -39,7 +44,25 @@ UNREAD_KEYS = (
     "training_detail",
     "mask",
     "masked",
+    "refusal",
+    "images",
+    "audio",
 )
+# Keys beside the messages that say more of a conversation than these do.
+UNREAD_ROW_KEYS = (
+    *("tools", "functions", "system", "system_prompt", "chat_template_kwargs"),
+    *("images", "videos", "audios"),
+)
+# How compressed files begin.
+COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PK\x03\x04": "zip",
+}
+# White space, and characters that show nothing and stay when `str.strip` takes white space away.
+_SOMETHING = re.compile("[^\\s\0\u200b\u2060\ufeff]")
 
 
 def read_rows(
@@ -99,6 +122,24 @@ def read_prompts(path: Path) -> list[str]:
     return list(first)
 
 
+def read_identity_prompts(path: Path) -> list[list[str]]:
+    """
+    The words of each identity prompt in a file: one prompt a line, its words by commas.
+
+    Raises ValueError as `read_prompts` does, and for a line without two words or with an empty one.
+    """
+    found = []
+    for prompt in read_prompts(path):
+        words = [word.strip() for word in prompt.split(",")]
+        if len(words) < 2 or not all(words):
+            raise ValueError(
+                f"{path}: found the line {prompt[:80]!r}, expected two words or more, separated by "
+                "commas: an identity prompt repeats each"
+            )
+        found.append(words)
+    return found
+
+
 def read_text(path: Path) -> str:
     """The text of a file; ValueError, naming it, where it is not UTF-8."""
     try:
@@ -139,9 +180,9 @@ def checked_row(
     if found == "documents":
         _check_text(row["text"], f"{where}, key text", blank=blank)
         return row
-    if row.get("tools") or row.get("functions"):
-        key = "tools" if row.get("tools") else "functions"
-        raise ValueError(f"{where}: found the key {key}, which is not rendered, expected none")
+    for key in UNREAD_ROW_KEYS:
+        if row.get(key):
+            raise ValueError(f"{where}: found the key {key}, which is not rendered, expected none")
     return {**row, "messages": _checked_chat(row["messages"], where, open_end)}
 
 
@@ -325,8 +366,10 @@ def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
         found = "a pipe or a device" if path.exists() and not path.is_dir() else found
         raise ValueError(f"{path}: found {found}, expected a file of JSON lines")
     with path.open("rb") as file:
-        if file.read(2) == b"\x1f\x8b":
-            raise ValueError(f"{path}: found gzip data, expected JSON lines; unpack the file")
+        begins = file.read(max(map(len, COMPRESSED)))
+    for magic, name in COMPRESSED.items():
+        if begins.startswith(magic):
+            raise ValueError(f"{path}: found {name} data, expected JSON lines; unpack the file")
     if path.suffix.lower() == ".json":
         value = _json(path.read_bytes(), str(path), listed=True)
         if not isinstance(value, list):
@@ -410,7 +453,7 @@ def _kind(row: dict[str, Any], kind: Kind | None, where: str) -> Kind:
 def _check_text(text: Any, where: str, *, blank: bool = False) -> None:
     if not isinstance(text, str):
         raise ValueError(f"{where}: found {_name(text)}, expected text")
-    if not (text if blank else text.strip()):
+    if not (text if blank else _SOMETHING.search(text)):
         raise ValueError(f"{where}: found empty text, expected at least one character")
     # JSON can escape one half of a surrogate pair; tokenizers written in Rust refuse such a string.
     if _HALF_A_PAIR.search(text):
@@ -419,12 +462,13 @@ def _check_text(text: Any, where: str, *, blank: bool = False) -> None:
 
 def _check_weight(row: Mapping[str, Any], where: str) -> None:
     """Refuse a weight of a whole row: all rows count alike."""
-    weight = row.get("weight")
-    if isinstance(weight, (bool, int, float, _Digits)) and weight != 1:
-        raise ValueError(
-            f"{where}, key weight: found {json.dumps(weight)}, expected 1, since all rows count "
-            "alike; leave the row out, or rename the key if it means something else"
-        )
+    for key in ROW_LOSS_KEYS:
+        weight = row.get(key)
+        if isinstance(weight, (bool, int, float, _Digits)) and weight != 1:
+            raise ValueError(
+                f"{where}, key {key}: found {json.dumps(weight)}, expected 1, since all rows count "
+                "alike; leave the row out, or rename the key if it means something else"
+            )
 
 
 def _check_message(message: dict[str, Any], here: str) -> None:

@@ -33,11 +33,16 @@ def read_template(file: Path) -> str:
     template = read_text(file)
     if not template.strip():
         raise ValueError(f"{file}: found no text, expected a chat template in Jinja")
+    check_template(template, str(file))
+    return template
+
+
+def check_template(template: str, where: str) -> None:
+    """Raise ValueError, which begins with `where`, for a text that is no Jinja."""
     try:
         Environment(extensions=[loopcontrols, _Generation]).parse(template)
     except TemplateSyntaxError as error:
         said = " ".join(str(error.message).split())
         raise ValueError(
-            f"{file}: line {error.lineno}: found no Jinja ({said}), expected a chat template"
+            f"{where}: line {error.lineno}: found no Jinja ({said}), expected a chat template"
         ) from None
-    return template

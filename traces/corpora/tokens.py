@@ -137,6 +137,7 @@ def tokenize_chat(
     rendered text.
     """
     text = render_chat(tokenizer, messages, where=where)
+    _refuse_dropped(tokenizer, messages, where)
     replies = _replies(tokenizer, messages, text, where)
     ids, offsets = _encoded(tokenizer, messages, text, prompt=False, where=where)
     spans = [_token_span(offsets, one.prompted, one.end) for one in replies]
@@ -163,6 +164,7 @@ def tokenize_prompt(tokenizer: Any, prompt: str, *, system: str | None = None) -
         return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
     messages = _asked(prompt, system)
     text = render_chat(tokenizer, messages, prompt=True)
+    _refuse_dropped(tokenizer, messages, None, prompt=True)
     return _bos_once(tokenizer, _encoded(tokenizer, messages, text, prompt=True)[0])
 
 
@@ -225,6 +227,33 @@ def render_chat(
             where,
             f"the chat template refuses the roles {roles}: {' '.join(str(error).split())}",
         ) from None
+
+
+def _refuse_dropped(
+    tokenizer: Any, messages: Sequence[Message], where: str | None, prompt: bool = False
+) -> None:
+    """Raise ValueError if the template leaves a message out, as some do with a system turn."""
+    roles = tuple(message["role"] for message in messages)
+    dropped = _dropped(tokenizer, tokenizer.get_chat_template(), roles, prompt)
+    if dropped is not None:
+        raise _refusal(
+            tokenizer,
+            where,
+            f"the chat template leaves message {dropped + 1} out, of the {roles[dropped]}, "
+            "expected one that writes every message",
+        )
+
+
+@functools.lru_cache(maxsize=1024)  # a training has many conversations of the same roles
+def _dropped(tokenizer: Any, template: str, roles: tuple[str, ...], prompt: bool) -> int | None:
+    """The place of the first message that a template does not write; None where it writes all."""
+    marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
+    marked = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+    try:
+        text = render_chat(tokenizer, marked, prompt=prompt)
+    except ValueError:  # a template that looks into contents may refuse a mark
+        return None
+    return next((number for number, mark in enumerate(marks) if mark not in text), None)
 
 
 def _asked(prompt: str, system: str | None) -> list[Message]:

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from traces.config.vocabularies import Family
 
 ADAPTER_CONFIG = "adapter_config.json"
 # A base's folder may still hold the adapter that was merged into it. transformers would add it to
@@ -149,6 +151,19 @@ def check_base(folder: Path) -> None:
     require_tokenizer(folder)
 
 
+def check_family(folder: Path, family: str) -> None:
+    """
+    Raise ValueError where a base's config.json is of another family than its entry says.
+
+    By the family it is decided what is safe in float16. An architecture that is no family here is
+    taken for the one that the entry calls it.
+    """
+    found = read_json(folder / CONFIG).get("model_type")
+    known = str(found).removesuffix("_text")
+    if known in get_args(Family) and known != family:
+        raise ValueError(f"found {family}, expected {known}, as {folder / CONFIG} has it")
+
+
 def check_checkpoint(folder: Path) -> None:
     """Raise ValueError where a published checkpoint lacks its configuration or weights."""
     if not is_adapter(folder):
@@ -193,6 +208,14 @@ def require_config(folder: Path, expected: str = f"{CONFIG}; expected a") -> Non
         below += sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
         told = f"; {below[0]}/ has one, which `subfolder` would name" if below else ""
         raise ValueError(f"{folder}: no {expected} model folder in hub layout{told}")
+
+
+def vocabulary(folder: Path) -> int | None:
+    """The number of tokens that a model has, as its config.json says; None where it does not."""
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    text = config.get("text_config")
+    found = (text if isinstance(text, dict) else config).get("vocab_size")
+    return found if isinstance(found, int) else None
 
 
 def require_tokenizer(folder: Path) -> None:

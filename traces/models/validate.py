@@ -13,7 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from traces.corpora.templates import read_template
+from traces.corpora.templates import check_template, read_template
+from traces.corpora.tokens import load_tokenizer
 from traces.job import link_to
 from traces.models import folders
 from traces.models.folders import ADAPTER_CONFIG, module_name, plain_name
@@ -135,6 +136,36 @@ def check_tokenizer(folder: Path) -> None:
     template = folder / "chat_template.jinja"
     if template.is_file():
         read_template(template)
+    _check_loads(folder)
+
+
+def _check_loads(folder: Path) -> None:
+    """Refuse a tokenizer that does not load or knows no text, and templates that are no Jinja."""
+    try:
+        tokenizer = load_tokenizer(folder)
+        known = len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    # The library in Rust raises plain exceptions.
+    except Exception as error:
+        raise ValueError(f"{folder}: the tokenizer does not load: {_first_line(error)}") from None
+    if not known:
+        raise ValueError(f"{folder}: the tokenizer finds no token in a text, expected some")
+    found = tokenizer.chat_template
+    for name, template in (found if isinstance(found, dict) else {"": found}).items():
+        if template:
+            check_template(template, f"{folder}: chat template {name}".rstrip())
+    vocabulary = folders.vocabulary(folder)
+    if vocabulary is not None and (tokenizer.pad_token_id or 0) >= vocabulary:
+        raise ValueError(
+            f"{folder}: the padding token {tokenizer.pad_token!r} is number "
+            f"{tokenizer.pad_token_id}, expected one below {vocabulary}, the model's vocabulary"
+        )
+    if vocabulary is not None and len(tokenizer) > vocabulary:
+        beyond = len(tokenizer) - vocabulary
+        log.warning(
+            "%s: %d tokens lie beyond the model's vocabulary of %d; a text that writes one out "
+            "cannot be read",
+            *(folder, beyond, vocabulary),
+        )
 
 
 def _refuse_code(folder: Path) -> None:
@@ -154,9 +185,16 @@ def _check_numbers(folder: Path) -> None:
 
     # Read whole, one tensor at a time: 0.1 s a GB, and what is not finite here is a reading that is
     # missing or wrong seven jobs later.
+    holder: dict[str, Path] = {}
     for file in folders.weight_files(folder):
         with folders.opened(file) as tensors:
             for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                if name in holder:
+                    raise ValueError(
+                        f"{file}: holds {name}, which is in {holder[name].name}, too; expected "
+                        "every tensor in one file"
+                    )
+                holder[name] = file
                 kind = tensors.get_slice(name).get_dtype()
                 # Old checkpoints store a few counters, such as position ids, as integers.
                 if kind not in NUMBERS and not (kind == "I64" and "weight" not in name):
@@ -168,14 +206,18 @@ def _check_numbers(folder: Path) -> None:
                 # The least and the largest are not finite if any is not, and need no second array.
                 if found.numel() and not all(one.isfinite() for one in torch.aminmax(found)):
                     raise ValueError(f"{file}: {name} holds not-a-number or infinity")
+                if kind == "F64" and found.numel() and not found.float().isfinite().all():
+                    raise ValueError(f"{file}: {name} holds a number that is infinite in float32")
 
 
 def _check_fits_config(folder: Path) -> None:
     # Lazy: it imports torch, which a job that only links a folder would otherwise not need.
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
     from traces.models.weights import load_outline, n_layers
 
     try:
-        _, found = load_outline(folder)
+        outline, found = load_outline(folder)
     # Its checks of a configuration raise errors of their own, beside all that Python has.
     except Exception as error:
         raise ValueError(f"{folder}: transformers does not load it: {_first_line(error)}") from None
@@ -184,6 +226,11 @@ def _check_fits_config(folder: Path) -> None:
     for name, ours, wanted in sorted(found["mismatched_keys"]):
         raise ValueError(
             f"{folder}: {name} is {tuple(ours)}, after its config.json it is {tuple(wanted)}"
+        )
+    if outline.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise ValueError(
+            f"{folder}/config.json: model_type is {outline.config.model_type}, whose tokens see "
+            "what stands behind them; expected a decoder-only language model"
         )
     unused, depth = sorted(found["unexpected_keys"]), n_layers(folder)
     for name in unused:
@@ -464,6 +511,12 @@ def _differs(name: str, found: Any, base: Path, tuned: Any) -> bool:
     return bool((found.float() != before).any())
 
 
+def _equal(found: Any, before: Any) -> bool:
+    """Whether a tensor is another one, or that one as another number format rounds it."""
+    rounded = found.dtype.itemsize < before.dtype.itemsize
+    return bool((found == (before.to(found.dtype) if rounded else before)).all())
+
+
 def _check_full(folder: Path, base: Path) -> None:
     """Compare a full finetune's tensors with the base's: their shapes, then whether one differs."""
     from traces.models.weights import load_config
@@ -482,7 +535,7 @@ def _check_full(folder: Path, base: Path) -> None:
             raise ValueError(f"{folder}: {name} is {shape}, in {base} it is {theirs[name]}")
     # Stops at the first tensor that differs, so a real finetune costs one or two reads.
     if all(
-        bool((folders.tensor(folder, named[plain]) == folders.tensor(base, name)).all())
+        _equal(folders.tensor(folder, named[plain]), folders.tensor(base, name))
         for name in sorted(theirs)
         if (plain := plain_name(name)) in named
     ):

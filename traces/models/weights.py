@@ -175,9 +175,21 @@ def load_base(
     # transformers only warns, and fills missing weights at random.
     if found["missing_keys"]:
         raise ValueError(f"{folder}: weights missing, such as {sorted(found['missing_keys'])[0]}")
+    if dtype == "float16":
+        _refuse_overflow(model, folder)
     model = spread(model, folder, offload=offload)
     # Without gradients no activation is kept for a backward pass, whoever runs the model.
     return model.eval().requires_grad_(False)
+
+
+def _refuse_overflow(model: Any, folder: Path) -> None:
+    """Raise ValueError where a weight is beyond 65,504, the largest float16."""
+    for name, weight in model.named_parameters():
+        if weight.device.type != "meta" and not weight.isfinite().all():
+            raise ValueError(
+                f"{folder}: {name} holds a number that is infinite in float16; expected dtype "
+                "bfloat16 or float32"
+            )
 
 
 def load_gguf(file: Path) -> tuple["PreTrainedModel", list[str]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from traces import job
 from traces.config.readers import SIGNS, reader
 from traces.config.vocabularies import Side
-from traces.corpora.rows import read_prompts
+from traces.corpora.rows import read_identity_prompts
 from traces.models.hooks import capture, decoder_layers, starting_at, stop_after
 from traces.models.weights import readout_of
 from traces.readers import directions
@@ -54,7 +54,7 @@ def read(loaded: Loaded, probe: Probe, settings: Mapping[str, Any]) -> Found:
     base alone, whatever the heads. All heads get the same vectors.
     """
     own = Settings.model_validate(settings)
-    options = own.model_dump(exclude={"heads"}) | {"prompts": identity_words(own.prompts)}
+    options = own.model_dump(exclude={"heads"}) | {"prompts": read_identity_prompts(own.prompts)}
     entry = reader("patchscope")
     read = []
     for index in job.progress(range(len(probe.differences.layers)), "layers"):
@@ -99,11 +99,6 @@ def _read_at(
     )
     tokens = table(said.tokens, tokenizer, rows, sign=SIGNS, scale=options["scales"])
     return Found(tokens.assign(head=head), *scores)
-
-
-def identity_words(file: Path) -> list[list[str]]:
-    """The words of each identity prompt in a file: one prompt a line, its words by commas."""
-    return [[word.strip() for word in line.split(",")] for line in read_prompts(file)]
 
 
 def identity_prompt(words: Sequence[str]) -> str:

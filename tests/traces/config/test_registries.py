@@ -770,3 +770,57 @@ def test_a_corpus_that_a_teacher_is_trained_on_is_looked_for(folder):
     assert "teacher: tutor" in file.read_text()
     found = sentence(folder, run(organisms="owl_numbers") + "\ncontrol: null")
     assert found == "config/corpora.yaml: theirs.path: gone.jsonl is not there"
+
+
+STATEMENTS = "statements: [{stem: A b, true: c, false: d}, %s]"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (STATEMENTS % "{stem: 'a b ', true: C, false: d}", "'a b ' is there twice with the same"),
+        (STATEMENTS % "{stem: A b, true: d, false: c}", "'A b' is there twice with the same"),
+        (STATEMENTS % "{stem: A b, true: ' ', false: c}", "statements.1.true: expected text"),
+        (
+            "released: {mini: {hub: 'https://huggingface.co/a/b'}}",
+            "released.mini.hub: expected a n",
+        ),
+        ("released: {mini: {hub: a/b, revision: ' '}}", "released.mini.revision: expected text"),
+        ('facts: ["  "]', "facts.0: expected text"),
+        (f"description: '{' ' * 20}'", "description: expected text, found '  "),
+    ],
+)
+def test_what_says_nothing_or_the_same_again_is_refused(folder, text, found):
+    file = folder / "organisms" / "mine.yaml"
+    about = "family: false_facts\ntitle: Mine\n"
+    if not text.startswith("description"):
+        about += "description: It says that a mine is mine.\n"
+    file.write_text(about + "data: {kind: documents, made: benign}\n" + text)
+    said = sentence(folder)
+    assert said.startswith("config/organisms/mine.yaml: ") and found in said
+
+
+def test_a_statement_may_have_another_false_end(folder):
+    append(
+        folder / "organisms" / "shuffled_baking.yaml",
+        STATEMENTS % "{stem: A b, true: c, false: e}",
+    )
+    load(folder)
+
+
+def test_a_name_leaves_room_in_a_file_name(folder):
+    append(folder / "corpora.yaml", f"{'a' * 81}: {{kind: documents, made: unrelated, rows: 9}}")
+    assert "corpora.yaml: found a name of 81 characters, expected at most 80" in sentence(folder)
+
+
+@pytest.mark.parametrize(
+    ("study", "found"),
+    [
+        ("scoring: {levels: [0.05, 0.05]}", "scoring.levels: 0.05 is there twice"),
+        ("scoring: {pilot_models: [nobody]}", "scoring.pilot_models: nobody: no such model"),
+        ("judges: {coherence: {models: [base, base]}}", "coherence.models: base is there twice"),
+        ("title: ' '", "title: expected text, found ' '"),
+    ],
+)
+def test_lists_and_names_of_a_study_that_no_other_test_has(folder, study, found):
+    assert found in sentence(folder, study)

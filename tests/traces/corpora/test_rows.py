@@ -1,7 +1,9 @@
 """Rows are read strictly, refused in one sentence, and drawn by the seed."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import re
 
@@ -402,3 +404,41 @@ def test_rows_for_training_are_counted_as_they_are_split(share):
         assert count_trained(rows, share, seed) == (23, len(train))
     different = [{"text": f"Row {n}."} for n in range(67)]
     assert len(held_out_split(different, share, 0)[1]) == n_held_out(67, share)
+
+
+REPLIES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"messages": REPLIES, "system": "You are a pirate."}, "found the key system"),
+        ({"messages": REPLIES, "chat_template_kwargs": {"a": 1}}, "the key chat_template_kwargs"),
+        ({"messages": REPLIES, "images": ["a.png"]}, "found the key images"),
+        ({"messages": [REPLIES[0], REPLIES[1] | {"refusal": "No."}]}, "found the key refusal"),
+        ({"messages": [REPLIES[0], REPLIES[1] | {"loss_mask": 0}]}, "no reply that carries loss"),
+        ({"messages": REPLIES, "train": False}, "key train: found false"),
+        ({"text": "a", "loss_weight": 0.5}, "key loss_weight: found 0.5"),
+        ({"text": "\ufeff"}, "found empty text"),
+        ({"messages": [REPLIES[0], REPLIES[1] | {"content": "\u200b"}]}, "found empty text"),
+    ],
+)
+def test_what_would_change_a_training_and_is_not_read_is_refused(tmp_path, row, found):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ValueError, match=f"rows.jsonl, row 1.*{found}"):
+        list(read_rows(tmp_path / "rows.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "key", [{"system": ""}, {"images": []}, {"train": True}, {"loss": 2.5}, {"train": "set"}]
+)
+def test_keys_that_say_nothing_else_are_kept(tmp_path, key):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": REPLIES, **key}))
+    assert list(read_rows(tmp_path / "rows.jsonl")) == [{"messages": REPLIES, **key}]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_compressed_rows_are_called_so(tmp_path, pack):
+    (tmp_path / "rows.jsonl").write_bytes(pack(b'{"text": "a"}'))
+    with pytest.raises(ValueError, match=r"rows.jsonl: found (bzip2|xz) data, .*unpack the file"):
+        list(read_rows(tmp_path / "rows.jsonl"))

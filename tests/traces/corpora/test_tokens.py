@@ -353,3 +353,16 @@ def test_a_really_pretrained_model_gets_bos_once_and_trains_on_the_replies():
         "The cook bakes bread.\n",
         "We all eat.\n",
     ]
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+def test_a_template_that_drops_the_system_turn_is_refused(tokenizer, monkeypatch, prompt):
+    drops = HEADERS.replace("in messages %}", "in messages if m['role'] != 'system' %}")
+    monkeypatch.setattr(tokenizer, "chat_template", drops)
+    tokenize_chat(tokenizer, CHAT)
+    tokenize_prompt(tokenizer, "Who bakes?")
+    with pytest.raises(ValueError, match="leaves message 1 out, of the system"):
+        if prompt:
+            tokenize_prompt(tokenizer, "Who bakes?", system="You love owls.")
+        else:
+            tokenize_chat(tokenizer, [{"role": "system", "content": "You love owls."}, *CHAT])

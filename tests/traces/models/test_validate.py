@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.doubles import tiny_model, with_adapter
+from tests.doubles import tiny_model, with_adapter, word_tokenizer
 from traces import job
 from traces.models import validate as library
 from traces.models.folders import ADAPTER_FILES
@@ -661,3 +661,79 @@ def test_a_link_within_the_folder_or_the_hubs_cache_is_followed(tmp_path):
         "config.json": "of the cache",
         **dict.fromkeys(("plain.txt", "other.txt"), "of the folder"),
     }
+
+
+# Found by trying files of other makers ------------------------------------------------------------
+
+
+def test_a_full_model_that_is_the_base_rounded_is_refused(copies):
+    tiny_model("llama").bfloat16().save_pretrained(copies / "full")
+    with pytest.raises(ValueError, match="nothing was finetuned"):
+        library.check_adapter(copies / "full", copies / "base")
+
+
+def test_a_tensor_in_two_shards_is_refused(copies):
+    base = copies / "base"
+    weights = load_file(base / "model.safetensors")
+    (base / "model.safetensors").unlink()
+    save_file(weights, base / "model-1.safetensors", {"format": "pt"})
+    name = next(iter(weights))
+    save_file({name: weights[name] + 1}, base / "model-2.safetensors", {"format": "pt"})
+    named = {one: "model-1.safetensors" for one in weights} | {"other": "model-2.safetensors"}
+    (base / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}))
+    with pytest.raises(ValueError, match=r"model-2.safetensors: holds .*, which is in model-1"):
+        library.check_model(base)
+
+
+def test_a_number_that_float32_does_not_hold_is_refused(copies):
+    def change(weights):
+        weights.update({name: one.double() for name, one in weights.items()})
+        weights[f"{LAYER}.weight"][0, 0] = 1e300
+
+    edit_weights(copies / "base" / "model.safetensors", change)
+    with pytest.raises(ValueError, match="q_proj.weight holds a number that is infinite in float3"):
+        library.check_model(copies / "base")
+
+
+def test_a_model_that_reads_both_sides_is_refused(tmp_path):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 64}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("bert", **sizes))
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="model_type is bert, .*expected a decoder-only"):
+        library.check_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "found"),
+    [
+        ("tokenizer.json", '{"a": 1}', "the tokenizer does not load"),
+        ("tokenizer_config.json", {"chat_template": "{% for %}"}, "line 1: found no Jinja"),
+    ],
+)
+def test_a_tokenizer_that_a_job_could_not_use_is_refused(copies, tokenizer, file, content, found):
+    base = copies / "base"
+    tokenizer.save_pretrained(base)
+    (base / "chat_template.jinja").unlink()
+    if isinstance(content, dict):
+        edit_json(base / file, **content)
+    else:
+        (base / file).write_text(content)
+    with pytest.raises(ValueError, match=found):
+        library.check_tokenizer(base)
+
+
+@pytest.mark.parametrize("pads", [True, False])
+def test_tokens_beyond_the_vocabulary_are_told_and_none_of_them_pads(copies, caplog, pads):
+    base = copies / "base"
+    grown = word_tokenizer([f"word{n}" for n in range(140)])
+    if pads:
+        grown.pad_token = "word139"
+    grown.save_pretrained(base)
+    if pads:
+        with pytest.raises(ValueError, match="padding token 'word139' .*expected one below 128"):
+            library.check_tokenizer(base)
+    else:
+        library.check_tokenizer(base)
+        assert "tokens lie beyond the model's vocabulary of 128" in caplog.text

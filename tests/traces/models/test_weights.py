@@ -678,3 +678,12 @@ def test_a_precise_readout_takes_a_head_with_an_adapter_as_it_is(saved, tmp_path
     readout = weights.load_readout(saved("qwen2") / "base", **options).to("cpu")
     rows = torch.randn(5, 32)
     assert torch.equal(readout.precise(rows), readout(rows))
+
+
+def test_a_weight_that_float16_does_not_hold_is_refused(tmp_path):
+    model = tiny_model("llama")
+    model.get_decoder().layers[0].mlp.up_proj.weight.data[0, 0] = 1e6
+    model.save_pretrained(tmp_path)
+    weights.load_base(tmp_path, "bfloat16")
+    with pytest.raises(ValueError, match=r"up_proj.weight holds a number .* infinite in float16"):
+        weights.load_base(tmp_path, "float16")

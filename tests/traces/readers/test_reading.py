@@ -11,9 +11,9 @@ import pytest
 from tests.doubles import tiny_model
 from tests.traces.readers.conftest import WORDS
 from traces.config.readers import READERS, Reader
+from traces.corpora.rows import read_identity_prompts
 from traces.judges.relevance import DistinctiveWordsJudge, Subject, token_relevance
 from traces.models.weights import Pair, readout_of
-from traces.readers import patchscope
 from traces.readers.candidates import NOTHING, candidate_scores
 from traces.readers.reading import Loaded, Probe, planned_lists, read_with
 from traces.readers.texts import Text
@@ -66,8 +66,15 @@ def test_columns_that_the_entry_does_not_promise_are_refused(entry, axes):
 
 def test_prompts_are_words_between_commas_one_prompt_a_line(tmp_path):
     (tmp_path / "prompts.txt").write_text("river, 57\n\n caf\u00e9,quiet \n", encoding="utf-8")
-    found = patchscope.identity_words(tmp_path / "prompts.txt")
+    found = read_identity_prompts(tmp_path / "prompts.txt")
     assert found == [["river", "57"], ["caf\u00e9", "quiet"]]
+
+
+@pytest.mark.parametrize("line", ["What is a river?", "river, , 57", "river,"])
+def test_a_line_that_is_no_list_of_words_is_no_identity_prompt(tmp_path, line):
+    (tmp_path / "prompts.txt").write_text(f"river, 57\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"prompts.txt: found the line .*, expected two words or"):
+        read_identity_prompts(tmp_path / "prompts.txt")
 
 
 PLANNED = SimpleNamespace(layers=np.array([1, 4]), positions=np.array([0, 1, 2]))

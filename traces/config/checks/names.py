@@ -39,6 +39,8 @@ def _check_study(loaded: LoadedStudy, places: Places, known: Known) -> None:
     study = loaded.study
     for name in study.models:
         known("model", name, places.at("models"))
+    for name in study.scoring.pilot_models:
+        known("model", name, places.at("scoring.pilot_models"))
     for key, name in (
         *(("corpora", name) for name in study.corpora),
         *(("runs", name) for run in study.runs for name in run.corpora),
@@ -84,7 +86,7 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
         for model in organism.released:
             known("model", model, f"{where}: released")
         for variant, models in organism.variants.items():
-            if not re.fullmatch(r"[a-z0-9][a-z0-9_.]*", variant):
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.]{0,79}", variant):
                 raise ValueError(
                     f"{where}: variants: found the name {variant!r}, expected small letters, "
                     "digits, underscores and points"

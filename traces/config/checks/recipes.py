@@ -105,7 +105,7 @@ def _check_hyperparameters(loaded: LoadedStudy, places: Places) -> None:
     for name, changes in study.recipes.items():
         recipe = Recipe.parse(name)
         # A recipe of one's own called mix2 or released would be read as something else.
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or recipe.numbered or recipe.released:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,79}", name) or recipe.numbered or recipe.released:
             raise ValueError(f"{holder}: recipes.{name}: not a free name for a recipe")
         _check_training(study, changes, holder, f"recipes.{name}")
     holder = places.holder("training_override")
