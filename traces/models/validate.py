@@ -154,10 +154,11 @@ def _check_loads(folder: Path) -> None:
         if template:
             check_template(template, f"{folder}: chat template {name}".rstrip())
     vocabulary = folders.vocabulary(folder)
-    if vocabulary is not None and (tokenizer.pad_token_id or 0) >= vocabulary:
+    padding = tokenizer.pad_token_id
+    if vocabulary is not None and isinstance(padding, int) and padding >= vocabulary:
         raise ValueError(
-            f"{folder}: the padding token {tokenizer.pad_token!r} is number "
-            f"{tokenizer.pad_token_id}, expected one below {vocabulary}, the model's vocabulary"
+            f"{folder}: the padding token {tokenizer.pad_token!r} is number {padding}, expected "
+            f"one below {vocabulary}, the model's vocabulary"
         )
     if vocabulary is not None and len(tokenizer) > vocabulary:
         beyond = len(tokenizer) - vocabulary
