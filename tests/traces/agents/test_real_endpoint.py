@@ -1,5 +1,6 @@
 """
-A real model behind a real server investigates, and is investigated. Run by hand, where one is:
+A real model behind a real server investigates, and is investigated. `make servertest` brings one
+up; by hand:
 
     TRACES_ENDPOINT=http://127.0.0.1:8080/v1 pytest tests/traces/agents/test_real_endpoint.py
 """

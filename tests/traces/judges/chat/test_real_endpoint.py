@@ -1,5 +1,5 @@
 """
-A real model behind a real server judges. Run by hand, where such a server is:
+A real model behind a real server judges. `make servertest` brings one up; by hand:
 
     TRACES_ENDPOINT=http://127.0.0.1:8080/v1 pytest tests/traces/judges/chat/test_real_endpoint.py
 """
