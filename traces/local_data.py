@@ -5,7 +5,6 @@ A mistake in a row, a prompt, a template or a model's folder is then one sentenc
 a job that fails hours later.
 """
 
-import filecmp
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -69,11 +68,14 @@ class LocalData(NamedTuple):
             path = self.loaded.corpora[name].path
             for organism in sorted(trained):
                 own = self.loaded.organisms[organism].data.path
-                if path is not None and own is not None and _same_file(path, own):
+                if path is None or own is None:
+                    continue
+                if local(path).samefile(local(own)):
                     raise ValueError(
                         f"{self.places.organism(organism)}: data.path: found {own}, the rows of "
                         f"the corpus {name} ({self.places.corpora}: {name}.path), which the "
-                        "difference is read on; expected rows that are unrelated to what is read"
+                        "difference is read on; expected unrelated text there, or a copy of the "
+                        "file if own rows are meant"
                     )
 
     def check_prompts(self) -> None:
@@ -175,12 +177,6 @@ class LocalData(NamedTuple):
                 f"{trained}, the rows that are not held out of the training ({where}: data); set a "
                 "lower limit in the organism's `training`, or null for all rows"
             )
-
-
-def _same_file(one: str, other: str) -> bool:
-    """Whether two configured paths lead to one file, or to a copy of it."""
-    first, second = local(one), local(other)
-    return first.samefile(second) or filecmp.cmp(first, second, shallow=False)
 
 
 def _check_folder(

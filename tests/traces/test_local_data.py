@@ -74,14 +74,16 @@ def test_no_more_chats_are_asked_for_than_differ(folder):
 
 
 def test_text_to_read_is_not_what_an_organism_is_finetuned_on(folder, rows, tmp_path):
-    copied = Path(shutil.copy(rows, tmp_path / "copied.jsonl"))
+    linked = tmp_path / "linked.jsonl"
+    linked.symlink_to(rows)
     with (folder / "corpora.yaml").open("a", encoding="utf-8") as file:
-        file.write(f"\nown_text: {{kind: documents, path: {copied}, rows: 10}}\n")
+        file.write(f"\nown_text: {{kind: documents, path: {linked}, rows: 10}}\n")
     study = "corpora: [own_text]\nsamples: 4\n" + run("mine5")
     with pytest.raises(ValueError, match=r"mine5.yaml: data.path: .*own_text.*unrelated"):
         check_limit(folder, f"{{kind: documents, path: {rows}}}", 5)
         check(folder, study)
-    copied.write_text(rows.read_text() + '{"text": "One row more."}\n')
+    linked.unlink()
+    shutil.copy(rows, linked)
     check(folder, study)
 
 

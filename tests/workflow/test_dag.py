@@ -305,7 +305,8 @@ def test_the_studies_of_the_repository_build(shared, name, tmp_path, monkeypatch
             path.write_text(rows if path.suffix == ".json" else chats, encoding="utf-8")
         else:
             path.mkdir(exist_ok=True)
-            for needed in ("config.json", "model.safetensors", "tokenizer.json"):
+            (path / "config.json").write_text("{}", encoding="utf-8")
+            for needed in ("model.safetensors", "tokenizer.json"):
                 (path / needed).touch()
     study = files.read_yaml(Path(f"config/{name}.yaml"))
     jobs = shared.dry_run("--configfile", f"config/{name}.yaml", data=tmp_path)
@@ -813,7 +814,8 @@ def brought(new_checkout):
         if name.startswith("data/"):
             continue
         made.file(name).parent.mkdir(parents=True, exist_ok=True)
-        made.file(name).write_text(rows if name.endswith("jsonl") else "{}\n", encoding="utf-8")
+        content = "cake, oven\n" if name == "identity.txt" else "{}\n"
+        made.file(name).write_text(rows if name.endswith("jsonl") else content, encoding="utf-8")
     entry = "{family: llama, path: base, chat_template: chat.jinja, dtype: float32, gpus: 0}"
     made.append("config/models.yaml", f"\nlocal: {entry}\n")
     made.append("config/corpora.yaml", "\ntext: {kind: documents, path: corpus.jsonl, rows: 9}\n")
