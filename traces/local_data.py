@@ -55,11 +55,11 @@ class LocalData(NamedTuple):
         trained = {name: self._count_trained(name) for name in self.loaded.read_organisms()}
         for model, checkpoint in self._made():
             self._check_limit(checkpoint, model, trained[checkpoint.organism])
-        self._check_unrelated()
         for name in self.loaded.used_corpora():
             rows = self.count(self.loaded.corpora[name])
             if rows is not None and name in self.loaded.read_corpora():
                 check_samples(self.loaded, name, self.places, rows)
+        self._check_unrelated()
 
     def _check_unrelated(self) -> None:
         """Refuse to read a difference on the very file that an organism is finetuned on."""

@@ -83,6 +83,8 @@ def test_text_to_read_is_not_what_an_organism_is_finetuned_on(folder, rows, tmp_
         check_limit(folder, f"{{kind: documents, path: {rows}}}", 5)
         check(folder, study)
     linked.unlink()
+    with pytest.raises(ValueError, match="linked.jsonl"):
+        check(folder, study)
     shutil.copy(rows, linked)
     check(folder, study)
 

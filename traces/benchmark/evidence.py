@@ -30,6 +30,7 @@ RAW, LESS_BENIGN = "raw", "less_benign"
 VALUE = "value"
 "Stands in the column `statistic` for the one number of a detector."
 SILENT = -np.inf
+"The score of a reader that says nothing."
 
 
 class Way(NamedTuple):
@@ -126,7 +127,7 @@ def own_adjusted(
 ) -> NDArray[np.float64]:
     """[organism, candidate]: the scores less the benign mean, an organism held out of its own."""
     if not adjusted:
-        return matrix.copy()
+        return matrix
     mine = np.where(benign[:, None], matrix, 0.0)
     counts = benign.sum() - benign
     return matrix - (mine.sum(axis=0) - mine) / counts[:, None]
@@ -150,7 +151,9 @@ def of_readers(organisms: pd.DataFrame, domain_scores: pd.DataFrame) -> Iterator
         for model, group in organisms.groupby("model", sort=False):
             wide = _wide(rows[rows["model"] == model], f"{model}, {reader}, {statistic}")
             matrices[model] = wide.reindex(group["checkpoint"]).to_numpy(dtype=np.float64)
-            silent[model] = [(model, one, reader) in said_nothing for one in group["checkpoint"]]
+            silent[model] = np.array(
+                [(model, one, reader) in said_nothing for one in group["checkpoint"]]
+            )
             names[model] = tuple(map(str, wide.columns))
             places[model] = group.index.to_numpy()
         read = {model for model, wide in matrices.items() if wide.shape[1]}
@@ -167,11 +170,11 @@ def of_readers(organisms: pd.DataFrame, domain_scores: pd.DataFrame) -> Iterator
                 lacks = adjusted and model in few
                 scores, changes = (_unread(matrix), False) if lacks else (matrix, adjusted)
                 changes = changes and model in read
-                apart[model] = held_out_scores(scores, benign[model], changes)
-                domains[model] = own_adjusted(scores, benign[model], changes)
-                quiet = np.array(silent[model]) & ~np.isnan(scores).any(axis=1)
-                apart[model][:, quiet] = SILENT
-                domains[model][quiet] = SILENT
+                quiet = silent[model] & ~np.isnan(scores).any(axis=1)
+                found = held_out_scores(scores, benign[model], changes)
+                apart[model] = np.where(quiet, SILENT, found)
+                own = own_adjusted(scores, benign[model], changes)
+                domains[model] = np.where(quiet[:, None], SILENT, own)
             way = Way(str(reader), str(statistic), adjustment)
             yield Evidence(way, apart, domains, names, places, cost)
 

@@ -28,7 +28,14 @@ from traces.config.files import (
     read_yaml,
     validated,
 )
-from traces.config.registries import LONGEST_NAME, NAME, CorpusEntry, ModelEntry, Organism, Prices
+from traces.config.registries import (
+    NAME,
+    CorpusEntry,
+    ModelEntry,
+    Organism,
+    Prices,
+    refuse_long_name,
+)
 from traces.config.schema import Ablation, Study
 from traces.config.selection import runs_left
 from traces.config.study import LoadedStudy
@@ -127,11 +134,7 @@ def _checked_name(name: Any, where: str) -> str:
         raise ValueError(
             f"{where}: found the name {name!r}, expected small letters, digits and underscores"
         )
-    if len(name) > LONGEST_NAME:
-        raise ValueError(
-            f"{where}: found a name of {len(name)} characters, expected at most {LONGEST_NAME}, "
-            "since names become parts of file names"
-        )
+    refuse_long_name(name, where)
     return name
 
 

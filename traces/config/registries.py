@@ -43,10 +43,19 @@ def _not_a_truth_value(value: Any) -> Any:
 
 
 NUMBER = BeforeValidator(_not_a_truth_value)
-# Names become parts of file names, which most file systems end at 255 bytes.
 NAME = r"^[a-z0-9][a-z0-9_]*$"
+# Names become parts of file names, which most file systems end at 255 bytes.
 LONGEST_NAME = 80
 Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+
+
+def refuse_long_name(name: str, where: str) -> None:
+    """Raise ValueError, which begins with `where`, for a name that file names have no room for."""
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"{where}: found a name of {len(name)} characters, expected at most {LONGEST_NAME}, "
+            "since names become parts of file names"
+        )
 
 
 def _says_something(text: str) -> str:

@@ -813,6 +813,17 @@ def test_a_name_leaves_room_in_a_file_name(folder):
     assert "corpora.yaml: found a name of 81 characters, expected at most 80" in sentence(folder)
 
 
+def test_a_recipe_leaves_room_too(folder):
+    found = sentence(folder, f"recipes: {{{'a' * 81}: {{rank: 2}}}}")
+    assert "recipes: found a name of 81" in found
+
+
+def test_a_variant_leaves_room_too(folder):
+    file = folder / "organisms" / "shuffled_baking.yaml"
+    append(file, f"variants: {{{'a' * 81}: {{mini: {{hub: a/b}}}}}}")
+    assert "shuffled_baking.yaml: variants: found a name of 81 characters" in sentence(folder)
+
+
 @pytest.mark.parametrize(
     ("study", "found"),
     [

@@ -7,6 +7,7 @@ from functools import partial
 
 from traces.config.checkpoints import Checkpoint
 from traces.config.checks.places import Places
+from traces.config.registries import refuse_long_name
 from traces.config.selection import nameable
 from traces.config.study import LoadedStudy
 
@@ -86,11 +87,12 @@ def _check_organisms(loaded: LoadedStudy, places: Places, known: Known) -> None:
         for model in organism.released:
             known("model", model, f"{where}: released")
         for variant, models in organism.variants.items():
-            if not re.fullmatch(r"[a-z0-9][a-z0-9_.]{0,79}", variant):
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.]*", variant):
                 raise ValueError(
                     f"{where}: variants: found the name {variant!r}, expected small letters, "
                     "digits, underscores and points"
                 )
+            refuse_long_name(variant, f"{where}: variants")
             for model in models:
                 known("model", model, f"{where}: variants.{variant}")
         if organism.data.corpus is not None:

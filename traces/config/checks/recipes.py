@@ -7,7 +7,7 @@ from typing import Any
 from traces.config.checkpoints import MAX_RATIO, Checkpoint, Recipe
 from traces.config.checks.places import Places
 from traces.config.files import Source, validated
-from traces.config.registries import MAX_SEED
+from traces.config.registries import MAX_SEED, refuse_long_name
 from traces.config.schema import Study, Training
 from traces.config.study import LoadedStudy
 
@@ -105,8 +105,9 @@ def _check_hyperparameters(loaded: LoadedStudy, places: Places) -> None:
     for name, changes in study.recipes.items():
         recipe = Recipe.parse(name)
         # A recipe of one's own called mix2 or released would be read as something else.
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,79}", name) or recipe.numbered or recipe.released:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or recipe.numbered or recipe.released:
             raise ValueError(f"{holder}: recipes.{name}: not a free name for a recipe")
+        refuse_long_name(name, f"{holder}: recipes")
         _check_training(study, changes, holder, f"recipes.{name}")
     holder = places.holder("training_override")
     _check_training(study, study.training_override, holder, "training_override")

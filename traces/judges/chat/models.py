@@ -196,14 +196,7 @@ def _reply(output: ModelOutput, question: Question) -> Reply:
         getattr(part, "refusal", None) for part in parts
     )
     used = output.usage
-    tokens = (
-        (None, None)
-        if used is None
-        else (
-            _counted(_input_tokens(used)),
-            _counted(used.output_tokens),
-        )
-    )
+    tokens = (None, None) if used is None else _counted(_input_tokens(used), used.output_tokens)
     text = _turn(output, *tokens) if question.tools and output.choices else output.completion
     cut = output.stop_reason in ("max_tokens", "model_length")
     return Reply(without_secrets(_as_unicode(text)), refused, cut, *tokens)
@@ -228,9 +221,9 @@ def _input_tokens(used: ModelUsage) -> int:
     return used.input_tokens + sum(cached)
 
 
-def _counted(tokens: int) -> int | None:
+def _counted(*tokens: int) -> tuple[int | None, ...]:
     """What a server says was used; None where it is no count, so that the most is counted."""
-    return tokens if 0 <= tokens <= _MOST_TOKENS else None
+    return tuple(one if 0 <= one <= _MOST_TOKENS else None for one in tokens)
 
 
 # Failures ---------------------------------------------------------------------------------------
