@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from traces.config.checks.agents import check_agents
+from traces.config.checks.agents import check_agents, check_reached
 from traces.config.checks.judges import check_addresses, check_judges
 from traces.config.checks.names import check_names
 from traces.config.checks.paths import check_answers, check_paths
@@ -64,6 +64,8 @@ def load_study(
     if loaded.checkpoints("judges"):
         check_addresses(loaded, places)
         check_answers(loaded, places)
+    if loaded.checkpoints("agents"):
+        check_reached(loaded, places)
     check_rows(loaded, places)
     check_words(loaded, places)
     return loaded

@@ -5,6 +5,7 @@ import pytest
 from tests.studies import CAKE, edit, load, sentence
 
 ONE = "{name: one, model: openai-api/a/b"
+FREE = f"{ONE}, price: unknown"
 
 
 def agents(keys: str) -> str:
@@ -33,6 +34,26 @@ def test_a_model_behind_an_api_stands_beside_the_embedded_one(folder):
          "agents.interactions.lens: found -1, expected 0 or more prompts"),
         (agents("models: [{name: embedded, model: a/b}]"),
          "agents: models: found a model named embedded, expected another name"),
+        (agents("models: [{name: one, model: openai/gpt-5-mini, price: unknown}]"),
+         "agents.models.0.price: found unknown for openai/gpt-5-mini, whose price is in "
+         "config/prices.yaml and counts; expected one of the two"),
+        (agents(f"models: [{FREE}}}, {FREE.replace('one', 'two')}}}]"),
+         "agents.models.1: found the model and settings of one, whose answers it would get; "
+         "expected another model or setting, or `agents.runs` for several answers"),
+        (agents(f"models: [{FREE}, base_url: 'http://b/v1'}}]")
+         + f"judges: {{graders: [{FREE.replace('one', 'two')}, base_url: 'http://a/v1'}}]}}",
+         "agents.models.0.base_url: found another address than that of two, which has the same "
+         "model openai-api/a/b; expected one address a model"),
+        (agents(f"models: [{FREE}, base_url: 'localhost'}}]"),
+         "agents.models.0.base_url: found localhost, expected an address that begins with http:// "
+         "or https://, such as http://127.0.0.1:8000/v1"),
+        (agents("served: {base_url: 'http://a:b/v1', name: '{checkpoint}'}"),
+         "agents.served.base_url: found http://a:b/v1, expected an address that begins with "
+         "http:// or https://, such as http://127.0.0.1:8000/v1"),
+        (agents("graders: [two]") + f"judges: {{graders: [{FREE.replace('one', 'two')}, "
+         "base_url: a}]}",
+         "judges.graders.0.base_url: found a, expected an address that begins with http:// or "
+         "https://, such as http://127.0.0.1:8000/v1"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(folder, override, found):

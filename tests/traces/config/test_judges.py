@@ -72,6 +72,9 @@ runs:
 # Odd graders --------------------------------------------------------------------------------------
 
 LOCAL = "model: openai-api/a/b, price: unknown"
+ADDRESS = (
+    ", expected an address that begins with http:// or https://, such as http://127.0.0.1:8000/v1"
+)
 ODD = {
     "the same twice": (
         f"graders: [{ONE}, {{name: two, model: openrouter/openai/gpt-5-mini}}]",
@@ -95,8 +98,24 @@ ODD = {
     ),
     "no address": (
         f"graders: [{{name: one, {LOCAL}, base_url: 'localhost:8000'}}]",
-        "judges.graders.0.base_url: found localhost:8000, expected an address that begins with "
-        "http:// or https://",
+        f"judges.graders.0.base_url: found localhost:8000{ADDRESS}",
+    ),
+    "no port": (
+        f"graders: [{{name: one, {LOCAL}, base_url: 'http://127.0.0.1:99999/v1'}}]",
+        f"judges.graders.0.base_url: found http://127.0.0.1:99999/v1{ADDRESS}",
+    ),
+    "no host": (
+        f"graders: [{{name: one, {LOCAL}, base_url: 'http:///v1'}}]",
+        f"judges.graders.0.base_url: found http:///v1{ADDRESS}",
+    ),
+    "no address in a variable": (
+        f"graders: [{{name: one, {LOCAL}, base_url: $PORT_ALONE/v1}}]",
+        f"judges.graders.0.base_url: found $PORT_ALONE/v1, its variables filled in{ADDRESS}",
+    ),
+    "a password in a variable": (
+        f"graders: [{{name: one, {LOCAL}, base_url: $WITH_PASSWORD/v1}}]",
+        "judges.graders.0.base_url: found $WITH_PASSWORD/v1, its variables filled in: a user or "
+        "password is in it, expected an address without one",
     ),
     "a reading twice": (
         f"graders: [{ONE}], tokens: {{readings: [difference, difference]}}",
@@ -122,7 +141,10 @@ ODD = {
 @pytest.mark.parametrize(("keys", "found"), ODD.values(), ids=ODD)
 def test_an_odd_grader_or_folder_is_one_sentence(folder, keys, found, monkeypatch):
     monkeypatch.delenv("NO_SUCH", raising=False)
-    assert sentence(folder, judges(keys)).endswith(found)
+    monkeypatch.setenv("PORT_ALONE", "8000")
+    monkeypatch.setenv("WITH_PASSWORD", "http://me:hidden@host")
+    said = sentence(folder, judges(keys))
+    assert said.endswith(found) and "hidden" not in said
 
 
 def test_answers_where_nothing_may_be_written_are_refused(folder, monkeypatch):

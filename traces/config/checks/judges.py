@@ -1,6 +1,8 @@
 """Check the models that judge: what they cost must be known before the first request."""
 
-import re
+import os
+from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from traces.config.checks.paths import check_variables
 from traces.config.checks.places import Places
@@ -23,8 +25,9 @@ def check_judges(loaded: LoadedStudy, places: Places) -> None:
         )
     for number, grader in enumerate(judges.graders):
         where = places.at(f"judges.graders.{number}")
-        _check_price(loaded, places, grader, where)
-        _check_alone(grader, judges.graders[:number], where)
+        check_price(loaded, places, grader, where)
+        check_one_address(grader, judges.graders[:number], where)
+        check_alone(grader, judges.graders[:number], where, "judges.repeats")
     for reading in judges.tokens.readings if judges.graders else ():
         if reading not in loaded.study.lenses.readings:
             raise ValueError(
@@ -55,10 +58,31 @@ def check_addresses(loaded: LoadedStudy, places: Places) -> None:
     """Refuse the address of a grader that is none, or whose variables are not set."""
     for number, grader in enumerate(loaded.study.judges.graders):
         if grader.base_url is not None:
-            _check_address(grader.base_url, places.at(f"judges.graders.{number}.base_url"))
+            check_address(grader.base_url, places.at(f"judges.graders.{number}.base_url"))
 
 
-def _check_price(loaded: LoadedStudy, places: Places, grader: Grader, where: str) -> None:
+def check_address(address: str, where: str) -> None:
+    """Refuse an address that no request can go to, with its variables filled in."""
+    check_variables(where, address)
+    # What a variable holds is not shown.
+    filled = os.path.expandvars(address)
+    told = f"{where}: found {address}" + (", its variables filled in" if filled != address else "")
+    if "@" in filled:
+        raise ValueError(f"{told}: a user or password is in it, expected an address without one")
+    try:
+        parts = urlsplit(filled)
+        reached = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, or a bracket without its other
+        reached = False
+    if not reached or not filled.isprintable() or " " in filled:
+        raise ValueError(
+            f"{told}, expected an address that begins with http:// or https://, such as "
+            "http://127.0.0.1:8000/v1"
+        )
+
+
+def check_price(loaded: LoadedStudy, places: Places, grader: Grader, where: str) -> None:
+    """Refuse a model without a price, unless that is allowed, and one with two."""
     known = grader.model in loaded.prices.models
     if grader.price is None and not known:
         raise ValueError(
@@ -72,30 +96,21 @@ def _check_price(loaded: LoadedStudy, places: Places, grader: Grader, where: str
         )
 
 
-def _check_alone(grader: Grader, before: tuple[Grader, ...], where: str) -> None:
-    """
-    Refuse a grader whose answers would be another one's.
-
-    Answers are kept by model and settings. What is asked of a model goes to one address.
-    """
+def check_one_address(grader: Grader, before: Sequence[Grader], where: str) -> None:
+    """Refuse a second address for one model: its answers are kept by the model alone."""
     for other in before:
-        if other.model != grader.model:
-            continue
-        if other.base_url != grader.base_url:
+        if other.model == grader.model and other.base_url != grader.base_url:
             raise ValueError(
                 f"{where}.base_url: found another address than that of {other.name}, which has the "
                 f"same model {grader.model}; expected one address a model"
             )
+
+
+def check_alone(grader: Grader, before: Sequence[Grader], where: str, several: str) -> None:
+    """Refuse a second name for one model with the same settings, since its answers are kept."""
+    for other in before:
         if other.model_copy(update={"name": grader.name}) == grader:
             raise ValueError(
                 f"{where}: found the model and settings of {other.name}, whose answers it would "
-                "get; expected another model or setting, or `judges.repeats` for several answers"
+                f"get; expected another model or setting, or `{several}` for several answers"
             )
-
-
-def _check_address(address: str, where: str) -> None:
-    check_variables(where, address)
-    if not re.match(r"https?://|\$", address):
-        raise ValueError(
-            f"{where}: found {address}, expected an address that begins with http:// or https://"
-        )

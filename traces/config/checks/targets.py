@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 
 from traces.config.checkpoints import BASE, Checkpoint
+from traces.config.checks.agents import check_reached
 from traces.config.checks.judges import check_addresses
 from traces.config.checks.names import check_known
 from traces.config.checks.paths import (
@@ -73,6 +74,8 @@ def check_target(
         check_there(of_samples(loaded, places))
     if rule.startswith("judge_"):
         _check_judged(loaded, places, where)
+    if rule in ("ask_models", "investigate", "grade_hypotheses"):
+        check_reached(loaded, places)
     if rule == "candidate_scores" and not loaded.secrets(names["model"]):
         raise ValueError(
             f"{where}: no two organisms of {names['model']} in `runs` have a `secret`, each its "

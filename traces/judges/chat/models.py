@@ -53,6 +53,8 @@ _KEYS = {"hf": "HF_TOKEN", "google": "GOOGLE_API_KEY"}
 _CLIENTS = {"anthropic", "openai", "openai-api", "openrouter"}
 # No answer has a billion billion tokens: such a number is a mistake, and money would overflow.
 _MOST_TOKENS = 10**18
+# What a reply's tokens are called, read and written.
+_TOKENS = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 # What a server without a key is sent where a key belongs.
 NO_KEY = "none"
 
@@ -149,9 +151,54 @@ def endpoint(model: str, base_url: str | None = None) -> Endpoint:
     # Two models with one name may have two addresses, so none is kept for the next call.
     asking = {"base_url": base_url, "api_key": key or NO_KEY, "memoize": False, "max_retries": 0}
     if model.partition("/")[0] in _CLIENTS:
-        # A redirect would take the question to another host.
-        asking["http_client"] = httpx2.AsyncClient(follow_redirects=False)
+        asking["http_client"] = _Client(follow_redirects=False)
     return Endpoint(get_model(model, **asking))
+
+
+class _Client(httpx2.AsyncClient):
+    """
+    Hands replies on whose use of tokens is in counts, or not told, and whose model has a name.
+
+    Inspect would refuse the whole of another reply, which was paid for. Redirects are not followed,
+    as they would take the question to another host.
+    """
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        response = await super().send(request, **options)
+        if not response.is_success or options.get("stream"):
+            return response
+        try:
+            body = response.json()
+        except ValueError:
+            return response
+        if not isinstance(body, dict):
+            return response
+        model = body["model"] if isinstance(body.get("model"), str) else ""
+        body |= {"model": model, "usage": _counts_alone(body.get("usage"))}
+        # as ASCII, which holds half of a character as well
+        content = json.dumps(body).encode()
+        kind = {"content-type": "application/json"}
+        return httpx2.Response(response.status_code, headers=kind, content=content, request=request)
+
+
+def _counts_alone(usage: Any) -> dict[str, Any] | None:
+    """The counts of tokens in what a server says was used; None where one that is needed lacks."""
+    if not isinstance(usage, dict):
+        return None
+    counts = {name: one for name, one in usage.items() if _is_count(one)}
+    read, written = next((names for names in _TOKENS if set(names) <= counts.keys()), ("", ""))
+    if not read:
+        return None
+    parts = {
+        name: {one: count for one, count in part.items() if _is_count(count)}
+        for name, part in usage.items()
+        if isinstance(part, dict)
+    }
+    return {**parts, "total_tokens": counts[read] + counts[written], **counts}
+
+
+def _is_count(tokens: Any) -> bool:
+    return type(tokens) is int and 0 <= tokens <= _MOST_TOKENS
 
 
 def key_variable(model: str) -> str:
@@ -223,7 +270,7 @@ def _input_tokens(used: ModelUsage) -> int:
 
 def _counted(*tokens: int) -> tuple[int | None, ...]:
     """What a server says was used; None where it is no count, so that the most is counted."""
-    return tuple(one if 0 <= one <= _MOST_TOKENS else None for one in tokens)
+    return tuple(one if _is_count(one) else None for one in tokens)
 
 
 # Failures ---------------------------------------------------------------------------------------

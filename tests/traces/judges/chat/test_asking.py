@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -171,12 +172,33 @@ def test_a_model_without_a_price_is_not_counted(ask, server, tmp_path):
     assert costs(tmp_path).money == 0
 
 
-@pytest.mark.parametrize("used", [(-5000, 10), (100, -1), (10**19, 10)])
-def test_use_that_is_no_count_counts_as_the_most_and_spoils_no_ledger(ask, server, tmp_path, used):
-    server.script = lambda *_: said('{"verdict": "yes"}', used=used)
+def used(read: Any, written: Any, **others: Any) -> dict[str, Any]:
+    return {"prompt_tokens": read, "completion_tokens": written, **others}
+
+
+@pytest.mark.parametrize("usage", [
+    used(-5000, 10), used(100, -1), used(10**19, 10), used(None, 10), used(1.5, 10),
+    used("many", 10), used(True, 10), {"prompt_tokens": 3}, {}, [1], "much", None,
+], ids=str)  # fmt: skip
+def test_use_that_is_no_count_is_the_most_and_loses_no_answer(ask, server, tmp_path, usage):
+    server.script = lambda *_: replied(usage=usage)
     assert ask([question()]) == ask([question()]) == [Answer(Form(verdict="yes"))]
     assert len(server.bodies) == 1
     assert costs(tmp_path).money == pytest.approx(PRICE.most(question()))
+
+
+def test_what_stands_beside_an_answer_does_not_spoil_it(ask, server, tmp_path):
+    odd = used(100, 10, total_tokens=None, cost="free", prompt_tokens_details={"cached_tokens": ""})
+    for number, beside in enumerate([{"usage": odd}, {"model": None}, {"model": 5}]):
+        server.script = lambda *_, beside=beside: replied(**beside)
+        assert ask([question(str(number))]) == [Answer(Form(verdict="yes"))]
+    assert len(server.bodies) == 3
+    assert costs(tmp_path).money == pytest.approx(3 * PRICE.of(100, 10))
+
+
+def replied(**beside: Any) -> Told:
+    """YES with something else beside it."""
+    return Told({**json.loads(YES.body), **beside})
 
 
 def test_a_line_break_behind_a_key_is_no_part_of_it(ask, server, tmp_path, caplog, monkeypatch):
