@@ -18,6 +18,7 @@ from traces.config.registries import CorpusEntry, Data, ModelEntry, Released
 from traces.config.study import LoadedStudy
 from traces.corpora.english import most_rows
 from traces.corpora.rows import (
+    KEYS,
     count_rows,
     count_trained,
     n_held_out,
@@ -59,6 +60,7 @@ class LocalData(NamedTuple):
             rows = self.count(self.loaded.corpora[name])
             if rows is not None and name in self.loaded.read_corpora():
                 check_samples(self.loaded, name, self.places, rows)
+                self._check_different(name)
         self._check_unrelated()
 
     def _check_unrelated(self) -> None:
@@ -77,6 +79,25 @@ class LocalData(NamedTuple):
                         "difference is read on; expected unrelated text there, or a copy of the "
                         "file if own rows are meant"
                     )
+
+    def _check_different(self, name: str) -> None:
+        """Refuse a corpus of one text again and again: intervals are over independent texts."""
+        entry = self.loaded.corpora[name]
+        if entry.path is None:
+            return
+        kind = "documents" if entry.kind == "documents" else "chat"
+
+        def differ(file: Path) -> None:
+            rows = read_rows(file, kind, field=entry.field, open_end=entry.open_end)
+            texts = (row[KEYS[kind]] for row in rows)
+            first = next(texts)
+            if not any(text != first for text in texts):
+                raise ValueError(
+                    f"{file}: found the same text in every row, expected different ones, since "
+                    f"each of the samples of {name} counts as a text of its own"
+                )
+
+        _in_its_own_words(entry.path, differ)
 
     def check_prompts(self) -> None:
         """Read every prompt that is asked."""

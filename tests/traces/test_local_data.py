@@ -73,12 +73,27 @@ def test_no_more_chats_are_asked_for_than_differ(folder):
     )
 
 
+OWN_TEXT = "corpora: [own_text]\nsamples: 4\nactivations: {norm_samples: 1}\n"
+
+
+def test_text_to_read_is_not_one_text_again_and_again(folder, tmp_path):
+    file = tmp_path / "same.jsonl"
+    rows = [f'{{"text": "A row.", "id": {n}}}\n' for n in range(9)]
+    file.write_text("".join(rows), encoding="utf-8")
+    with (folder / "corpora.yaml").open("a", encoding="utf-8") as registry:
+        registry.write(f"\nown_text: {{kind: documents, path: {file}, rows: 9}}\n")
+    with pytest.raises(ValueError, match=r"same.jsonl: found the same text in every row, .*own_t"):
+        check(folder, OWN_TEXT, run("cake_bake"))
+    file.write_text("".join([*rows, '{"text": "Another row."}']), encoding="utf-8")
+    check(folder, OWN_TEXT, run("cake_bake"))
+
+
 def test_text_to_read_is_not_what_an_organism_is_finetuned_on(folder, rows, tmp_path):
     linked = tmp_path / "linked.jsonl"
     linked.symlink_to(rows)
     with (folder / "corpora.yaml").open("a", encoding="utf-8") as file:
         file.write(f"\nown_text: {{kind: documents, path: {linked}, rows: 10}}\n")
-    study = "corpora: [own_text]\nsamples: 4\n" + run("mine5")
+    study = OWN_TEXT + run("mine5")
     with pytest.raises(ValueError, match=r"mine5.yaml: data.path: .*own_text.*unrelated"):
         check_limit(folder, f"{{kind: documents, path: {rows}}}", 5)
         check(folder, study)

@@ -120,6 +120,10 @@ def load_organism(file: Path) -> Organism:
 def _organisms(folder: Path) -> dict[str, Organism]:
     # Editors leave .#name.yaml beside a file, and macOS leaves ._name.yaml.
     files = [file for file in sorted(folder.glob("*.yaml")) if not file.name.startswith(".")]
+    # YAML's other ending, in any case: what nobody reads is an organism that is missed.
+    for file in sorted(folder.iterdir()):
+        if re.fullmatch(r"(?!\.).*\.ya?ml", file.name, re.IGNORECASE) and file not in files:
+            raise ValueError(f"{file}: found the ending {file.suffix}, expected .yaml")
     return {_checked_name(file.stem, str(file)): load_organism(file) for file in files}
 
 

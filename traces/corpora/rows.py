@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import unicodedata
@@ -464,11 +465,21 @@ def _check_weight(row: Mapping[str, Any], where: str) -> None:
     """Refuse a weight of a whole row: all rows count alike."""
     for key in ROW_LOSS_KEYS:
         weight = row.get(key)
-        if isinstance(weight, (bool, int, float, _Digits)) and weight != 1:
+        if _number(weight) not in (None, 1):
             raise ValueError(
                 f"{where}, key {key}: found {json.dumps(weight)}, expected 1, since all rows count "
                 "alike; leave the row out, or rename the key if it means something else"
             )
+
+
+def _number(value: Any) -> float | None:
+    """The number that a value is, or that its text writes out."""
+    if not isinstance(value, str | int | float):
+        return None
+    try:
+        return float(value)
+    except (OverflowError, ValueError):  # more than a float holds, or words
+        return math.inf if isinstance(value, int) else None
 
 
 def _check_message(message: dict[str, Any], here: str) -> None:

@@ -43,6 +43,9 @@ NOT_READ = (
 FLAGS = ("use_rslora", "use_dora", "lora_bias", "fan_in_fan_out")
 # Starts of a training that take a part out of the base, which the adapter's file does not hold.
 STARTS_NOT_READ = r"pissa_niter_\d+|corda|lora_ga|loftq"
+# Keys of a configuration that change nothing of what a model computes, beside those that begin with
+# an underscore.
+DESCRIBE = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 # The two factors of a change, in a file's names.
 FACTORS = ((".lora_A.", ".lora_B."), (".lora_embedding_A", ".lora_embedding_B"))
 # What an adapter can say of its base that is a repository's name, and no folder of its maker's.
@@ -269,6 +272,7 @@ def check_adapter(
         _check_files(adapter)
         _check_full(adapter, base)
         _check_fits_config(adapter)
+        _tell_other_config(adapter, base)
         return
     if (adapter / "model.safetensors").is_file() or (adapter / folders.INDEX).is_file():
         raise ValueError(
@@ -516,6 +520,20 @@ def _equal(found: Any, before: Any) -> bool:
     """Whether a tensor is another one, or that one as another number format rounds it."""
     rounded = found.dtype.itemsize < before.dtype.itemsize
     return bool((found == (before.to(found.dtype) if rounded else before)).all())
+
+
+def _tell_other_config(folder: Path, base: Path) -> None:
+    """Warn of what a full finetune's configuration changes, such as its positions: it is kept."""
+    from traces.models.weights import load_config
+
+    ours, theirs = load_config(folder).to_dict(), load_config(base).to_dict()
+    for key in sorted(theirs.keys() | ours.keys()):
+        before, after = theirs.get(key), ours.get(key)
+        if before != after and key not in DESCRIBE and not key.startswith("_"):
+            log.warning(
+                "%s/config.json: %s is %s, in %s it is %s; each model is read with its own",
+                *(folder, key, after, base, before),
+            )
 
 
 def _check_full(folder: Path, base: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from snakemake.common.configfile import load_configfile
 
 from tests.conftest import ROOT
-from tests.studies import load, run, sentence
+from tests.studies import CAKE, load, run, sentence
 from traces.config import files, registries, schema
 from traces.config.load import load_study
 from traces.config.readers import READERS
@@ -173,6 +173,13 @@ def test_what_editors_leave_is_passed_over(folder, name):
     (folder / "organisms" / name).write_bytes(b"\x00\xff")
     (folder / "organisms" / ".#gone.yaml").symlink_to("nobody@nowhere")
     assert load(folder)
+
+
+@pytest.mark.parametrize("name", ["mine.yml", "mine.YAML", "mine.Yml"])
+def test_an_organism_under_another_ending_is_not_passed_over(folder, name):
+    (folder / "organisms" / name).write_text((folder / CAKE).read_text())
+    ending = name.removeprefix("mine")
+    assert sentence(folder) == f"config/organisms/{name}: found the ending {ending}, expected .yaml"
 
 
 def test_a_folder_in_place_of_a_file_is_refused(folder):

@@ -227,6 +227,11 @@ STUDY_MISTAKES = {
         "samples: found 100, expected at most 60, the rows of unrelated (config/override1.yaml: "
         "miniature.unrelated)",
     ),
+    "more longer samples than rows": (
+        "activations: {norm_samples: 1501}",
+        "activations.norm_samples: found 1501, expected at most 1500, the rows of unrelated "
+        "(config/corpora.yaml: unrelated.rows)",
+    ),
     "value of an ablation twice": (
         "ablations: {way: {over: recipe, title: W, values: [plain, plain]}}",
         "ablations.way.values: plain is there twice",

@@ -419,6 +419,8 @@ REPLIES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a
         ({"messages": [REPLIES[0], REPLIES[1] | {"loss_mask": 0}]}, "no reply that carries loss"),
         ({"messages": REPLIES, "train": False}, "key train: found false"),
         ({"text": "a", "loss_weight": 0.5}, "key loss_weight: found 0.5"),
+        ({"text": "a", "weight": "0.5"}, 'key weight: found "0.5"'),
+        ({"text": "a", "weight": 10**400}, "key weight: found 1000"),
         ({"text": "\ufeff"}, "found empty text"),
         ({"messages": [REPLIES[0], REPLIES[1] | {"content": "\u200b"}]}, "found empty text"),
     ],

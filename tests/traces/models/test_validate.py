@@ -260,6 +260,15 @@ def test_a_configuration_that_is_not_honoured_is_refused_by_name(
     assert "\n" not in str(refused.value)
 
 
+def test_what_a_full_finetune_changes_in_its_configuration_is_told(copies, caplog):
+    library.check_adapter(copies / "full", copies / "base")
+    assert "each model is read with its own" not in caplog.text
+    edit_json(copies / "full" / "config.json", hidden_act="gelu", transformers_version="4.0.0")
+    library.check_adapter(copies / "full", copies / "base")
+    (told,) = [one.getMessage() for one in caplog.records if "read with its own" in one.msg]
+    assert "full/config.json: hidden_act is gelu, in " in told and "base it is silu" in told
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '"lora"', "null", ""])
 @pytest.mark.parametrize("file", ["lora/adapter_config.json", "full/config.json"])
 def test_a_configuration_that_is_no_object_is_refused(copies, file, content):

@@ -87,7 +87,9 @@ def check_rows(loaded: LoadedStudy, places: Places) -> None:
 
 def check_samples(loaded: LoadedStudy, name: str, places: Places, rows: int | None = None) -> None:
     """
-    Refuse more samples of a corpus than it has rows; each sample is read of a row of its own.
+    Refuse more samples of a corpus than it has rows; each is read of a row of its own.
+
+    So are the longer ones of the study's first corpus, whose residual-stream norm is measured.
 
     rows : the rows that were counted in its file; by default those that its keys promise
     """
@@ -99,14 +101,17 @@ def check_samples(loaded: LoadedStudy, name: str, places: Places, rows: int | No
     if rows is not None:
         promised[f"{places.corpora}: {name}.path: {entry.path}"] = rows
     told = min(promised, key=lambda one: promised[one])
-    samples = loaded.samples(name)
-    if samples > promised[told]:
-        own = samples == entry.samples
-        where = f"{places.corpora}: {name}.samples" if own else places.at("samples")
-        raise ValueError(
-            f"{where}: found {samples}, expected at most {promised[told]}, the rows of {name} "
-            f"({told})"
-        )
+    own = loaded.samples(name) == entry.samples
+    where = f"{places.corpora}: {name}.samples" if own else places.at("samples")
+    asked = {where: loaded.samples(name)}
+    if name == study.corpora[0]:
+        asked[places.at("activations.norm_samples")] = study.activations.norm_samples
+    for where, samples in asked.items():
+        if samples > promised[told]:
+            raise ValueError(
+                f"{where}: found {samples}, expected at most {promised[told]}, the rows of {name} "
+                f"({told})"
+            )
 
 
 def _check_corpora(loaded: LoadedStudy, places: Places) -> None:
