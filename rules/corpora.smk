@@ -53,6 +53,8 @@ rule sample_text:
         "<logs>/sample_text/{corpus}.log",
     benchmark:
         "<benchmarks>/sample_text/{corpus}.tsv"
+    # It takes as long as a training, and most of the study waits for it: begun last, a core stands idle.
+    priority: 1
     conda:
         "../envs/traces.yaml"
     resources:

@@ -75,7 +75,7 @@ def test_a_choice_between_nothing_is_refused_in_one_sentence(checkout):
 
 @pytest.mark.slow
 def test_the_choice_is_made_from_end_to_end(checkout):
-    run = checkout.snakemake("--cores", "2", "--configfile", "choice.json")
+    run = checkout.snakemake("--cores", "2", "--configfile", "choice.json", warm=True)
     assert run.returncode == 0, run.stdout[-4000:]
     results = checkout.file("results")
     table = tables.read(results / "tables" / "forced_choice.parquet")

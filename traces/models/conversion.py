@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNSCALED = (None, "none")
+# What a key of GGUF is called in a configuration, where it is not the key's last part.
+CALLED = {
+    "attention.key_length": "head_dim",
+    "attention.value_length": "head_dim",
+    "rope.dimension_count": "head_dim",
+}
+# Values of a key that change nothing.
+NEUTRAL = (0, "", "none")
 
 
 def convert(file: Path, folder: Path) -> str:
@@ -45,6 +53,7 @@ def convert(file: Path, folder: Path) -> str:
         raise ValueError(f"{file}: transformers cannot convert it ({told})") from error
     if missing:
         raise ValueError(f"{file}: weights missing, such as {missing[0]}")
+    _require_keys(file, reader, model.config)
     plain = _as_if_never_quantised(model)
     _require_all(file, reader, plain)
     plain.save_pretrained(folder)
@@ -92,6 +101,36 @@ def _refuse_scaled_positions(file: Path, reader: "GGUFReader") -> None:
             f"{file}: found scaled rotary positions ({architecture}.rope.scaling: {kind}, factor "
             f"{factor}), which the conversion would lose; take the model from the hub"
         )
+
+
+def _require_keys(file: Path, reader: "GGUFReader", config: Any) -> None:
+    """Refuse a key that transformers passes over, unless the configuration has its value anyway."""
+    from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
+
+    architecture = _value(reader, "general.architecture")
+    text = config.get_text_config(decoder=True)
+    # It knows some architectures by another name than the file does.
+    known = (architecture, config.model_type, text.model_type)
+    read = {key for name in known for key, own in GGUF_CONFIG_MAPPING.get(name, {}).items() if own}
+    own = text.to_dict()
+    own["head_dim"] = own.get("head_dim") or text.hidden_size // text.num_attention_heads
+    for field in reader.fields:
+        key = field.removeprefix(f"{architecture}.")
+        # Of scaled positions another check knows more.
+        if key == field or key in read or key.startswith("rope.scaling."):
+            continue
+        found, expected = _value(reader, field), own.get(CALLED.get(key, key.rpartition(".")[2]))
+        if found not in NEUTRAL and not _alike(found, expected):
+            raise ValueError(
+                f"{file}: found {field} {found}, which the conversion would lose (its model has "
+                f"{expected}); take the model from the hub"
+            )
+
+
+def _alike(found: Any, expected: Any) -> bool:
+    if isinstance(found, float) and isinstance(expected, int | float):
+        return math.isclose(found, expected, rel_tol=1e-6)  # GGUF holds float32
+    return bool(found == expected)
 
 
 def _as_if_never_quantised(model: Any) -> Any:

@@ -165,6 +165,12 @@ SCALED = {"ARCH__rope__scaling__type": "linear", "ARCH__rope__scaling__factor": 
             id="a tensor that nothing reads",
         ),
         pytest.param(SCALED, "scaled rotary positions .*: linear, factor 4.0", id="scaled"),
+        pytest.param(
+            {"ARCH__attention__sliding_window": 64},
+            r"llama.attention.sliding_window 64, .* lose .its model has None.; take the model from",
+            id="a window",
+        ),
+        pytest.param({"ARCH__logit_scale": 0.5}, "llama.logit_scale 0.5, ", id="a scale"),
         pytest.param({"tokenizer": False}, "found no tokenizer .architecture llama", id="no words"),
         pytest.param({"split__count": 4}, "found one of 4 parts of a model", id="a part"),
     ],
@@ -175,6 +181,23 @@ def test_what_would_be_lost_is_refused(changes, told, pieces, tmp_path):
     with pytest.raises(ValueError, match=rf"^{file}: .*{told}"):
         conversion.convert(file, tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_keys_that_say_what_the_model_has_anyway_are_taken(share, pieces, tmp_path):
+    model = tiny_model("qwen2", vocab=VOCABULARY, layers=1)
+    width = model.config.hidden_size // model.config.num_attention_heads
+    keys = {
+        "ARCH__rope__dimension_count": int(width * share),
+        "ARCH__attention__key_length": width,
+        "ARCH__attention__scale": 0.0,
+    }
+    file = write_gguf(tmp_path / "m.gguf", model, "qwen2", pieces, **keys)
+    if share == 1:
+        assert conversion.convert(file, tmp_path / "m")
+        return
+    with pytest.raises(ValueError, match=rf"dimension_count {width // 2}, .*its model has {width}"):
+        conversion.convert(file, tmp_path / "m")
 
 
 def test_an_architecture_that_transformers_does_not_read_is_named(pieces, tmp_path):

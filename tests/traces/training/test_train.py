@@ -754,10 +754,17 @@ def test_the_script_logs_and_says_where_the_adapter_comes_from(whole):
     assert "train: step 12 of 12, loss" in (whole.parent / "train.log").read_text()
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory) -> str:
+    """Where DeepSpeed compiles, once for all launches of two processes."""
+    return str(tmp_path_factory.mktemp("compiled"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [None, 2, 3])
-def test_two_processes_train_like_one(world, tmp_path, stage):
+def test_two_processes_train_like_one(world, tmp_path, compiled, monkeypatch, stage):
     pytest.importorskip("deepspeed")
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", compiled)
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one = train(world, tmp_path / "one", planned(dropout=0, gradient_accumulation=2, batch_size=2))
