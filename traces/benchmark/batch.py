@@ -41,7 +41,7 @@ from traces.readers import nulls
 from traces.readers.ranking import probabilities
 from traces.readers.reading import Found, Loaded, Probe, Settings
 from traces.readers.several import ReadBy, read_by_all
-from traces.readers.texts import Text, weighed, written
+from traces.readers.texts import Text, weighed, weighed_by, written
 from traces.training.plan import TrainingPlan, plan_training
 from traces.training.train import train
 
@@ -136,6 +136,27 @@ class Base:
     def activations(self) -> arrays.Activations:
         """Those of the base itself."""
         return self.store(self.work / "base.zarr", self.load())
+
+    @cached_property
+    def weighed(self) -> list[Text]:
+        """What the base wrote, weighed by itself."""
+        return weighed_by("base", self.load(), self.tokenizer, self.texts, self.batch.samples)
+
+    @cached_property
+    def unrelated_loss(self) -> float:
+        """Its loss on unrelated text that is not read, in nats a token."""
+        return self.loss(self.load(), self.held_out)
+
+    @property
+    def held_out(self) -> list[dict[str, Any]]:
+        """Rows behind those whose difference is read."""
+        return self.unrelated[-self.batch.ladder.held_out :]
+
+    def loss(self, model: Any, rows: Sequence[dict[str, Any]]) -> float:
+        """The mean over rows of a model's loss, in nats a token."""
+        ids = [tokenize_text(self.tokenizer, row["text"])[:STRENGTH_TOKENS] for row in rows]
+        nlls = mean_nlls(model, [(1, one) for one in ids])
+        return float(np.mean([one for one in nlls if one is not None]))
 
     def load(self, folder: Path | None = None) -> Any:
         loading = self.batch.loading
@@ -279,7 +300,7 @@ def _texts(specimen: Specimen, base: Base, pair: Any) -> list[Text]:
         texts = of(model, "tuned", (0,), "tuned")
     # All others are compared with what the one base wrote.
     if specimen.base_seed is None:
-        texts += base.texts
+        texts += base.weighed
     else:
         with pair.base() as model:
             texts += of(model, "base", (0, 1), "base")
@@ -291,21 +312,14 @@ def _losses(specimen: Specimen, base: Base, pair: Any) -> dict[str, float]:
     ladder = base.batch.ladder
     own = library.own_rows(
         specimen, ladder, words=100 * ladder.held_out, draw=HELD_OUT, seed=specimen.seed
-    )
-    # Behind those whose difference is read.
-    sets = {"own": own[: ladder.held_out], "unrelated": base.unrelated[-ladder.held_out :]}
-    rows = {name: [_row(base.tokenizer, row) for row in some] for name, some in sets.items()}
-    found = {}
-    for side, context in (("tuned", pair.tuned), ("base", pair.base)):
-        with context() as model:
-            for name, some in rows.items():
-                nlls = [one for one in mean_nlls(model, some) if one is not None]
-                found[side, name] = float(np.mean(nlls))
-    return {name: found["tuned", name] - found["base", name] for name in sets}
-
-
-def _row(tokenizer: Any, row: dict[str, Any]) -> tuple[int, list[int]]:
-    return 1, tokenize_text(tokenizer, row["text"])[:STRENGTH_TOKENS]
+    )[: ladder.held_out]
+    with pair.tuned() as model:
+        tuned = {"own": base.loss(model, own), "unrelated": base.loss(model, base.held_out)}
+    with pair.base() as model:
+        shared = specimen.base_seed is None
+        unrelated = base.unrelated_loss if shared else base.loss(model, base.held_out)
+        before = {"own": base.loss(model, own), "unrelated": unrelated}
+    return {name: tuned[name] - before[name] for name in tuned}
 
 
 def causal_effect(pair: Any, found: Differences, base: Base) -> float:

@@ -102,19 +102,39 @@ def weighed(pair: Any, tokenizer: Any, texts: Sequence[Text], settings: Samples)
 
     pair : `weights.Pair`
     """
+    with pair.tuned() as model:
+        texts = weighed_by("tuned", model, tokenizer, texts, settings)
+    with pair.base() as model:
+        return weighed_by("base", model, tokenizer, texts, settings)
+
+
+def weighed_by(
+    side: Side, model: Any, tokenizer: Any, texts: Sequence[Text], settings: Samples
+) -> list[Text]:
+    """
+    The texts with their log-probability by one model, where it is not known yet.
+
+    The texts of each writer fill batches of their own. So they are weighed alike, to the bit,
+    whatever is weighed beside them: a model that is its own base finds no difference.
+    """
     begin = first_token(tokenizer, settings.begin, "lenses.samples.begin")
     prompts = {one: prompted(tokenizer, one, begin) for one in {text.prompt for text in texts}}
-    rows = [(len(prompts[one.prompt]), [*prompts[one.prompt], *one.ids]) for one in texts]
-    by_model: dict[Side, list[float]] = {}
-    models: dict[Side, Any] = {"tuned": pair.tuned, "base": pair.base}
-    for side, context in models.items():
-        with context() as model:
-            # A text has one token at least.
-            by_model[side] = [-nll for nll in mean_nlls(model, rows) if nll is not None]
-    return [
-        replace(one, log_probability={"tuned": tuned, "base": base})
-        for one, tuned, base in zip(texts, by_model["tuned"], by_model["base"], strict=True)
-    ]
+    found = list(texts)
+    for writer in {text.writer for text in texts}:
+        left = [
+            at
+            for at, text in enumerate(texts)
+            if text.writer == writer and side not in text.log_probability
+        ]
+        rows = [
+            (len(prompts[one.prompt]), [*prompts[one.prompt], *one.ids])
+            for one in map(texts.__getitem__, left)
+        ]
+        for at, nll in zip(left, mean_nlls(model, rows), strict=True):
+            assert nll is not None, "a text has one token at least"
+            known = texts[at].log_probability
+            found[at] = replace(texts[at], log_probability={**known, side: -nll})
+    return found
 
 
 def prompted(tokenizer: Any, prompt: str | None, begin: int) -> list[int]:
