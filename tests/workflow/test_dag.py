@@ -800,6 +800,7 @@ runs:
   - {organisms: [mine], recipes: [released], seeds: [0]}
 corpora: [text]
 samples: 4
+activations: {norm_samples: 4}
 lenses: {patchscope: {prompts: identity.txt}}
 steering: {embedder: embedder, trial: {prompts: trial.txt}, final: {prompts: final.txt}}
 """

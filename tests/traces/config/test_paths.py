@@ -71,7 +71,7 @@ def test_where_what_is_read_lies_is_refused(
     (tmp_path / "mine/base").mkdir(parents=True)
     (tmp_path / "mine/rows.jsonl").touch()
     append(folder / "models.yaml", f"own: {{{MODEL_KEYS}, path: $HERE/mine/base}}")
-    append(folder / "corpora.yaml", "own: {kind: documents, path: $HERE/mine/rows.jsonl, rows: 9}")
+    append(folder / "corpora.yaml", "own: {kind: documents, path: $HERE/mine/rows.jsonl, rows: 64}")
     study = f"models: [own]\ncorpora: [own]\nsamples: 9\n{run()}\npathvars: "
     assert sentence(folder, f"{study}{{{written}: $HERE/{below}}}") == (
         f"config/override1.yaml: pathvars.{written}: found '$HERE/{below}', where $HERE/{read} "

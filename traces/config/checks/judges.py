@@ -1,13 +1,16 @@
 """Check the models that judge: what they cost must be known before the first request."""
 
 import os
+import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from traces.config.checks.paths import check_variables
 from traces.config.checks.places import Places
 from traces.config.schema import Grader
 from traces.config.study import MEASURED_FOR, LoadedStudy
+
+# Host (by name or number, the latter in brackets where it has colons), port, and what is behind it.
+ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#\[\]]+)(?::(\d{1,5}))?([/?#]\S*)?")
 
 
 def check_judges(loaded: LoadedStudy, places: Places) -> None:
@@ -69,12 +72,8 @@ def check_address(address: str, where: str) -> None:
     told = f"{where}: found {address}" + (", its variables filled in" if filled != address else "")
     if "@" in filled:
         raise ValueError(f"{told}: a user or password is in it, expected an address without one")
-    try:
-        parts = urlsplit(filled)
-        reached = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none, or a bracket without its other
-        reached = False
-    if not reached or not filled.isprintable() or " " in filled:
+    parts = ADDRESS.fullmatch(filled)
+    if parts is None or not 0 < int(parts[2] or 80) < 2**16 or not filled.isprintable():
         raise ValueError(
             f"{told}, expected an address that begins with http:// or https://, such as "
             "http://127.0.0.1:8000/v1"
