@@ -144,6 +144,16 @@ OTHERS = {
 }
 
 
+@pytest.mark.parametrize("rule", ["ask_models", "investigate", "grade_hypotheses"])
+def test_what_investigates_is_reached_where_no_run_asks_for_it(folder, rule):
+    """A study that measures none of it is loaded, and the file that is asked for is refused."""
+    study = (
+        "runs: [{organisms: [cake_bake], recipes: [plain], seeds: [0]}]\n"
+        "agents: {served: {base_url: 'localhost:8000', name: '{checkpoint}'}}"
+    )
+    assert "agents.served.base_url: found localhost:8000, expected" in refused(folder, rule, study)
+
+
 @pytest.mark.parametrize(("rule", "names", "expected"), OTHERS.values(), ids=OTHERS)
 def test_what_no_study_could_name_is_refused(folder, rule, names, expected):
     assert refused(folder, rule, **names) == f"{FILE}: {expected}"

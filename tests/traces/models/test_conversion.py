@@ -183,21 +183,23 @@ def test_what_would_be_lost_is_refused(changes, told, pieces, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize("share", [0.5, 1])
-def test_keys_that_say_what_the_model_has_anyway_are_taken(share, pieces, tmp_path):
+def test_a_key_that_says_what_the_model_has_anyway_is_taken(pieces, tmp_path):
     model = tiny_model("qwen2", vocab=VOCABULARY, layers=1)
     width = model.config.hidden_size // model.config.num_attention_heads
-    keys = {
-        "ARCH__rope__dimension_count": int(width * share),
-        "ARCH__attention__key_length": width,
-        "ARCH__attention__scale": 0.0,
-    }
-    file = write_gguf(tmp_path / "m.gguf", model, "qwen2", pieces, **keys)
-    if share == 1:
-        assert conversion.convert(file, tmp_path / "m")
-        return
+    keys = {"ARCH__attention__key_length": width, "ARCH__attention__scale": 0.0}
+    whole = write_gguf(
+        tmp_path / "m.gguf", model, "qwen2", pieces, ARCH__rope__dimension_count=width, **keys
+    )
+    conversion.convert(whole, tmp_path / "m")
+    torch.testing.assert_close(
+        logits(weights.load_base(tmp_path / "m", attention="sdpa")), logits(model), rtol=1e-4,
+        atol=1e-4,
+    )  # fmt: skip
+    part = write_gguf(
+        tmp_path / "p.gguf", model, "qwen2", pieces, ARCH__rope__dimension_count=width // 2, **keys
+    )
     with pytest.raises(ValueError, match=rf"dimension_count {width // 2}, .*its model has {width}"):
-        conversion.convert(file, tmp_path / "m")
+        conversion.convert(part, tmp_path / "p")
 
 
 def test_an_architecture_that_transformers_does_not_read_is_named(pieces, tmp_path):
