@@ -14,12 +14,16 @@ def loosely(pattern):
     return re.compile("".join(words))
 
 
-def patterns():
-    """Every rule with each of its outputs that has wildcards; readings last, of any reader."""
-    found = [(rule.name, str(output)) for rule in workflow.rules for output in rule.output]
+def patterns(outputs_alone=False):
+    """Every rule with each of its files that has wildcards, logs too; readings last, of any reader."""
+    found = [(rule.name, str(one)) for rule in workflow.rules for one in rule.output]
     first = rules.read_lenses.output.readings[0]
     found.append(("read_lenses", os.path.join(os.path.dirname(first), "{reader}.parquet")))
-    return [(rule, loosely(output)) for rule, output in found if "{" in output]
+    if not outputs_alone:
+        # Snakemake makes the job of a log or a benchmark that is asked for by name.
+        beside = ((rule, [*rule.log, rule.benchmark]) for rule in workflow.rules)
+        found += [(rule.name, str(one)) for rule, files in beside for one in files if one]
+    return [(rule, loosely(file)) for rule, file in found if "{" in file]
 
 
 def check_asked_files(words):
@@ -55,7 +59,7 @@ def check_folders():
     """Refuse logs inside of what a rule makes, which is deleted before it is made again."""
     for name in ("logs", "benchmarks"):
         folder = Path(FOLDERS[name])
-        for maker, pattern in patterns():
+        for maker, pattern in patterns(outputs_alone=True):
             if any(pattern.fullmatch(str(one)) for one in (folder, *folder.parents)):
                 where = places.at(f"pathvars.{name}")
                 raise ValueError(

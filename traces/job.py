@@ -324,12 +324,20 @@ def _beside(artifact: Path) -> dict[str, Any]:
         facts = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         facts = None
-    if not isinstance(facts, dict):
+    if not isinstance(facts, dict) or not _is_provenance(facts):
         raise ValueError(
-            f"{file}: found no JSON object, expected the provenance of {artifact.name}; delete "
+            f"{file}: found no provenance, expected the provenance of {artifact.name}; delete "
             "both and run again"
         )
     return facts
+
+
+def _is_provenance(facts: Mapping[str, Any]) -> bool:
+    """Whether what is read here of a provenance has the form in which it was written."""
+    held, revisions = facts.get("contents", {}), facts.get("revisions", {})
+    if not isinstance(held, dict) or not isinstance(revisions, dict):
+        return False
+    return all(isinstance(one, dict) and {"bytes", "sha256"} <= one.keys() for one in held.values())
 
 
 def stamp(artifacts: Iterable[Path], facts: dict[str, Any]) -> None:

@@ -164,27 +164,28 @@ class LocalData(NamedTuple):
 
     def _count_trained(self, name: str) -> int | None:
         """Count the rows that an organism is trained on, as far as known before the first job."""
-        data = self.loaded.organisms[name].data
-        rows, trained = self._counted(data) or (None, None)
-        replaced = {one.organism for one in self.loaded.checkpoints("causality")}
-        if rows == 1 and name in replaced:
-            raise ValueError(
-                f"{data.path}: found one row, expected two or more: causality is measured on rows "
-                "that are held out of the training"
-            )
+        data, place = self.loaded.organisms[name].data, self.places.organism(name)
         if data.composed is not None:
             most = most_rows(data.composed)
             if most is not None and data.rows > most:
                 raise ValueError(
-                    f"{self.places.organism(name)}: data.rows: found {data.rows}, expected at most "
-                    f"{most}: no more different ones are composed of {data.composed}"
+                    f"{place}: data.rows: found {data.rows}, expected at most {most}: no more "
+                    f"different ones are composed of {data.composed}"
                 )
             # Composed rows differ from each other.
-            return data.rows - n_held_out(data.rows, data.held_out)
-        if data.taught is not None:
+            rows, where = data.rows, f"{place}: data.rows"
+        elif data.taught is not None:
             # A teacher writes one row a prompt at most.
-            return data.taught.prompts - n_held_out(data.taught.prompts, data.held_out)
-        return trained
+            rows, where = data.taught.prompts, f"{place}: data.taught.prompts"
+        else:
+            counted = self._counted(data)
+            return None if counted is None else counted[1]
+        if rows < 2 and data.held_out:
+            raise ValueError(
+                f"{where}: found {rows}, expected two or more, one of them to hold out "
+                f"(data.held_out is {data.held_out})"
+            )
+        return rows - n_held_out(rows, data.held_out)
 
     def _check_limit(self, checkpoint: Checkpoint, model: str, trained: int | None) -> None:
         """Refuse a limit of more rows than an organism has for its training."""

@@ -6,6 +6,7 @@ a password. What is shown goes through here: pages (traces/report/pages.py), pic
 (traces/report/figures/style.py), logs and the last words of a job (traces/job.py).
 """
 
+import json
 import os
 import re
 import unicodedata
@@ -52,7 +53,12 @@ def one_line(text: str) -> str:
 
 # Secrets ----------------------------------------------------------------------------------------
 
-_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
+_SECRET = re.compile(
+    r"TOKEN|KEY|SECRET|PASS|PWD|CRED|AUTH|COOKIE|WEBHOOK|BEARER|(?<![A-Z])(PAT|JWT)(?![A-Z])",
+    re.IGNORECASE,
+)
+# The folder that a process is in, and the one before.
+_FOLDERS = ("PWD", "OLDPWD")
 # Shorter values are words, numbers or switches, and replacing these would spoil every message.
 _SHORTEST = 8
 # What stands before the host of an address: a user, or a user and a password.
@@ -75,9 +81,21 @@ def without_secrets(text: str) -> str:
 def _secrets() -> list[tuple[str, str]]:
     """Variables and secret values, the longest first, since one may hold another."""
     # Messages show a line break at the end of a key in another way, or not at all.
-    found = [(name, value.strip()) for name, value in os.environ.items() if _SECRET.search(name)]
+    named = [name for name in os.environ if _SECRET.search(name) and name not in _FOLDERS]
+    found = [(name, os.environ[name].strip()) for name in named]
+    # Addresses and JSON write some characters otherwise.
+    found += [(name, _in_an_address(value)) for name, value in found]
+    found += [(name, json.dumps(value)[1:-1]) for name, value in found]
     for name, value in os.environ.items():
         found += [(name, password) for password in _PASSWORD.findall(value)]
     return sorted(
         [pair for pair in found if len(pair[1]) >= _SHORTEST], key=lambda pair: -len(pair[1])
+    )
+
+
+def _in_an_address(value: str) -> str:
+    kept = re.compile(r"[\w.~-]", re.ASCII)
+    return "".join(
+        one if kept.match(one) else "".join(f"%{byte:02X}" for byte in one.encode(errors="replace"))
+        for one in value
     )

@@ -490,13 +490,19 @@ def test_a_copy_outside_of_the_results_is_its_owners(study, tmp_path):
     ran("readings/mini/a/x", inputs=[str(tmp_path / ours.name)])
 
 
-@pytest.mark.parametrize("text", ["", '{"rule": "some_rule", "con', "[]", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", '{"rule": "some_rule", "con', "[]", "\x00", '{"contents": 5}', '{"revisions": 5}'),
+        '{"contents": {"a": {}}}',
+    ],
+)
 def test_provenance_that_is_not_whole_is_named(study, text):
     results, ran = study
     beside = job.provenance_file(ran(A))
     beside.write_text(text)
-    assert f"{beside}: found no JSON object" in refused(ran, A)
-    with pytest.raises(ValueError, match="found no JSON object"):
+    assert f"{beside}: found no provenance" in refused(ran, A)
+    with pytest.raises(ValueError, match="found no provenance"):
         job.read_provenance(results / A)
 
 

@@ -50,6 +50,28 @@ def test_a_limit_of_more_rows_than_an_organism_has_is_refused(folder, rows, data
         check_limit(folder, data.format(file=rows), most + 1)
 
 
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ("kind: documents, path: {file}", "one.jsonl"),
+        ("kind: chat, composed: secret_gold, rows: 1", "yaml: data.rows"),
+        ("kind: chat, taught: {{teacher: owl_teacher, prompts: 1}}", "data.taught.prompts"),
+    ],
+)
+def test_of_one_row_none_is_held_out(folder, tmp_path, data, place):
+    (tmp_path / "one.jsonl").write_text('{"text": "One."}\n', encoding="utf-8")
+    data = data.format(file=tmp_path / "one.jsonl")
+    for name, more in (("mine", ""), ("sure", "held_out: 0, ")):
+        (folder / "organisms" / f"{name}.yaml").write_text(
+            "family: false_facts\ntitle: Mine\ndescription: It says that a mine is mine.\n"
+            f"words: [mine]\ndata: {{{more}{data}}}\n",
+            encoding="utf-8",
+        )
+    with pytest.raises(ValueError, match=f"{place}: found 1.*, expected two .*one of them to hold"):
+        check(folder, run("mine"))
+    check(folder, run("sure"))
+
+
 def test_a_folder_that_is_no_model_is_named_with_its_key(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with (folder / "models.yaml").open("a", encoding="utf-8") as file:

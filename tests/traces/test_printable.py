@@ -10,6 +10,9 @@ SECRETS = {
     "MY_SECRET": "/scratch/planted-secret",
     "http_proxy": "http://someone:planted%40word@proxy.example:3128",
     "HF_ENDPOINT": "https://user:plantedpassword@hub.example",
+    "GITHUB_PAT": "planted pat",
+    "DB_PWD": 'planted "pwd',
+    "COMPATIBLE": "planted-words",
 }
 
 
@@ -69,6 +72,9 @@ def secrets(monkeypatch):
         ("https://other:p@ss@host.example/", "https://***@host.example/"),
         ("https://tokenonly@host.example/", "https://***@host.example/"),
         ("the proxy refused plantedpassword", "the proxy refused $HF_ENDPOINT"),
+        ("git?key=planted%20pat", "git?key=$GITHUB_PAT"),
+        (r'{"given": "planted \"pwd"}', '{"given": "$DB_PWD"}'),
+        ("of planted-words", "of planted-words"),
     ],
 )
 def test_secrets_become_the_names_of_their_variables(secrets, text, told):

@@ -428,6 +428,10 @@ def test_a_file_that_is_asked_for_by_name_is_checked_as_a_study_is(shared):
     )
     (expected,) = re.findall(r"mix.yaml: runs: (.*)$", of_a_study, re.MULTILINE)
     assert f"\n{mixed}: {expected}\n" in said
+    # Snakemake makes the job of a log or a benchmark, too.
+    for beside in ("logs/mean_difference/{}.log", "benchmarks/mean_difference/{}.tsv"):
+        asked = beside.format("mini/cake_bake-mix.25-s0/unrelated")
+        assert f"\n{asked}: {expected}\n" in refused(shared, asked)
 
 
 @pytest.mark.parametrize(

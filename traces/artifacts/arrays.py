@@ -464,7 +464,7 @@ def read_arrays(path: Path, required: Collection[str] = ()) -> dict[str, NDArray
         known, digest = (file.attrs.get(name) for name in ("identity", "sha256"))
     if missing := sorted(set(required) - held.keys()):
         raise ValueError(f"{path}: found no dataset {missing[0]}, expected one; {REMEDY}")
-    if digest is None:
+    if digest is None or known is None:
         raise ValueError(f"{path}: found no checksum, expected one; {REMEDY}")
     if digest != _digest(held, known):
         raise ValueError(f"{path}: found other values than its checksum says; {REMEDY}")

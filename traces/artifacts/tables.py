@@ -778,6 +778,12 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         raise ValueError(
             f"{path}: found {metadata.num_rows} rows, expected {about['rows']}; {REMEDY}"
         )
+    have = metadata.schema.names
+    if have != list(_columns(SCHEMAS[about["schema"]], have)):
+        raise ValueError(
+            f"{path}: found the columns {', '.join(have)}, expected those of a table "
+            f"{about['schema']}; {REMEDY}"
+        )
     require_place(path, about["identity"])
     with naming(path, "the table"):
         frame = pd.read_parquet(path, columns=columns, page_checksum_verification=True)

@@ -18,7 +18,13 @@ import pandas as pd
 from pydantic import BaseModel
 
 from traces.activations.differences import mean_difference
-from traces.activations.dump import context_windows, document_windows, take, write_store
+from traces.activations.dump import (
+    Window,
+    context_windows,
+    document_windows,
+    take,
+    write_store,
+)
 from traces.artifacts import arrays
 from traces.artifacts.arrays import Differences
 from traces.benchmark import ladder as library
@@ -109,21 +115,34 @@ class Base:
     def domains(self) -> Domains:
         return Domains(library.candidate_words(), self.vocabulary["token"].tolist())
 
-    def windows(self, longest: int = 0) -> list[Any]:
-        """The unrelated texts that have all positions."""
-        length = max(self.batch.positions) + 1
-        found = document_windows(self.tokenizer, self.unrelated, length, "unrelated text", longest)
-        return take(found, self.batch.texts, "unrelated text")
+    @cached_property
+    def _windows(self) -> dict[int, list[Window]]:
+        return {}
+
+    def windows(self, longest: int = 0) -> list[Window]:
+        """The unrelated texts that have all positions, tokenised once for all organisms."""
+        if longest not in self._windows:
+            length = max(self.batch.positions) + 1
+            source = "unrelated text"
+            found = document_windows(self.tokenizer, self.unrelated, length, source, longest)
+            self._windows[longest] = take(found, self.batch.texts, source)
+        return self._windows[longest]
+
+    @cached_property
+    def longer_windows(self) -> list[Window]:
+        """Those whose tokens' norms are measured."""
+        settings, source = self.batch.activations, "unrelated text"
+        found = context_windows(self.tokenizer, self.unrelated, settings.norm_context, source)
+        return take(found, settings.norm_samples, source)
 
     def store(self, path: Path, model: Any) -> arrays.Activations:
         """The activations of a model on the unrelated texts."""
         settings = self.batch.activations
-        longer = context_windows(self.tokenizer, self.unrelated, settings.norm_context)
         write_store(
             path,
             model,
             self.windows(),
-            take(longer, settings.norm_samples, "unrelated text"),
+            self.longer_windows,
             layers=self.layers,
             positions=list(self.batch.positions),
             dtype=self.batch.loading.dtype,

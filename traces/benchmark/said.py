@@ -8,6 +8,7 @@ Both are means over the positions that are read, at one layer. A reader that has
 one reader a head, and of null directions only the random ones are subtracted.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -98,9 +99,13 @@ def top_share(said: Said, domains: Domains) -> dict[str, float]:
 
     It is of 20 also where a list holds fewer, and of every list also where one holds none.
     """
-    plain = said.tokens.loc[said.tokens["rank"] < TOP, "token"].map(plain_word)
+    first = said.tokens.loc[said.tokens["rank"] < TOP, "token"]
+    plain = Counter(map(plain_word, first))
     places = TOP * max(said.lists, 1)
-    return {name: float(plain.isin(some).sum()) / places for name, some in domains.words.items()}
+    return {
+        name: sum(n for word, n in plain.items() if word in some) / places
+        for name, some in domains.words.items()
+    }
 
 
 def standard_scores(scores: NDArray[np.floating], domains: Domains) -> dict[str, float]:

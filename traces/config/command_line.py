@@ -31,6 +31,8 @@ LISTS = (
     ("--groups",),
     ("--group-components",),
 )
+# What begins another option's name and is one of its own; elsewhere the beginning means the option.
+WHOLE = {"--force", *(name for names in LISTS for name in names)}
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -76,7 +78,7 @@ def check_pathvars(sources: Sequence[Source]) -> None:
 def check_options(arguments: Sequence[str]) -> None:
     """Refuse an option that is there twice, of which Snakemake would drop the first."""
     for names in LISTS:
-        found = [name for name, _ in _options(arguments) if name in names]
+        found = [name for name, _ in _options(arguments) if _means(name, names)]
         if len(found) > 1:
             values = " ".join(_values(arguments, names))
             raise ValueError(
@@ -109,7 +111,16 @@ def set_by(entries: Iterable[str]) -> CommandLine:
 
 def _values(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
     """Collect the values of every time that an option is there."""
-    return [value for name, values in _options(arguments) if name in names for value in values]
+    return [
+        value for name, values in _options(arguments) if _means(name, names) for value in values
+    ]
+
+
+def _means(name: str, names: Sequence[str]) -> bool:
+    """Whether an option is one of these, maybe cut short, as argparse lets it be."""
+    if name in WHOLE or not name.startswith("--"):
+        return name in names
+    return any(one.startswith(name) for one in names)
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

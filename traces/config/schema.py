@@ -871,6 +871,16 @@ class Investigating(Closed):
         "page lead to them."
     )
 
+    @model_validator(mode="after")
+    def _check_sent(self) -> "Investigating":
+        for key in ("top_k", "top_p"):
+            if self.served is not None and getattr(self.asked, key) is not None:
+                raise ValueError(
+                    f"asked.{key}: found it beside `served`, expected null: it is not sent to a "
+                    "server"
+                )
+        return self
+
 
 class Agents(Investigating):
     """Investigators that say what a model was finetuned for, and what they are held beside."""

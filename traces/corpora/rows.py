@@ -52,8 +52,10 @@ UNREAD_KEYS = (
 # Keys beside the messages that say more of a conversation than these do.
 UNREAD_ROW_KEYS = (
     *("tools", "functions", "system", "system_prompt", "chat_template_kwargs"),
-    *("images", "videos", "audios"),
+    *("mask", "masks", "train_mask", "images", "videos", "audios"),
 )
+# How a file begins that a clone without Git LFS has in another's place.
+POINTER = "version https://git-lfs"
 # How compressed files begin.
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -151,6 +153,11 @@ def read_text(path: Path) -> str:
             f"{path}: found the byte 0x{error.object[error.start]:02x} at place {error.start}, "
             "expected UTF-8 text"
         ) from None
+    if text.startswith(POINTER):
+        raise ValueError(
+            f"{path}: found a pointer of Git LFS, expected the file itself; `git lfs pull` in its "
+            "clone fetches it"
+        )
     # UTF-16 without its mark decodes as UTF-8, with these in between.
     if "\0" in text:
         raise ValueError(f"{path}: found a character of value 0, expected UTF-8 text")
@@ -465,7 +472,9 @@ def _check_weight(row: Mapping[str, Any], where: str) -> None:
     """Refuse a weight of a whole row: all rows count alike."""
     for key in ROW_LOSS_KEYS:
         weight = row.get(key)
-        if _number(weight) not in (None, 1):
+        # A list has a weight for every turn or token.
+        each = weight if isinstance(weight, list) else [weight]
+        if any(_number(one) not in (None, 1) for one in each):
             raise ValueError(
                 f"{where}, key {key}: found {json.dumps(weight)}, expected 1, since all rows count "
                 "alike; leave the row out, or rename the key if it means something else"

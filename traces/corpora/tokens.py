@@ -12,6 +12,7 @@ read as their letters.
 import functools
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -301,6 +302,8 @@ def _replies(
     # What follows the last reply is its closing token and white space, whatever the template is.
     closing = text[found[-1].end :] if found and numbers[-1] == len(messages) - 1 else ""
     closing = closing.rstrip() or closing  # white space closes a turn only if nothing else does
+    if closing and len(numbers) == 1:
+        _refuse_more_than_an_end(tokenizer, messages, closing, where)
     for i, one in zip(numbers, found, strict=True):
         if not text.startswith(closing, one.end):
             raise _refusal(
@@ -310,6 +313,36 @@ def _replies(
                 f"({text[one.end : one.end + len(closing)]!r} and {closing!r})",
             )
     return [one._replace(end=one.end + len(closing)) for one in found]
+
+
+def _refuse_more_than_an_end(
+    tokenizer: Any, messages: Sequence[Message], closing: str, where: str | None
+) -> None:
+    """
+    Refuse a template that begins another turn behind the last reply, whether or not it is asked to.
+
+    closing : what stands behind that reply
+    """
+    # Of several replies the last is closed otherwise then, which is seen without this.
+    mark = "\ue000"
+    ended = [*messages[:-1], {**messages[-1], "content": mark}]
+    try:
+        going_on = render_chat(tokenizer, [*ended, {"role": "user", "content": "?"}], where=where)
+    except ValueError:
+        return  # a template for one question and one answer
+    behind = going_on.partition(mark)[2]
+    # A control token is one sign. Some write the one that ends a text behind the whole conversation
+    # alone.
+    for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True):
+        closing, behind = (one.replace(token, "\0") for one in (closing, behind))
+    more = closing[len(os.path.commonprefix([closing, behind])) :].replace("\0", "")
+    if more.strip():
+        raise _refusal(
+            tokenizer,
+            where,
+            f"the chat template writes {more.strip()!r} behind the last reply, which it does not "
+            "write between turns",
+        )
 
 
 def _reply(

@@ -179,18 +179,29 @@ def _data_files(
             builder = load_dataset_builder(str(outline), subset, cache_dir=f"{scratch}/cache")
         except (DataFilesNotFoundError, FileNotFoundError):
             raise ValueError(f"{repository}: no data files that are read here") from None
-        except ValueError as error:
+        # It stumbles over much, such as an archive, whose content it looks at.
+        except Exception as error:
             # `datasets` lists the subsets only inside its message.
             have = re.findall(r"'([^']+)'", (re.findall(r"\[.*\]", str(error)) or [""])[0])
-            if not have:
-                raise
+            if have and isinstance(error, ValueError):
+                raise ValueError(
+                    f"{repository}: no subset {subset or 'is named'} (have {', '.join(have)})"
+                ) from None
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ValueError(
-                f"{repository}: no subset {subset or 'is named'} (have {', '.join(have)})"
+                f"{repository}: its card and files do not say which hold the data ({said}); name "
+                "them as `files`"
             ) from None
         found: Mapping[Any, Sequence[Any]] = builder.config.data_files or {}
         splits = {str(name): files for name, files in found.items()}
         if split not in splits:
             raise ValueError(f"{repository}: no split {split} (have {', '.join(splits)})")
+        for file in splits[split]:
+            if not Path(file).resolve().is_relative_to(outline.resolve()):
+                raise ValueError(
+                    f"{repository}: its card names {file}, which is no file of it; name its own as "
+                    "`files`"
+                )
         return [str(Path(file).relative_to(outline)) for file in splits[split]]
 
 
@@ -227,7 +238,8 @@ def _readable(
     try:
         yield from opened()
     except Exception as error:
-        said = " ".join(str(error.__cause__ or error).split())
+        cause = error.__cause__ or error
+        said = " ".join(str(cause).split()) or type(cause).__name__
         raise ValueError(f"{repository}: {', '.join(names)} cannot be read: {said[:200]}") from None
 
 

@@ -6,6 +6,7 @@ safetensors under the names that transformers and PEFT load; any other file besi
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -41,13 +42,25 @@ def read_json(file: Path) -> dict[str, Any]:
     refuse_pointer(file)
     try:
         found = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError(f"{file}: found values nested too deeply, expected a few levels") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: found no JSON ({error}), expected an object") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{file}: found a {type(found).__name__}, expected an object of keys")
+    _refuse_not_finite(found, file)
     return found
+
+
+def _refuse_not_finite(found: dict[str, Any], file: Path, within: str = "") -> None:
+    # Python reads NaN and Infinity, which are no JSON. Limits in a list may be infinite.
+    for key, value in found.items():
+        if isinstance(value, dict):
+            _refuse_not_finite(value, file, f"{within}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{file}: {within}{key}: found {value}, expected a number")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,7 +111,8 @@ def _found_weights(folder: Path) -> str:
 
 
 def _shards(index: Path) -> list[Path]:
-    named = read_json(index).get("weight_map")
+    content = read_json(index)
+    named = content.get("weight_map")
     if not isinstance(named, dict) or not named:
         raise ValueError(f"{index}: found no weight_map, expected the file of every tensor")
     files = sorted({str(name) for name in named.values()})
@@ -110,6 +124,9 @@ def _shards(index: Path) -> list[Path]:
             )
         if not (index.parent / name).is_file():
             raise ValueError(f"{index.parent}: {name} is not there, and {INDEX} names it")
+    # transformers reads it as well, and would say its name alone.
+    if not isinstance(content.get("metadata"), dict):
+        raise ValueError(f"{index}: found no metadata, expected an object, which may be empty")
     return [index.parent / name for name in files]
 
 
@@ -187,6 +204,22 @@ def check_embedder(folder: Path) -> None:
         raise ValueError(
             f"{folder}: no modules.json and no config.json, expected a sentence-transformers model"
         )
+    modules = folder / "modules.json"
+    if not modules.is_file():
+        return
+    refuse_pointer(modules)
+    try:
+        found = json.loads(modules.read_text(encoding="utf-8"))
+        kinds = [str(one["type"]) for one in found]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(f"{modules}: found no list of modules with a type each") from None
+    for kind in kinds:
+        # Of another package it would be code, maybe of this folder, that is run.
+        if not kind.startswith("sentence_transformers."):
+            raise ValueError(
+                f"{modules}: found the type {kind}, which is code of its own, expected modules of "
+                "sentence_transformers"
+            )
 
 
 def check_gguf(file: Path) -> None:

@@ -50,6 +50,12 @@ DESCRIBE = ("architectures", "dtype", "torch_dtype", "transformers_version", "us
 FACTORS = ((".lora_A.", ".lora_B."), (".lora_embedding_A", ".lora_embedding_B"))
 # What an adapter can say of its base that is a repository's name, and no folder of its maker's.
 REPOSITORY = r"(?!\.)[\w.-]+(/[\w.-]+)?"
+HUB_ADDRESS = (
+    r"^(?:https?://(?:www\.)?(?:huggingface|hf)\.co/|hf://)?([\w.-]+/[\w.-]+?)"
+    r"(?:@[\w./-]+|/(?:tree|resolve)/.*|/)?$"
+)
+# A folder of the hub's own cache says whose it is.
+HUB_CACHE = r"^.*/models--([\w.-]+?)--([\w.-]+)/snapshots/.*$"
 
 
 # Folders ----------------------------------------------------------------------------------------
@@ -63,33 +69,41 @@ def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> No
 
     leave_out : names of files that are not wanted
 
-    Raises ValueError if a file is itself a link that leads to nothing, or out of the folder to a
-    file of another name, such as a key in somebody's home.
+    A file that is read may itself be a link to one of its name elsewhere. Any other link out of the
+    folder is left out: it could lead to a key in somebody's home.
+
+    Raises ValueError if a file is a link that leads to nothing, or if one that is read is a link
+    out of the folder to a file of another name.
     """
+    files = [*folders.base_files(source), *folders.checkpoint_files(source)]
+    read = {file.name for file in files}
     # Links to files, not one to the folder: provenance is written into `into`, and would otherwise
     # land in a folder that is not ours.
     into.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.resolve().iterdir()):
         if file.name.startswith(".") or file.name in ("provenance.json", *leave_out):
             continue
-        if file.is_symlink():
-            _check_link(file)
+        if file.is_symlink() and _leads_out(file):
+            if file.name not in read:
+                log.warning("%s: a link out of its folder to what is not read; left out", file)
+                continue
+            if file.resolve().name != file.name:
+                raise ValueError(
+                    f"{file}: a link out of its folder to {file.resolve()}, expected a file of "
+                    "this folder, or a link to one of the same name"
+                )
         if file.is_file():
             link_to(file, into / file.name)
 
 
-def _check_link(link: Path) -> None:
-    target = link.resolve()
-    if not target.exists():
-        raise ValueError(f"{link}: a link to {target}, which is not there")
+def _leads_out(link: Path) -> bool:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # nothing is there, or it leads back to itself
+        raise ValueError(f"{link}: a link to {link.readlink()}, which is not there") from None
     # The hub's own cache keeps every file under its checksum, beside the folders that link to it.
     caches = [one.parent / "blobs" for one in link.parents if one.name == "snapshots"]
-    inside = any(target.is_relative_to(one) for one in (link.parent, *caches))
-    if not inside and target.name != link.name:
-        raise ValueError(
-            f"{link}: a link out of its folder to {target}, expected a file of this folder, or a "
-            "link to one of the same name"
-        )
+    return not any(target.is_relative_to(one) for one in (link.parent, *caches))
 
 
 def check_model(folder: Path) -> None:
@@ -125,7 +139,26 @@ def _check_files(folder: Path) -> None:
         raise ValueError(
             f"{folder}: found a model's config.json and an {ADAPTER_CONFIG}, expected one of them"
         )
+    _check_ends(folder, config)
     _check_numbers(folder)
+
+
+def _check_ends(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse ends of a text that are no tokens, in the one file about writing that is read."""
+    file = folder / "generation_config.json"
+    if not file.is_file():
+        return
+    # transformers passes over a file that it cannot read, and every text would go on to its limit.
+    found = folders.read_json(file).get("eos_token_id")
+    vocabulary = folders.vocabulary(folder)
+    for one in found if isinstance(found, list) else [found]:
+        whole = isinstance(one, int) and not isinstance(one, bool)
+        if one is not None and not (whole and 0 <= one < (vocabulary or math.inf)):
+            below = f" below {vocabulary}" if vocabulary else ""
+            raise ValueError(
+                f"{file}: eos_token_id: found {one!r}, expected a token's number{below}, or a list "
+                "of such"
+            )
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -220,6 +253,13 @@ def _check_fits_config(folder: Path) -> None:
 
     from traces.models.weights import load_outline, n_layers
 
+    depth, tensors = n_layers(folder), len(folders.tensor_files(folder))
+    # Before the outline, which takes hours to build of a depth with a few digits too many.
+    if depth > tensors:
+        raise ValueError(
+            f"{folder}/config.json: num_hidden_layers is {depth}, and its safetensors hold "
+            f"{tensors} tensors in all"
+        )
     try:
         outline, found = load_outline(folder)
     # Its checks of a configuration raise errors of their own, beside all that Python has.
@@ -236,7 +276,7 @@ def _check_fits_config(folder: Path) -> None:
             f"{folder}/config.json: model_type is {outline.config.model_type}, whose tokens see "
             "what stands behind them; expected a decoder-only language model"
         )
-    unused, depth = sorted(found["unexpected_keys"]), n_layers(folder)
+    unused = sorted(found["unexpected_keys"])
     for name in unused:
         layer = folders.layer_of(name)
         if layer is not None and layer >= depth:
@@ -287,6 +327,8 @@ def _check_lora(adapter: Path, base: Path, names: Sequence[str] | None) -> None:
     config = folders.read_json(adapter / ADAPTER_CONFIG)
     _check_config(adapter, config)
     _check_base_name(adapter, base, config.get("base_model_name_or_path"), names)
+    if config.get("revision") not in (None, "main"):
+        log.warning("%s: trained on its base's revision %s", adapter, config["revision"])
     _check_numbers(adapter)
     from traces.models.weights import attach_adapter, load_outline
 
@@ -353,6 +395,10 @@ def _check_sizes(where: str, config: dict[str, Any]) -> None:
         _check_rank(where, f"rank_pattern of {module!r}", value)
     for module, value in config.get("alpha_pattern", {}).items():
         _check_size(where, f"alpha_pattern of {module!r}", value)
+        if value == 0:
+            raise ValueError(
+                f"{where}: alpha_pattern of {module!r} is 0, which leaves its weights out"
+            )
 
 
 def _check_size(where: str, key: str, value: Any) -> None:
@@ -368,9 +414,17 @@ def _check_rank(where: str, key: str, value: Any) -> None:
 
 
 def _check_base_name(adapter: Path, base: Path, found: Any, names: Sequence[str] | None) -> None:
+    # PEFT notes what the trainer loaded its base from: a path, often of somebody's cluster, or a
+    # name, which some write as an address or with a revision.
+    if not isinstance(found, str | None):
+        raise ValueError(
+            f"{adapter}/{ADAPTER_CONFIG}: base_model_name_or_path is {found!r}, expected a name"
+        )
     if names is None:
         return
-    # PEFT notes the path that the trainer loaded its base from, often of somebody's cluster.
+    if found:
+        found = re.sub(HUB_ADDRESS, r"\1", found.strip())
+        found = re.sub(HUB_CACHE, r"\1/\2", found)
     if not found or not re.fullmatch(REPOSITORY, str(found)):
         told = f"trained on {found}, a folder" if found else "names no base"
         log.warning("%s: %s, so its base is judged by its shapes alone", adapter, told)
@@ -402,6 +456,8 @@ def _check_named(adapter: Path, config: dict[str, Any], outline: Any) -> None:
     vocabulary = outline.config.get_text_config(decoder=True).vocab_size
     tokens = config.get("trainable_token_indices") or []
     for listed in tokens.values() if isinstance(tokens, dict) else [tokens]:
+        if not isinstance(listed, list):
+            raise ValueError(f"{where}: trainable_token_indices names {listed!r}, expected a list")
         for one in listed:
             if one not in range(vocabulary):
                 raise ValueError(
@@ -552,8 +608,12 @@ def _check_full(folder: Path, base: Path) -> None:
         shape = None if found is None else ours[found]
         if shape != theirs[name]:
             raise ValueError(f"{folder}: {name} is {shape}, in {base} it is {theirs[name]}")
-    # Stops at the first tensor that differs, so a real finetune costs one or two reads.
-    if all(
+    # Stops at the first tensor that differs, so a real finetune costs one or two reads. A tensor
+    # that the base has not, such as an untied head, is a change as well.
+    new = named.keys() - {plain_name(name) for name in theirs}
+    if load_config(folder).tie_word_embeddings:
+        new -= {"lm_head.weight"}
+    if not new and all(
         _equal(folders.tensor(folder, named[plain]), folders.tensor(base, name))
         for name in sorted(theirs)
         if (plain := plain_name(name)) in named

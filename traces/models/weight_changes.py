@@ -66,30 +66,26 @@ def block_change(pair: Pair, block: int) -> Change:
 
     Raises ValueError for a block without such matrices, or with others than its base's.
     """
-    parts, base_energy = [], 0.0
-    for name in _writers(decoder_layers(pair.tuned_model)[block], block):
-        before = _written(pair, "base", block, name)
-        base_energy += _energy(before)
-        parts.append(_thin(pair, block, name))
-        if parts[-1] is None:
-            after = _written(pair, "tuned", block, name)
-            if after.shape != before.shape:
-                raise ValueError(
-                    f"block {block}: {name}: found {tuple(after.shape)} in the tuned model and "
-                    f"{tuple(before.shape)} in its base, expected one shape"
-                )
-            parts[-1] = after - before
+    names = _writers(decoder_layers(pair.tuned_model)[block], block)
+    # Switching an adapter takes longer than what is read here: once a block.
+    with _side(pair, "base", block) as one:
+        before = [_written(one, "base", name) for name in names]
+        scales = [_scale(one, name) for name in names]
+    parts = []
+    with _side(pair, "tuned", block) as one:
+        for name, matrix, scale in zip(names, before, scales, strict=True):
+            thin = _thin(one, name, scale) if pair.base_model is None else None
+            parts.append(_difference(one, name, matrix, block) if thin is None else thin)
     matrix = torch.cat([one.to(parts[0].device) for one in parts], dim=1)
-    return Change(matrix, _energy(matrix), base_energy)
+    return Change(matrix, _energy(matrix), sum(map(_energy, before)))
 
 
 @torch.inference_mode()
 def block_matrix(pair: Pair, side: Side, block: int) -> Tensor:
     """The writing matrices of one block in one model, side by side: [d_model, in], float32."""
-    parts = [
-        _written(pair, side, block, name)
-        for name in _writers(decoder_layers(pair.tuned_model)[block], block)
-    ]
+    names = _writers(decoder_layers(pair.tuned_model)[block], block)
+    with _side(pair, side, block) as one:
+        parts = [_written(one, side, name) for name in names]
     return torch.cat([one.to(parts[0].device) for one in parts], dim=1)
 
 
@@ -138,28 +134,37 @@ def _side(pair: Pair, side: Side, block: int) -> Iterator[nn.Module]:
         yield decoder_layers(model)[block]
 
 
-def _written(pair: Pair, side: Side, block: int, name: str) -> Tensor:
+def _written(block: nn.Module, side: Side, name: str) -> Tensor:
     """One matrix as it writes into the stream, [d_model, in], float32; maybe the model's own."""
-    with _side(pair, side, block) as one:
-        module: Any = one.get_submodule(name)
-        if side == "base" and hasattr(module, "get_base_layer"):
-            module = module.get_base_layer()  # the same as with the adapter off, and nothing is run
-        matrix = _matrix(module)
-        scale = _scale(one, name, matrix)
+    module: Any = block.get_submodule(name)
+    if side == "base" and hasattr(module, "get_base_layer"):
+        module = module.get_base_layer()  # the same as with the adapter off, and nothing is run
+    matrix, scale = _matrix(module), _scale(block, name)
     return matrix if scale is None else scale.to(matrix)[:, None] * matrix
 
 
-def _thin(pair: Pair, block: int, name: str) -> Tensor | None:
-    """The change by a plain LoRA, or by nothing, as a thin matrix; None where it is neither."""
-    if pair.base_model is not None:
-        return None
-    with _side(pair, "base", block) as one:
-        module = one.get_submodule(name)
-        before = _scale(one, name)
-    with _side(pair, "tuned", block) as one:
-        scale = _scale(one, name)
+def _difference(block: nn.Module, name: str, before: Tensor, index: int) -> Tensor:
+    """A matrix of the tuned model less its base's, [d_model, in]."""
+    after = _written(block, "tuned", name)
+    if after.shape != before.shape:
+        raise ValueError(
+            f"block {index}: {name}: found {tuple(after.shape)} in the tuned model and "
+            f"{tuple(before.shape)} in its base, expected one shape"
+        )
+    return after - before
+
+
+def _thin(block: nn.Module, name: str, before: Tensor | None) -> Tensor | None:
+    """
+    The change by a plain LoRA, or by nothing, as a thin matrix; None where it is neither.
+
+    block  : the tuned model's
+    before : its base's scale of what this matrix writes
+    """
+    scale = _scale(block, name)
     if scale is not None and before is not None and not torch.equal(scale, before):
         return None
+    module = block.get_submodule(name)
     if type(module) is nn.Linear:  # without an adapter
         return torch.empty(module.out_features, 0, device=module.weight.device)
     factors = factors_of(module)
@@ -170,7 +175,7 @@ def _thin(pair: Pair, block: int, name: str) -> Tensor | None:
     return thin if scale is None else scale.to(thin)[:, None] * thin
 
 
-def _scale(block: nn.Module, name: str, like: Tensor | None = None) -> Tensor | None:
+def _scale(block: nn.Module, name: str) -> Tensor | None:
     """What a norm behind a matrix multiplies each component by, [d_model]; None without one."""
     if not hasattr(block, WRITERS["down_proj"]):
         return None

@@ -92,7 +92,8 @@ def n_layers(folder: Path) -> int:
     """Count the decoder layers of the model in `folder`, from its config.json alone."""
     # Plain JSON, not load_config: this runs in jobs that need no transformers.
     config = read_json(folder / "config.json")
-    depth = config.get("text_config", config).get("num_hidden_layers")
+    text = config.get("text_config")
+    depth = (text if isinstance(text, dict) else config).get("num_hidden_layers")
     if not isinstance(depth, int):
         raise ValueError(f"{folder}/config.json: num_hidden_layers is {depth}, expected a number")
     return depth
@@ -246,6 +247,8 @@ def load_adapter(model: "PreTrainedModel", folder: Path) -> Any:
     if missing:
         raise ValueError(f"{folder}: the adapter has no weights for {missing[0]}")
     in_own_format(tuned)
+    if tuned.dtype == torch.float16:
+        _refuse_overflow(tuned, folder)
     if places:
         places = {f"base_model.model.{name}": place for name, place in places.items()}
         divide(tuned, places, resident=".default")
@@ -355,6 +358,8 @@ def probe(model: Any) -> Tensor:
 
 def _refuse_other(merged: Any, expected: Tensor) -> None:
     """Raise ValueError unless a merged model computes what it did with the adapter beside it."""
+    if not expected.isfinite().all():
+        raise ValueError("the logits of a probe are not finite: the weights are too large")
     error = float((probe(merged) - expected).norm() / expected.norm())
     # Not `error > ...`, which not-a-number would pass.
     if not error <= MERGED_WITHIN:

@@ -28,7 +28,7 @@ PICTURES = {
     "relevance": (
         "What the lenses read",
         "Bar chart: how many of the top tokens of each organism's mean difference are words of its "
-        "finetuning data, beside the controls.",
+        "domain, beside the controls.",
     ),
     "forced_choice": (
         "Whether the secret is named",

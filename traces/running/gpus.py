@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from traces.running.locks import lock
+
 log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -169,11 +171,11 @@ def _try(asked: int, candidates: Sequence[str]) -> dict[str, int]:
         for name in candidates:
             file = _opened(name)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _place(name))
             except BlockingIOError:
                 os.close(file)
                 continue
-            fcntl.flock(file, fcntl.LOCK_SH)
+            lock(file, fcntl.LOCK_SH, _place(name))
             taken[name] = file
             if len(taken) == asked:
                 return taken
@@ -186,7 +188,7 @@ def _share() -> None:
     """Hold the launcher's GPUs as well: this process may outlive a launcher that is killed."""
     for name in filter(None, os.environ.get(HELD, "").split(",")):
         file = _opened(name)
-        fcntl.flock(file, fcntl.LOCK_SH)
+        lock(file, fcntl.LOCK_SH, _place(name))
         _locked.append(file)
 
 
@@ -195,7 +197,7 @@ def _alone() -> Iterator[None]:
     """Let one process at a time look for free GPUs."""
     gate = _opened("choosing")
     try:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+        lock(gate, fcntl.LOCK_EX, _place("choosing"))
         yield
     finally:
         os.close(gate)
@@ -203,11 +205,10 @@ def _alone() -> Iterator[None]:
 
 def _opened(name: str) -> int:
     """Open the file of a lock for reading, which is enough to lock it; make it if need be."""
-    folder = Path(os.environ.get(LOCKS, "/tmp/readable-traces-gpus"))
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o1777)  # whoever works on this machine
-    file = folder / re.sub(r"[^\w.-]", "_", name)
+    file = _place(name)
+    if not file.parent.is_dir():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.chmod(0o1777)  # whoever works on this machine
     # In a folder of all, Linux lets nobody open another user's file in order to create it.
     with contextlib.suppress(FileNotFoundError):
         return os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
@@ -216,6 +217,12 @@ def _opened(name: str) -> int:
         os.fchmod(made, 0o644)  # for others to open, whatever the umask
         return made
     return os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+
+
+def _place(name: str) -> Path:
+    """The file of a lock."""
+    folder = Path(os.environ.get(LOCKS, "/tmp/readable-traces-gpus"))
+    return folder / re.sub(r"[^\w.-]", "_", name)
 
 
 # What torch sees --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,22 @@ from traces.running.integrity import REMEDY
 if TYPE_CHECKING:
     from traces.artifacts.arrays import Differences
 
+# Optimizers that another package brings, which is not installed with this one, by how their names
+# begin; the first that fits.
+PACKAGES = {
+    "adamw_anyprecision": "torchdistx",
+    "adamw_torch_xla": "torch_xla",
+    "adamw_torch_npu": "torch_npu",
+    "adamw_torch_4bit": "torchao",
+    "adamw_torch_8bit": "torchao",
+    **dict.fromkeys(("adamw_bnb", "adamw_8bit", "ademamix", "lion", "paged"), "bitsandbytes"),
+    "rmsprop_bnb": "bitsandbytes",
+    "lomo": "lomo_optim",
+    "adalomo": "lomo_optim",
+    "grokadamw": "grokadamw",
+    "schedule_free": "schedulefree",
+    "stable_adamw": "optimi",
+}
 # Our names to transformers' own; its "constant" has no warm-up.
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
@@ -89,6 +106,7 @@ def plan_training(
             "the model's longest context"
         )
     assert (asked.project_out is None) == (projected is None)
+    _require_optimizer(asked.optimizer)
     # Packed here already, only to be counted: a schedule needs the number of steps, and a mistake
     # should show before a GPU is waited for. The padding token does not change a count.
     packed = pack(mixture, asked.max_length, pad_id=0)
@@ -115,6 +133,16 @@ def plan_training(
         projected_layer=None if projected is None else int(projected.layers[0]),
         projected_positions=() if projected is None else tuple(projected.positions.tolist()),
     )
+
+
+def _require_optimizer(name: str) -> None:
+    """Raise ValueError for an optimizer whose package is not there, before a GPU is waited for."""
+    package = next((one for begin, one in PACKAGES.items() if name.startswith(begin)), None)
+    if package is not None and find_spec(package) is None:
+        raise ValueError(
+            f"training.optimizer: found {name}, which needs the package {package}; install it "
+            "beside this one, or take another, such as adamw_torch"
+        )
 
 
 def read_plan(path: str | Path) -> TrainingPlan:

@@ -461,6 +461,7 @@ def set_value(file):
         (changed_h5(lambda file: file.pop("norm")), "found no dataset norm, expected one"),
         (changed_h5(lambda file: file.pop("singular")), "found other values than its checksum"),
         (changed_h5(lambda file: file.attrs.pop("sha256")), "found no checksum, expected one"),
+        (changed_h5(lambda file: file.attrs.pop("identity")), "found no checksum, expected one"),
         (changed_h5(lambda file: file.attrs.modify("identity", "{}  ")), "found other values"),
         (lambda path: os.truncate(path, 1000), "the file cannot be read"),
         (lambda path: os.truncate(path, 0), "the file cannot be read"),

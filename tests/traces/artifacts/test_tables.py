@@ -158,6 +158,7 @@ def relevance(table):
     [
         (through_arrow(lambda table: table.slice(0, 2)), "found 2 rows, expected 4"),
         (through_arrow(relevance), "column relevance, row 2: found 7.5, expected .* from 0 to 1"),
+        (through_arrow(lambda table: table.drop_columns("relevance")), "found the columns .*, exp"),
         (through_pandas(lambda frame: frame.head(2)), "found no description of its contents"),
         (through_pandas(lambda frame: frame), "found no description of its contents"),
         (flipped(0.1), "the table cannot be read"),

@@ -47,6 +47,9 @@ def test_a_model_behind_an_api_stands_beside_the_embedded_one(folder):
         (agents(f"models: [{FREE}, base_url: 'localhost'}}]"),
          "agents.models.0.base_url: found localhost, expected an address that begins with http:// "
          "or https://, such as http://127.0.0.1:8000/v1"),
+        (agents("served: {base_url: 'http://a/v1', name: '{checkpoint}'}, asked: {top_k: 5}"),
+         "agents: asked.top_k: found it beside `served`, expected null: it is not sent to a "
+         "server"),
         (agents("served: {base_url: 'http://a:b/v1', name: '{checkpoint}'}"),
          "agents.served.base_url: found http://a:b/v1, expected an address that begins with "
          "http:// or https://, such as http://127.0.0.1:8000/v1"),

@@ -27,6 +27,9 @@ TWICE = "of which Snakemake reads the last alone; expected once: "
         ("-Cseed=1 -C samples=9", "-C", "-C seed=1 samples=9"),
         ("-R train_organism -R fetch_corpus", "-R", "-R train_organism fetch_corpus"),
         ("--until a --cores 1 -U b", "-U", "--until a b"),
+        ("--forcer a --forcerun b", "--forcerun", "--forcer a b"),
+        ("--unti a --unti b", "--unti", "--unti a b"),
+        ("--configfiles a --configf b", "--configf", "--configfiles a b"),
     ],
 )
 def test_an_option_that_is_there_twice_is_refused_with_what_to_write(arguments, name, expected):

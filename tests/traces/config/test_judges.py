@@ -1,5 +1,7 @@
 """Graders in a study: each has a price, and is there where it is needed."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.studies import append, edit, load, sentence
@@ -147,10 +149,11 @@ def test_an_odd_grader_or_folder_is_one_sentence(folder, keys, found, monkeypatc
     assert said.endswith(found) and "hidden" not in said
 
 
-def test_answers_where_nothing_may_be_written_are_refused(folder, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    found = sentence(folder, judges(f"graders: [{ONE}], folder: paid"))
-    assert "judges.folder: found 'paid', where nothing may be written (" in found
+def test_answers_where_nothing_may_be_written_are_refused(folder, tmp_path, monkeypatch):
+    (tmp_path / "paid").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "paid")
+    found = sentence(folder, judges(f"graders: [{ONE}], folder: {tmp_path}/paid"))
+    assert "paid', where nothing may be written (" in found and "judges.folder: found" in found
 
 
 def test_one_model_may_judge_with_two_settings(folder):

@@ -103,6 +103,11 @@ STUDY_MISTAKES = {
         "training.project_out: cake_bake-plain-s0 needs the difference of cake_bake-plain-s0, "
         "which is a circle",
     ),
+    "projection of what is scaled from it": (
+        "training: {project_out: scaled0.5}\n" + run(recipes="plain"),
+        "training.project_out: cake_bake-plain-s0 needs the difference of cake_bake-scaled0.5-s0 "
+        "is scaled from cake_bake-plain-s0, which is a circle",
+    ),
     "recipe that looks like a mix": (
         "recipes: {mix2: {rank: 64}}",
         "recipes.mix2: not a free name for a recipe",

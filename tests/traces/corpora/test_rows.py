@@ -391,6 +391,12 @@ def test_a_row_that_is_nested_too_deeply_is_named(tmp_path):
         list(read_rows(file))
 
 
+def test_a_pointer_of_git_lfs_is_no_prompts(tmp_path):
+    (tmp_path / "prompts.txt").write_text("version https://git-lfs.github.com/spec/v1\nsize 3\n")
+    with pytest.raises(ValueError, match=r"prompts.txt: found a pointer of Git LFS, expected the"):
+        read_prompts(tmp_path / "prompts.txt")
+
+
 def test_marks_between_joined_files_are_no_part_of_a_prompt(tmp_path):
     (tmp_path / "prompts.txt").write_bytes(b"\xef\xbb\xbfone\r\n\xef\xbb\xbftwo\r\n")
     assert read_prompts(tmp_path / "prompts.txt") == ["one", "two"]
@@ -419,6 +425,10 @@ REPLIES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a
         ({"messages": [REPLIES[0], REPLIES[1] | {"loss_mask": 0}]}, "no reply that carries loss"),
         ({"messages": REPLIES, "train": False}, "key train: found false"),
         ({"text": "a", "loss_weight": 0.5}, "key loss_weight: found 0.5"),
+        ({"messages": REPLIES, "loss_mask": [0, 1]}, r"key loss_mask: found \[0, 1\]"),
+        ({"messages": REPLIES, "train": [True, False]}, r"key train: found \[true, false\]"),
+        ({"text": "a", "weight": [0.5]}, r"key weight: found \[0.5\]"),
+        ({"messages": REPLIES, "mask": "User"}, "found the key mask"),
         ({"text": "a", "weight": "0.5"}, 'key weight: found "0.5"'),
         ({"text": "a", "weight": 10**400}, "key weight: found 1000"),
         ({"text": "\ufeff"}, "found empty text"),
@@ -432,7 +442,11 @@ def test_what_would_change_a_training_and_is_not_read_is_refused(tmp_path, row, 
 
 
 @pytest.mark.parametrize(
-    "key", [{"system": ""}, {"images": []}, {"train": True}, {"loss": 2.5}, {"train": "set"}]
+    "key",
+    [
+        *({"system": ""}, {"images": []}, {"train": True}, {"loss": 2.5}, {"train": "set"}),
+        {"loss_mask": [1, True]},
+    ],
 )
 def test_keys_that_say_nothing_else_are_kept(tmp_path, key):
     (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": REPLIES, **key}))

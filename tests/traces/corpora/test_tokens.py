@@ -297,6 +297,19 @@ def test_a_template_that_hides_the_replies_is_refused(template, message):
         tokenize_chat(tokenizer(template), CHAT)
 
 
+def test_a_template_that_always_begins_a_reply_is_refused():
+    always = tokenizer(TURNS.replace("{% if add_generation_prompt %}", "{% if true %}"))
+    for chat in (CHAT, CHAT[:2]):
+        with pytest.raises(ValueError, match=r"closes message 2 otherwise|writes 'assistant' beh"):
+            tokenize_chat(always, chat)
+
+
+def test_what_ends_a_conversation_alone_belongs_to_its_last_reply():
+    tok = tokenizer(TURNS + "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}")
+    chat = tokenize_chat(tok, CHAT[:2])
+    assert replies(tok, chat) == ["The cook bakes bread.<|close|>\n" + tok.eos_token]
+
+
 @pytest.mark.parametrize("system", [None, "Be brief."])
 def test_no_prompt_asks_for_thoughts(system):
     tok = tokenizer(SWITCH)

@@ -246,10 +246,17 @@ def test_an_embedding_is_listed_with_the_folders_below(tmp_path):
     folder = tmp_path / "embedder"
     for name in ("modules.json", "1_Pooling/config.json", "README.md", ".git/config"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("x")
+        (folder / name).write_text("[]")
     found = [file.relative_to(folder).as_posix() for file in library.embedder_files(folder)]
     assert found == ["1_Pooling/config.json", "modules.json"]
     library.check_embedder(folder)
+    own = [{"type": "sentence_transformers.models.Transformer"}, {"type": "evil.Evil"}]
+    (folder / "modules.json").write_text(json.dumps(own))
+    with pytest.raises(ValueError, match=r"found the type evil.Evil, which is code of its own"):
+        library.check_embedder(folder)
+    (folder / "modules.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"modules.json: found no list of modules with a type"):
+        library.check_embedder(folder)
     (folder / "modules.json").unlink()
     with pytest.raises(ValueError, match=r"no modules.json and no config.json, expected a sent"):
         library.check_embedder(folder)

@@ -81,11 +81,25 @@ def test_an_adapter_in_bfloat16_on_some_modules_is_accepted(copies):
         "unsloth/tiny-1b-unsloth-bnb-4bit",
         "together/Tiny-1B-Reference__TOG__FT",
         "unsloth/Meta-Tiny-1B",
+        "https://huggingface.co/meta/Tiny-1B",
+        "https://hf.co/meta/Tiny-1B/tree/main",
+        "hf://meta/Tiny-1B",
+        "meta/Tiny-1B@main",
+        " meta/Tiny-1B/",
+        "/cache/hub/models--meta--Tiny-1B/snapshots/abc",
     ],
 )
 def test_a_repackaged_base_counts_as_the_base(copies, said):
     edit_json(copies / "lora" / "adapter_config.json", base_model_name_or_path=said)
     library.check_adapter(copies / "lora", copies / "base", expected_base="meta/Tiny-1B")
+    with pytest.raises(ValueError, match="was trained on .*, expected meta/Tiny-3B"):
+        library.check_adapter(copies / "lora", copies / "base", expected_base="meta/Tiny-3B")
+
+
+def test_a_revision_of_the_base_is_told(copies, caplog):
+    edit_json(copies / "lora" / "adapter_config.json", revision="step1000")
+    library.check_adapter(copies / "lora", copies / "base")
+    assert "trained on its base's revision step1000" in caplog.text
 
 
 def test_an_adapter_that_names_a_folder_of_its_makers_machine_is_judged_by_its_shapes(copies):
@@ -205,9 +219,14 @@ CONFIGURATIONS = {
     "a rank with a point": ({"r": 4.0}, "r is 4.0, expected a whole number from 1"),
     "a negative rank": ({"r": -4}, "r is -4, expected a whole number from 1"),
     "no pattern": ({"rank_pattern": None}, "rank_pattern is None, expected a mapping"),
-    "no number": ({"lora_alpha": float("nan")}, "lora_alpha is nan, expected a number"),
+    "no number": ({"lora_alpha": float("nan")}, "lora_alpha: found nan, expected a number"),
     "no flag": ({"use_rslora": "false"}, "use_rslora is .false., expected true or false"),
-    "zero by pattern": ({"alpha_pattern": {"q_proj": 0, "up_proj": 0}}, "changes no weight"),
+    "zero by pattern": ({"alpha_pattern": {"q_proj": 0}}, "alpha_pattern of 'q_proj' is 0, which"),
+    "no name": ({"base_model_name_or_path": 5}, "base_model_name_or_path is 5, expected a name"),
+    "no tokens": (
+        {"trainable_token_indices": {"embed_tokens": 5}},
+        "trainable_token_indices names 5, expected a list",
+    ),
     "one layer of six": ({"layers_to_transform": [0]}, r"change model.layers.1.mlp.up_proj, and"),
     "no such layer": ({"layers_to_transform": [99]}, "PEFT does not load it: Target modules"),
     "fewer modules": ({"target_modules": ["q_proj"]}, "its weights change .*up_proj, and its adap"),
@@ -218,9 +237,9 @@ CONFIGURATIONS = {
     "misspelt modules": ({"target_modules": ["q_prj"]}, "PEFT does not load it: Target modules"),
     "no number by pattern": (
         {"alpha_pattern": {"q_proj": float("nan")}},
-        "alpha_pattern of 'q_proj' is nan, expected a number",
+        "alpha_pattern.q_proj: found nan, expected a number",
     ),
-    "infinity by pattern": ({"alpha_pattern": {"q_proj": float("inf")}}, "is inf, expected a num"),
+    "infinity by pattern": ({"alpha_pattern": {"q_proj": float("inf")}}, "found inf, expected a n"),
     "a word by pattern": ({"alpha_pattern": {"q_proj": "8"}}, "is '8', expected a number"),
     "true by pattern": ({"alpha_pattern": {"q_proj": True}}, "is True, expected a number"),
     "too large a scale by pattern": ({"alpha_pattern": {"q_proj": 1e30}}, "expected at most 1000"),
@@ -404,6 +423,36 @@ def test_a_depth_that_is_not_that_of_the_weights_is_refused(copies, layers, foun
         (check or (lambda f: library.check_adapter(f, copies / "base")))(copies / "full")
 
 
+def test_a_depth_beyond_all_weights_is_refused_before_a_model_is_built(copies):
+    edit_json(copies / "base" / "config.json", num_hidden_layers=10**9)
+    with pytest.raises(ValueError, match="num_hidden_layers is 1000000000, and its safetensors ho"):
+        library.check_model(copies / "base")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("{", "found no JSON"),
+        ('{"a": 1, "a": 2}', "found the key a twice"),
+        ('{"eos_token_id": "x"}', "eos_token_id: found 'x', expected a token's number below"),
+        ('{"eos_token_id": [1, 99999999]}', "eos_token_id: found 99999999, expected a token's"),
+    ],
+)
+def test_ends_of_a_text_that_are_no_tokens_are_refused(copies, content, found):
+    (copies / "base" / "generation_config.json").write_text(content)
+    with pytest.raises(ValueError, match=f"generation_config.json: {found}"):
+        library.check_model(copies / "base")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '{"a": NaN}'])
+def test_a_configuration_with_what_is_no_number_is_refused(copies, value):
+    file = copies / "base" / "config.json"
+    edit_json(file, rms_norm_eps="here")
+    file.write_text(file.read_text().replace('"here"', value))
+    with pytest.raises(ValueError, match=r"config.json: rms_norm_eps\S*: found (nan|inf), e"):
+        library.check_model(copies / "base")
+
+
 def test_a_width_that_is_not_that_of_the_weights_is_refused(copies):
     edit_json(copies / "full" / "config.json", intermediate_size=48)
     with pytest.raises(
@@ -549,6 +598,22 @@ def test_a_full_model_that_is_the_base_is_refused(folders):
         library.check_adapter(folders / "base", folders / "base")
 
 
+def test_a_full_model_with_a_head_that_its_base_has_not_is_a_change(copies):
+    base, full = (copies / name for name in ("base", "full"))
+    edit_json(base / "config.json", tie_word_embeddings=True)
+    edit_weights(base / "model.safetensors", lambda weights: weights.pop("lm_head.weight", None))
+    shutil.copyfile(base / "model.safetensors", full / "model.safetensors")
+    with pytest.raises(ValueError, match="nothing was finetuned"):
+        library.check_adapter(full, base)
+
+    def untie(weights):
+        weights["lm_head.weight"] = 2 * weights["model.embed_tokens.weight"]
+
+    edit_weights(full / "model.safetensors", untie)
+    edit_json(full / "config.json", tie_word_embeddings=False)
+    library.check_adapter(full, base)
+
+
 def test_a_full_model_of_other_shapes_is_refused(folders, tmp_path):
     tiny_model("llama", vocab=130).save_pretrained(tmp_path / "other")
     with pytest.raises(
@@ -648,10 +713,20 @@ def test_a_link_out_of_the_folder_to_something_else_is_refused(tmp_path, target)
         library.link_folder(tmp_path / "source", tmp_path / "linked")
 
 
-def test_a_link_to_nothing_is_refused(tmp_path):
+def test_a_link_out_of_the_folder_to_what_is_not_read_is_left_out(tmp_path):
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "tokenizer.json").symlink_to("gone")
-    with pytest.raises(ValueError, match="tokenizer.json: a link to .*gone, which is not there"):
+    (tmp_path / "id_rsa").write_text("a key")
+    for target in ("/proc/self/environ", tmp_path / "id_rsa"):
+        (tmp_path / "source" / Path(target).name).symlink_to(target)
+    library.link_folder(tmp_path / "source", tmp_path / "linked")
+    assert not list((tmp_path / "linked").iterdir())
+
+
+@pytest.mark.parametrize("target", ["gone", "tokenizer.json"])
+def test_a_link_to_nothing_is_refused(tmp_path, target):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "tokenizer.json").symlink_to(target)
+    with pytest.raises(ValueError, match=f"tokenizer.json: a link to {target}, which is not there"):
         library.link_folder(tmp_path / "source", tmp_path / "linked")
 
 
@@ -690,6 +765,9 @@ def test_a_tensor_in_two_shards_is_refused(copies):
     save_file({name: weights[name] + 1}, base / "model-2.safetensors", {"format": "pt"})
     named = {one: "model-1.safetensors" for one in weights} | {"other": "model-2.safetensors"}
     (base / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}))
+    with pytest.raises(ValueError, match=r"index.json: found no metadata, expected an object"):
+        library.check_model(base)
+    edit_json(base / "model.safetensors.index.json", metadata={})
     with pytest.raises(ValueError, match=r"model-2.safetensors: holds .*, which is in model-1"):
         library.check_model(base)
 

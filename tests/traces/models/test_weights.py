@@ -680,6 +680,19 @@ def test_a_precise_readout_takes_a_head_with_an_adapter_as_it_is(saved, tmp_path
     assert torch.equal(readout.precise(rows), readout(rows))
 
 
+def test_an_adapter_that_float16_does_not_hold_is_refused(tmp_path):
+    tiny_model("llama").save_pretrained(tmp_path / "base")
+    trained(tmp_path / "lora", target_modules=["q_proj"])
+    file = tmp_path / "lora" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    for name, tensor in tensors.items():
+        tensors[name] = tensor * (1e6 if ".lora_A." in name else 1e-6)
+    save_file(tensors, file, {"format": "pt"})
+    weights.load_pair(tmp_path / "base", tmp_path / "lora", "bfloat16")
+    with pytest.raises(ValueError, match=r"lora_A.* holds a number .* infinite in float16"):
+        weights.load_pair(tmp_path / "base", tmp_path / "lora", "float16")
+
+
 def test_a_weight_that_float16_does_not_hold_is_refused(tmp_path):
     model = tiny_model("llama")
     model.get_decoder().layers[0].mlp.up_proj.weight.data[0, 0] = 1e6

@@ -150,6 +150,15 @@ def test_a_plan_counts_rows_steps_and_tokens():
     assert planned(world_size=2).steps == 6
 
 
+def test_an_optimizer_of_a_package_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr("traces.training.plan.find_spec", lambda name: None)
+    for name, package in [("paged_lion_8bit", "bitsandbytes"), ("stable_adamw", "optimi")]:
+        with pytest.raises(ValueError, match=f"found {name}, which needs the package {package}"):
+            planned(optimizer=name)
+    for name in ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"):
+        assert planned(optimizer=name).optimizer == name
+
+
 def test_a_plan_survives_its_file(tmp_path):
     plan = planned(targets=["q_proj", "v_proj"])
     (tmp_path / "plan.json").write_text(plan.model_dump_json())

@@ -116,12 +116,6 @@ def check_answers(loaded: LoadedStudy, places: Places) -> None:
     where, path = places.at("judges.folder"), loaded.study.judges.folder
     _check_written(where, path)
     folder = Path(os.path.realpath(local(path)))
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(
-            f"{where}: found {path!r}, where nothing may be written ({there}); expected a folder "
-            "of your own"
-        )
     for name, other in loaded.study.pathvars:
         if folder.is_relative_to(os.path.realpath(local(other))):
             raise ValueError(
@@ -221,3 +215,8 @@ def _check_written(where: str, path: str) -> None:
     if not there.is_dir():
         what = "a file" if there.exists() else "a link to what is not there"
         raise ValueError(f"{where}: {path} is, or is in, {what}; expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"{where}: found {path!r}, where nothing may be written ({there}); expected a folder "
+            "of your own"
+        )

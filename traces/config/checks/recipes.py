@@ -203,9 +203,10 @@ def _check_projections(
     loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
 ) -> None:
     """Refuse to project out a difference that no training of this study makes before."""
-    line = [checkpoint]
-    while (before := loaded.projected_out(line[-1], model)) is not None:
-        where = place_of(loaded, line[-1], model, places, "project_out")
+    line, where = [checkpoint], ""
+    while (before := _made_before(loaded, line[-1], model)) is not None:
+        if line[-1].recipe.scale is None:
+            where = place_of(loaded, line[-1], model, places, "project_out")
         if before.recipe.released:
             raise ValueError(
                 f"{where}: found {before.recipe.name}, expected a recipe that trains the same "
@@ -213,9 +214,20 @@ def _check_projections(
             )
         _check_recipe(loaded, before, where)
         if before in line:
-            names = " needs the difference of ".join(str(one) for one in [*line, before])
-            raise ValueError(f"{where}: {names}, which is a circle")
+            steps = [f"{one} {_needs(one)} " for one in line]
+            raise ValueError(f"{where}: {''.join(steps)}{before}, which is a circle")
         line.append(before)
+
+
+def _made_before(loaded: LoadedStudy, checkpoint: Checkpoint, model: str) -> Checkpoint | None:
+    """What a checkpoint is scaled from, or whose difference its training projects out."""
+    if checkpoint.recipe.scale is not None:
+        return checkpoint.made_by("plain")
+    return loaded.projected_out(checkpoint, model)
+
+
+def _needs(checkpoint: Checkpoint) -> str:
+    return "needs the difference of" if checkpoint.recipe.scale is None else "is scaled from"
 
 
 def place_of(

@@ -17,6 +17,7 @@ from typing import Any
 
 from traces.judges.chat.questions import Answer, Question
 from traces.running.integrity import REMEDY, naming, whole
+from traces.running.locks import lock_byte
 
 # Seconds between two looks at a question that another job is asking.
 LOOK_EVERY = 0.2
@@ -29,7 +30,8 @@ class Cache:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         # Open for the life of the job: closing any handle of the file would drop all its locks.
-        self._claims = os.open(folder / "claims.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        self._claims_file = folder / "claims.lock"
+        self._claims = os.open(self._claims_file, os.O_RDWR | os.O_CREAT, 0o666)
 
     def close(self) -> None:
         """Give up all claims."""
@@ -78,7 +80,8 @@ class Cache:
 
     def _take(self, place: int) -> bool:
         try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            how = fcntl.LOCK_EX | fcntl.LOCK_NB
+            lock_byte(self._claims, how, place, self._claims_file)
         except BlockingIOError:
             return False
         return True

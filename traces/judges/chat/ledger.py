@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from traces.config.vocabularies import Outcome
+from traces.running.locks import lock
 
 # Ends a line that a killed job left half written, and marks it.
 _TORN = "#torn"
@@ -122,8 +123,9 @@ class Ledger:
     @contextmanager
     def _locked(self, *, safe: bool = True) -> Iterator[Any]:
         """Hold the lock, with all lines read; yield what appends one, at once on disk if `safe`."""
-        with self._file.with_suffix(".lock").open("w") as lock, self._file.open("a+b") as file:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        beside = self._file.with_suffix(".lock")
+        with beside.open("w") as held, self._file.open("a+b") as file:
+            lock(held.fileno(), fcntl.LOCK_EX, beside)
             self._catch_up(file)
 
             def write(line: dict[str, Any]) -> None:

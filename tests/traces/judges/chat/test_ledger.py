@@ -1,12 +1,16 @@
 """What a ledger holds after kills, and what it allows."""
 
+import errno
 import json
+import os
 
 import pytest
 
 from tests.traces.judges.chat.asked import question
+from traces.judges.chat.cache import Cache
 from traces.judges.chat.costs import Price, costs_table, most_tokens
 from traces.judges.chat.ledger import Ledger, Used
+from traces.running import gpus
 
 ABOUT = {"stage": "judge", "checkpoint": "one"}
 
@@ -35,6 +39,25 @@ def test_what_an_outcome_costs(opened):
         before = ledger.spent
         ledger.settle(ledger.reserve("k", "m", 1.0), outcome, used)
         assert ledger.spent - before == pytest.approx(cost)
+
+
+def test_a_file_system_without_locks_is_named(opened, tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    for name in ("flock", "lockf"):
+        monkeypatch.setattr(f"fcntl.{name}", none)
+    monkeypatch.setenv(gpus.LOCKS, str(tmp_path))
+    cache = Cache(tmp_path)
+    uses = {
+        "ledger.lock": opened,
+        "claims.lock": lambda: cache._take(0),
+        "choosing": lambda: gpus._try(1, ["GPU-0"]),
+    }
+    for name, use in uses.items():
+        with pytest.raises(ValueError, match=f"{name}: found no locks on this file system .No lo"):
+            use()
+    cache.close()
 
 
 def test_nothing_is_written_that_could_not_be_read_again(opened):
