@@ -28,6 +28,13 @@ from traces.running.integrity import REMEDY, naming, whole
 log = logging.getLogger(__name__)
 # The key of the schema's metadata under which a file says what it is.
 ABOUT = b"traces"
+# How Arrow calls the types of columns.
+STORED = {
+    "string": ("string", "large_string"),
+    "float64": ("double",),
+    **dict.fromkeys(("int64", "Int64"), ("int64",)),
+    **dict.fromkeys(("bool", "boolean"), ("bool",)),
+}
 
 _SUBJECT = {
     "model": "string",
@@ -778,17 +785,27 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         raise ValueError(
             f"{path}: found {metadata.num_rows} rows, expected {about['rows']}; {REMEDY}"
         )
-    have = metadata.schema.names
-    if have != list(_columns(SCHEMAS[about["schema"]], have)):
-        raise ValueError(
-            f"{path}: found the columns {', '.join(have)}, expected those of a table "
-            f"{about['schema']}; {REMEDY}"
-        )
+    _require_columns(path, metadata.schema.to_arrow_schema(), about["schema"])
     require_place(path, about["identity"])
     with naming(path, "the table"):
         frame = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
     _check_numbers(path, frame, about["schema"])
     return frame
+
+
+def _require_columns(path: Path, found: pa.Schema, schema: str) -> None:
+    """Raise ValueError unless a file has the columns of a schema, in its order and of its types."""
+    wanted = _columns(SCHEMAS[schema], found.names)
+    if found.names != list(wanted):
+        raise ValueError(
+            f"{path}: found the columns {', '.join(found.names)}, expected those of a table "
+            f"{schema}; {REMEDY}"
+        )
+    for name, kind in wanted.items():
+        if str(found.field(name).type) not in STORED[kind]:
+            raise ValueError(
+                f"{path}: column {name}: found {found.field(name).type}, expected {kind}; {REMEDY}"
+            )
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -330,7 +330,9 @@ def _refuse_more_than_an_end(
         going_on = render_chat(tokenizer, [*ended, {"role": "user", "content": "?"}], where=where)
     except ValueError:
         return  # a template for one question and one answer
-    behind = going_on.partition(mark)[2]
+    _, found, behind = going_on.partition(mark)
+    if not found:
+        return  # earlier replies are written in another way
     # A control token is one sign. Some write the one that ends a text behind the whole conversation
     # alone.
     for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True):

@@ -139,11 +139,11 @@ def _check_files(folder: Path) -> None:
         raise ValueError(
             f"{folder}: found a model's config.json and an {ADAPTER_CONFIG}, expected one of them"
         )
-    _check_ends(folder, config)
+    _check_ends(folder)
     _check_numbers(folder)
 
 
-def _check_ends(folder: Path, config: dict[str, Any]) -> None:
+def _check_ends(folder: Path) -> None:
     """Refuse ends of a text that are no tokens, in the one file about writing that is read."""
     file = folder / "generation_config.json"
     if not file.is_file():

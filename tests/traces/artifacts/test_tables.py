@@ -153,12 +153,18 @@ def relevance(table):
     return table.set_column(place, "relevance", [[0.0, 7.5, 1.0, 0.5]])
 
 
+def words(table):
+    place = table.schema.get_field_index("relevance")
+    return table.set_column(place, "relevance", [["0.5"] * 4])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (through_arrow(lambda table: table.slice(0, 2)), "found 2 rows, expected 4"),
         (through_arrow(relevance), "column relevance, row 2: found 7.5, expected .* from 0 to 1"),
         (through_arrow(lambda table: table.drop_columns("relevance")), "found the columns .*, exp"),
+        (through_arrow(words), "column relevance: found .*string, expected float64"),
         (through_pandas(lambda frame: frame.head(2)), "found no description of its contents"),
         (through_pandas(lambda frame: frame), "found no description of its contents"),
         (flipped(0.1), "the table cannot be read"),
