@@ -1621,7 +1621,9 @@ def test_costs_are_counted_over_all_that_is_asked_and_no_name_is_told(judged):
 def agents(tmp_path, monkeypatch) -> Path:
     """A table of graded hypotheses, all by chance."""
     made = made_grades.agents(np.random.default_rng(0), {}, runs=2, repeats=2)
-    monkeypatch.setitem(tables.SCHEMAS, "agents", dict(made.dtypes.map(str).replace("str", "string")))
+    monkeypatch.setitem(
+        tables.SCHEMAS, "agents", dict(made.dtypes.map(str).replace("str", "string"))
+    )
     tables.write(tmp_path / "agents.parquet", made, "agents")
     return tmp_path / "agents.parquet"
 
