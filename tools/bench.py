@@ -523,12 +523,8 @@ def prompts_of(sampling: dict[str, Any]) -> list[str]:
 # Memory and imports -----------------------------------------------------------------------------
 
 
-def memory(folder: Path, samples: tuple[int, int] = (4_096, 20_480)) -> list[Row]:
-    """
-    Compare the peak memory of the dump job with many and with few texts.
-
-    Few are still two parts of a dump, of which one is read while the one before is written.
-    """
+def memory(folder: Path, samples: tuple[int, int] = (1_000, 10_000)) -> list[Row]:
+    """Compare the peak memory of the dump job with many and with few texts."""
     few, many = samples
     model = in_a_fresh_process(make_wide_model, folder)
     corpus = write_corpus(folder / "texts.jsonl", many)
@@ -543,7 +539,7 @@ def make_wide_model(folder: Path) -> Path:
     """
     Make a model with little to compute and a wide residual stream.
 
-    All activations of 20,480 texts would be 420 MB: kept in memory, they would show in the peak.
+    All activations of 10,000 texts would be 200 MB: kept in memory, they would show in the peak.
     """
     sizes = Sizes(layers=2, d_model=1024, d_ff=32, heads=16, kv_heads=1, vocabulary=512)
     return make_model(folder, sizes)[0]
