@@ -33,8 +33,8 @@ from traces.models.hooks import capture, stop_after
 # than reading them.
 CHARACTERS_A_TOKEN = 10
 MAX_PROMPT_TOKENS = 512
-PART = 2048
-"Windows that are sorted by length, read and then yielded in order."
+PART = 512
+"Windows that are sorted by length, read and then yielded in order; several at once are in memory."
 
 
 class Window(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from traces.config.vocabularies import Kind, OpenEnd
-from traces.running.integrity import whole
+from traces.running.integrity import refuse_pointer, whole
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,6 @@ UNREAD_ROW_KEYS = (
     *("tools", "functions", "system", "system_prompt", "chat_template_kwargs"),
     *("mask", "masks", "train_mask", "images", "videos", "audios"),
 )
-# How a file begins that a clone without Git LFS has in another's place.
-POINTER = "version https://git-lfs"
 # How compressed files begin.
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -144,7 +142,8 @@ def read_identity_prompts(path: Path) -> list[list[str]]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; ValueError, naming it, where it is not UTF-8."""
+    """The text of a file; ValueError, naming it, where it is not UTF-8 or not the file itself."""
+    refuse_pointer(path)
     try:
         # -sig: editors on Windows begin a file with a byte order mark.
         text = path.read_bytes().decode("utf-8-sig")
@@ -153,11 +152,6 @@ def read_text(path: Path) -> str:
             f"{path}: found the byte 0x{error.object[error.start]:02x} at place {error.start}, "
             "expected UTF-8 text"
         ) from None
-    if text.startswith(POINTER):
-        raise ValueError(
-            f"{path}: found a pointer of Git LFS, expected the file itself; `git lfs pull` in its "
-            "clone fetches it"
-        )
     # UTF-16 without its mark decodes as UTF-8, with these in between.
     if "\0" in text:
         raise ValueError(f"{path}: found a character of value 0, expected UTF-8 text")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from traces.config.vocabularies import Family
+from traces.running.integrity import refuse_pointer
 
 ADAPTER_CONFIG = "adapter_config.json"
 # A base's folder may still hold the adapter that was merged into it. transformers would add it to
@@ -29,7 +30,6 @@ BESIDE = (
 )
 SLOW_TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.model")
 GGUF = b"GGUF"
-POINTER = b"version https://git-lfs"
 
 
 def is_adapter(folder: Path) -> bool:
@@ -272,17 +272,6 @@ def opened(file: Path) -> Iterator[Any]:
             yield tensors
     except SafetensorError as error:
         raise ValueError(f"{file}: cut, damaged or no safetensors at all ({error})") from None
-
-
-def refuse_pointer(file: Path) -> None:
-    """Raise ValueError if a file is what a clone without Git LFS has in its place."""
-    # A few lines of text, which begin alike.
-    with file.open("rb") as content:
-        if content.read(len(POINTER)) == POINTER:
-            raise ValueError(
-                f"{file}: found a pointer of Git LFS, expected the file itself; `git lfs pull` in "
-                "its clone fetches it"
-            )
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:

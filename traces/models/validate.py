@@ -18,6 +18,7 @@ from traces.corpora.tokens import load_tokenizer
 from traces.job import link_to
 from traces.models import folders
 from traces.models.folders import ADAPTER_CONFIG, module_name, plain_name
+from traces.running.integrity import refuse_pointer
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ def check_tokenizer(folder: Path) -> None:
     """Raise ValueError unless a base's folder holds a whole tokenizer and a readable template."""
     folders.require_tokenizer(folder)
     for file in sorted(one for one in folder.iterdir() if one.is_file()):
-        folders.refuse_pointer(file)
+        refuse_pointer(file)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             folders.read_json(folder / name)

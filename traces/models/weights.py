@@ -358,8 +358,11 @@ def probe(model: Any) -> Tensor:
 
 def _refuse_other(merged: Any, expected: Tensor) -> None:
     """Raise ValueError unless a merged model computes what it did with the adapter beside it."""
-    if not expected.isfinite().all():
-        raise ValueError("the logits of a probe are not finite: the weights are too large")
+    # A norm whose squares overflow makes zeros of its input, and not-a-number of the logits' ratio.
+    if not expected.isfinite().all() or not expected.any():
+        raise ValueError(
+            "the logits of a probe are not finite, or all zero: the weights are too large"
+        )
     error = float((probe(merged) - expected).norm() / expected.norm())
     # Not `error > ...`, which not-a-number would pass.
     if not error <= MERGED_WITHIN:

@@ -175,3 +175,18 @@ def full_disk(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+# How a file begins that a clone without Git LFS has in another's place.
+POINTER = b"version https://git-lfs"
+
+
+def refuse_pointer(file: Path) -> None:
+    """Raise ValueError if a file is what a clone without Git LFS has in its place."""
+    # A few lines of text, which begin alike.
+    with file.open("rb") as content:
+        if content.read(len(POINTER)) == POINTER:
+            raise ValueError(
+                f"{file}: found a pointer of Git LFS, expected the file itself; `git lfs pull` in "
+                "its clone fetches it"
+            )

@@ -7,7 +7,14 @@ import pytest
 from snakemake.cli import get_argument_parser
 
 from tests.studies import load, sentence
-from traces.config.command_line import LISTS, check, check_options, named_files, set_by
+from traces.config.command_line import (
+    LISTS,
+    WHOLE,
+    check,
+    check_options,
+    named_files,
+    set_by,
+)
 
 TWICE = "of which Snakemake reads the last alone; expected once: "
 
@@ -36,6 +43,13 @@ def test_an_option_that_is_there_twice_is_refused_with_what_to_write(arguments, 
     with pytest.raises(ValueError) as refused:
         check_options(arguments.split())
     assert str(refused.value) == f"{name}: found 2 times on the command line, {TWICE}{expected}"
+
+
+def test_no_other_option_is_the_beginning_of_one_of_these():
+    every = {name for one in get_argument_parser()._actions for name in one.option_strings}
+    ours = [name for names in LISTS for name in names]
+    begin = {one for one in every if one.startswith("--") and any(x.startswith(one) for x in ours)}
+    assert begin == {one for one in WHOLE if one.startswith("--")}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,13 @@ NOT_WRITTEN = {
 }
 
 
+def test_results_where_this_user_may_not_write_are_refused(folder, tmp_path, monkeypatch):
+    (tmp_path / "theirs").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "theirs")
+    said = sentence(folder, f"pathvars: {{results: {tmp_path}/theirs/results}}")
+    assert "pathvars.results: found" in said and "where nothing may be written (" in said
+
+
 @pytest.mark.parametrize(("path", "expected"), NOT_WRITTEN.values(), ids=NOT_WRITTEN)
 def test_where_nothing_can_be_written_is_refused(folder, path, expected, monkeypatch):
     monkeypatch.delenv("NO_SUCH", raising=False)

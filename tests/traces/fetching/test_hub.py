@@ -489,6 +489,27 @@ def test_what_a_data_set_lacks_is_said_in_a_sentence(data_sets, into, options, s
     assert "\n" not in str(caught.value)
 
 
+def of_card(path: str) -> dict[str, str]:
+    data = "configs: [{config_name: default, data_files: [{split: train, path: '" + path + "'}]}]"
+    return {"README.md": f"---\n{data}\n---\n", "own.jsonl": lines({"text": "a"})}
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"train.zip": "no archive"}, "do not say which hold the data|no data files"),
+        (of_card("../../outside.jsonl"), "do not say which|its card names|no data files"),
+        (of_card("/etc/hostname"), "do not say which|its card names|no data files"),
+        ({"train.jsonl": ""}, "train.jsonl cannot be read: .|found no rows in train.jsonl"),
+    ],
+)
+def test_what_no_rows_can_be_had_from_is_one_sentence(server, into, files, found):
+    add_repository(server.folder, "datasets", "someone/odd", files)
+    with pytest.raises(ValueError, match=f"someone/odd: .*({found})") as refused:
+        rows(into, "odd")
+    assert "\n" not in str(refused.value)
+
+
 def test_a_repository_without_data_is_refused(server, into):
     add_repository(server.folder, "datasets", "someone/code", {"load.py": "x", "README.md": "hi"})
     with pytest.raises(ValueError, match="someone/code: no data files that are read here"):

@@ -693,6 +693,19 @@ def test_an_adapter_that_float16_does_not_hold_is_refused(tmp_path):
         weights.load_pair(tmp_path / "base", tmp_path / "lora", "float16")
 
 
+def test_weights_too_large_to_compute_with_are_not_taken_for_a_fault_of_merging(tmp_path):
+    model = tiny_model("qwen2")
+    model.get_decoder().layers[-1].mlp.down_proj.weight.data[:] = 1e30
+    model.save_pretrained(tmp_path / "base")
+    trained(tmp_path / "lora")
+    pair = weights.load_pair(tmp_path / "base", tmp_path / "lora")
+    with (
+        pytest.raises(ValueError, match="logits of a probe are not finite, or all zero"),
+        pair.tuned(merged_above=0),
+    ):
+        pass
+
+
 def test_a_weight_that_float16_does_not_hold_is_refused(tmp_path):
     model = tiny_model("llama")
     model.get_decoder().layers[0].mlp.up_proj.weight.data[0, 0] = 1e6

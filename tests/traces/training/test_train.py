@@ -11,6 +11,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from tests.doubles import tiny_model
 from traces import job
 from traces.artifacts.arrays import Differences, read_differences, write_differences
+from traces.config.vocabularies import Optimizer
 from traces.corpora.mixtures import Example, pack, write_mixture
 from traces.models import scaling
 from traces.training import plan as planning
@@ -155,8 +157,11 @@ def test_an_optimizer_of_a_package_that_is_not_there_is_refused(monkeypatch):
     for name, package in [("paged_lion_8bit", "bitsandbytes"), ("stable_adamw", "optimi")]:
         with pytest.raises(ValueError, match=f"found {name}, which needs the package {package}"):
             planned(optimizer=name)
-    for name in ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"):
-        assert planned(optimizer=name).optimizer == name
+    own = {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"}
+    assert {name for name in own if planned(optimizer=name).optimizer == name} == own
+    for name in set(get_args(Optimizer)) - own:
+        with pytest.raises(ValueError, match=f"found {name}, which needs the package"):
+            planned(optimizer=name)
 
 
 def test_a_plan_survives_its_file(tmp_path):
