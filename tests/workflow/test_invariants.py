@@ -41,7 +41,7 @@ FLOORS = {
     "artifacts": {"job", "running", "config"},
     "corpora": {"job", "running", "seeding", "config", "artifacts"},
     "fetching": {"job", "printable", "config", "corpora"},
-    "models": {"job", "seeding", "config", "artifacts", "corpora"},
+    "models": {"job", "running", "seeding", "config", "artifacts", "corpora"},
     "local_data": {"config", "corpora", "models"},
     "activations": {"job", "config", "artifacts", "corpora", "models"},
     "training": {
