@@ -51,7 +51,7 @@ clusterrehearsal: $(READY) ## the same through the SLURM profile, on a SLURM bro
 
 # Two workers, each a file at a time: what a file's tests share is made once. Studies in them use two cores of their own.
 test: $(READY) ## run the tests
-	$(RUN) pytest -n 2 --dist loadfile
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bayestest: $(BAYES)/ready ## run the quick tests of the statistics of grades, for which numpyro is installed (about 480 MB)
 	$(BAYES)/bin/python -m pytest -m "not slow" tests/traces/analysis/test_ordinal.py

@@ -23,6 +23,15 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", MPLBACKEND
 os.environ.setdefault("TRACES_ALLOW_CPU", "1")
 
 
+# Where single tests take a minute: they start Snakemake, train, or check a whole model.
+LONG = {"workflow", "training", "test_gpucheck.py", "test_reading_lora.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files. Begun last, one of two processes would end alone with them."""
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+
+
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
     """Configured paths such as data/prompts/identity.txt are read from the root of the checkout."""

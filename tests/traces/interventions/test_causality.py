@@ -153,6 +153,7 @@ def test_logits_in_small_pieces_give_the_same_loss(pair, monkeypatch):
     whole = causality.effects(pair, {"own": TEXTS}, made_plan())
     monkeypatch.setattr(causality, "LOGITS", {"cpu": 3 * 128, "cuda": 1})  # three tokens at once
     monkeypatch.setattr(causality, "ROWS", 1)
+    monkeypatch.setattr(causality, "CACHED", 2 * 128)  # and losses of two of them
     pieces = causality.effects(pair, {"own": TEXTS}, made_plan())
     pd.testing.assert_frame_equal(whole, pieces, atol=1e-5, rtol=0)
 
