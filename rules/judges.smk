@@ -85,6 +85,7 @@ rule judge_scales:
     """Ask models which of Patchscope's scales to read, and grade the choice."""
     input:
         readings=rules.read_lenses.output.readings,
+        differences=rules.mean_difference.output.differences,
         relevance=rules.token_relevance.output.relevance,
         instructions=told_to_judge("scales"),
     output:
@@ -103,6 +104,7 @@ rule judge_scales:
         judges=section(AskedScales, study.judges),
         prices=grader_prices(),
         checkpoint="{model}/{checkpoint}/{corpus}",
+        settings=reading_settings,
         seed=study.seed,
         contents=contents_of(told_to_judge("scales")),
         code=code("judge_scales"),

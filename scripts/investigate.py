@@ -45,14 +45,16 @@ def main(
     made = evidence.Made(name, shown, found.read(), of_pairs, dict(found.each_difference()))
     if settings.served is not None:
         named, models = evidence.served_models(plan.sources, name, settings.served)
+        weights = {(name, one.checkpoint, one.null): made.weights(one) for one in plan.sources}
     else:
+        weights = {}
         named, models = evidence.loaded_models(
             made, plan.sources, subjects.folders(), settings.asked, subjects.loading
         )
     told = inquiry.told("investigate")
     folder = local(patient.folder)
     with asking_for(patient, [agent], inquiry.prices, told, models) as asking:
-        asked = evidence.subjects(named, asking, settings.asked, seed=inquiry.seed)
+        asked = evidence.subjects(named, asking, settings.asked, seed=inquiry.seed, weights=weights)
         ended, written = investigated(
             plan.cases,
             made.evidence(plan.sources, asked),

@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,22 @@ class Made:
         scaled = (units * found.stream_norm_tuned[0]).astype(np.float32)
         return {int(at): one for at, one in zip(found.positions, scaled, strict=True)}
 
+    def weights(self, one: Source) -> tuple[str | None, str | None]:
+        """
+        What tells the weights in the places of A and B: digests of their mean activations.
+
+        A server's name for a model stays when it is trained anew, and its answers do not.
+        """
+        before, after = (self._digest(name, one.after) for name in asked_models(one))
+        return before, after
+
+    def _digest(self, name: str, after: str | None) -> str | None:
+        found = self.differences.get((after or "") if name == BASE else name)
+        if found is None:
+            return None
+        mean = found.base_mean if name == BASE else found.tuned_mean
+        return hashlib.sha256(mean.tobytes()).hexdigest()[:16]
+
 
 def asked_models(one: Source) -> tuple[str, str]:
     """The checkpoints in the places of A and B."""
@@ -154,8 +171,13 @@ def subjects(
     texts: AgentQuestions,
     *,
     seed: int,
+    weights: Mapping[Key, tuple[str | None, str | None]] = MappingProxyType({}),
 ) -> dict[Key, Asked]:
-    """Whom investigators ask, by overview."""
+    """
+    Whom investigators ask, by overview.
+
+    weights : what tells the weights behind the names of a server's models
+    """
     settings = Settings(texts.max_new_tokens, texts.temperature)
     found: dict[Key, Asked] = {}
     for key, (name, other) in named.items():
@@ -164,7 +186,10 @@ def subjects(
             positions = list(other.vectors)
             found[key] = Asked(asking, before, after, settings, seed, steered, positions)
         else:
-            found[key] = Asked(asking, name, other, settings, seed)
+            found[key] = Asked(
+                asking, name, other, settings, seed, weights=weights.get(key, (None, None))
+            )
+        found[key] = replace(found[key], same=key[2] in SAME)
     return found
 
 

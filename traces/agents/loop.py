@@ -34,6 +34,10 @@ GO_ON = "Call a tool, or call submit with what you have found."
 LAST = "This is your last turn. Call submit now, with what you have found so far."
 
 
+class Broken(Exception):
+    """A tool that failed by a mistake of ours or of the machine; the whole job ends."""
+
+
 @dataclass
 class Investigated:
     """What one run came to."""
@@ -192,6 +196,11 @@ def _defined(name: str, tool: Callable[..., Any]) -> ToolDef:
             return await tool(*args, **kwargs)
         except Refused as error:
             raise ToolError(str(error)) from None
+        except NoAnswer:
+            raise
+        except Exception as error:
+            # Of a file that is not there Inspect would tell the model, with the organism's name.
+            raise Broken(f"{type(error).__name__}: {error}") from error
 
     read = ToolDef(tool)
     return ToolDef(call, name, read.description, read.parameters, max_output=0)

@@ -54,11 +54,16 @@ class Asked:
     steered: str | None = None
     "The model after with a difference added; None where that cannot be done."
     positions: Sequence[int] = ()
+    same: bool = False
+    "Whether both are one model: its second answer is drawn anew, or it would be the first again."
+    weights: tuple[str | None, str | None] = (None, None)
+    "What tells the weights behind both names, where the names do not."
 
     async def ask(self, prompt: str) -> tuple[str, str]:
         messages = (Message("user", prompt),)
         before, after = await asyncio.gather(
-            self._said(self.before, messages), self._said(self.after, messages)
+            self._said(self.before, messages, about=self.weights[0]),
+            self._said(self.after, messages, about=self.weights[1], repeat=int(self.same)),
         )
         return before, after
 
@@ -68,8 +73,23 @@ class Asked:
         how = json.dumps({"position": position, "strength": strength})
         return await self._said(self.steered, (Message("system", how), Message("user", prompt)))
 
-    async def _said(self, model: str, messages: tuple[Message, ...]) -> str:
-        question = Question(model, messages, self.settings, as_it_comes=True, seed=self.seed)
+    async def _said(
+        self,
+        model: str,
+        messages: tuple[Message, ...],
+        *,
+        about: str | None = None,
+        repeat: int = 0,
+    ) -> str:
+        question = Question(
+            model,
+            messages,
+            self.settings,
+            as_it_comes=True,
+            seed=self.seed,
+            repeat=repeat,
+            about=about,
+        )
         answer = await self.asking.answer(question)
         if answer.reason is not None:
             raise NoAnswer(answer.reason)

@@ -135,19 +135,19 @@ class Looks:
 
     readings : what each reader read (`readings` in traces/artifacts/tables.py)
     shown    : the reading in the place of the difference; None where there is no direction. Where
-               it is not the difference itself, only means of either model stand beside it
+               it is not the difference itself, B is the base: its mean is that of A, and what
+               was read of the finetune is not there
     """
 
     def __init__(self, readings: Mapping[str, pd.DataFrame], shown: str | None) -> None:
         names = {one: CONTROLS.get(one, one) for frame in readings.values() for one in _of(frame)}
         if shown != "difference":
-            names = {one: name for one, name in names.items() if one in ("base_mean", "tuned_mean")}
+            names = {"base_mean": CONTROLS["base_mean"]}
         if shown is not None:
             names[shown] = "difference"
-        self._frames = {
-            reader: frame.assign(reading=frame["reading"].map(names)).dropna(subset=["reading"])
-            for reader, frame in readings.items()
-        }
+        self._frames = {reader: _named(frame, names) for reader, frame in readings.items()}
+        if shown != "difference":
+            self._frames = {reader: _with_b(frame) for reader, frame in self._frames.items()}
 
     def tools(self) -> Tools:
         """The tool by its name."""
@@ -189,6 +189,17 @@ class Looks:
             if frame.empty:
                 raise Refused(f"found {axis} {value}, expected one of {there}")
         return json.dumps(_lists(frame, max(1, min(tokens, MOST_TOKENS))), ensure_ascii=False)
+
+
+def _named(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """The lists of some readings, under the names that an investigator knows."""
+    return frame.assign(reading=frame["reading"].map(names)).dropna(subset=["reading"])
+
+
+def _with_b(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with the mean of B, which is that of A."""
+    mean = frame[frame["reading"] == CONTROLS["base_mean"]]
+    return pd.concat([frame, mean.assign(reading=CONTROLS["tuned_mean"])], ignore_index=True)
 
 
 def _of(frame: pd.DataFrame) -> Sequence[str]:

@@ -19,7 +19,7 @@ from traces.judges.votes import Vote, judged
 class Verdict(BaseModel):
     """What a grader answers."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     coherent: bool
 
 

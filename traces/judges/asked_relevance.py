@@ -17,14 +17,14 @@ from traces.judges.chat.asking import Asking
 from traces.judges.chat.questions import Answer, Question, asked
 from traces.judges.graders import settings_of
 from traces.judges.relevance import LIST_KEYS, Subject, lists_of, token_relevance
+from traces.judges.votes import orders_of
 from traces.printable import visible
-from traces.seeding import array_generator
 
 
 class Entry(BaseModel):
     """What is said of one token."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     number: int
     relevant: bool
 
@@ -32,7 +32,7 @@ class Entry(BaseModel):
 class Entries(BaseModel):
     """What is said of a list of tokens."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     answers: list[Entry]
 
 
@@ -101,8 +101,7 @@ class AskedTokenJudge:
 
     def _drawn(self, n: int) -> list[list[int]]:
         """The places of `n` tokens in each order in which they are asked for."""
-        draws = [array_generator(self._seed, "order of tokens", one) for one in range(self._orders)]
-        return [[int(place) for place in draw.permutation(n)] for draw in draws]
+        return orders_of(n, self._orders, self._seed, "order of tokens")
 
     def _question(self, tokens: Sequence[str], subject: Subject) -> Question:
         listed = (f"{n}. {visible(token, token=True)}" for n, token in enumerate(tokens, start=1))
@@ -134,11 +133,12 @@ def _agreed(votes: Sequence[bool | None], agreement: Agreement) -> bool | None:
     """
     One answer of those on several orders.
 
-    A missing vote counts for neither side: where it could decide, the answer is missing.
+    A missing vote counts for neither side: where it could decide, the answer is missing. With `all`
+    that is so wherever one is missing: a no alone would make the list less relevant than it is.
     """
     yes, no, missing = (sum(one is kind for one in votes) for kind in (True, False, None))
     if agreement == "all":
-        return False if no else None if missing else True
+        return None if missing else not no
     half = len(votes) / 2
     return True if yes > half else False if no >= half else None
 

@@ -20,9 +20,8 @@ from traces.config.vocabularies import Reason
 from traces.judges.chat.asking import Asking
 from traces.judges.chat.questions import Question, asked
 from traces.judges.graders import settings_of
-from traces.judges.votes import Outcome, agreed
+from traces.judges.votes import Outcome, agreed, orders_of
 from traces.printable import visible
-from traces.seeding import array_generator
 
 # What one tournament is about: the lists of one reading, layer and position at all scales.
 PLACE = ["reading", "layer", "position", "sign", "head"]
@@ -33,7 +32,7 @@ ARROWS = ("->", "=>")
 class Choice(BaseModel):
     """What a grader answers."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     best: int
 
 
@@ -148,12 +147,19 @@ def played(
 
 
 def asked_scales(
-    lists: pd.DataFrame, instructions: str, judges: AskedScales, asking: Asking, *, seed: int
+    places: pd.DataFrame,
+    lists: pd.DataFrame,
+    instructions: str,
+    judges: AskedScales,
+    asking: Asking,
+    *,
+    seed: int,
 ) -> pd.DataFrame:
     """
     Ask every grader at every place which scale's list to read, `repeats` times each.
 
-    lists        : PLACE, scale, rank and token, of the readings that are judged
+    places       : PLACE, of every reading that is judged
+    lists        : PLACE, scale, rank and token; none where Patchscope found no token at any scale
     instructions : the graders', `choose_scale`
     returns      : PLACE, chosen_scale, votes (share of the orders that chose it), grader_model,
                    repeat and reason_missing (`empty` where no scale has a word)
@@ -162,9 +168,9 @@ def asked_scales(
     """
     settings = judges.scales
     rows, planned = [], []
-    for key, group in lists.groupby(PLACE, sort=False, dropna=False):
-        ranked = group.sort_values("rank").groupby("scale")["token"].apply(list)
-        offered = candidates({float(one): words for one, words in ranked.items()}, settings.entries)  # type: ignore[arg-type]
+    read = {key: _by_scale(group) for key, group in lists.groupby(PLACE, dropna=False)}
+    for key in places[PLACE].itertuples(index=False, name=None):
+        offered = candidates(read.get(key, {}), settings.entries)
         for grader in judges.graders:
             for repeat in range(judges.repeats):
                 rows.append(dict(zip(PLACE, key, strict=True)))
@@ -180,6 +186,12 @@ def asked_scales(
     return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
+def _by_scale(group: pd.DataFrame) -> dict[float, list[str]]:
+    """The tokens of one place, by scale."""
+    ranked = group.sort_values("rank").groupby("scale")["token"].apply(list)
+    return {float(scale): words for scale, words in ranked.items()}  # type: ignore[arg-type]
+
+
 def _orders(
     offered: Mapping[float, list[str]],
     grader: Grader,
@@ -188,9 +200,9 @@ def _orders(
     seed: int,
 ) -> Iterator[Tournament]:
     scales = list(offered)
-    for number in range(settings.orders if scales else 0):
-        order = array_generator(seed, "order of scales", number).permutation(len(scales))
-        yield Tournament(offered, [scales[int(place)] for place in order], grader, repeat)
+    wanted = settings.orders if scales else 0
+    for order in orders_of(len(scales), wanted, seed, "order of scales"):
+        yield Tournament(offered, [scales[place] for place in order], grader, repeat)
 
 
 def _vote(played: Tournament) -> Outcome:

@@ -4,6 +4,7 @@ Ask every grader about every row of a table, in several orders, and bring the vo
 A row has a value if enough of its votes agree, else a reason why there is none.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from traces.config.schema import Grader
 from traces.config.vocabularies import Agreement, Reason
 from traces.judges.chat.asking import Asking
 from traces.judges.chat.questions import Answer, Question
+from traces.seeding import array_generator
 
 # The columns that say who judged, and why there is no value.
 JUDGED_BY = ["grader_model", "repeat", "reason_missing"]
@@ -78,6 +80,22 @@ def read(vote: Vote, answer: Answer) -> Outcome:
     if answer.reason is not None:
         return Outcome(None, answer.reason, 0.0)
     return Outcome(vote.means(answer.value), None, 1.0)
+
+
+def orders_of(n: int, wanted: int, seed: int, name: str) -> list[list[int]]:
+    """
+    Draw orders in which `n` things are shown, no two alike: `wanted`, or all where there are fewer.
+
+    An order that is drawn twice would be one question whose answer counts as two votes.
+    """
+    found: list[list[int]] = []
+    for number in range(min(wanted, math.factorial(n))):
+        draws = array_generator(seed, name, number)
+        order = draws.permutation(n).tolist()
+        while order in found:
+            order = draws.permutation(n).tolist()
+        found.append(order)
+    return found
 
 
 def agreed(votes: Sequence[Outcome], agreement: Agreement) -> Outcome:

@@ -41,8 +41,7 @@ def whole(path: Path) -> Iterator[Path]:
     A killed job leaves the old file or the new one, never half of either.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder: a rename is atomic within one file system.
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     try:
         yield partial
         os.replace(partial, path)
@@ -50,6 +49,12 @@ def whole(path: Path) -> Iterator[Path]:
         # On a full disk, half a file is what keeps it full.
         partial.unlink(missing_ok=True)
         raise
+
+
+def partial_of(path: Path) -> Path:
+    """The name under which `whole` writes a file."""
+    # In the same folder: a rename is atomic within one file system.
+    return path.with_name(f".{path.name}.partial")
 
 
 def link(source: Path, at: Path, together: Iterable[Path]) -> bool:

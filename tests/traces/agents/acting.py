@@ -65,7 +65,12 @@ def plays(number: int, body: dict[str, Any]):
 
 def readings() -> pd.DataFrame:
     """What one reader read, of the difference and its controls."""
-    said_of = {"difference": "oven butter flour", "base_mean": "the a of", "random": "odd row up"}
+    said_of = {
+        "difference": "oven butter flour",
+        "base_mean": "the a of",
+        "tuned_mean": "cake a of",
+        "random": "odd row up",
+    }
     rows = [
         {"reading": reading, "layer": 3, "position": position, "sign": sign, "head": "tuned",
          "rank": rank, "token": word, "probability": 0.5 / (1 + rank)}

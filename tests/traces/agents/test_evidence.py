@@ -1,7 +1,9 @@
 """What stands behind an overview: which models, which direction, which readings."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,8 @@ def differences(seed: int) -> SimpleNamespace:
     draws[0, 0, 1] = 0  # at the second position nothing changed
     return SimpleNamespace(
         layers=np.array([3]), positions=np.array([0, 4]), mean=draws[0], random=draws[1],
-        stream_norm_tuned=np.array([5.0]),
+        stream_norm_tuned=np.array([5.0]), tuned_mean=draws[0] + 1,
+        base_mean=np.ones_like(draws[0]),
     )  # fmt: skip
 
 
@@ -74,6 +77,23 @@ def test_a_running_server_is_asked_by_its_names(made, monkeypatch):
     assert models.keys() == {base, one, other}
 
 
+def test_answers_of_a_server_are_those_of_its_weights(made):
+    changed = replace(made, differences=made.differences | {ONE: differences(7)})
+    told = {null: made.weights(source) for null, source in sources().items()}
+    anew = {null: changed.weights(source) for null, source in sources().items()}
+    base, one = told["none"]
+    assert told == {
+        "none": (base, one), "base_vs_base": (base, base), "random": (base, base),
+        "seed_pair": (told["seed_pair"][0], one),
+    }  # fmt: skip
+    assert len({base, one, told["seed_pair"][0], None}) == 4
+    assert anew["none"][1] not in (None, one) and anew["seed_pair"][0] == told["seed_pair"][0]
+    key = ("mini", ONE, "none")
+    named: Any = {key: ("openai-api/subject/base", "openai-api/subject/one")}
+    found = subjects(named, SimpleNamespace(), TEXTS, seed=0, weights={key: told["none"]})  # pyright: ignore[reportArgumentType]
+    assert found[key].weights == (base, one) and not found[key].same
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, tiny_base, tokenizer):
     place = tmp_path_factory.mktemp("adapters")
@@ -97,7 +117,9 @@ def test_both_models_are_loaded_as_the_null_has_them(made, folders, tmp_path):
             steered[null] = asyncio.run(subject.steer("the quiet river", 0, 2.0))
     before, after = said["none"]
     assert before != after
-    assert said["base_vs_base"] == said["random"] == (before, before)
+    # Both are the base, whose second answer is drawn anew, as a sample of it would be.
+    (first, second), other = said["base_vs_base"], said["random"]
+    assert first == before != second and other == (first, second)
     assert said["seed_pair"][1] == after and said["seed_pair"][0] not in (before, after)
     # A difference of nothing steers nowhere.
     assert steered["base_vs_base"] == before

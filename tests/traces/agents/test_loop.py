@@ -29,7 +29,8 @@ from tests.traces.agents.acting import (
     submits,
 )
 from tests.traces.judges.chat.asked import CANARY, costs, ledger_of
-from traces.agents.loop import keep_logs
+from traces.agents.loop import Broken, keep_logs
+from traces.agents.subjects import Asked
 from traces.config.vocabularies import VIEWER
 from traces.judges.chat.costs import costs_table
 
@@ -55,6 +56,25 @@ def test_an_investigation_looks_asks_and_submits(server, tmp_path):
     (log,) = logs
     assert log.is_file() and log.parent == tmp_path / "logs"
     assert len(costs_table(ledger_of(tmp_path))) == 3
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError, PermissionError, TimeoutError, IsADirectoryError]
+)
+def test_a_tool_that_fails_tells_the_investigator_nothing(server, tmp_path, monkeypatch, error):
+    """Inspect would make a message to the model of it, with the organism's name in the path."""
+
+    async def gone(*_args):
+        raise error(2, "No such file or directory", "adapters/mini/cake-plain-s0")
+
+    monkeypatch.setattr(Asked, "ask", gone)
+    server.script = plays
+    with (
+        asking_at(server.url, tmp_path) as asking,
+        pytest.raises(Broken, match=rf"{error.__name__}: .*adapters/mini/cake-plain-s0"),
+    ):
+        investigate(asking, [case(agent="black_box")], tmp_path)
+    assert "cake" not in str([one["messages"] for one in server.bodies])
 
 
 def test_nothing_is_read_of_a_dotenv_file(server, tmp_path, monkeypatch):

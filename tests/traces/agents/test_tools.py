@@ -108,10 +108,18 @@ def test_readings_and_their_controls_are_looked_at_by_blinded_names():
 def test_what_stands_in_the_place_of_the_difference_is_all_that_is_seen_of_it():
     assert look("random")[0]["tokens"][0][0] == "odd"
     for reading in ("random direction", "random"):
-        with pytest.raises(Refused, match=r"expected one of \['difference', 'mean of A'\]"):
+        both = r"expected one of \['difference', 'mean of A', 'mean of B'\]"
+        with pytest.raises(Refused, match=both):
             look("random", reading=reading)
-    with pytest.raises(Refused, match=r"expected one of \['mean of A'\]"):
+    with pytest.raises(Refused, match=r"expected one of \['mean of A', 'mean of B'\]"):
         look(None)
+
+
+@pytest.mark.parametrize("shown", ["random", None])
+def test_where_b_is_the_base_its_mean_is_that_of_a(shown):
+    of_a, of_b = (look(shown, reading=f"mean of {letter}")[0]["tokens"] for letter in "AB")
+    assert of_a == of_b and of_a[0][0] == "the"
+    assert look("difference", reading="mean of B")[0]["tokens"][0][0] == "cake"
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,19 @@ def test_orders_are_those_of_the_seed(judge, server):
     assert keys[0] == keys[1] and not set(keys[0]) & set(keys[2])
 
 
-def test_an_order_without_an_answer_leaves_tokens_that_it_could_decide_missing(judge, server):
+def test_a_short_list_is_asked_for_in_no_order_twice(judge, server):
+    server.script = says(lambda *_: True)
+    for tokens, orders in ((TOKENS[:2], 2), (TOKENS[:1], 1), (TOKENS[:3], 3)):
+        asked = {one.key for one in judge().questions(tokens, CAKE)}
+        assert len(asked) == len(judge().questions(tokens, CAKE)) == orders
+
+
+def test_a_list_with_an_order_without_an_answer_is_missing(judge, server):
     relevant = says(lambda _place, token: token == "butter")
     server.script = lambda number, body: failed(400) if number == 1 else relevant(number, body)
     made = judge()
-    assert made.grade(TOKENS, CAKE) == [False, False, None, False]
+    # Only what no order calls relevant would be known: a share of it would be too small.
+    assert made.grade(TOKENS, CAKE) == [None] * 4
     assert made.reasons == {(tuple(TOKENS), "cake"): "error"}
 
 
@@ -86,8 +94,9 @@ def test_an_order_without_an_answer_leaves_tokens_that_it_could_decide_missing(j
         [{"number": n, "relevant": True} for n in (1, 2, 4, 3)],
         [{"number": n, "relevant": True} for n in (1, 2, 3, 4, 5)],
         [{"number": n, "relevant": "perhaps"} for n in (1, 2, 3, 4)],
+        [{"number": n, "relevant": 1} for n in (1, 2, 3, 4)],
     ],
-    ids=["too few", "out of order", "too many", "another word"],
+    ids=["too few", "out of order", "too many", "another word", "a number"],
 )
 def test_an_answer_that_skips_a_token_is_malformed(judge, server, answers):
     server.script = lambda *_: said(json.dumps({"answers": answers}))
@@ -104,8 +113,8 @@ def test_an_answer_that_skips_a_token_is_malformed(judge, server, answers):
         ([True, False, False], False, False),
         ([True, True, None], None, True),
         ([True, None, None], None, None),
-        ([False, None, None], False, None),
-        ([False, False, None], False, False),
+        ([False, None, None], None, None),
+        ([False, False, None], None, False),
         ([None, None, None], None, None),
         ([True, False], False, False),
     ],

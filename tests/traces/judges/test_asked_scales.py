@@ -61,10 +61,11 @@ def prefers_baking(_number, body):
 
 @pytest.fixture
 def choose(asking, graders):
-    def choose(frame=LISTS, **options):
+    def choose(frame=LISTS, places=None, **options):
         options = {"group": 2, "entries": 20, "orders": 3, "agreement": "all", **options}
         judges = SimpleNamespace(graders=graders[:1], repeats=1, scales=SimpleNamespace(**options))
-        return asked_scales(frame, TEXTS["choose_scale"], judges, asking(), seed=0)
+        places = frame[PLACE].drop_duplicates() if places is None else places
+        return asked_scales(places, frame, TEXTS["choose_scale"], judges, asking(), seed=0)
 
     return choose
 
@@ -97,9 +98,18 @@ def test_a_match_without_an_answer_ends_its_order_alone(choose, server):
     assert found["reason_missing"].tolist() == ["error"]
 
 
-def test_a_number_of_no_list_is_malformed(choose, server):
-    server.script = lambda *_: said(json.dumps({"best": 3}))
+@pytest.mark.parametrize("best", [3, True, "1", 1.0])
+def test_what_is_no_number_of_a_list_is_malformed(choose, server, best):
+    server.script = lambda *_: said(json.dumps({"best": best}))
     assert set(choose(lists_at(0, WORDS))["reason_missing"]) == {"malformed"}
+
+
+def test_a_place_at_which_nothing_was_read_has_its_row(choose, server):
+    server.script = prefers_baking
+    places = LISTS[PLACE].drop_duplicates()
+    found = choose(LISTS[LISTS["position"] != 1], places)
+    assert found["position"].tolist() == [0, 1, 2]
+    assert found["reason_missing"].fillna("").tolist() == ["", "empty", "empty"]
 
 
 def test_lists_to_choose_from_hold_words_and_differ():

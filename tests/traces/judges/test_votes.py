@@ -13,7 +13,7 @@ from tests.traces.judges.test_asked_scales import LISTS
 from tests.traces.judges.test_rubrics import TEXTS
 from traces.judges.asked_answers import asked_beliefs
 from traces.judges.asked_coherence import asked_coherence
-from traces.judges.asked_scales import asked_scales
+from traces.judges.asked_scales import PLACE, asked_scales
 from traces.judges.votes import Outcome, agreed, judged
 
 
@@ -59,9 +59,9 @@ def judged_by(name, judges, asking):
         "coherence": lambda: asked_coherence(
             WRITTEN, TEXTS["judge_coherence"], judges, asking, seed=0
         ).rename(columns={"coherent": "value"}),
-        "scales": lambda: asked_scales(LISTS, TEXTS["choose_scale"], judges, asking, seed=0).rename(
-            columns={"chosen_scale": "value"}
-        ),
+        "scales": lambda: asked_scales(
+            LISTS[PLACE].drop_duplicates(), LISTS, TEXTS["choose_scale"], judges, asking, seed=0
+        ).rename(columns={"chosen_scale": "value"}),
         "beliefs": lambda: asked_beliefs(
             ALIGNMENT, STATEMENTS, TEXTS["judge_answer"], judges, asking, seed=0
         ).rename(columns={"holds": "value"}),

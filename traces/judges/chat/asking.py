@@ -14,7 +14,8 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,7 +60,8 @@ class Asking:
     prices : their prices, by the same names; None where a price is not known
 
     An answer that is in the cache is not asked for. The same question asked twice at once is sent
-    once, also by two jobs. Raises ValueError where a server refuses the key or the account.
+    once, also by two jobs. After the first error nothing more is sent. Raises ValueError where a
+    server refuses the key or the account, and OSError where an answer cannot be kept.
     """
 
     def __init__(
@@ -73,7 +75,8 @@ class Asking:
         self._models, self._prices = models, prices
         self._cache, self._ledger, self._patience = cache, ledger, patience
         self._going: dict[str, asyncio.Task[Answer]] = {}
-        self._hopeless: ValueError | None = None
+        self._stopped: BaseException | None = None
+        "Why nothing more is sent."
         # A loop of its own, so that connections stay open from one call to the next and several
         # threads may ask.
         self._loop = asyncio.new_event_loop()
@@ -85,7 +88,8 @@ class Asking:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # What nobody waits for any more is still in flight, and its outcome belongs in the ledger.
+        # What nobody waits for any more is not sent; what is in flight ends in the ledger.
+        self._stopped = self._stopped or RuntimeError("no answers are waited for any more")
         self._run(_ended(self._going))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -153,19 +157,20 @@ class Asking:
             number = await self._reserved(question, key)
             if number is None:
                 return Answer(reason="cap")
-            try:
-                async with asyncio.timeout(self._patience.timeout):
-                    reply = await self._models[question.model].ask(question, seed)
-            except TimeoutError:
-                self._ledger.settle(number, "unknown", why="timeout")
-                reason, failure = "timeout", None
-            except Failed as error:
-                self._ledger.settle(number, error.outcome, why=str(error.status or "no reply"))
-                reason, failure = "error", error
-                log.warning("%s: %s", question.model, error)
-                self._refuse_hopeless(question.model, error)
-            else:
-                return self._settled(question, number, reply)
+            with self._stopping_all(number):
+                try:
+                    async with asyncio.timeout(self._patience.timeout):
+                        reply = await self._models[question.model].ask(question, seed)
+                except TimeoutError:
+                    self._ledger.settle(number, "unknown", why="timeout")
+                    reason, failure = "timeout", None
+                except Failed as error:
+                    self._ledger.settle(number, error.outcome, why=str(error.status or "no reply"))
+                    reason, failure = "error", error
+                    log.warning("%s: %s", question.model, error)
+                    _refuse_hopeless(question.model, error)
+                else:
+                    return self._settled(question, number, reply)
             if failure is not None and not failure.again:
                 break
             if attempt + 1 < self._patience.attempts:
@@ -176,11 +181,23 @@ class Asking:
         """The number of a request that may be sent now; None at the cap."""
         price = self._prices[question.model]
         most = 0.0 if price is None else price.most(question)
-        if self._hopeless is not None:
-            raise self._hopeless
-        while (number := self._ledger.reserve(key, question.model, most)) == "later":
+        while self._stopped is None:
+            number = self._ledger.reserve(key, question.model, most)
+            if number != "later":
+                return None if number == "cap" else number
             await asyncio.sleep(LOOK_EVERY)
-        return None if number == "cap" else number
+        raise self._stopped
+
+    @contextmanager
+    def _stopping_all(self, number: int) -> Iterator[None]:
+        """Send nothing more after an error: what was paid for might not be kept either."""
+        try:
+            yield
+        except BaseException as error:
+            self._stopped = self._stopped or error
+            with suppress(OSError):  # on a full disk this line has no room, too
+                self._ledger.abandon(number)
+            raise
 
     def _settled(self, question: Question, number: int, reply: Reply) -> Answer | None:
         # Of a model that is examined and not asked to judge, what it declines is an answer as well.
@@ -201,13 +218,13 @@ class Asking:
             return Answer(reason="refusal")
         return None if value is None else Answer(value)
 
-    def _refuse_hopeless(self, model: str, error: Failed) -> None:
-        if error.status in HOPELESS:
-            self._hopeless = ValueError(
-                f"{model}: the server {HOPELESS[error.status]} (status {error.status}); set it "
-                "right and run again: what was answered is kept"
-            )
-            raise self._hopeless
+
+def _refuse_hopeless(model: str, error: Failed) -> None:
+    if error.status in HOPELESS:
+        raise ValueError(
+            f"{model}: the server {HOPELESS[error.status]} (status {error.status}); set it right "
+            "and run again: what was answered is kept"
+        )
 
 
 async def _ended(going: Mapping[str, asyncio.Task[Answer]]) -> None:

@@ -10,13 +10,13 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from traces.judges.chat.questions import Answer, Question
-from traces.running.integrity import REMEDY, naming, whole
+from traces.running.integrity import REMEDY, naming, partial_of, whole
 from traces.running.locks import lock_byte
 
 # Seconds between two looks at a question that another job is asking.
@@ -63,20 +63,41 @@ class Cache:
         """Keep an answer, or a refusal with what was said instead."""
         kept = {"question": question.content, "text": text, "reason": reason}
         with whole(self._file(question.key)) as partial:
-            whole_text = json.dumps({**kept, "sha256": _checksum(kept)}, indent=1)
-            partial.write_text(whole_text + "\n", encoding="utf-8")
+            text = json.dumps({**kept, "sha256": _checksum(kept)}, indent=1) + "\n"
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                # The ledger says next that it was paid for, and does so even if the machine stops.
+                os.fsync(file.fileno())
 
     @asynccontextmanager
     async def claimed(self, key: str) -> AsyncIterator[None]:
-        """Wait until no other job asks the question of this key, and keep others from it."""
+        """
+        Wait until no other job asks the question of this key, and keep others from it.
+
+        Raises OSError where its answer could not be written, before it is paid for.
+        """
         # One byte of a file stands for each question. The system frees it when a job is killed.
         place = int(key[:12], 16)
         while not self._take(place):
             await asyncio.sleep(LOOK_EVERY)
         try:
-            yield
+            with self._begun(key):
+                yield
         finally:
             fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, place)
+
+    @contextmanager
+    def _begun(self, key: str) -> Iterator[None]:
+        """Hold the answer's file under the name that it is written under."""
+        partial = partial_of(self._file(key))
+        partial.parent.mkdir(exist_ok=True)
+        # It also makes a network's file system look again for what another machine kept meanwhile.
+        partial.touch()
+        try:
+            yield
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _take(self, place: int) -> bool:
         try:

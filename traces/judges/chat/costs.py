@@ -81,7 +81,9 @@ def totals(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _attempts(ledger: Path) -> Iterable[dict[str, Any]]:
     waiting: dict[tuple[str, int], Mapping[str, Any]] = {}
-    for number, text in enumerate(ledger.read_bytes().splitlines(), start=1):
+    # The last line may be another job's that is being written.
+    whole, _, _ = ledger.read_bytes().rpartition(b"\n")
+    for number, text in enumerate(whole.splitlines(), start=1):
         where = f"{ledger}, line {number}"
         line = parsed(text, where)
         if line is None:

@@ -82,7 +82,8 @@ class Ledger:
                 here = sum(
                     line["most"] for (run, _), line in self._open.items() if run == self._run
                 )
-                room = self._cap - self.spent + _ROUNDING
+                # What is free may be sent however much was spent.
+                room = max(0.0, self._cap - self.spent + _ROUNDING)
                 if most > room:
                     return "later" if here and most <= room + here else "cap"
             self._number += 1
@@ -102,14 +103,20 @@ class Ledger:
             write({"event": "ended", **self._named(number), "outcome": outcome, "why": why,
                    **used._asdict()})  # fmt: skip
 
+    def abandon(self, number: int) -> None:
+        """Write that nobody will know what came of a request, unless it has an outcome."""
+        if (self._run, number) in self._open:
+            self.settle(number, "unknown", why="stopped")
+
     def cached(self, key: str, model: str) -> None:
         """Write that an answer was there already."""
         with self._locked(safe=False) as write:
             write({"event": "cached", **self._named(0), "key": key, "model": model})
 
     def malformed(self, key: str) -> int:
-        """How many paid answers to a question were malformed."""
-        return self._malformed[key]
+        """How many paid answers to a question were malformed, those of other jobs included."""
+        with self._locked(safe=False):
+            return self._malformed[key]
 
     @property
     def spent(self) -> float:
@@ -124,20 +131,22 @@ class Ledger:
     def _locked(self, *, safe: bool = True) -> Iterator[Any]:
         """Hold the lock, with all lines read; yield what appends one, at once on disk if `safe`."""
         beside = self._file.with_suffix(".lock")
-        with beside.open("w") as held, self._file.open("a+b") as file:
+        with beside.open("w") as held:
             lock(held.fileno(), fcntl.LOCK_EX, beside)
-            self._catch_up(file)
-
-            def write(line: dict[str, Any]) -> None:
-                # What could not be read again would stop every later job.
-                assert _is_whole(line), line
-                file.write(json.dumps(line).encode() + b"\n")
-                file.flush()
-                if safe:
-                    os.fsync(file.fileno())
+            # Opened under the lock: a network's file system shows what was in a file at that time.
+            with self._file.open("a+b") as file:
                 self._catch_up(file)
 
-            yield write
+                def write(line: dict[str, Any]) -> None:
+                    # What could not be read again would stop every later job.
+                    assert _is_whole(line), line
+                    file.write(json.dumps(line).encode() + b"\n")
+                    file.flush()
+                    if safe:
+                        os.fsync(file.fileno())
+                    self._catch_up(file)
+
+                yield write
 
     def _catch_up(self, file: Any) -> None:
         file.seek(self._read_up_to)

@@ -53,6 +53,10 @@ _KEYS = {"hf": "HF_TOKEN", "google": "GOOGLE_API_KEY"}
 _CLIENTS = {"anthropic", "openai", "openai-api", "openrouter"}
 # No answer has a billion billion tokens: such a number is a mistake, and money would overflow.
 _MOST_TOKENS = 10**18
+# Whoever asks counts requests in flight; a pool of Inspect's would let them wait as if sent.
+_NO_LIMIT = 10_000
+# Statuses of a gateway that no longer waits: whoever is behind it may have answered, for money.
+_GAVE_UP = {408, 504, 522, 524}
 # What a reply's tokens are called, read and written.
 _TOKENS = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 # What a server without a key is sent where a key belongs.
@@ -151,7 +155,8 @@ def endpoint(model: str, base_url: str | None = None) -> Endpoint:
     # Two models with one name may have two addresses, so none is kept for the next call.
     asking = {"base_url": base_url, "api_key": key or NO_KEY, "memoize": False, "max_retries": 0}
     if model.partition("/")[0] in _CLIENTS:
-        asking["http_client"] = _Client(follow_redirects=False)
+        limits = httpx2.Limits(max_connections=None)
+        asking["http_client"] = _Client(follow_redirects=False, limits=limits)
     return Endpoint(get_model(model, **asking))
 
 
@@ -213,6 +218,7 @@ def _config(question: Question, seed: int) -> GenerateConfig:
     schema = ResponseSchema(name="answer", json_schema=json_schema(form)) if form else None
     return GenerateConfig(
         max_retries=0,
+        max_connections=_NO_LIMIT,
         cache=False,
         cache_prompt=False,  # writing a provider's own cache has another price
         max_tokens=settings.max_tokens,
@@ -286,7 +292,8 @@ def _failed(error: Exception) -> Failed:
     if replied:
         status = told.status_code
         again = status in (408, 409, 425, 429) or status >= 500
-        return Failed(said, outcome="failed", again=again, status=status, wait=_wait(chain))
+        outcome: Outcome = "unknown" if status in _GAVE_UP else "failed"
+        return Failed(said, outcome=outcome, again=again, status=status, wait=_wait(chain))
     # Nobody listened, so that nobody can have answered.
     unheard = any(re.search(r"Connect(Error|Timeout)$", type(one).__name__) for one in chain)
     return Failed(said, outcome="failed" if unheard else "unknown", again=True)

@@ -83,6 +83,8 @@ class Question:
     seed: int = 0
     repeat: int = 0
     "Which of several answers to the same question, from 0."
+    about: str | None = None
+    "What else decides the answer: the weights behind a name that says nothing of them."
 
     @property
     def content(self) -> dict[str, Any]:
@@ -96,7 +98,9 @@ class Question:
             "tools": [list(one) for one in self.tools],
             "seed": self.seed,
             "repeat": self.repeat,
+            # Only where they are set, so that older answers keep their keys.
             **({"as_it_comes": True} if self.as_it_comes else {}),
+            **({} if self.about is None else {"about": self.about}),
         }
 
     @property
@@ -123,7 +127,7 @@ class Question:
                 json.loads(inner, object_pairs_hook=_said_once)
                 return self.form.model_validate_json(inner)
             turn = Turn.model_validate_json(text)
-        except ValueError:  # of pydantic, too
+        except (ValueError, RecursionError):  # of pydantic, too; of a thousand open brackets
             return None
         return None if turn.empty else turn
 

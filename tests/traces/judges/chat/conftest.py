@@ -15,22 +15,31 @@ from traces.judges.chat.questions import Answer, Question
 
 
 @pytest.fixture
-def ask(server, tmp_path) -> Callable[..., list[Answer]]:
-    """Ask the server: questions to their answers, in a job of its own each time."""
+def asking_one(server, tmp_path) -> Callable[..., Asking]:
+    """A job that may ask the server."""
 
-    def ask(
-        questions: list[Question],
+    def asking_one(
         *,
         cap: float | None = None,
         price: Price | None = PRICE,
         model: Any = None,
         **patience: Any,
-    ) -> list[Answer]:
+    ) -> Asking:
         given = {"tries": 3, "attempts": 3, "timeout": 5.0, "at_once": 4, **patience}
         ledger = Ledger(ledger_of(tmp_path), cap=cap, about={"stage": "judge", "checkpoint": "one"})
         answering = {MODEL: model or endpoint(MODEL, server.url)}
         cache = Cache(tmp_path / "answers")
-        with Asking(answering, {MODEL: price}, cache, ledger, Patience(**given)) as asking:
+        return Asking(answering, {MODEL: price}, cache, ledger, Patience(**given))
+
+    return asking_one
+
+
+@pytest.fixture
+def ask(asking_one) -> Callable[..., list[Answer]]:
+    """Ask the server: questions to their answers, in a job of its own each time."""
+
+    def ask(questions: list[Question], **options: Any) -> list[Answer]:
+        with asking_one(**options) as asking:
             return asking.answers(questions)
 
     return ask

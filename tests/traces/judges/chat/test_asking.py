@@ -1,10 +1,13 @@
 """Questions over real HTTP: every fault ends as a reason, and nothing is paid for twice."""
 
+import asyncio
+import errno
 import json
 import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -22,6 +25,8 @@ from tests.traces.judges.chat.asked import (
     question,
 )
 from traces.job import _Discreet
+from traces.judges.chat.cache import Cache
+from traces.judges.chat.costs import Price
 from traces.judges.chat.questions import Answer
 
 NO = said('{"verdict": "no"}')
@@ -62,6 +67,7 @@ def test_repeats_and_orders_are_questions_of_their_own(ask, server):
     [
         (failed(500), "error", 3, "failed"),
         (failed(429), "error", 3, "failed"),
+        (failed(504), "error", 3, "unknown"),
         (failed(400), "error", 1, "failed"),
         (failed(400, "maximum context length", "context_length_exceeded"), "error", 1, "failed"),
         (refused(), "refusal", 1, "billed"),
@@ -69,6 +75,7 @@ def test_repeats_and_orders_are_questions_of_their_own(ask, server):
         (said(""), "malformed", 3, "billed"),
         (said("The claim is true."), "malformed", 3, "billed"),
         (said('{"verdict": "perhaps"}'), "malformed", 3, "billed"),
+        (said("[" * 5000), "malformed", 3, "billed"),
         (said('{"verdict": "ye', finish="length"), "malformed", 3, "billed"),
         (calls_a_tool("{not json"), "malformed", 3, "billed"),
         (calls_a_tool("{}"), "malformed", 3, "billed"),
@@ -79,9 +86,9 @@ def test_repeats_and_orders_are_questions_of_their_own(ask, server):
         (Told(YES.body, cut=True), "error", 3, "unknown"),
         (Told(YES.body, delay=1.5), "timeout", 3, "unknown"),
     ],
-    ids=["500", "429", "400", "too long", "refusal", "filtered", "empty", "prose", "other word",
-         "cut by max_tokens", "bad tool arguments", "tools without end", "malformed JSON",
-         "no choice", "used without a choice", "two answers in one", "cut reply", "timeout"],
+    ids=["500", "429", "504", "400", "too long", "refusal", "filtered", "empty", "prose",
+         "other word", "brackets", "cut by max_tokens", "bad tool arguments", "tools without end",
+         "malformed JSON", "no choice", "used without a choice", "two answers in one", "cut reply", "timeout"],
 )  # fmt: skip
 def test_every_fault_ends_as_a_reason(ask, server, tmp_path, told, reason, requests, outcome):
     server.script = lambda *_: told
@@ -160,6 +167,64 @@ def test_the_cap_is_never_passed_and_the_rest_runs_when_it_is_raised(ask, server
     found = ask(questions, cap=each * 30)
     assert {one.reason for one in found} == {None}
     assert len(server.bodies) == 20
+
+
+@pytest.mark.parametrize("cap", [None, 0.0025])
+def test_after_an_answer_that_cannot_be_kept_nothing_is_sent(
+    ask, server, tmp_path, monkeypatch, cap
+):
+    """Each would be paid for and lost; and near the cap, what was set aside would never be free."""
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Cache, "put", full)
+    questions = [question(f"{number:02}?") for number in range(40)]
+    with pytest.raises(OSError, match="No space left"):
+        ask(questions, cap=cap, at_once=2)
+    assert len(server.bodies) <= 3
+    found = costs(tmp_path)
+    assert found.unknown == found.attempts == len(server.bodies)
+
+
+def test_where_no_answer_could_be_kept_none_is_paid_for(ask, server, tmp_path):
+    one = question()
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / one.key[:2]).write_text("no folder")
+    with pytest.raises(OSError, match=one.key[:2]):
+        ask([one])
+    assert not server.bodies
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent(asking_one, server, tmp_path):
+    server.script = lambda *_: Told(YES.body, delay=0.3)
+    with pytest.raises(KeyboardInterrupt), asking_one(at_once=2) as asking:
+        work = asking.answer(question("0?")), *(asking.answer(question(f"{n}?")) for n in range(20))
+        threading.Thread(target=lambda: asyncio.run(_all(work)), daemon=True).start()
+        while not server.bodies:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert 1 <= len(server.bodies) <= 4
+    found = costs(tmp_path)
+    assert found.billed == found.attempts == len(server.bodies)
+
+
+async def _all(work):
+    await asyncio.gather(*work, return_exceptions=True)
+
+
+def test_malformed_answers_that_another_job_paid_for_are_not_asked_for(asking_one, server):
+    server.script = lambda *_: said("hm")
+    with asking_one() as waiting, asking_one() as first:
+        assert first.answers([question()]) == [Answer(reason="malformed")]
+        assert waiting.answers([question()]) == [Answer(reason="malformed")]
+    assert len(server.bodies) == 3
+
+
+def test_what_is_free_is_asked_beyond_the_cap(ask, server, tmp_path):
+    ask([question("dear")])
+    assert costs(tmp_path).money > 0
+    assert ask([question("free")], cap=0.0, price=Price(0.0, 0.0)) == [Answer(Form(verdict="yes"))]
 
 
 def test_a_cap_of_nothing_sends_nothing(ask, server):

@@ -29,6 +29,7 @@ def test_all_that_decides_an_answer_is_in_its_key():
         question(seed=1),
         question(form=None),
         question(form=Other),
+        question(about="other weights"),
         question(settings=Settings(max_tokens=51)),
         question(settings=Settings(max_tokens=50, temperature=0.0)),
         question(settings=Settings(max_tokens=50, reasoning_effort="low")),
