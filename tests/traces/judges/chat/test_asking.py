@@ -88,7 +88,8 @@ def test_repeats_and_orders_are_questions_of_their_own(ask, server):
     ],
     ids=["500", "429", "504", "400", "too long", "refusal", "filtered", "empty", "prose",
          "other word", "brackets", "cut by max_tokens", "bad tool arguments", "tools without end",
-         "malformed JSON", "no choice", "used without a choice", "two answers in one", "cut reply", "timeout"],
+         "malformed JSON", "no choice", "used without a choice", "two answers in one",
+         "cut reply", "timeout"],
 )  # fmt: skip
 def test_every_fault_ends_as_a_reason(ask, server, tmp_path, told, reason, requests, outcome):
     server.script = lambda *_: told
