@@ -29,6 +29,8 @@ BESIDE = (
     *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
 )
 SLOW_TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.model")
+# What is read of a folder wherever it is there, so that a link to nothing is a mistake.
+NAMES = (*BESIDE, "model.safetensors", ADAPTER_CONFIG, "adapter_model.safetensors")
 GGUF = b"GGUF"
 
 
