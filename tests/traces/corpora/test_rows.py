@@ -432,7 +432,10 @@ REPLIES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a
         ({"text": "a", "loss_weight": 0.5}, "key loss_weight: found 0.5"),
         ({"messages": REPLIES, "loss_mask": [0, 1]}, r"key loss_mask: found \[0, 1\]"),
         ({"messages": REPLIES, "loss_mask": [0] * 4000}, r"found \[0[0, ]* \.\.\. \(12,000 char"),
-        ({"messages": [REPLIES[0], REPLIES[1] | {"loss": "x" * 999}]}, r"x{199} \.\.\. \(1,001 char"),
+        (
+            {"messages": [REPLIES[0], REPLIES[1] | {"loss": "x" * 999}]},
+            r"x{199} \.\.\. \(1,001 char",
+        ),
         ({"messages": REPLIES, "train": [True, False]}, r"key train: found \[true, false\]"),
         ({"text": "a", "weight": [0.5]}, r"key weight: found \[0.5\]"),
         ({"messages": REPLIES, "mask": "User"}, "found the key mask"),

@@ -458,12 +458,18 @@ def test_ends_of_a_text_that_are_no_tokens_are_refused(copies, content, found):
         library.check_model(copies / "base")
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", '{"a": NaN}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("NaN", "Infinity", '{"a": NaN}', "[1, NaN]", '{"a": [[NaN]]}', '[{"a": NaN}]'),
+        *('{"__float__": "NaN"}', '[{"__float__": "NaN"}]', '{"__float__": "-Infinity"}'),
+    ],
+)
 def test_a_configuration_with_what_is_no_number_is_refused(copies, value):
     file = copies / "base" / "config.json"
     edit_json(file, rms_norm_eps="here")
     file.write_text(file.read_text().replace('"here"', value))
-    with pytest.raises(ValueError, match=r"config.json: rms_norm_eps\S*: found (nan|inf), e"):
+    with pytest.raises(ValueError, match=r"config.json: rms_norm_eps\S*: found (nan|-?inf), e"):
         library.check_model(copies / "base")
 
 
