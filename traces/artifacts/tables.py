@@ -775,7 +775,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     with naming(path, "the table"):
         metadata = pq.read_metadata(path)
         told = (metadata.metadata or {}).get(ABOUT)
-        about = None if told is None else json.loads(told)
+        about = {} if told is None else json.loads(told)
     if not _is_described(about):
         raise ValueError(
             f"{path}: found no description of its contents, expected one as `traces.artifacts."

@@ -340,18 +340,25 @@ def _refuse_more_than_an_end(
     behind = _when_it_goes_on(tokenizer, tokenizer.get_chat_template(), roles)
     if behind is None or behind.startswith(closing):
         return
+    more = _more_text(tokenizer, closing, behind)
+    if more:
+        raise _refusal(
+            tokenizer,
+            where,
+            f"the chat template writes {more!r} behind the last reply, which it does not write "
+            "between turns",
+        )
+
+
+@functools.lru_cache(maxsize=1024)  # the same for all rows, and a tokenizer may have many tokens
+def _more_text(tokenizer: Any, closing: str, behind: str) -> str:
+    """The text in `closing` that `behind` does not begin with, control tokens aside."""
     # Each control token becomes one character, so that two of them are not compared by letters.
     for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True):
         closing, behind = (one.replace(token, "\0") for one in (closing, behind))
     # Some templates write a token behind the whole conversation that no turn ends with.
-    more = closing[len(os.path.commonprefix([closing, behind])) :].replace("\0", "")
-    if more.strip():
-        raise _refusal(
-            tokenizer,
-            where,
-            f"the chat template writes {more.strip()!r} behind the last reply, which it does not "
-            "write between turns",
-        )
+    more = closing[len(os.path.commonprefix([closing, behind])) :]
+    return more.replace("\0", "").strip()
 
 
 @functools.lru_cache(maxsize=1024)  # a training has many conversations of the same roles

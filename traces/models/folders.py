@@ -65,7 +65,8 @@ def read_json(file: Path) -> dict[str, Any]:
 def _refuse_not_finite(found: Any, file: Path, where: str = "", *, listed: bool = False) -> None:
     # Python reads NaN and Infinity, which are no JSON. Limits in a list may be infinite.
     if isinstance(found, dict) and found.keys() == {FLOAT}:
-        found = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(found[FLOAT])
+        named = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+        found = named.get(str(found[FLOAT]), found[FLOAT])
     if isinstance(found, dict):
         for key, value in found.items():
             within = f"{where}.{key}" if where else key

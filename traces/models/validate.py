@@ -154,7 +154,11 @@ def _check_files(folder: Path) -> None:
 
 
 def _check_ends(folder: Path) -> None:
-    """Refuse ends of a text that are no tokens in generation_config.json."""
+    """
+    Refuse ends of a text that are no tokens.
+
+    They stand in generation_config.json, the one file of sampling settings that is read.
+    """
     file = folder / "generation_config.json"
     if not file.is_file():
         return
@@ -631,12 +635,12 @@ def _refuse_unchanged(folder: Path, base: Path, unread: Collection[str]) -> None
     from traces.models.weights import load_config
 
     theirs = {plain_name(name): name for name in folders.tensor_files(base)}
+    skipped = {plain_name(name) for name in unread}
+    if "lm_head.weight" not in theirs and load_config(folder).tie_word_embeddings:
+        skipped.add("lm_head.weight")
     # A base without a head of its own writes with its embedding.
     if "embed_tokens.weight" in theirs:
         theirs.setdefault("lm_head.weight", theirs["embed_tokens.weight"])
-    skipped = {plain_name(name) for name in unread}
-    if load_config(folder).tie_word_embeddings:
-        skipped.add("lm_head.weight")
     # Stops at the first tensor that differs, so a real finetune costs one or two reads.
     for name in sorted(folders.tensor_files(folder)):
         plain = plain_name(name)

@@ -463,6 +463,7 @@ def test_ends_of_a_text_that_are_no_tokens_are_refused(copies, content, found):
     [
         *("NaN", "Infinity", '{"a": NaN}', "[1, NaN]", '{"a": [[NaN]]}', '[{"a": NaN}]'),
         *('{"__float__": "NaN"}', '[{"__float__": "NaN"}]', '{"__float__": "-Infinity"}'),
+        *('{"__float__": NaN}', '{"__float__": [NaN]}'),
     ],
 )
 def test_a_configuration_with_what_is_no_number_is_refused(copies, value):
@@ -471,6 +472,13 @@ def test_a_configuration_with_what_is_no_number_is_refused(copies, value):
     file.write_text(file.read_text().replace('"here"', value))
     with pytest.raises(ValueError, match=r"config.json: rms_norm_eps\S*: found (nan|-?inf), e"):
         library.check_model(copies / "base")
+
+
+def test_a_limit_in_a_list_may_be_infinite(copies):
+    file = copies / "base" / "config.json"
+    edit_json(file, limits=[0, "here", {"__float__": "Infinity"}])
+    file.write_text(file.read_text().replace('"here"', "Infinity"))
+    library.check_model(copies / "base")
 
 
 def test_a_width_that_is_not_that_of_the_weights_is_refused(copies):
