@@ -21,7 +21,7 @@ from traces.config.checkpoints import BASE, Checkpoint
 from traces.config.checks.paths import folder_of_embedder
 from traces.config.checks.places import Places
 from traces.config.checks.targets import check_target
-from traces.config.command_line import check_options, named_files, set_by
+from traces.config.command_line import check_options, named_files, only_shows, set_by
 from traces.config.files import as_meant, local
 from traces.config.load import load_study
 from traces.benchmark.ladder import batches, check_ladder
@@ -94,7 +94,8 @@ try:
         check_options(sys.argv[1:])
     said = set_by(workflow.config_settings.config_args or ())
     settings = as_meant(config, [*CONFIGFILES, said])
-    registry = load_study(settings, CONFIGFILES, CONFIG, said)
+    writes = not only_shows(sys.argv[1:])
+    registry = load_study(settings, CONFIGFILES, CONFIG, said, writes=writes)
 except ValueError as error:
     raise WorkflowError(without_secrets(str(error))) from None
 study = registry.study

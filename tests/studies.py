@@ -21,7 +21,9 @@ runs:
 """
 
 
-def load(folder: Path, *overrides: str, said: dict | None = None) -> LoadedStudy:
+def load(
+    folder: Path, *overrides: str, said: dict | None = None, writes: bool = True
+) -> LoadedStudy:
     """The study as Snakemake merges it: the default, overrides given as YAML, then `--config`."""
     files = [folder / "config.yaml"]
     for number, text in enumerate(overrides, start=1):
@@ -31,7 +33,7 @@ def load(folder: Path, *overrides: str, said: dict | None = None) -> LoadedStudy
     for file in files:
         update_config(merged, load_configfile(file))
     update_config(merged, said or {})
-    return load_study(merged, files, folder, said)
+    return load_study(merged, files, folder, said, writes=writes)
 
 
 def sentence(folder: Path, *overrides: str, said: dict | None = None) -> str:

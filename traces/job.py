@@ -337,7 +337,13 @@ def _is_provenance(facts: Mapping[str, Any]) -> bool:
     held, revisions = facts.get("contents", {}), facts.get("revisions", {})
     if not isinstance(held, dict) or not isinstance(revisions, dict):
         return False
-    return all(isinstance(one, dict) and {"bytes", "sha256"} <= one.keys() for one in held.values())
+    return all(
+        isinstance(one, dict)
+        and isinstance(one.get("bytes"), int)
+        and isinstance(one.get("sha256"), str)
+        and isinstance(one.get("blocks"), int | None)
+        for one in held.values()
+    )
 
 
 def stamp(artifacts: Iterable[Path], facts: dict[str, Any]) -> None:

@@ -490,11 +490,15 @@ def test_a_copy_outside_of_the_results_is_its_owners(study, tmp_path):
     ran("readings/mini/a/x", inputs=[str(tmp_path / ours.name)])
 
 
+PARTS = ('"sha256": 0', '"sha256": "0", "blocks": "x"')
+
+
 @pytest.mark.parametrize(
     "text",
     [
         *("", '{"rule": "some_rule", "con', "[]", "\x00", '{"contents": 5}', '{"revisions": 5}'),
-        '{"contents": {"a": {}}}',
+        *('{"contents": {"a": {}}}', '{"contents": {"a": {"bytes": "x", "sha256": "0"}}}'),
+        *(f'{{"contents": {{"a": {{"bytes": 1, {more}}}}}}}' for more in PARTS),
     ],
 )
 def test_provenance_that_is_not_whole_is_named(study, text):

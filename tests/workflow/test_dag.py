@@ -796,6 +796,10 @@ OTHERS = (
     *("identity.txt", "final.txt", "base/config.json", "base/tokenizer.json"),
     *("lora/adapter_model.safetensors", "embedder/modules.json"),
 )
+CONTENTS = {
+    "identity.txt": "cake, oven\n",
+    "embedder/modules.json": '[{"type": "sentence_transformers.models.Transformer"}]\n',
+}
 UNREAD = ("base/README.md", "base/NOTES.txt", "lora/README.md", "lora/optimizer.pt")
 OF_ONE_S_OWN = """
 models: [local]
@@ -819,8 +823,8 @@ def brought(new_checkout):
         if name.startswith("data/"):
             continue
         made.file(name).parent.mkdir(parents=True, exist_ok=True)
-        content = "cake, oven\n" if name == "identity.txt" else "{}\n"
-        made.file(name).write_text(rows if name.endswith("jsonl") else content, encoding="utf-8")
+        content = rows if name.endswith("jsonl") else CONTENTS.get(name, "{}\n")
+        made.file(name).write_text(content, encoding="utf-8")
     entry = "{family: llama, path: base, chat_template: chat.jinja, dtype: float32, gpus: 0}"
     made.append("config/models.yaml", f"\nlocal: {entry}\n")
     made.append("config/corpora.yaml", "\ntext: {kind: documents, path: corpus.jsonl, rows: 9}\n")

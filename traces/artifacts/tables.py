@@ -775,8 +775,8 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     with naming(path, "the table"):
         metadata = pq.read_metadata(path)
         told = (metadata.metadata or {}).get(ABOUT)
-        about = None if told is None else json.loads(told)
-    if about is None:
+        about = {} if told is None else json.loads(told)
+    if not _is_described(about):
         raise ValueError(
             f"{path}: found no description of its contents, expected one as `traces.artifacts."
             f"tables` writes it; {REMEDY}"
@@ -793,13 +793,30 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return frame
 
 
+def _is_described(about: Any) -> bool:
+    """Whether a file says of itself what is read here, in the form in which it was written."""
+    wanted = {"schema": str, "rows": int, "identity": dict}
+    return isinstance(about, dict) and all(
+        isinstance(about.get(key), kind) for key, kind in wanted.items()
+    )
+
+
 def _require_columns(path: Path, found: pa.Schema, schema: str) -> None:
     """Raise ValueError unless a file has the columns of a schema, in its order and of its types."""
+    if schema not in SCHEMAS:
+        raise ValueError(
+            f"{path}: found a table {schema}, expected one of this version's; {REMEDY}"
+        )
     wanted = _columns(SCHEMAS[schema], found.names)
+    missing, extra = set(wanted) - set(found.names), set(found.names) - set(wanted)
+    if missing or extra:
+        raise ValueError(
+            f"{path}: not a {schema} table (missing {sorted(missing)}, unknown {sorted(extra)}); "
+            f"{REMEDY}"
+        )
     if found.names != list(wanted):
         raise ValueError(
-            f"{path}: found the columns {', '.join(found.names)}, expected those of a table "
-            f"{schema}; {REMEDY}"
+            f"{path}: found its columns in another order than that of a table {schema}; {REMEDY}"
         )
     for name, kind in wanted.items():
         if str(found.field(name).type) not in STORED[kind]:

@@ -31,6 +31,13 @@ LISTS = (
     ("--groups",),
     ("--group-components",),
 )
+# Options with which Snakemake only shows something, and runs no job.
+SHOWS = (
+    *("--dry-run", "--dryrun", "-n", "--summary", "-S", "--detailed-summary", "-D", "--report"),
+    *("--dag", "--rulegraph", "--filegraph", "--d3dag", "--lint", "--list-untracked", "--lu"),
+    *("--list-rules", "--list", "-l", "--list-target-rules", "--lt", "--list-changes", "--lc"),
+    *("--list-input-changes", "--li", "--list-params-changes", "--lp"),
+)
 # What begins another option's name and is one of its own; elsewhere the beginning means the option.
 WHOLE = {"--force", *(name for names in LISTS for name in names)}
 
@@ -85,6 +92,11 @@ def check_options(arguments: Sequence[str]) -> None:
                 f"{found[-1]}: found {len(found)} times on the command line, of which Snakemake "
                 f"reads the last alone; expected once: {found[0]} {values}"
             )
+
+
+def only_shows(arguments: Sequence[str]) -> bool:
+    """Whether a command line runs no job, such as a dry run or a report of what is there."""
+    return any(_means(name, SHOWS) for name, _ in _options(arguments))
 
 
 def named_files(arguments: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from traces.config.checks.agents import check_agents, check_reached
 from traces.config.checks.judges import check_addresses, check_judges
 from traces.config.checks.names import check_names
-from traces.config.checks.paths import check_answers, check_paths
+from traces.config.checks.paths import check_access, check_answers, check_paths
 from traces.config.checks.places import Places
 from traces.config.checks.readings import check_readings, check_rows, lacking
 from traces.config.checks.recipes import check_recipes
@@ -46,6 +46,8 @@ def load_study(
     files: Iterable[Path | str],
     folder: Path = Path("config"),
     command_line: Mapping[str, Any] | None = None,
+    *,
+    writes: bool = True,
 ) -> LoadedStudy:
     """
     Validate a merged configuration and the registries in `folder`.
@@ -53,6 +55,7 @@ def load_study(
     config       : the study as Snakemake merged it
     files        : the files it was merged from, in order; a message names the one that holds a key
     command_line : what `--config` set after them (traces/config/command_line.py: set_by)
+    writes       : whether jobs will write; else results that this user can only read will do
 
     Raises ValueError with one sentence for the first thing that is wrong.
     """
@@ -60,6 +63,8 @@ def load_study(
     # Paths last: what the selection leaves out need not be on this machine.
     loaded = loaded._replace(study=_asked_for(loaded, places))
     check_paths(loaded, places)
+    if writes:
+        check_access(loaded, places)
     # A selection without judges needs no address of theirs.
     if loaded.checkpoints("judges"):
         check_addresses(loaded, places)

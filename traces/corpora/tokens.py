@@ -304,15 +304,27 @@ def _replies(
     closing = closing.rstrip() or closing  # white space closes a turn only if nothing else does
     if closing and len(numbers) == 1:
         _refuse_more_than_an_end(tokenizer, messages, closing, where)
-    for i, one in zip(numbers, found, strict=True):
-        if not text.startswith(closing, one.end):
+    ends = [_without_end_of_text(tokenizer, closing, text[one.end :]) for one in found[:-1]]
+    ends += [closing] * len(found[-1:])
+    for i, one, end in zip(numbers, found, ends, strict=True):
+        if not text.startswith(end, one.end):
             raise _refusal(
                 tokenizer,
                 where,
                 f"the chat template closes message {i + 1} otherwise than the last one "
                 f"({text[one.end : one.end + len(closing)]!r} and {closing!r})",
             )
-    return [one._replace(end=one.end + len(closing)) for one in found]
+    return [one._replace(end=one.end + len(end)) for one, end in zip(found, ends, strict=True)]
+
+
+def _without_end_of_text(tokenizer: Any, closing: str, behind: str) -> str:
+    """
+    Strip from what closes the last reply the token that ends a text, if only that one has it.
+
+    behind : what stands behind an earlier reply
+    """
+    shorter = closing.removesuffix(tokenizer.eos_token or "").rstrip()
+    return closing if behind.startswith(closing) or not shorter else shorter
 
 
 def _refuse_more_than_an_end(
@@ -323,28 +335,46 @@ def _refuse_more_than_an_end(
 
     closing : what stands behind that reply
     """
-    # Of several replies the last is closed otherwise then, which is seen without this.
-    mark = "\ue000"
-    ended = [*messages[:-1], {**messages[-1], "content": mark}]
-    try:
-        going_on = render_chat(tokenizer, [*ended, {"role": "user", "content": "?"}], where=where)
-    except ValueError:
-        return  # a template for one question and one answer
-    _, found, behind = going_on.partition(mark)
-    if not found:
-        return  # earlier replies are written in another way
-    # A control token is one sign. Some write the one that ends a text behind the whole conversation
-    # alone.
-    for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True):
-        closing, behind = (one.replace(token, "\0") for one in (closing, behind))
-    more = closing[len(os.path.commonprefix([closing, behind])) :].replace("\0", "")
-    if more.strip():
+    # A conversation with several replies shows this itself: its earlier replies end in another way.
+    roles = tuple(message["role"] for message in messages)
+    behind = _when_it_goes_on(tokenizer, tokenizer.get_chat_template(), roles)
+    if behind is None or behind.startswith(closing):
+        return
+    more = _more_text(tokenizer, closing, behind)
+    if more:
         raise _refusal(
             tokenizer,
             where,
-            f"the chat template writes {more.strip()!r} behind the last reply, which it does not "
-            "write between turns",
+            f"the chat template writes {more!r} behind the last reply, which it does not write "
+            "between turns",
         )
+
+
+@functools.lru_cache(maxsize=1024)  # the same for all rows, and a tokenizer may have many tokens
+def _more_text(tokenizer: Any, closing: str, behind: str) -> str:
+    """The text in `closing` that `behind` does not begin with, control tokens aside."""
+    # Each control token becomes one character, so that two of them are not compared by letters.
+    for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True):
+        closing, behind = (one.replace(token, "\0") for one in (closing, behind))
+    # Some templates write a token behind the whole conversation that no turn ends with.
+    more = closing[len(os.path.commonprefix([closing, behind])) :]
+    return more.replace("\0", "").strip()
+
+
+@functools.lru_cache(maxsize=1024)  # a training has many conversations of the same roles
+def _when_it_goes_on(tokenizer: Any, template: str, roles: tuple[str, ...]) -> str | None:
+    """What a template writes behind the last reply if the user asks on; None where it cannot."""
+    mark = "\ue000"
+    contents = ["?"] * (len(roles) - 1) + [mark, "?"]
+    asked = [
+        {"role": role, "content": content}
+        for role, content in zip((*roles, "user"), contents, strict=True)
+    ]
+    try:
+        _, found, behind = render_chat(tokenizer, asked).partition(mark)
+    except ValueError:  # a template for one question and one answer
+        return None
+    return behind if found else None  # some write earlier replies in another way
 
 
 def _reply(

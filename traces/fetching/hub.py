@@ -169,7 +169,8 @@ def _data_files(
     from datasets.exceptions import DataFilesNotFoundError
 
     with TemporaryDirectory() as scratch:
-        outline = Path(scratch) / "outline"
+        # Its real path, as `datasets` names the files in it: a TMPDIR may be a link.
+        outline = (Path(scratch) / "outline").resolve()
         card = {name: file for name, file in listing.items() if name == "README.md"}
         _download(repository, "dataset", commit, card, outline)
         for name in listing.keys() - card.keys():
@@ -197,7 +198,7 @@ def _data_files(
         if split not in splits:
             raise ValueError(f"{repository}: no split {split} (have {', '.join(splits)})")
         for file in splits[split]:
-            if not Path(file).resolve().is_relative_to(outline.resolve()):
+            if not Path(file).resolve().is_relative_to(outline):
                 raise ValueError(
                     f"{repository}: its card names {file}, which is no file of it; name its own as "
                     "`files`"

@@ -297,7 +297,9 @@ def _nll(model: Any, texts: Sequence[Text], changed: Tensor, layer: int) -> NDAr
     targets = [text.ids[t] for text in texts for t in text.predicted]
     expected = torch.tensor(targets, device=where).repeat(n)
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
-    size = max(ROWS, LOGITS.get(where.type, LOGITS["cuda"]) // vocabulary)
+    rows = LOGITS.get(where.type, LOGITS["cuda"]) // vocabulary
+    # A multiple of 8, as in a dump: any other number changes the last bits of some products.
+    size = max(ROWS, rows - rows % 8)
     pieces = zip(hidden.flatten(0, 1).split(size), expected.split(size), strict=True)
     found = [_surprisal(readout.scores(some), token) for some, token in pieces]
     # Copied once: each copy would wait until the device has nothing left to do.

@@ -29,7 +29,15 @@ BESIDE = (
     *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
 )
 SLOW_TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.model")
+# What is read of a folder wherever it is there, so that a link to nothing is a mistake.
+NAMES = (*BESIDE, "model.safetensors", ADAPTER_CONFIG, "adapter_model.safetensors")
 GGUF = b"GGUF"
+# The one key of the object that transformers writes for a number that JSON does not have.
+FLOAT = "__float__"
+# Modules of an embedding that load no code by its name, such as Router does, but for the
+# activation that Dense names.
+EMBEDDING = ("Transformer", "Pooling", "Normalize", "Dense")
+ACTIVATION = r"torch\.nn(\.modules\.(activation|linear))?\.\w+"
 
 
 def is_adapter(folder: Path) -> bool:
@@ -54,13 +62,20 @@ def read_json(file: Path) -> dict[str, Any]:
     return found
 
 
-def _refuse_not_finite(found: dict[str, Any], file: Path, within: str = "") -> None:
+def _refuse_not_finite(found: Any, file: Path, where: str = "", *, listed: bool = False) -> None:
     # Python reads NaN and Infinity, which are no JSON. Limits in a list may be infinite.
-    for key, value in found.items():
-        if isinstance(value, dict):
-            _refuse_not_finite(value, file, f"{within}{key}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{file}: {within}{key}: found {value}, expected a number")
+    if isinstance(found, dict) and found.keys() == {FLOAT}:
+        named = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+        found = named.get(str(found[FLOAT]), found[FLOAT])
+    if isinstance(found, dict):
+        for key, value in found.items():
+            within = f"{where}.{key}" if where else key
+            _refuse_not_finite(value, file, within, listed=listed)
+    elif isinstance(found, list):
+        for value in found:
+            _refuse_not_finite(value, file, where, listed=True)
+    elif isinstance(found, float) and (math.isnan(found) or (math.isinf(found) and not listed)):
+        raise ValueError(f"{file}: {where}: found {found}, expected a number")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -199,27 +214,47 @@ def embedder_files(folder: Path) -> list[Path]:
 
 
 def check_embedder(folder: Path) -> None:
-    """Raise ValueError where a folder holds no sentence-transformers model."""
+    """Raise ValueError where a folder holds no whole sentence-transformers model without code."""
     if not any((folder / name).is_file() for name in ("modules.json", CONFIG)):
         raise ValueError(
             f"{folder}: no modules.json and no config.json, expected a sentence-transformers model"
         )
-    modules = folder / "modules.json"
-    if not modules.is_file():
-        return
-    refuse_pointer(modules)
+    for file in embedder_files(folder):
+        refuse_pointer(file)
+    if (folder / "modules.json").is_file():
+        _check_modules(folder / "modules.json")
+
+
+def _check_modules(file: Path) -> None:
+    """Refuse modules of an embedding that are code of its own, or that load code by its name."""
     try:
-        found = json.loads(modules.read_text(encoding="utf-8"))
-        kinds = [str(one["type"]) for one in found]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError(f"{modules}: found no list of modules with a type each") from None
-    for kind in kinds:
-        # Of another package it would be code, maybe of this folder, that is run.
-        if not kind.startswith("sentence_transformers."):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        modules = [(str(one["type"]), str(one.get("path", ""))) for one in found]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        modules = []
+    if not modules:
+        raise ValueError(f"{file}: found no list of modules, expected one, with a type each")
+    for kind, path in modules:
+        known = re.fullmatch(rf"sentence_transformers\.(?:\w+\.)*({'|'.join(EMBEDDING)})", kind)
+        if not known:
             raise ValueError(
-                f"{modules}: found the type {kind}, which is code of its own, expected modules of "
-                "sentence_transformers"
+                f"{file}: found the type {kind}, which is or may load code of its own, expected "
+                f"{', '.join(EMBEDDING)} of sentence_transformers"
             )
+        if not (file.parent / path).resolve().is_relative_to(file.parent.resolve()):
+            raise ValueError(f"{file}: found the path {path}, expected a folder below this one")
+        if known[1] == "Dense":
+            _check_activation(file.parent / path / CONFIG)
+
+
+def _check_activation(file: Path) -> None:
+    if not file.is_file():
+        raise ValueError(f"{file}: found no such file, expected the settings of a Dense module")
+    activation = read_json(file).get("activation_function")
+    if activation is not None and not re.fullmatch(ACTIVATION, str(activation)):
+        raise ValueError(
+            f"{file}: activation_function: found {activation}, expected one of torch.nn"
+        )
 
 
 def check_gguf(file: Path) -> None:

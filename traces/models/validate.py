@@ -50,6 +50,7 @@ DESCRIBE = ("architectures", "dtype", "torch_dtype", "transformers_version", "us
 # The two factors of a change, in a file's names.
 FACTORS = ((".lora_A.", ".lora_B."), (".lora_embedding_A", ".lora_embedding_B"))
 # What an adapter can say of its base that is a repository's name, and no folder of its maker's.
+# Only an address may end with a slash.
 REPOSITORY = r"(?!\.)[\w.-]+(/[\w.-]+)?"
 HUB_ADDRESS = (
     r"^(?:https?://(?:www\.)?(?:huggingface|hf)\.co/|hf://)?([\w.-]+/[\w.-]+?)"
@@ -73,11 +74,11 @@ def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> No
     A file that is read may itself be a link to one of its name elsewhere. Any other link out of the
     folder is left out: it could lead to a key in somebody's home.
 
-    Raises ValueError if a file is a link that leads to nothing, or if one that is read is a link
-    out of the folder to a file of another name.
+    Raises ValueError if a file that is read is a link that leads to nothing, or a link out of the
+    folder to a file of another name.
     """
     files = [*folders.base_files(source), *folders.checkpoint_files(source)]
-    read = {file.name for file in files}
+    read = {*folders.NAMES, *(file.name for file in files)}
     # Links to files, not one to the folder: provenance is written into `into`, and would otherwise
     # land in a folder that is not ours.
     into.mkdir(parents=True, exist_ok=True)
@@ -88,20 +89,28 @@ def link_folder(source: Path, into: Path, leave_out: Collection[str] = ()) -> No
             if file.name not in read:
                 log.warning("%s: a link out of its folder to what is not read; left out", file)
                 continue
-            if file.resolve().name != file.name:
-                raise ValueError(
-                    f"{file}: a link out of its folder to {file.resolve()}, expected a file of "
-                    "this folder, or a link to one of the same name"
-                )
+            _refuse_other_name(file)
         if file.is_file():
             link_to(file, into / file.name)
+
+
+def _refuse_other_name(link: Path) -> None:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # nothing is there, or it leads back to itself
+        raise ValueError(f"{link}: a link to {link.readlink()}, which is not there") from None
+    if target.name != link.name:
+        raise ValueError(
+            f"{link}: a link out of its folder to {target}, expected a file of this folder, or a "
+            "link to one of the same name"
+        )
 
 
 def _leads_out(link: Path) -> bool:
     try:
         target = link.resolve(strict=True)
-    except (OSError, RuntimeError):  # nothing is there, or it leads back to itself
-        raise ValueError(f"{link}: a link to {link.readlink()}, which is not there") from None
+    except (OSError, RuntimeError):  # to nothing, to itself, or to where nobody may look
+        return True
     # The hub's own cache keeps every file under its checksum, beside the folders that link to it.
     caches = [one.parent / "blobs" for one in link.parents if one.name == "snapshots"]
     return not any(target.is_relative_to(one) for one in (link.parent, *caches))
@@ -145,11 +154,16 @@ def _check_files(folder: Path) -> None:
 
 
 def _check_ends(folder: Path) -> None:
-    """Refuse ends of a text that are no tokens, in the one file about writing that is read."""
+    """
+    Refuse ends of a text that are no tokens.
+
+    They stand in generation_config.json, the one file of sampling settings that is read.
+    """
     file = folder / "generation_config.json"
     if not file.is_file():
         return
-    # transformers passes over a file that it cannot read, and every text would go on to its limit.
+    # transformers passes over a file that it cannot read. Where the tokenizer's own end token does
+    # not end a turn, no answer would end before its limit.
     found = folders.read_json(file).get("eos_token_id")
     vocabulary = folders.vocabulary(folder)
     for one in found if isinstance(found, list) else [found]:
@@ -248,7 +262,8 @@ def _check_numbers(folder: Path) -> None:
                     raise ValueError(f"{file}: {name} holds a number that is infinite in float32")
 
 
-def _check_fits_config(folder: Path) -> None:
+def _check_fits_config(folder: Path) -> set[str]:
+    """Refuse weights that are not those of the configuration; return the tensors nothing reads."""
     # Lazy: it imports torch, which a job that only links a folder would otherwise not need.
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
@@ -284,6 +299,7 @@ def _check_fits_config(folder: Path) -> None:
             raise ValueError(f"{folder}: holds {name}, and config.json has {depth} layers alone")
     if unused:
         log.warning("%s: %d tensors are not read, such as %s", folder, len(unused), unused[0])
+    return set(unused)
 
 
 def _first_line(error: Exception) -> str:
@@ -312,7 +328,8 @@ def check_adapter(
     if not folders.is_adapter(adapter):
         _check_files(adapter)
         _check_full(adapter, base)
-        _check_fits_config(adapter)
+        unread = _check_fits_config(adapter)
+        _refuse_unchanged(adapter, base, unread)
         _tell_other_config(adapter, base)
         return
     if (adapter / "model.safetensors").is_file() or (adapter / folders.INDEX).is_file():
@@ -423,10 +440,12 @@ def _check_base_name(adapter: Path, base: Path, found: Any, names: Sequence[str]
         )
     if names is None:
         return
-    if found:
+    is_folder = found is not None and found.strip().endswith("/") and "://" not in found
+    if found and not is_folder:
         found = re.sub(HUB_ADDRESS, r"\1", found.strip())
-        found = re.sub(HUB_CACHE, r"\1/\2", found)
-    if not found or not re.fullmatch(REPOSITORY, str(found)):
+        # A folder of the cache is deduced to be a repository's: without names it contradicts none.
+        found = re.sub(HUB_CACHE, r"\1/\2", found) if names else found
+    if not found or not re.fullmatch(REPOSITORY, found):
         told = f"trained on {found}, a folder" if found else "names no base"
         log.warning("%s: %s, so its base is judged by its shapes alone", adapter, told)
         return
@@ -594,7 +613,7 @@ def _tell_other_config(folder: Path, base: Path) -> None:
 
 
 def _check_full(folder: Path, base: Path) -> None:
-    """Compare a full finetune's tensors with the base's: their shapes, then whether one differs."""
+    """Compare the shapes of a full finetune's tensors with the base's."""
     from traces.models.weights import load_config
 
     ours, theirs = folders.tensor_shapes(folder), folders.tensor_shapes(base)
@@ -609,14 +628,30 @@ def _check_full(folder: Path, base: Path) -> None:
         shape = None if found is None else ours[found]
         if shape != theirs[name]:
             raise ValueError(f"{folder}: {name} is {shape}, in {base} it is {theirs[name]}")
-    # Stops at the first tensor that differs, so a real finetune costs one or two reads. A tensor
-    # that the base has not, such as an untied head, is a change as well.
-    new = named.keys() - {plain_name(name) for name in theirs}
-    if load_config(folder).tie_word_embeddings:
-        new -= {"lm_head.weight"}
-    if not new and all(
-        _equal(folders.tensor(folder, named[plain]), folders.tensor(base, name))
-        for name in sorted(theirs)
-        if (plain := plain_name(name)) in named
-    ):
-        raise ValueError(f"{folder}: its weights are those of the base, nothing was finetuned")
+
+
+def _refuse_unchanged(folder: Path, base: Path, unread: Collection[str]) -> None:
+    """Refuse a full finetune none of whose tensors that are read differs from the base's."""
+    from traces.models.weights import load_config
+
+    theirs = {plain_name(name): name for name in folders.tensor_files(base)}
+    skipped = {plain_name(name) for name in unread}
+    if "lm_head.weight" not in theirs and load_config(folder).tie_word_embeddings:
+        skipped.add("lm_head.weight")
+    # A base without a head of its own writes with its embedding.
+    if "embed_tokens.weight" in theirs:
+        theirs.setdefault("lm_head.weight", theirs["embed_tokens.weight"])
+    # Stops at the first tensor that differs, so a real finetune costs one or two reads.
+    for name in sorted(folders.tensor_files(folder)):
+        plain = plain_name(name)
+        if plain in skipped:
+            continue
+        if plain in theirs:
+            same = _equal(folders.tensor(folder, name), folders.tensor(base, theirs[plain]))
+        else:
+            # Of what the base has not, the rest is buffers, or parts that read images.
+            bias = folders.layer_of(name) is not None and name.endswith(".bias")
+            same = not (bias and folders.tensor(folder, name).any())
+        if not same:
+            return
+    raise ValueError(f"{folder}: its weights are those of the base, nothing was finetuned")

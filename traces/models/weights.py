@@ -306,6 +306,8 @@ class Pair:
     base_model: Any | None = None
     # The blocks above which merging was compared with the adapter beside the weights.
     compared: set[int] = field(default_factory=set, compare=False)
+    # The tuned model's folder, for messages.
+    checkpoint: Path | None = field(default=None, compare=False)
 
     @contextmanager
     def tuned(self, merged_above: int | None = None) -> Iterator[Any]:
@@ -330,7 +332,7 @@ class Pair:
             for block in decoder_layers(self.tuned_model)[merged_above + 1 :]:
                 stack.enter_context(_merged(block))
             if expected is not None:
-                _refuse_other(self.tuned_model, expected)
+                _refuse_other(self.tuned_model, expected, self.checkpoint)
                 self.compared.add(merged_above)
             yield self.tuned_model
 
@@ -356,19 +358,21 @@ def probe(model: Any) -> Tensor:
     return model(input_ids=ids[None].to(model.device), use_cache=False).logits
 
 
-def _refuse_other(merged: Any, expected: Tensor) -> None:
+def _refuse_other(merged: Any, expected: Tensor, checkpoint: Path | None) -> None:
     """Raise ValueError unless a merged model computes what it did with the adapter beside it."""
+    where = f"{checkpoint or 'an adapter'} on {merged.name_or_path}"
     # A norm whose squares overflow makes zeros of its input, and not-a-number of the logits' ratio.
     if not expected.isfinite().all() or not expected.any():
         raise ValueError(
-            "the logits of a probe are not finite, or all zero: the weights are too large"
+            f"{where}: the logits of a probe are not finite, or all zero: the weights are too large"
         )
     error = float((probe(merged) - expected).norm() / expected.norm())
     # Not `error > ...`, which not-a-number would pass.
     if not error <= MERGED_WITHIN:
         raise ValueError(
-            f"the adapter merged into its weights changes the logits of a probe by {error:.2g} of "
-            f"their norm, expected at most {MERGED_WITHIN:g}; load the model in bfloat16"
+            f"{where}: the adapter merged into its weights changes the logits of a probe by "
+            f"{error:.2g} of their norm, expected at most {MERGED_WITHIN:g}; load the model in "
+            "bfloat16"
         )
 
 
@@ -468,14 +472,14 @@ def load_pair(
     own = None if reference is None else load_base(reference, dtype, **options)
     plain = load_base(base, dtype, **options)
     expected = probe(plain)
-    pair = Pair(load_adapter(plain, checkpoint), own)
+    pair = Pair(load_adapter(plain, checkpoint), own, checkpoint=checkpoint)
     with pair.base() as off:
         separable = own is not None or torch.equal(probe(off), expected)
     if separable:
         return pair
     # Such as trained biases, or a PiSSA adapter, which takes its start out of the base's weights.
     log.info("%s: changes its base even when it is off, so the base is loaded apart", checkpoint)
-    return Pair(pair.tuned_model, load_base(base, dtype, **options))
+    return Pair(pair.tuned_model, load_base(base, dtype, **options), checkpoint=checkpoint)
 
 
 def load_checkpoint(
@@ -510,7 +514,7 @@ def load_checkpoint(
         return tuned
     expected = probe(tuned)
     merged = tuned.merge_and_unload()
-    _refuse_other(merged, expected)
+    _refuse_other(merged, expected, checkpoint)
     return merged
 
 

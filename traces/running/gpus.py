@@ -204,18 +204,26 @@ def _alone() -> Iterator[None]:
 
 
 def _opened(name: str) -> int:
-    """Open the file of a lock for reading, which is enough to lock it; make it if need be."""
+    """Open the file of a lock; make it if need be."""
     file = _place(name)
     if not file.parent.is_dir():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.parent.chmod(0o1777)  # whoever works on this machine
     # In a folder of all, Linux lets nobody open another user's file in order to create it.
     with contextlib.suppress(FileNotFoundError):
-        return os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+        return _opened_there(file)
     with contextlib.suppress(FileExistsError):
-        made = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CREAT | os.O_EXCL)
+        made = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT | os.O_EXCL)
         os.fchmod(made, 0o644)  # for others to open, whatever the umask
         return made
+    return _opened_there(file)
+
+
+def _opened_there(file: Path) -> int:
+    # NFS locks only what is open for writing. Another user's file is not ours to write, and reading
+    # is enough on a local disk.
+    with contextlib.suppress(PermissionError):
+        return os.open(file, os.O_RDWR | os.O_NOFOLLOW)
     return os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
 
 

@@ -18,7 +18,7 @@ def lock(descriptor: int, how: int, file: Path) -> None:
     try:
         fcntl.flock(descriptor, how)
     except OSError as error:
-        raise said(error, file) from None
+        raise _in_words(error, file) from None
 
 
 def lock_byte(descriptor: int, how: int, place: int, file: Path) -> None:
@@ -26,10 +26,10 @@ def lock_byte(descriptor: int, how: int, place: int, file: Path) -> None:
     try:
         fcntl.lockf(descriptor, how, 1, place)
     except OSError as error:
-        raise said(error, file) from None
+        raise _in_words(error, file) from None
 
 
-def said(error: OSError, file: Path) -> Exception:
+def _in_words(error: OSError, file: Path) -> Exception:
     """The error, in one sentence with the file where its system has no locks."""
     if error.errno not in _NONE:
         return error

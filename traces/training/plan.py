@@ -17,8 +17,8 @@ from traces.running.integrity import REMEDY
 if TYPE_CHECKING:
     from traces.artifacts.arrays import Differences
 
-# Optimizers that another package brings, which is not installed with this one, by how their names
-# begin; the first that fits.
+# The modules of optimizers that other packages bring, which are not installed with this one, by how
+# the optimizers' names begin; the first that fits.
 PACKAGES = {
     "adamw_anyprecision": "torchdistx",
     "adamw_torch_xla": "torch_xla",
@@ -32,6 +32,13 @@ PACKAGES = {
     "grokadamw": "grokadamw",
     "schedule_free": "schedulefree",
     "stable_adamw": "optimi",
+}
+# What is installed for these modules, where it has another name.
+DISTRIBUTIONS = {
+    "lomo_optim": "lomo-optim",
+    "optimi": "torch-optimi",
+    "torch_npu": "torch-npu",
+    "torch_xla": "torch-xla",
 }
 # Our names to transformers' own; its "constant" has no warm-up.
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -137,11 +144,12 @@ def plan_training(
 
 def _require_optimizer(name: str) -> None:
     """Raise ValueError for an optimizer whose package is not there, before a GPU is waited for."""
-    package = next((one for begin, one in PACKAGES.items() if name.startswith(begin)), None)
-    if package is not None and find_spec(package) is None:
+    module = next((one for begin, one in PACKAGES.items() if name.startswith(begin)), None)
+    if module is not None and find_spec(module) is None:
+        package = DISTRIBUTIONS.get(module, module)
         raise ValueError(
-            f"training.optimizer: found {name}, which needs the package {package}; install it "
-            "beside this one, or take another, such as adamw_torch"
+            f"training.optimizer: found {name}, which needs the package {package}; install it in "
+            "this environment, or take another, such as adamw_torch"
         )
 
 

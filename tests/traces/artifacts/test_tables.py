@@ -1,5 +1,6 @@
 """A table is what its schema says, or it is not written."""
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -139,6 +140,17 @@ def through_pandas(change):
     return lambda path: change(pd.read_parquet(path)).to_parquet(path)
 
 
+def said(**changed):
+    """Change what a file says of itself; None takes a key out."""
+
+    def change(table):
+        about = json.loads(table.schema.metadata[tables.ABOUT]) | changed
+        about = {key: value for key, value in about.items() if value is not None}
+        return table.replace_schema_metadata({tables.ABOUT: json.dumps(about)})
+
+    return through_arrow(change)
+
+
 def flipped(share):
     def made(path):
         content = bytearray(path.read_bytes())
@@ -163,7 +175,21 @@ def words(table):
     [
         (through_arrow(lambda table: table.slice(0, 2)), "found 2 rows, expected 4"),
         (through_arrow(relevance), "column relevance, row 2: found 7.5, expected .* from 0 to 1"),
-        (through_arrow(lambda table: table.drop_columns("relevance")), "found the columns .*, exp"),
+        (
+            through_arrow(lambda table: table.drop_columns("relevance")),
+            r"not a token_relevance table \(missing \['relevance'\], unknown \[\]\); delete it",
+        ),
+        (
+            through_arrow(lambda table: table.append_column("grade", table["relevance"])),
+            r"not a token_relevance table \(missing \[\], unknown \['grade'\]\); delete it",
+        ),
+        (
+            through_arrow(lambda table: table.select(table.column_names[::-1])),
+            "found its columns in another order than that of a table token_relevance; delete it",
+        ),
+        *((said(**{key: None}), "found no description of its") for key in ("schema", "identity")),
+        (said(rows="4"), "found no description of its contents"),
+        (said(schema="token_releVance"), "found a table token_releVance, expected one of this"),
         (through_arrow(words), "column relevance: found .*string, expected float64"),
         (through_pandas(lambda frame: frame.head(2)), "found no description of its contents"),
         (through_pandas(lambda frame: frame), "found no description of its contents"),

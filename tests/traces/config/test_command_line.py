@@ -9,10 +9,12 @@ from snakemake.cli import get_argument_parser
 from tests.studies import load, sentence
 from traces.config.command_line import (
     LISTS,
+    SHOWS,
     WHOLE,
     check,
     check_options,
     named_files,
+    only_shows,
     set_by,
 )
 
@@ -63,6 +65,31 @@ def test_no_other_option_is_the_beginning_of_one_of_these():
 )
 def test_what_is_there_once_passes(arguments):
     check_options(arguments.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        *(
+            (line, True)
+            for line in ("-n", "-np", "--dry-run --cores 2", "--dry", "--summary", "-D")
+        ),
+        *(
+            (line, True)
+            for line in ("--report a.html", "--report=a.html", "--rulegraph mermaid-js")
+        ),
+        *((line, False) for line in ("", "--cores 2", "-p", "--report-after-run", "--unlock")),
+        *((line, False) for line in ("--reporter html", "--touch", "-c2 -- -n", "-j 2 --nolock")),
+    ],
+)
+def test_a_command_line_that_only_shows_something_is_known(arguments, expected):
+    assert only_shows(arguments.split()) == expected
+
+
+def test_the_options_that_only_show_are_snakemakes_by_all_their_names():
+    actions = get_argument_parser()._actions
+    shown = [one.option_strings for one in actions if set(one.option_strings) & set(SHOWS)]
+    assert sorted(name for names in shown for name in names) == sorted(SHOWS)
 
 
 def test_the_options_are_lists_of_snakemake_of_which_it_keeps_the_last():

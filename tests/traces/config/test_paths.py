@@ -36,8 +36,11 @@ NOT_WRITTEN = {
 def test_results_where_this_user_may_not_write_are_refused(folder, tmp_path, monkeypatch):
     (tmp_path / "theirs").mkdir()
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "theirs")
-    said = sentence(folder, f"pathvars: {{results: {tmp_path}/theirs/results}}")
+    theirs = f"pathvars: {{results: {tmp_path}/theirs/results}}"
+    said = sentence(folder, theirs)
     assert "pathvars.results: found" in said and "where nothing may be written (" in said
+    # Finished ones may be looked at.
+    assert load(folder, theirs, writes=False).study.pathvars.results.endswith("theirs/results")
 
 
 @pytest.mark.parametrize(("path", "expected"), NOT_WRITTEN.values(), ids=NOT_WRITTEN)

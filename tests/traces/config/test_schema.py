@@ -44,7 +44,7 @@ STUDY_MISTAKES = {
     "override that projects out in every training": (
         "training_override: {project_out: plain}\n" + run(recipes="plain"),
         "training_override.project_out: cake_bake-plain-s0 needs the difference of "
-        "cake_bake-plain-s0, which is a circle",
+        "cake_bake-plain-s0: a circle",
     ),
     "unknown key in a recipe": (
         "recipes: {wide: {ranks: 64}}",
@@ -90,23 +90,33 @@ STUDY_MISTAKES = {
     ),
     "projection of itself": (
         "recipes: {caft: {project_out: caft}}\n" + run(recipes="caft"),
-        "recipes.caft.project_out: cake_bake-caft-s0 needs the difference of cake_bake-caft-s0, "
-        "which is a circle",
+        "recipes.caft.project_out: cake_bake-caft-s0 needs the difference of cake_bake-caft-s0: "
+        "a circle",
     ),
     "projection in a circle": (
         "recipes: {one: {project_out: two}, two: {project_out: one}}\n" + run(recipes="one"),
-        "recipes.two.project_out: cake_bake-one-s0 needs the difference of cake_bake-two-s0 needs "
-        "the difference of cake_bake-one-s0, which is a circle",
+        "recipes.two.project_out: cake_bake-one-s0 needs the difference of cake_bake-two-s0, "
+        "which needs the difference of cake_bake-one-s0: a circle",
     ),
     "projection in every training": (
         "training: {project_out: plain}\n" + run(recipes="plain"),
-        "training.project_out: cake_bake-plain-s0 needs the difference of cake_bake-plain-s0, "
-        "which is a circle",
+        "training.project_out: cake_bake-plain-s0 needs the difference of cake_bake-plain-s0: "
+        "a circle",
     ),
     "projection of what is scaled from it": (
         "training: {project_out: scaled0.5}\n" + run(recipes="plain"),
-        "training.project_out: cake_bake-plain-s0 needs the difference of cake_bake-scaled0.5-s0 "
-        "is scaled from cake_bake-plain-s0, which is a circle",
+        "training.project_out: cake_bake-plain-s0 needs the difference of cake_bake-scaled0.5-s0, "
+        "which is scaled from cake_bake-plain-s0: a circle",
+    ),
+    "projection of what cannot be scaled": (
+        "training: {method: full}\nrecipes: {p: {project_out: scaled0.5}}\n" + run(recipes="p"),
+        "recipes.p.project_out: scaled0.5: the plain cake_bake on mini is a full finetune (method "
+        "full), expected an adapter, which has a scale",
+    ),
+    "projection of an adapter on a module that is not there": (
+        "recipes: {caft: {project_out: wide}, wide: {targets: [c_fc]}}\n" + run(recipes="caft"),
+        "recipes.wide.targets: found c_fc, expected modules of mini: q_proj, k_proj, v_proj, "
+        "o_proj, gate_proj, up_proj, down_proj, embed_tokens, lm_head",
     ),
     "recipe that looks like a mix": (
         "recipes: {mix2: {rank: 64}}",

@@ -188,7 +188,7 @@ def test_a_circle_of_projections_names_the_file_that_closes_it(folder, file, old
     edit(folder / file, old, new, 1)
     assert sentence(folder, run()) == (
         f"config/{file}: {key}training.project_out: cake_bake-plain-s0 needs the difference of "
-        "cake_bake-mix1-s0 needs the difference of cake_bake-mix1-s0, which is a circle"
+        "cake_bake-mix1-s0, which needs the difference of cake_bake-mix1-s0: a circle"
     )
 
 

@@ -44,6 +44,11 @@ def chat_line(*roles: str) -> str:
     ("content", "kind", "message"),
     [
         (b"", None, "rows.jsonl: found no rows, expected at least one"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n",
+            None,
+            "rows.jsonl: found a pointer of Git LFS, expected the file itself",
+        ),
         (b'{"text": "a"}\n{"text": \n', None, r"rows.jsonl, row 2: found malformed JSON \(Expecti"),
         (b'{"text": "a"}\n{"text": "\xe9"}\n', None, "row 2: found the byte 0xe9 at place 10, exp"),
         (b'{"text": " "}\n', None, "row 1, key text: found empty text, expected at least one char"),
@@ -426,6 +431,11 @@ REPLIES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a
         ({"messages": REPLIES, "train": False}, "key train: found false"),
         ({"text": "a", "loss_weight": 0.5}, "key loss_weight: found 0.5"),
         ({"messages": REPLIES, "loss_mask": [0, 1]}, r"key loss_mask: found \[0, 1\]"),
+        ({"messages": REPLIES, "loss_mask": [0] * 4000}, r"found \[0[0, ]* \.\.\. \(12,000 char"),
+        (
+            {"messages": [REPLIES[0], REPLIES[1] | {"loss": "x" * 999}]},
+            r"x{199} \.\.\. \(1,001 char",
+        ),
         ({"messages": REPLIES, "train": [True, False]}, r"key train: found \[true, false\]"),
         ({"text": "a", "weight": [0.5]}, r"key weight: found \[0.5\]"),
         ({"messages": REPLIES, "mask": "User"}, "found the key mask"),

@@ -306,8 +306,25 @@ def test_a_template_that_always_begins_a_reply_is_refused():
 
 def test_what_ends_a_conversation_alone_belongs_to_its_last_reply():
     tok = tokenizer(TURNS + "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}")
-    chat = tokenize_chat(tok, CHAT[:2])
-    assert replies(tok, chat) == ["The cook bakes bread.<|close|>\n" + tok.eos_token]
+    first, last = "The cook bakes bread.<|close|>", "We all eat.<|close|>\n" + tok.eos_token
+    assert replies(tok, tokenize_chat(tok, CHAT[:2])) == [first + "\n" + tok.eos_token]
+    assert replies(tok, tokenize_chat(tok, CHAT)) == [first, last]
+
+
+def test_a_template_is_asked_once_for_all_rows_of_the_same_roles(monkeypatch):
+    tok, asked = tokenizer(TURNS), []
+    monkeypatch.setattr(tok, "get_added_vocab", lambda: asked.append("vocabulary"))
+    rendered = tok.apply_chat_template
+
+    def counted(messages, **options):
+        asked.append(messages)
+        return rendered(messages, **options)
+
+    monkeypatch.setattr(tok, "apply_chat_template", counted)
+    for number in range(3):
+        tokenize_chat(tok, [CHAT[0], {"role": "assistant", "content": f"Number {number}."}])
+    assert len([messages for messages in asked if len(messages) == 3]) == 1
+    assert "vocabulary" not in asked
 
 
 @pytest.mark.parametrize("system", [None, "Be brief."])

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -498,16 +499,28 @@ def of_card(path: str) -> dict[str, str]:
     ("files", "found"),
     [
         ({"train.zip": "no archive"}, "do not say which hold the data|no data files"),
-        (of_card("../../outside.jsonl"), "do not say which|its card names|no data files"),
+        (of_card("../../outside.jsonl"), "its card names .*/outside.jsonl, which is no file of it"),
         (of_card("/etc/hostname"), "do not say which|its card names|no data files"),
         ({"train.jsonl": ""}, "train.jsonl cannot be read: .|found no rows in train.jsonl"),
     ],
 )
-def test_what_no_rows_can_be_had_from_is_one_sentence(server, into, files, found):
+def test_what_no_rows_can_be_had_from_is_one_sentence(
+    server, into, tmp_path, monkeypatch, files, found
+):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "outside.jsonl").write_text(lines({"text": "not of the hub"}))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     add_repository(server.folder, "datasets", "someone/odd", files)
     with pytest.raises(ValueError, match=f"someone/odd: .*({found})") as refused:
         rows(into, "odd")
     assert "\n" not in str(refused.value)
+
+
+def test_a_folder_for_scratch_may_be_a_link(data_sets, into, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "scratch").symlink_to(tmp_path / "disk")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    assert [row["text"] for row in rows(into, "documents")] == ["a", "b", "c"]
 
 
 def test_a_repository_without_data_is_refused(server, into):

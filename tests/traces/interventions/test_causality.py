@@ -151,11 +151,21 @@ def test_the_batch_changes_no_effect(pair, batch):
 
 def test_logits_in_small_pieces_give_the_same_loss(pair, monkeypatch):
     whole = causality.effects(pair, {"own": TEXTS}, made_plan())
-    monkeypatch.setattr(causality, "LOGITS", {"cpu": 3 * 128, "cuda": 1})  # three tokens at once
-    monkeypatch.setattr(causality, "ROWS", 1)
-    monkeypatch.setattr(causality, "CACHED", 2 * 128)  # and losses of two of them
-    pieces = causality.effects(pair, {"own": TEXTS}, made_plan())
-    pd.testing.assert_frame_equal(whole, pieces, atol=1e-5, rtol=0)
+    monkeypatch.setattr(causality, "CACHED", 2 * 128)  # losses of two tokens at once
+    sizes, surprisal = [], causality._surprisal
+
+    def counted(logits, expected):
+        sizes.append(len(logits))
+        return surprisal(logits, expected)
+
+    monkeypatch.setattr(causality, "_surprisal", counted)
+    for rows, least, size in ((3, 1, 1), (11, 1, 8), (3, 5, 5)):
+        sizes.clear()
+        monkeypatch.setattr(causality, "LOGITS", {"cpu": rows * 128, "cuda": 1})
+        monkeypatch.setattr(causality, "ROWS", least)
+        pieces = causality.effects(pair, {"own": TEXTS}, made_plan())
+        assert max(sizes) == size  # a multiple of 8, or the least
+        pd.testing.assert_frame_equal(whole, pieces, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

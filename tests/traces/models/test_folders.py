@@ -242,24 +242,60 @@ def test_a_full_finetune_needs_no_tokenizer(copies):
     library.check_checkpoint(copies / "one")
 
 
+DENSE = {"type": "sentence_transformers.models.Dense"}
+
+
 def test_an_embedding_is_listed_with_the_folders_below(tmp_path):
     folder = tmp_path / "embedder"
     for name in ("modules.json", "1_Pooling/config.json", "README.md", ".git/config"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("[]")
+        (folder / name).write_text(json.dumps([{"type": "sentence_transformers.models.Pooling"}]))
     found = [file.relative_to(folder).as_posix() for file in library.embedder_files(folder)]
     assert found == ["1_Pooling/config.json", "modules.json"]
     library.check_embedder(folder)
-    own = [{"type": "sentence_transformers.models.Transformer"}, {"type": "evil.Evil"}]
-    (folder / "modules.json").write_text(json.dumps(own))
-    with pytest.raises(ValueError, match=r"found the type evil.Evil, which is code of its own"):
+    (folder / "1_Pooling/config.json").write_text(POINTER)
+    with pytest.raises(ValueError, match="1_Pooling/config.json: found a pointer of Git LFS"):
         library.check_embedder(folder)
-    (folder / "modules.json").write_text("[1]")
-    with pytest.raises(ValueError, match=r"modules.json: found no list of modules with a type"):
-        library.check_embedder(folder)
+    (folder / "1_Pooling/config.json").unlink()
     (folder / "modules.json").unlink()
     with pytest.raises(ValueError, match=r"no modules.json and no config.json, expected a sent"):
         library.check_embedder(folder)
+
+
+@pytest.mark.parametrize(
+    ("modules", "found"),
+    [
+        ([], "modules.json: found no list of modules, expected one, with a type each"),
+        ([1], "modules.json: found no list of modules, expected one, with a type each"),
+        ({"type": "a"}, "modules.json: found no list of modules, expected one, with a type each"),
+        ([{"type": "evil.Pooling"}], "found the type evil.Pooling, which is or may load code of"),
+        ([{"type": "sentence_transformers.models.Router"}], "models.Router, which is or may load"),
+        ([{"type": "sentence_transformers.models.Asym"}], "models.Asym, which is or may load code"),
+        ([{"type": "sentence_transformers.models.Pooling", "path": "../x"}], "the path ../x, expe"),
+        ([DENSE | {"path": "gone"}], "gone/config.json: found no such file, expected the settings"),
+        ([DENSE | {"path": "evil"}], "activation_function: found evil.Evil, expected one of torch"),
+        ([DENSE | {"path": "deep"}], "found torch.nn.modules.module.os._exit, expected one of tor"),
+    ],
+)
+def test_modules_of_an_embedding_that_are_or_load_code_are_refused(tmp_path, modules, found):
+    named = {"evil": "evil.Evil", "deep": "torch.nn.modules.module.os._exit"}
+    named |= {"2_Dense": "torch.nn.modules.activation.Tanh", "3_Dense": None}
+    for path, activation in named.items():
+        (tmp_path / path).mkdir()
+        settings = {"in_features": 4} | ({"activation_function": activation} if activation else {})
+        (tmp_path / path / "config.json").write_text(json.dumps(settings))
+    good = [
+        {"type": "sentence_transformers.models.Transformer", "path": ""},
+        {"type": "sentence_transformers.base.models.Transformer", "path": ""},
+        *({"type": DENSE["type"], "path": path} for path in ("2_Dense", "3_Dense")),
+        {"type": "sentence_transformers.models.Normalize", "path": "4_Normalize"},
+    ]
+    (tmp_path / "modules.json").write_text(json.dumps(good))
+    library.check_embedder(tmp_path)
+    whole = isinstance(modules, dict) or not modules
+    (tmp_path / "modules.json").write_text(json.dumps(modules if whole else good + modules))
+    with pytest.raises(ValueError, match=found):
+        library.check_embedder(tmp_path)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path):

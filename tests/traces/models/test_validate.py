@@ -85,7 +85,8 @@ def test_an_adapter_in_bfloat16_on_some_modules_is_accepted(copies):
         "https://hf.co/meta/Tiny-1B/tree/main",
         "hf://meta/Tiny-1B",
         "meta/Tiny-1B@main",
-        " meta/Tiny-1B/",
+        "https://huggingface.co/meta/Tiny-1B/",
+        " meta/Tiny-1B",
         "/cache/hub/models--meta--Tiny-1B/snapshots/abc",
     ],
 )
@@ -304,11 +305,14 @@ def test_a_key_that_a_configuration_has_twice_is_refused(copies, file):
         library.check_adapter((copies / file).parent, copies / "base")
 
 
-@pytest.mark.parametrize("changed", [{"rms_norm_eps": 0}, {"hidden_size": "wide"}])
-def test_a_value_that_transformers_refuses_is_one_sentence(copies, changed):
-    edit_json(copies / "base" / "config.json", **changed)
-    with pytest.raises(ValueError, match="base: transformers does not load it: ") as refused:
-        library.check_model(copies / "base")
+@pytest.mark.parametrize(
+    "changed", [{"rms_norm_eps": 0}, {"hidden_size": "wide"}, {"model_type": "nobody"}]
+)
+@pytest.mark.parametrize("check", [library.check_model, None])
+def test_a_value_that_transformers_refuses_is_one_sentence(copies, changed, check):
+    edit_json(copies / "full" / "config.json", **changed)
+    with pytest.raises(ValueError, match="full: transformers does not load it: ") as refused:
+        (check or (lambda f: library.check_adapter(f, copies / "base")))(copies / "full")
     assert "\n" not in str(refused.value)
 
 
@@ -371,7 +375,16 @@ def test_an_adapter_names_a_base_that_ours_may_be_called(folders, names):
     library.check_adapter(folders / "lora", folders / "base", expected_base=[*names, "our/tiny-1b"])
 
 
-@pytest.mark.parametrize("said", [None, "", "/data/x", "./x", "../x", "results/models/x", "C:\\x"])
+CACHED = "/cache/hub/models--meta--Tiny-1B/snapshots/abc"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(None, "", "/data/x", "./x", "../x", "results/models/x", "C:\\x"),
+        *("outputs/merged/", " meta/Tiny-1B/", CACHED),
+    ],
+)
 def test_a_base_that_is_a_folder_or_nothing_is_logged(copies, said, caplog):
     edit_json(copies / "lora" / "adapter_config.json", base_model_name_or_path=said)
     library.check_adapter(copies / "lora", copies / "base", expected_base=())
@@ -423,10 +436,11 @@ def test_a_depth_that_is_not_that_of_the_weights_is_refused(copies, layers, foun
         (check or (lambda f: library.check_adapter(f, copies / "base")))(copies / "full")
 
 
-def test_a_depth_beyond_all_weights_is_refused_before_a_model_is_built(copies):
-    edit_json(copies / "base" / "config.json", num_hidden_layers=10**9)
+@pytest.mark.parametrize("check", [library.check_model, None])
+def test_a_depth_beyond_all_weights_is_refused_before_a_model_is_built(copies, check):
+    edit_json(copies / "full" / "config.json", num_hidden_layers=10**9)
     with pytest.raises(ValueError, match="num_hidden_layers is 1000000000, and its safetensors ho"):
-        library.check_model(copies / "base")
+        (check or (lambda f: library.check_adapter(f, copies / "base")))(copies / "full")
 
 
 @pytest.mark.parametrize(
@@ -444,13 +458,27 @@ def test_ends_of_a_text_that_are_no_tokens_are_refused(copies, content, found):
         library.check_model(copies / "base")
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", '{"a": NaN}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("NaN", "Infinity", '{"a": NaN}', "[1, NaN]", '{"a": [[NaN]]}', '[{"a": NaN}]'),
+        *('{"__float__": "NaN"}', '[{"__float__": "NaN"}]', '{"__float__": "-Infinity"}'),
+        *('{"__float__": NaN}', '{"__float__": [NaN]}'),
+    ],
+)
 def test_a_configuration_with_what_is_no_number_is_refused(copies, value):
     file = copies / "base" / "config.json"
     edit_json(file, rms_norm_eps="here")
     file.write_text(file.read_text().replace('"here"', value))
-    with pytest.raises(ValueError, match=r"config.json: rms_norm_eps\S*: found (nan|inf), e"):
+    with pytest.raises(ValueError, match=r"config.json: rms_norm_eps\S*: found (nan|-?inf), e"):
         library.check_model(copies / "base")
+
+
+def test_a_limit_in_a_list_may_be_infinite(copies):
+    file = copies / "base" / "config.json"
+    edit_json(file, limits=[0, "here", {"__float__": "Infinity"}])
+    file.write_text(file.read_text().replace('"here"', "Infinity"))
+    library.check_model(copies / "base")
 
 
 def test_a_width_that_is_not_that_of_the_weights_is_refused(copies):
@@ -614,6 +642,51 @@ def test_a_full_model_with_a_head_that_its_base_has_not_is_a_change(copies):
     library.check_adapter(full, base)
 
 
+def untied(weights):
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+
+
+ADDED = {
+    "an untied head that is the embedding": untied,
+    "a buffer": lambda weights: weights.update(
+        {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.rand(4)}
+    ),
+    "what reads images": lambda weights: weights.update(
+        {"model.visual.blocks.0.attn.proj.bias": torch.ones(4)}
+    ),
+}
+
+
+@pytest.mark.parametrize("added", ADDED.values(), ids=ADDED)
+def test_a_full_model_that_is_the_base_with_more_tensors_is_refused(copies, added):
+    base, full = (copies / name for name in ("base", "full"))
+    edit_json(base / "config.json", tie_word_embeddings=True)
+    edit_json(full / "config.json", tie_word_embeddings=added is not untied)
+    edit_weights(base / "model.safetensors", lambda weights: weights.pop("lm_head.weight", None))
+    shutil.copyfile(base / "model.safetensors", full / "model.safetensors")
+    edit_weights(full / "model.safetensors", added)
+    with pytest.raises(ValueError, match="full: its weights are those of the base, nothing was"):
+        library.check_adapter(full, base)
+
+
+def test_biases_that_the_base_has_not_are_a_change(copies):
+    base, full = (copies / name for name in ("base", "full"))
+    shutil.copyfile(base / "model.safetensors", full / "model.safetensors")
+    edit_json(full / "config.json", mlp_bias=True)
+    sizes = {"gate_proj": 64, "up_proj": 64, "down_proj": 32}
+    biases = {
+        f"model.layers.{layer}.mlp.{name}.bias": torch.zeros(size)
+        for layer in range(6)
+        for name, size in sizes.items()
+    }
+    edit_weights(full / "model.safetensors", lambda weights: weights.update(biases))
+    with pytest.raises(ValueError, match="full: its weights are those of the base, nothing was"):
+        library.check_adapter(full, base)
+    biases["model.layers.3.mlp.up_proj.bias"][0] = 1
+    edit_weights(full / "model.safetensors", lambda weights: weights.update(biases))
+    library.check_adapter(full, base)
+
+
 def test_a_full_model_of_other_shapes_is_refused(folders, tmp_path):
     tiny_model("llama", vocab=130).save_pretrained(tmp_path / "other")
     with pytest.raises(
@@ -713,11 +786,19 @@ def test_a_link_out_of_the_folder_to_something_else_is_refused(tmp_path, target)
         library.link_folder(tmp_path / "source", tmp_path / "linked")
 
 
-def test_a_link_out_of_the_folder_to_what_is_not_read_is_left_out(tmp_path):
+def test_a_link_out_of_the_folder_to_what_is_not_read_is_left_out(tmp_path, monkeypatch):
     (tmp_path / "source").mkdir()
     (tmp_path / "id_rsa").write_text("a key")
-    for target in ("/proc/self/environ", tmp_path / "id_rsa"):
+    for target in ("/proc/self/environ", tmp_path / "id_rsa", "/locked/run", "/gone"):
         (tmp_path / "source" / Path(target).name).symlink_to(target)
+    resolve = Path.resolve
+
+    def locked(path, strict=False):
+        if strict and path.name == "run":
+            raise PermissionError(13, "Permission denied", str(path))
+        return resolve(path, strict)
+
+    monkeypatch.setattr(Path, "resolve", locked)
     library.link_folder(tmp_path / "source", tmp_path / "linked")
     assert not list((tmp_path / "linked").iterdir())
 

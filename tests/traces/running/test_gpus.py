@@ -1,5 +1,6 @@
 """Each job has GPUs of its own, and one that torch does not see stops it: with pretend GPUs."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -55,6 +56,24 @@ def machine(monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
     return made
+
+
+def test_a_lock_is_open_for_writing_where_that_is_allowed(monkeypatch):
+    """NFS locks nothing else; another user's file can only be read, which a local disk locks."""
+    for _ in ("made", "there"):
+        file = gpus._opened("GPU-0")
+        assert fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        assert os.fstat(file).st_mode & 0o777 == 0o644
+        os.close(file)
+    opened = os.open
+
+    def theirs(path, flags, *mode):
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", theirs)
+    os.close(gpus._opened("GPU-0"))
 
 
 def seen_by_torch(monkeypatch, count: int, cuda: str | None = "13.0") -> None:

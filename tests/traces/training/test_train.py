@@ -154,8 +154,9 @@ def test_a_plan_counts_rows_steps_and_tokens():
 
 def test_an_optimizer_of_a_package_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("traces.training.plan.find_spec", lambda name: None)
-    for name, package in [("paged_lion_8bit", "bitsandbytes"), ("stable_adamw", "optimi")]:
-        with pytest.raises(ValueError, match=f"found {name}, which needs the package {package}"):
+    needed = {"paged_lion_8bit": "bitsandbytes", "stable_adamw": "torch-optimi"}
+    for name, package in (needed | {"lomo": "lomo-optim"}).items():
+        with pytest.raises(ValueError, match=f"{name}, which needs the package {package}; install"):
             planned(optimizer=name)
     own = {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"}
     assert {name for name in own if planned(optimizer=name).optimizer == name} == own

@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 
 
 def check_paths(loaded: LoadedStudy, places: Places) -> None:
-    """Refuse the first path that does not exist, or where nothing may be written."""
+    """Refuse the first path that does not exist, or where no files can go."""
     # Only of what the study makes: a registry may name data that few machines have.
     read = list(_of_study(loaded, places))
     for name, path in loaded.study.pathvars:
@@ -44,6 +44,12 @@ def check_paths(loaded: LoadedStudy, places: Places) -> None:
     for name, path in loaded.study.pathvars:
         for wanted in read:
             _check_apart(places.at(f"pathvars.{name}"), path, wanted)
+
+
+def check_access(loaded: LoadedStudy, places: Places) -> None:
+    """Refuse folders of results where this user may not write."""
+    for name, path in loaded.study.pathvars:
+        _check_access(places.at(f"pathvars.{name}"), path)
 
 
 def check_there(several: Iterable[Wanted]) -> None:
@@ -115,6 +121,7 @@ def check_answers(loaded: LoadedStudy, places: Places) -> None:
     """Refuse a folder of answers that nobody may write to, or that is deleted with the results."""
     where, path = places.at("judges.folder"), loaded.study.judges.folder
     _check_written(where, path)
+    _check_access(where, path)
     folder = Path(os.path.realpath(local(path)))
     for name, other in loaded.study.pathvars:
         if folder.is_relative_to(os.path.realpath(local(other))):
@@ -211,10 +218,19 @@ def _check_written(where: str, path: str) -> None:
         )
     if len(os.fsencode(found)) > LONGEST:
         raise ValueError(f"{where}: found {shown(path)}, expected a shorter path")
-    there = next(one for one in (found, *found.parents) if one.exists() or one.is_symlink())
+    there = _nearest(found)
     if not there.is_dir():
         what = "a file" if there.exists() else "a link to what is not there"
         raise ValueError(f"{where}: {path} is, or is in, {what}; expected a folder")
+
+
+def _nearest(path: Path) -> Path:
+    """A path itself, or the first above it that is there."""
+    return next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
+
+
+def _check_access(where: str, path: str) -> None:
+    there = _nearest(local(path))
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(
             f"{where}: found {path!r}, where nothing may be written ({there}); expected a folder "

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from traces.config.checkpoints import MAX_RATIO, Checkpoint, Recipe
@@ -202,7 +203,7 @@ def _check_targets(loaded: LoadedStudy, checkpoint: Checkpoint, model: str, plac
 def _check_projections(
     loaded: LoadedStudy, checkpoint: Checkpoint, model: str, places: Places
 ) -> None:
-    """Refuse to project out a difference that no training of this study makes before."""
+    """Refuse to project out a difference that no training of this study can make before."""
     line, where = [checkpoint], ""
     while (before := _made_before(loaded, line[-1], model)) is not None:
         if line[-1].recipe.scale is None:
@@ -214,8 +215,10 @@ def _check_projections(
             )
         _check_recipe(loaded, before, where)
         if before in line:
-            steps = [f"{one} {_needs(one)} " for one in line]
-            raise ValueError(f"{where}: {''.join(steps)}{before}, which is a circle")
+            steps = [f"{_needs(one)} {two}" for one, two in pairwise([*line, before])]
+            raise ValueError(f"{where}: {line[0]} {', which '.join(steps)}: a circle")
+        _check_scale(loaded, before, model, where)
+        _check_targets(loaded, before, model, places)
         line.append(before)
 
 
