@@ -27,7 +27,8 @@ def main(
     planned = planned[planned["reading"].isin(judges.tokens.readings) & (planned["sign"] == 1)]
     # Scales are what is chosen between; on every other axis the metric's own value is read.
     places = at_headline(planned, free=["scale"])[PLACE].drop_duplicates()
-    lists = found.read()[READER].merge(places)
+    (file,) = (one for one in found.readings if one.stem == READER)
+    lists = tables.read(file).merge(places)
     told = inquiry.told("judge_scales")
     with asking_for(judges, judges.graders, inquiry.prices, told) as asking:
         text = instructions.read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ class Made:
 
     def weights(self, one: Source) -> tuple[str | None, str | None]:
         """
-        What tells the weights in the places of A and B: digests of their mean activations.
+        What tells apart the weights in the places of A and B: digests of their mean activations.
 
         A server's name for a model stays when it is trained anew, and its answers do not.
         """
@@ -176,7 +176,7 @@ def subjects(
     """
     Whom investigators ask, by overview.
 
-    weights : what tells the weights behind the names of a server's models
+    weights : what tells apart the weights behind the names of a server's models
     """
     settings = Settings(texts.max_new_tokens, texts.temperature)
     found: dict[Key, Asked] = {}

@@ -35,7 +35,7 @@ LAST = "This is your last turn. Call submit now, with what you have found so far
 
 
 class Broken(Exception):
-    """A tool that failed by a mistake of ours or of the machine; the whole job ends."""
+    """A tool that failed by a mistake of ours or of the machine, which ends the whole job."""
 
 
 @dataclass
@@ -161,7 +161,7 @@ async def _investigate(one: Run, found: Investigated, going: _Going, state: Task
     except Exception as error:
         found.reason = _reason(error)
         if found.reason is None:
-            going.broken.append(error)
+            going.broken.append(_cause(error))
             raise
     else:
         state.messages, state.output = ended.messages, ended.output
@@ -209,6 +209,12 @@ def _defined(name: str, tool: Callable[..., Any]) -> ToolDef:
 def _reason(error: BaseException) -> Reason | None:
     """Why a turn could not be had; None for an error of another kind."""
     return next((one.reason for one in _flat(error) if isinstance(one, NoAnswer)), None)
+
+
+def _cause(error: Exception) -> Exception:
+    """What broke a tool; any other error as it is."""
+    causes = (one.__cause__ for one in _flat(error) if isinstance(one, Broken))
+    return next((one for one in causes if isinstance(one, Exception)), error)
 
 
 def _flat(error: BaseException) -> Sequence[BaseException]:

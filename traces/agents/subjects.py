@@ -57,7 +57,7 @@ class Asked:
     same: bool = False
     "Whether both are one model: its second answer is drawn anew, or it would be the first again."
     weights: tuple[str | None, str | None] = (None, None)
-    "What tells the weights behind both names, where the names do not."
+    "What tells apart the weights behind both names, where the names do not."
 
     async def ask(self, prompt: str) -> tuple[str, str]:
         messages = (Message("user", prompt),)
@@ -71,7 +71,8 @@ class Asked:
         assert self.steered is not None
         # Where and how hard stands in the question, so that it is part of its key.
         how = json.dumps({"position": position, "strength": strength})
-        return await self._said(self.steered, (Message("system", how), Message("user", prompt)))
+        messages = (Message("system", how), Message("user", prompt))
+        return await self._said(self.steered, messages, repeat=int(self.same))
 
     async def _said(
         self,
@@ -167,7 +168,8 @@ class Loaded:
                 [prompt],
                 max_new_tokens=max_tokens,
                 sampler=self.sampler,
-                # both models and all strengths share the noise of a prompt
+                # Both models and all strengths share the noise of a prompt. Where both are one
+                # model, the second has a seed of its own.
                 draws=[Draw.named(seed, messages[-1].content)],
                 during=during,
             )

@@ -188,7 +188,9 @@ class Looks:
             frame = frame[frame[axis] == value]
             if frame.empty:
                 raise Refused(f"found {axis} {value}, expected one of {there}")
-        return json.dumps(_lists(frame, max(1, min(tokens, MOST_TOKENS))), ensure_ascii=False)
+        # A schema takes 20.0 for a whole number.
+        most = max(1, min(int(tokens), MOST_TOKENS))
+        return json.dumps(_lists(frame, most), ensure_ascii=False)
 
 
 def _named(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

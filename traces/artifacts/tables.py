@@ -805,7 +805,7 @@ def _require_columns(path: Path, found: pa.Schema, schema: str) -> None:
     """Raise ValueError unless a file has the columns of a schema, in its order and of its types."""
     if schema not in SCHEMAS:
         raise ValueError(
-            f"{path}: found a table {schema}, expected one of this version's; {REMEDY}"
+            f"{path}: found a table {schema}, expected one that this version knows; {REMEDY}"
         )
     wanted = _columns(SCHEMAS[schema], found.names)
     missing, extra = set(wanted) - set(found.names), set(found.names) - set(wanted)

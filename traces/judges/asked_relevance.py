@@ -134,7 +134,8 @@ def _agreed(votes: Sequence[bool | None], agreement: Agreement) -> bool | None:
     One answer of those on several orders.
 
     A missing vote counts for neither side: where it could decide, the answer is missing. With `all`
-    that is so wherever one is missing: a no alone would make the list less relevant than it is.
+    that is so wherever one is missing. Else the tokens with a no would count and those without
+    could not, and the list's share would be too small.
     """
     yes, no, missing = (sum(one is kind for one in votes) for kind in (True, False, None))
     if agreement == "all":

@@ -30,13 +30,20 @@ BESIDE = (
 )
 SLOW_TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.model")
 # What is read of a folder wherever it is there, so that a link to nothing is a mistake.
-NAMES = (*BESIDE, "model.safetensors", ADAPTER_CONFIG, "adapter_model.safetensors")
+NAMES = (
+    *(*BESIDE, *SLOW_TOKENIZER, "model.safetensors", INDEX),
+    *(ADAPTER_CONFIG, "adapter_model.safetensors"),
+)
 GGUF = b"GGUF"
 # The one key of the object that transformers writes for a number that JSON does not have.
 FLOAT = "__float__"
-# Modules of an embedding that load no code by its name, such as Router does, but for the
-# activation that Dense names.
-EMBEDDING = ("Transformer", "Pooling", "Normalize", "Dense")
+# Modules of an embedding that load no code by name, as Router does. Dense names an activation.
+EMBEDDING = (
+    *("Transformer", "StaticEmbedding", "Pooling", "WeightedLayerPooling"),
+    *("Normalize", "LayerNorm", "Dropout", "Dense"),
+)
+# Where weights lie as safetensors, those of these forms are not loaded.
+OTHER_FORMS = (".bin", ".h5", ".ot", ".msgpack", ".onnx", ".xml")
 ACTIVATION = r"torch\.nn(\.modules\.(activation|linear))?\.\w+"
 
 
@@ -50,6 +57,7 @@ def read_json(file: Path) -> dict[str, Any]:
     refuse_pointer(file)
     try:
         found = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        _refuse_not_finite(found)
     except RecursionError:
         raise ValueError(f"{file}: found values nested too deeply, expected a few levels") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -58,11 +66,10 @@ def read_json(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{file}: found a {type(found).__name__}, expected an object of keys")
-    _refuse_not_finite(found, file)
     return found
 
 
-def _refuse_not_finite(found: Any, file: Path, where: str = "", *, listed: bool = False) -> None:
+def _refuse_not_finite(found: Any, where: str = "", *, listed: bool = False) -> None:
     # Python reads NaN and Infinity, which are no JSON. Limits in a list may be infinite.
     if isinstance(found, dict) and found.keys() == {FLOAT}:
         named = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -70,12 +77,12 @@ def _refuse_not_finite(found: Any, file: Path, where: str = "", *, listed: bool 
     if isinstance(found, dict):
         for key, value in found.items():
             within = f"{where}.{key}" if where else key
-            _refuse_not_finite(value, file, within, listed=listed)
+            _refuse_not_finite(value, within, listed=listed)
     elif isinstance(found, list):
         for value in found:
-            _refuse_not_finite(value, file, where, listed=True)
+            _refuse_not_finite(value, where, listed=True)
     elif isinstance(found, float) and (math.isnan(found) or (math.isinf(found) and not listed)):
-        raise ValueError(f"{file}: {where}: found {found}, expected a number")
+        raise ValueError(f"{where}: found {found}, expected a number")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -220,9 +227,16 @@ def check_embedder(folder: Path) -> None:
             f"{folder}: no modules.json and no config.json, expected a sentence-transformers model"
         )
     for file in embedder_files(folder):
-        refuse_pointer(file)
+        if not _is_other_form(file):
+            refuse_pointer(file)
     if (folder / "modules.json").is_file():
         _check_modules(folder / "modules.json")
+
+
+def _is_other_form(file: Path) -> bool:
+    """Whether a file holds weights that are there as safetensors, beside it or a folder above."""
+    there = (file.with_name("model.safetensors"), file.parent.parent / "model.safetensors")
+    return file.suffix in OTHER_FORMS and any(one.is_file() for one in there)
 
 
 def _check_modules(file: Path) -> None:

@@ -98,7 +98,9 @@ def _refuse_other_name(link: Path) -> None:
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):  # nothing is there, or it leads back to itself
-        raise ValueError(f"{link}: a link to {link.readlink()}, which is not there") from None
+        raise ValueError(
+            f"{link}: a link to {link.readlink()}, which is not there, or not for this user"
+        ) from None
     if target.name != link.name:
         raise ValueError(
             f"{link}: a link out of its folder to {target}, expected a file of this folder, or a "
@@ -443,7 +445,7 @@ def _check_base_name(adapter: Path, base: Path, found: Any, names: Sequence[str]
     is_folder = found is not None and found.strip().endswith("/") and "://" not in found
     if found and not is_folder:
         found = re.sub(HUB_ADDRESS, r"\1", found.strip())
-        # A folder of the cache is deduced to be a repository's: without names it contradicts none.
+        # A folder of the cache is only taken for a repository's: without names it contradicts none.
         found = re.sub(HUB_CACHE, r"\1/\2", found) if names else found
     if not found or not re.fullmatch(REPOSITORY, found):
         told = f"trained on {found}, a folder" if found else "names no base"
@@ -649,9 +651,9 @@ def _refuse_unchanged(folder: Path, base: Path, unread: Collection[str]) -> None
         if plain in theirs:
             same = _equal(folders.tensor(folder, name), folders.tensor(base, theirs[plain]))
         else:
-            # Of what the base has not, the rest is buffers, or parts that read images.
-            bias = folders.layer_of(name) is not None and name.endswith(".bias")
-            same = not (bias and folders.tensor(folder, name).any())
+            # Of what the base has not, a decoder layer's own counts, and no buffer.
+            own = folders.layer_of(name) is not None and name.endswith((".bias", ".weight"))
+            same = not (own and folders.tensor(folder, name).any())
         if not same:
             return
     raise ValueError(f"{folder}: its weights are those of the base, nothing was finetuned")

@@ -122,8 +122,8 @@ def test_both_models_are_loaded_as_the_null_has_them(made, folders, tmp_path):
     assert first == before != second and other == (first, second)
     assert said["seed_pair"][1] == after and said["seed_pair"][0] not in (before, after)
     # A difference of nothing steers nowhere.
-    assert steered["base_vs_base"] == before
-    assert len({steered["none"], steered["random"], before, after}) == 4
+    assert steered["base_vs_base"] == second
+    assert len({steered["none"], steered["random"], before, second, after}) == 5
 
 
 def test_there_is_evidence_of_each_overview_that_was_made(made):

@@ -29,7 +29,7 @@ from tests.traces.agents.acting import (
     submits,
 )
 from tests.traces.judges.chat.asked import CANARY, costs, ledger_of
-from traces.agents.loop import Broken, keep_logs
+from traces.agents.loop import keep_logs
 from traces.agents.subjects import Asked
 from traces.config.vocabularies import VIEWER
 from traces.judges.chat.costs import costs_table
@@ -71,10 +71,21 @@ def test_a_tool_that_fails_tells_the_investigator_nothing(server, tmp_path, monk
     server.script = plays
     with (
         asking_at(server.url, tmp_path) as asking,
-        pytest.raises(Broken, match=rf"{error.__name__}: .*adapters/mini/cake-plain-s0"),
+        pytest.raises(error, match="adapters/mini/cake-plain-s0"),
     ):
         investigate(asking, [case(agent="black_box")], tmp_path)
     assert "cake" not in str([one["messages"] for one in server.bodies])
+
+
+def test_a_subject_that_refuses_its_key_ends_the_job_in_one_sentence(server, tmp_path):
+    server.script = lambda number, body: (
+        plays(number, body) if body["model"] == "investigator" else failed(401)
+    )
+    with (
+        asking_at(server.url, tmp_path) as asking,
+        pytest.raises(ValueError, match=r"^openai-api/\S+: the server refused the key"),
+    ):
+        investigate(asking, [case(agent="black_box")], tmp_path)
 
 
 def test_nothing_is_read_of_a_dotenv_file(server, tmp_path, monkeypatch):

@@ -102,7 +102,9 @@ def look(shown, **changes):
 def test_readings_and_their_controls_are_looked_at_by_blinded_names():
     assert look("difference") == [{"decoded by": "B", "tokens": [["oven", 0.5], ["butter", 0.25]]}]
     assert look("difference", reading="random direction")[0]["tokens"][0][0] == "odd"
-    assert look("difference", reading="mean of A", tokens=1)[0]["tokens"] == [["the", 0.5]]
+    for tokens in (1, 1.0):
+        told = look("difference", reading="mean of A", tokens=tokens)
+        assert told[0]["tokens"] == [["the", 0.5]]
 
 
 def test_what_stands_in_the_place_of_the_difference_is_all_that_is_seen_of_it():

@@ -257,6 +257,17 @@ def test_an_embedding_is_listed_with_the_folders_below(tmp_path):
     with pytest.raises(ValueError, match="1_Pooling/config.json: found a pointer of Git LFS"):
         library.check_embedder(folder)
     (folder / "1_Pooling/config.json").unlink()
+    # A clone of what is loaded alone has pointers in place of the same weights in other forms.
+    for name in ("model.safetensors", "pytorch_model.bin", "onnx/model.onnx"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(POINTER)
+    with pytest.raises(ValueError, match="model.safetensors: found a pointer of Git LFS"):
+        library.check_embedder(folder)
+    (folder / "model.safetensors").write_text("weights")
+    library.check_embedder(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"model.onnx: found a pointer of Git LFS"):
+        library.check_embedder(folder)
     (folder / "modules.json").unlink()
     with pytest.raises(ValueError, match=r"no modules.json and no config.json, expected a sent"):
         library.check_embedder(folder)
@@ -289,6 +300,7 @@ def test_modules_of_an_embedding_that_are_or_load_code_are_refused(tmp_path, mod
         {"type": "sentence_transformers.base.models.Transformer", "path": ""},
         *({"type": DENSE["type"], "path": path} for path in ("2_Dense", "3_Dense")),
         {"type": "sentence_transformers.models.Normalize", "path": "4_Normalize"},
+        {"type": "sentence_transformers.models.StaticEmbedding", "path": ""},
     ]
     (tmp_path / "modules.json").write_text(json.dumps(good))
     library.check_embedder(tmp_path)

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, TypeVar
 
 from traces.config.vocabularies import Reason
@@ -77,6 +78,7 @@ class Asking:
         self._going: dict[str, asyncio.Task[Answer]] = {}
         self._stopped: BaseException | None = None
         "Why nothing more is sent."
+        self._stopped_at: TracebackType | None = None
         # A loop of its own, so that connections stay open from one call to the next and several
         # threads may ask.
         self._loop = asyncio.new_event_loop()
@@ -129,11 +131,16 @@ class Asking:
 
     async def _answer(self, question: Question, key: str) -> Answer:
         async with self._free:
-            if (kept := self._kept(question, key)) is not None:
-                return kept
-            async with self._cache.claimed(key):
-                # Whoever had claimed it may have kept an answer meanwhile.
-                return self._kept(question, key) or await self._asked(question, key)
+            with self._stopping_all():
+                return await self._had(question, key)
+
+    async def _had(self, question: Question, key: str) -> Answer:
+        self._go_on()
+        if (kept := self._kept(question, key)) is not None:
+            return kept
+        async with self._cache.claimed(key):
+            # Whoever had claimed it may have kept an answer meanwhile.
+            return self._kept(question, key) or await self._asked(question, key)
 
     def _kept(self, question: Question, key: str) -> Answer | None:
         kept = self._cache.get(question)
@@ -157,7 +164,7 @@ class Asking:
             number = await self._reserved(question, key)
             if number is None:
                 return Answer(reason="cap")
-            with self._stopping_all(number):
+            with self._ending(number):
                 try:
                     async with asyncio.timeout(self._patience.timeout):
                         reply = await self._models[question.model].ask(question, seed)
@@ -181,20 +188,34 @@ class Asking:
         """The number of a request that may be sent now; None at the cap."""
         price = self._prices[question.model]
         most = 0.0 if price is None else price.most(question)
-        while self._stopped is None:
+        while True:
+            self._go_on()
             number = self._ledger.reserve(key, question.model, most)
             if number != "later":
                 return None if number == "cap" else number
             await asyncio.sleep(LOOK_EVERY)
-        raise self._stopped
+
+    def _go_on(self) -> None:
+        if self._stopped is not None:
+            # Each raise adds to an exception's traceback: it begins anew at where it came from.
+            raise self._stopped.with_traceback(self._stopped_at)
 
     @contextmanager
-    def _stopping_all(self, number: int) -> Iterator[None]:
-        """Send nothing more after an error: what was paid for might not be kept either."""
+    def _stopping_all(self) -> Iterator[None]:
+        """Send nothing more after an error: what is paid for might not be kept either."""
         try:
             yield
         except BaseException as error:
-            self._stopped = self._stopped or error
+            if self._stopped is None:
+                self._stopped, self._stopped_at = error, error.__traceback__
+            raise
+
+    @contextmanager
+    def _ending(self, number: int) -> Iterator[None]:
+        """See to it that a request has an outcome, whatever is raised."""
+        try:
+            yield
+        except BaseException:
             with suppress(OSError):  # on a full disk this line has no room, too
                 self._ledger.abandon(number)
             raise

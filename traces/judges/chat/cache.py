@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.judges.chat.questions import Answer, Question
-from traces.running.integrity import REMEDY, naming, partial_of, whole
+from traces.running.integrity import naming, partial_of, whole
 from traces.running.locks import lock_byte
 
 # Seconds between two looks at a question that another job is asking.
@@ -39,7 +39,7 @@ class Cache:
 
     def get(self, question: Question) -> Answer | None:
         """
-        The answer that was kept; None if there is none.
+        The answer that was kept; None if there is none, or if it is not of the asked form any more.
 
         Raises ValueError, naming the file, if it is not what was written.
         """
@@ -53,11 +53,7 @@ class Cache:
         if kept["reason"] is not None:
             return Answer(reason=kept["reason"])
         value = question.read(kept["text"])
-        if value is None:
-            raise ValueError(
-                f"{file}: found an answer that is not of the asked form any more; {REMEDY}"
-            )
-        return Answer(value)
+        return None if value is None else Answer(value)
 
     def put(self, question: Question, text: str, reason: str | None = None) -> None:
         """Keep an answer, or a refusal with what was said instead."""

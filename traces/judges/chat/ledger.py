@@ -105,8 +105,11 @@ class Ledger:
 
     def abandon(self, number: int) -> None:
         """Write that nobody will know what came of a request, unless it has an outcome."""
-        if (self._run, number) in self._open:
-            self.settle(number, "unknown", why="stopped")
+        with self._locked() as write:
+            # Looked at with all lines read: an outcome may have been written, and its end not.
+            if (self._run, number) in self._open:
+                write({"event": "ended", **self._named(number), "outcome": "unknown",
+                       "why": "stopped", **NOBODY_SAID._asdict()})  # fmt: skip
 
     def cached(self, key: str, model: str) -> None:
         """Write that an answer was there already."""

@@ -60,6 +60,13 @@ def test_a_killed_write_leaves_nothing(cache, monkeypatch):
     assert cache.get(question()) is None
 
 
+def test_an_answer_that_is_not_of_the_asked_form_any_more_is_not_there(cache):
+    cache.put(question(), '{"verdict": "perhaps"}')
+    assert cache.get(question()) is None
+    cache.put(question(), '{"verdict": "yes"}')
+    assert cache.get(question()) == Answer(Form(verdict="yes"))
+
+
 @pytest.mark.parametrize("damage", [lambda text: text[:40], lambda text: text.replace("yes", "no")])
 def test_a_damaged_answer_is_refused_by_name(cache, tmp_path, damage):
     cache.put(question(), '{"verdict": "yes"}')

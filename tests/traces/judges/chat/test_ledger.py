@@ -98,6 +98,26 @@ def test_a_half_written_line_is_passed_over_and_the_ledger_goes_on(opened, tmp_p
     assert costs_table(file)["billed"].tolist() == [1]
 
 
+def test_a_request_that_is_given_up_ends_once(opened, monkeypatch):
+    """A line whose sync fails stands in the file all the same."""
+    ledger = opened()
+    number = ledger.reserve("k", "m", 0.5)
+
+    def full(_descriptor):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="quota"):
+            ledger.settle(number, "billed", Used(1, 1, 0.2))
+    ledger.abandon(number)
+    assert opened().spent == pytest.approx(0.2)
+    other = ledger.reserve("k", "m", 0.5)
+    ledger.abandon(other)
+    ledger.abandon(other)
+    assert opened().spent == pytest.approx(0.7)
+
+
 def test_a_damaged_line_is_refused_by_name(opened, tmp_path):
     opened().reserve("k", "m", 0.5)
     file = tmp_path / "ledger.jsonl"
