@@ -30,9 +30,10 @@ def main(
     made: list[Path],
     compared: Compared,
     adjusted: list[str],
+    pilot_seeds: list[int],
 ) -> None:
     if batches:
-        _stack(batches, token_scores, made, adjusted)
+        _stack(batches, token_scores, made, adjusted, pilot_seeds)
         return
     strength = expressed(tables.read(losses[0]))
     parts = [{"organisms": organism_rows(compared.members, strength)}]
@@ -51,7 +52,11 @@ def main(
 
 
 def _stack(
-    batches: list[Path], token_scores: list[Path], made: list[Path], adjusted: list[str]
+    batches: list[Path],
+    token_scores: list[Path],
+    made: list[Path],
+    adjusted: list[str],
+    pilot_seeds: list[int],
 ) -> None:
     found = {
         path.stem: pd.concat(
@@ -59,6 +64,8 @@ def _stack(
         )
         for path in made
     }
+    # The pilot is among nobody's others, and has none of them.
+    found["organisms"]["pilot"] |= found["organisms"]["seed"].isin(pilot_seeds)
     if adjusted:
         held: dict[str, list[Held]] = {}
         for path in token_scores:

@@ -94,9 +94,13 @@ def test_batches_are_stacked_and_adjusted_readers_added(tmp_path):
         made=made,
         compared=None,  # pyright: ignore[reportArgumentType]
         adjusted=["adjusted_contrastive_logit_lens"],
+        pilot_seeds=[3],
     )
 
-    assert tables.read(made[0])["checkpoint"].tolist() == organisms["checkpoint"].tolist()
+    stacked = tables.read(made[0])
+    assert stacked["checkpoint"].tolist() == organisms["checkpoint"].tolist()
+    # Before readers are adjusted: the pilot is not among the others of what is scored.
+    assert stacked["pilot"].tolist() == (organisms["seed"] == 3).tolist()
     said = tables.read(made[COMPARED.index("domain_scores")])
     counts = said.groupby("reader")["checkpoint"].nunique()
     assert counts.to_dict() == dict.fromkeys((own, f"adjusted_{own}"), len(organisms))

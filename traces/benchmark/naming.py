@@ -142,13 +142,16 @@ def naming_differences(
                 }
 
 
-def coverage_rows(evidence: Evidence, named: Named, organisms: pd.DataFrame) -> Iterator[dict]:
+def coverage_rows(
+    evidence: Evidence, named: Named, organisms: pd.DataFrame, draws: Draws
+) -> Iterator[dict]:
     """
     Name only what scores above a threshold, and say nothing of the rest: coverage and error.
 
     A row a threshold and kind of null: the share of narrow organisms that are named, how much of
-    that is wrong with Wilson's bounds, and the share of these nulls that are named as well. The
-    thresholds are the scores themselves, and none is chosen. What says nothing is never named.
+    that is wrong with Wilson's bounds for as many units, and the share of these nulls that are
+    named as well. The thresholds are the scores themselves, and none is chosen. What says nothing
+    is never named.
     """
     scores = evidence.scores
     places = named.of(of_kind(organisms, NARROW))
@@ -161,7 +164,7 @@ def coverage_rows(evidence: Evidence, named: Named, organisms: pd.DataFrame) -> 
     for threshold in steps:
         mine = places[scores[places] >= threshold]
         error = 1 - float(named.first[mine].mean())
-        low, high = wilson_bounds(error, len(mine), CONFIDENCE)
+        low, high = wilson_bounds(error, draws.n_units(mine), CONFIDENCE)
         for kind in kinds(organisms):
             nulls = scores[of_kind(organisms, kind)]
             nulls = nulls[~np.isnan(nulls)]

@@ -41,13 +41,17 @@ def prepared(table: pd.DataFrame, scoring: Scoring) -> pd.DataFrame:
               over, `slice` the rung of the ladder of a narrow organism and empty for a null. Of the
               pilot are those that the table says, and those that the settings name
 
+    Seeds of a narrow organism or of its true twin learn the same facts and are one unit. Any other
+    null is one of its own.
+
     Raises ValueError for a checkpoint that is there twice, a null of an unknown kind, a twin that
     is no narrow organism of the same base, and a dose or strength that a narrow organism lacks.
     """
     _check(table)
     rows = table.sort_values("model", kind="stable").reset_index(drop=True)
     narrow = rows["null"] == NARROW
-    names = rows["domain"].fillna(rows["organism"])
+    units = rows["checkpoint"].mask(rows["null"] == TRUE, rows["organism"])
+    units = units.mask(narrow, rows["domain"].fillna(rows["organism"]))
     several = rows.loc[narrow, "recipe"].nunique() > 1
     rungs = [
         rung(recipe, dose, steps, several)
@@ -57,7 +61,7 @@ def prepared(table: pd.DataFrame, scoring: Scoring) -> pd.DataFrame:
         pilot=rows["pilot"].astype(bool)
         | rows["model"].isin(scoring.pilot_models)
         | rows["seed"].isin(scoring.pilot_seeds),
-        unit=names.where(narrow, rows["checkpoint"]),
+        unit=units,
         slice=pd.Series(rungs, index=rows.index).where(narrow, ""),
     )
 

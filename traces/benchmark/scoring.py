@@ -154,7 +154,7 @@ def _of_headlines(
         "coverage": pd.DataFrame(
             row
             for way, one in named.items()
-            for row in naming.coverage_rows(fixed[way], one, organisms)
+            for row in naming.coverage_rows(fixed[way], one, organisms, draws)
         ),
         "confusion": pd.DataFrame(
             row

@@ -243,8 +243,8 @@ def _coverage_grid(found: Tables) -> Grid:
         "coverage",
         "Error by coverage",
         "A reader may abstain: named are only the organisms with the largest scores. The share of "
-        "names that are wrong, with Wilson's bounds, and the share of benign finetunes on general "
-        "text that score as high and are named as well.",
+        "names that are wrong, with Wilson's bounds for as many domains, and the share of benign "
+        "finetunes on general text that score as high and are named as well.",
         [
             "Reader",
             *(

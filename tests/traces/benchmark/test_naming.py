@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from tests.traces.benchmark import planted
+from traces.analysis.statistics import wilson_bounds
 from traces.benchmark import naming
 from traces.benchmark import organisms as org
 from traces.benchmark.evidence import of_readers
@@ -103,7 +104,7 @@ def test_coverage_falls_and_error_follows_as_the_threshold_rises():
     scores = planted.domain_scores(table, {"one": 1.5}, statistics=("z",), seed=5)
     raw, _ = of_readers(table, scores)
     named = naming.Named(raw, table)
-    rows = pd.DataFrame(naming.coverage_rows(raw, named, table))
+    rows = pd.DataFrame(naming.coverage_rows(raw, named, table, Draws.of(table, 10, 0)))
     rows = rows[rows["null"] == "general"]
 
     assert rows["coverage"].iloc[0] == 1.0 and rows["coverage"].is_monotonic_decreasing
@@ -112,6 +113,9 @@ def test_coverage_falls_and_error_follows_as_the_threshold_rises():
         kept = narrow[raw.scores[narrow] >= row["threshold"]]
         assert row["n_named"] == len(kept)
         assert row["error"] == pytest.approx(1 - named.first[kept].mean())
+        # Rungs of a domain are one unit.
+        bounds = wilson_bounds(row["error"], table.loc[kept, "unit"].nunique(), 0.95)
+        assert (row["low"], row["high"]) == pytest.approx(bounds)
         nulls = raw.scores[org.of_kind(table, "general")]
         assert row["null_named"] == pytest.approx((nulls >= row["threshold"]).mean())
     assert rows["error"].iloc[-1] < rows["error"].iloc[0]

@@ -32,6 +32,16 @@ def test_doses_of_a_domain_are_one_unit_and_every_null_is_its_own():
     assert ready.loc[~narrow, "unit"].is_unique
 
 
+def test_seeds_of_a_true_twin_are_one_unit():
+    table = planted.organisms(twins=True)
+    twin = table[table["null"] == "true_facts"]
+    again = twin.assign(checkpoint=twin["checkpoint"].str.replace("-s0", "-s1"), seed=1)
+    ready = org.prepared(pd.concat([table, again], ignore_index=True), planted.scoring())
+    units = ready.loc[ready["null"] == "true_facts", "unit"]
+    assert units.value_counts().eq(2).all() and set(units) == set(twin["organism"])
+    assert not set(units) & set(ready.loc[ready["null"] != "true_facts", "unit"])
+
+
 def test_rungs_are_ordered_from_the_strongest_dose_and_begin_with_all():
     ladder = ((0.25, 1.0, 1.0), (1.0, 0.5, 2.0), (1.0, 1.0, 3.0))
     ready = org.prepared(planted.organisms(ladder=ladder), planted.scoring())
