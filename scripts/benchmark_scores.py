@@ -10,7 +10,7 @@ from traces import job
 from traces.artifacts import tables
 from traces.artifacts.arrays import read_differences
 from traces.artifacts.scores import read_scores
-from traces.benchmark.adjusted import Held, joined, read_held, with_adjusted
+from traces.benchmark.adjusted import read_bases, with_adjusted
 from traces.benchmark.collected import Compared, Results, expressed, organism_rows, read_rows
 from traces.benchmark.ladder import candidate_words
 from traces.benchmark.said import Domains
@@ -67,11 +67,8 @@ def _stack(
     # The pilot is among nobody's others, and has none of them.
     found["organisms"]["pilot"] |= found["organisms"]["seed"].isin(pilot_seeds)
     if adjusted:
-        held: dict[str, list[Held]] = {}
-        for path in token_scores:
-            held.setdefault(path.parent.parent.name, []).append(read_held(path))
-        whole = {model: joined(parts) for model, parts in held.items()}
-        found = with_adjusted(found, whole, adjusted, candidate_words())
+        held = read_bases({path: path.parent.parent.name for path in token_scores})
+        found = with_adjusted(found, held, adjusted, candidate_words())
     for path in made:
         tables.write(path, found[path.stem], path.stem)
 

@@ -74,6 +74,14 @@ def read_held(path: Path) -> Held:
     return Held(checkpoints, tokens, readers)
 
 
+def read_bases(models: Mapping[Path, str]) -> dict[str, Held]:
+    """Read the token scores of all batches: whose base each file is of, to one whole a base."""
+    held: dict[str, list[Held]] = {}
+    for path, model in models.items():
+        held.setdefault(model, []).append(read_held(path))
+    return {model: joined(parts) for model, parts in held.items()}
+
+
 def joined(parts: Sequence[Held]) -> Held:
     """
     The scores of all parts, one after another.
