@@ -64,29 +64,32 @@ def made(tmp_path_factory) -> list[Path]:
     return found
 
 
-def test_batches_are_stacked_and_adjusted_readers_added(tmp_path):
-    own = "contrastive_logit_lens_base"
-    organisms = planted.organisms(domains=planted.DOMAINS[:4], ladder=planted.LADDER[:1])
+OWN = "contrastive_logit_lens_base"
+
+
+def stacked(folder, organisms, *, pilot_seeds=(), shift=0.0) -> list[Path]:
+    """The collected tables of two batches; scores of seed 3 are shifted."""
     tokens = tuple(word for some in candidate_words().values() for word in some[:2])
     files: dict[str, list[Path]] = {"batches": [], "token_scores": []}
     for number, place in enumerate((slice(0, 20), slice(20, None))):
         part = organisms[place]
-        folder = tmp_path / "mini" / str(number)
-        folder.mkdir(parents=True)
+        batch = folder / "mini" / str(number)
+        batch.mkdir(parents=True)
         frames = {
             "organisms": part,
-            "domain_scores": planted.domain_scores(part, {own: 1.0}),
+            "domain_scores": planted.domain_scores(part, {OWN: 1.0}),
             "detector_scores": planted.detector_scores(part, {"kl": 1.0}),
-            "token_lists": planted.token_lists(part, [own]),
+            "token_lists": planted.token_lists(part, [OWN]),
         }
         for name, frame in frames.items():
-            files["batches"].append(folder / f"{name}.parquet")
+            files["batches"].append(batch / f"{name}.parquet")
             tables.write(files["batches"][-1], frame, name)
         z = np.random.default_rng(number).normal(size=(len(part), 2, len(tokens)))
-        scores = {own: TokenScores(z.astype(np.float32), z < 9)}
-        files["token_scores"].append(folder / "token_scores.h5")
+        z[part["seed"].to_numpy() == 3] *= 1 + shift
+        scores = {OWN: TokenScores(z.astype(np.float32), z < 9)}
+        files["token_scores"].append(batch / "token_scores.h5")
         write_held(files["token_scores"][-1], Held(tuple(part["checkpoint"]), tokens, scores))
-    made = [tmp_path / f"{name}.parquet" for name in COMPARED]
+    made = [folder / f"{name}.parquet" for name in COMPARED]
     nothing = ("models", "words", "losses", "readings", "scores", "statistics", "differences")
     benchmark_scores.main(
         **files,
@@ -94,18 +97,37 @@ def test_batches_are_stacked_and_adjusted_readers_added(tmp_path):
         made=made,
         compared=None,  # pyright: ignore[reportArgumentType]
         adjusted=["adjusted_contrastive_logit_lens"],
-        pilot_seeds=[3],
+        pilot_seeds=list(pilot_seeds),
     )
+    return made
 
-    stacked = tables.read(made[0])
-    assert stacked["checkpoint"].tolist() == organisms["checkpoint"].tolist()
-    # Before readers are adjusted: the pilot is not among the others of what is scored.
-    assert stacked["pilot"].tolist() == (organisms["seed"] == 3).tolist()
+
+def test_batches_are_stacked_and_adjusted_readers_added(tmp_path):
+    organisms = planted.organisms(domains=planted.DOMAINS[:4], ladder=planted.LADDER[:1])
+    made = stacked(tmp_path, organisms)
+    assert tables.read(made[0])["checkpoint"].tolist() == organisms["checkpoint"].tolist()
     said = tables.read(made[COMPARED.index("domain_scores")])
     counts = said.groupby("reader")["checkpoint"].nunique()
-    assert counts.to_dict() == dict.fromkeys((own, f"adjusted_{own}"), len(organisms))
+    assert counts.to_dict() == dict.fromkeys((OWN, f"adjusted_{OWN}"), len(organisms))
     lists = tables.read(made[COMPARED.index("token_lists")])
-    assert set(lists["reader"]) == {own, f"adjusted_{own}"}
+    assert set(lists["reader"]) == {OWN, f"adjusted_{OWN}"}
+
+
+@pytest.mark.parametrize("pilot_seeds", [(), (3,)])
+def test_adjusted_scores_hold_nothing_of_a_pilot_of_seeds(tmp_path, pilot_seeds):
+    organisms = planted.organisms(
+        domains=planted.DOMAINS[:4], ladder=planted.LADDER[:1], seeds=(0, 3)
+    )
+    scored = organisms.loc[organisms["seed"] != 3, "checkpoint"]
+    found = []
+    for shift in (0.0, 2.0):
+        folder = tmp_path / str(shift)
+        made = stacked(folder, organisms, pilot_seeds=pilot_seeds, shift=shift)
+        said = tables.read(made[COMPARED.index("domain_scores")])
+        said = said[(said["reader"] == f"adjusted_{OWN}") & said["checkpoint"].isin(scored)]
+        found.append(said["score"].to_numpy())
+    assert len(found[0]) and np.isfinite(found[0]).all()
+    assert np.array_equal(*found) == bool(pilot_seeds)
 
 
 def test_every_table_is_written(made):

@@ -11,7 +11,6 @@ from typing import Literal
 from pydantic import BaseModel
 
 from traces.config.checks.places import Places
-from traces.config.readers import reader
 from traces.config.schema import Ladder, LadderNulls, Rung, Study
 from traces.config.study import LoadedStudy
 from traces.config.vocabularies import LadderData, NullKind
@@ -68,7 +67,6 @@ def check_ladder(loaded: LoadedStudy, places: Places) -> None:
             "to choose it on; expected both, or a pilot (`ladder.pilot`)"
         )
     if study.ladder is None:
-        _check_pilot(study, places)
         return
     for model in study.models:
         entry = loaded.models[model]
@@ -91,16 +89,6 @@ def check_ladder(loaded: LoadedStudy, places: Places) -> None:
         raise ValueError(
             f"{places.at('lenses.vocabulary')}: found {study.lenses.vocabulary} beside a `ladder`, "
             "expected words: a domain is told by whole words"
-        )
-
-
-def _check_pilot(study: Study, places: Places) -> None:
-    adjusted = [name for name in study.lenses.readers if reader(name).needs == "others"]
-    if study.scoring.pilot_seeds and adjusted:
-        raise ValueError(
-            f"{places.at('scoring.pilot_seeds')}: found seeds beside the reader {adjusted[0]}, "
-            "whose scores are less those of organisms of all seeds; expected none, or "
-            "`scoring.pilot_models`"
         )
 
 

@@ -7,8 +7,8 @@ The organisms that readers are compared on: who is narrow, who is a null of whic
     unknown  a checkpoint whose truth is not known: it is placed among the others and counts nowhere
 
 **The unit.** Intervals are over units. A narrow organism's unit is its domain, so that its doses,
-recipes and seeds are drawn together. A null's unit is its checkpoint, since each is trained on a
-draw of its own.
+recipes and seeds are drawn together. A true twin's unit is its organism, with all its seeds. Any
+other null's unit is its checkpoint, since each is trained on a draw of its own.
 """
 
 from collections.abc import Iterator

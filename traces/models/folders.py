@@ -30,10 +30,7 @@ BESIDE = (
 )
 SLOW_TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.model")
 # What is read of a folder wherever it is there, so that a link to nothing is a mistake.
-NAMES = (
-    *(*BESIDE, *SLOW_TOKENIZER, "model.safetensors", INDEX),
-    *(ADAPTER_CONFIG, "adapter_model.safetensors"),
-)
+NAMES = (*BESIDE, "model.safetensors", ADAPTER_CONFIG, "adapter_model.safetensors")
 GGUF = b"GGUF"
 # The one key of the object that transformers writes for a number that JSON does not have.
 FLOAT = "__float__"
@@ -42,8 +39,9 @@ EMBEDDING = (
     *("Transformer", "StaticEmbedding", "Pooling", "WeightedLayerPooling"),
     *("Normalize", "LayerNorm", "Dropout", "Dense"),
 )
-# Where weights lie as safetensors, those of these forms are not loaded.
-OTHER_FORMS = (".bin", ".h5", ".ot", ".msgpack", ".onnx", ".xml")
+# Where weights lie as safetensors, those of these forms and folders are not loaded.
+OTHER_FORMS = (".bin", ".h5", ".ot", ".msgpack")
+OTHER_FOLDERS = ("onnx", "openvino")
 ACTIVATION = r"torch\.nn(\.modules\.(activation|linear))?\.\w+"
 
 
@@ -234,9 +232,10 @@ def check_embedder(folder: Path) -> None:
 
 
 def _is_other_form(file: Path) -> bool:
-    """Whether a file holds weights that are there as safetensors, beside it or a folder above."""
-    there = (file.with_name("model.safetensors"), file.parent.parent / "model.safetensors")
-    return file.suffix in OTHER_FORMS and any(one.is_file() for one in there)
+    """Whether a file is of weights in another form than safetensors, which are there as well."""
+    if file.parent.name in OTHER_FOLDERS:
+        return (file.parent.parent / "model.safetensors").is_file()
+    return file.suffix in OTHER_FORMS and file.with_name("model.safetensors").is_file()
 
 
 def _check_modules(file: Path) -> None:

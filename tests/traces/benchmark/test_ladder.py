@@ -137,15 +137,6 @@ def test_a_ladder_that_cannot_be_made_is_refused_before_the_first_job(folder, ov
         check_ladder(study, places)
 
 
-def test_a_pilot_of_seeds_beside_readers_that_read_all_seeds_is_refused(folder):
-    without = "ladder: null\nscoring: {statistic: z, adjustment: raw, pilot_seeds: [7]}"
-    study, places = with_places(folder, without)
-    with pytest.raises(ValueError, match=r"scoring.pilot_seeds: found seeds beside the reader adj"):
-        check_ladder(study, places)
-    study, places = with_places(folder, f"{without}\nlenses: {{readers: [logit_lens]}}")
-    check_ladder(study, places)
-
-
 def test_the_ladder_of_the_repository_can_be_made(folder):
     study, places = with_places(folder)
     check_ladder(study, places)

@@ -258,15 +258,20 @@ def test_an_embedding_is_listed_with_the_folders_below(tmp_path):
         library.check_embedder(folder)
     (folder / "1_Pooling/config.json").unlink()
     # A clone of what is loaded alone has pointers in place of the same weights in other forms.
-    for name in ("model.safetensors", "pytorch_model.bin", "onnx/model.onnx"):
+    (folder / "2_Dense").mkdir()
+    for name in ("model.safetensors", "pytorch_model.bin", "onnx/model.onnx_data"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(POINTER)
     with pytest.raises(ValueError, match="model.safetensors: found a pointer of Git LFS"):
         library.check_embedder(folder)
     (folder / "model.safetensors").write_text("weights")
     library.check_embedder(folder)
+    (folder / "2_Dense/pytorch_model.bin").write_text(POINTER)
+    with pytest.raises(ValueError, match="2_Dense/pytorch_model.bin: found a pointer of Git LFS"):
+        library.check_embedder(folder)
+    (folder / "2_Dense/pytorch_model.bin").unlink()
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"model.onnx: found a pointer of Git LFS"):
+    with pytest.raises(ValueError, match=r"model.onnx_data: found a pointer of Git LFS"):
         library.check_embedder(folder)
     (folder / "modules.json").unlink()
     with pytest.raises(ValueError, match=r"no modules.json and no config.json, expected a sent"):

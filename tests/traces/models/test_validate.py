@@ -687,6 +687,20 @@ def test_biases_that_the_base_has_not_are_a_change(copies):
     library.check_adapter(full, base)
 
 
+def test_a_block_that_the_base_has_not_is_a_change(copies):
+    base, full = (copies / name for name in ("base", "full"))
+    shutil.copyfile(base / "model.safetensors", full / "model.safetensors")
+
+    def grown(weights):
+        last = {name: one for name, one in weights.items() if name.startswith("model.layers.5.")}
+        more = {name.replace("layers.5.", "layers.6."): one.clone() for name, one in last.items()}
+        weights.update(more)
+
+    edit_weights(full / "model.safetensors", grown)
+    edit_json(full / "config.json", num_hidden_layers=7)
+    library.check_adapter(full, base)
+
+
 def test_a_full_model_of_other_shapes_is_refused(folders, tmp_path):
     tiny_model("llama", vocab=130).save_pretrained(tmp_path / "other")
     with pytest.raises(
