@@ -1506,6 +1506,8 @@ def judged(world, lenses, differences, words, steering, alignments) -> dict[str,
         as_rule(
             judge_scales.main,
             readings=readings,
+            differences=differences["cake_bake"],
+            settings=settings_of_lenses(world),
             relevance=lenses["cake_bake"]["token_relevance"],
             instructions=rubrics / "choose_scale.txt",
             scales=files["scales"],

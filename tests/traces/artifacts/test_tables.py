@@ -189,7 +189,7 @@ def words(table):
         ),
         *((said(**{key: None}), "found no description of its") for key in ("schema", "identity")),
         (said(rows="4"), "found no description of its contents"),
-        (said(schema="token_releVance"), "found a table token_releVance, expected one of this"),
+        (said(schema="token_releVance"), "found a table token_releVance, expected one that this"),
         (through_arrow(words), "column relevance: found .*string, expected float64"),
         (through_pandas(lambda frame: frame.head(2)), "found no description of its contents"),
         (through_pandas(lambda frame: frame), "found no description of its contents"),
