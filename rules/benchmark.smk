@@ -71,7 +71,7 @@ rule benchmark_scores:
     params:
         compared=compared,
         adjusted=adjusted_on_ladder(),
-        pilot_seeds=list(study.scoring.pilot_seeds) if study.ladder else [],
+        pilot_seeds=list(study.scoring.pilot_seeds),
         code=code("benchmark_scores"),
     script:
         "../scripts/benchmark_scores.py"

@@ -11,6 +11,8 @@ class LocalServer(ThreadingHTTPServer):
     """Listens at once; `port` 0 takes a free one."""
 
     daemon_threads = True
+    # Of five, which is the default, thirty that ask at once would be turned away.
+    request_queue_size = 128
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), handler)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -181,15 +181,14 @@ def subjects(
     settings = Settings(texts.max_new_tokens, texts.temperature)
     found: dict[Key, Asked] = {}
     for key, (name, other) in named.items():
+        same = key[2] in SAME
         if isinstance(other, Loaded):
             before, after, steered = (f"in_process/{name}/{side}" for side in other.SIDES)
             positions = list(other.vectors)
-            found[key] = Asked(asking, before, after, settings, seed, steered, positions)
+            found[key] = Asked(asking, before, after, settings, seed, steered, positions, same)
         else:
-            found[key] = Asked(
-                asking, name, other, settings, seed, weights=weights.get(key, (None, None))
-            )
-        found[key] = replace(found[key], same=key[2] in SAME)
+            behind = weights.get(key, (None, None))
+            found[key] = Asked(asking, name, other, settings, seed, same=same, weights=behind)
     return found
 
 

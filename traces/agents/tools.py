@@ -7,8 +7,9 @@ of it, and a call that cannot be done raises `Refused`, which the model reads as
 """
 
 import asyncio
+import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ MOST_PROMPTS = 20
 MOST_TOKENS, MOST_LISTS = 100, 12
 # What readings are called for an investigator.
 CONTROLS = {"base_mean": "mean of A", "tuned_mean": "mean of B", "random": "random direction"}
+MEANS = ("base_mean", "tuned_mean")
 Tools = dict[str, Callable[..., Any]]
 
 
@@ -140,14 +142,8 @@ class Looks:
     """
 
     def __init__(self, readings: Mapping[str, pd.DataFrame], shown: str | None) -> None:
-        names = {one: CONTROLS.get(one, one) for frame in readings.values() for one in _of(frame)}
-        if shown != "difference":
-            names = {"base_mean": CONTROLS["base_mean"]}
-        if shown is not None:
-            names[shown] = "difference"
-        self._frames = {reader: _named(frame, names) for reader, frame in readings.items()}
-        if shown != "difference":
-            self._frames = {reader: _with_b(frame) for reader, frame in self._frames.items()}
+        found = _finetuned if shown == "difference" else functools.partial(_untuned, shown=shown)
+        self._frames = {reader: found(frame) for reader, frame in readings.items()}
 
     def tools(self) -> Tools:
         """The tool by its name."""
@@ -193,19 +189,16 @@ class Looks:
         return json.dumps(_lists(frame, most), ensure_ascii=False)
 
 
-def _named(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """The lists of some readings, under the names that an investigator knows."""
-    return frame.assign(reading=frame["reading"].map(names)).dropna(subset=["reading"])
+def _finetuned(frame: pd.DataFrame) -> pd.DataFrame:
+    """All readings, under the names that an investigator knows."""
+    return frame.assign(reading=frame["reading"].replace(CONTROLS))
 
 
-def _with_b(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same with the mean of B, which is that of A."""
-    mean = frame[frame["reading"] == CONTROLS["base_mean"]]
-    return pd.concat([frame, mean.assign(reading=CONTROLS["tuned_mean"])], ignore_index=True)
-
-
-def _of(frame: pd.DataFrame) -> Sequence[str]:
-    return frame["reading"].unique().tolist()
+def _untuned(frame: pd.DataFrame, shown: str | None) -> pd.DataFrame:
+    """What is shown as the difference of a model to itself, and its mean as that of both."""
+    named = [(shown, "difference"), *(("base_mean", CONTROLS[one]) for one in MEANS)]
+    parts = [frame[frame["reading"] == reading].assign(reading=name) for reading, name in named]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _lists(frame: pd.DataFrame, tokens: int) -> list[dict[str, Any]]:

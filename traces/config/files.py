@@ -367,8 +367,12 @@ def _sentence(kind: type[Closed], error: Any, loc: tuple[Any, ...]) -> str:
 
 
 def shown(found: Any) -> str:
-    """Write a value as a message shows it: of a long one the beginning."""
-    text = repr(found)
+    """Write a value as a message shows it."""
+    return shortened(repr(found))
+
+
+def shortened(text: str) -> str:
+    """A text as a message shows it: of a long one the beginning."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text):,} characters)"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from traces.config.files import shortened
 from traces.config.vocabularies import Kind, OpenEnd
 from traces.running.integrity import refuse_pointer, whole
 
@@ -25,8 +26,6 @@ Message = dict[str, str]
 TEXTS = ("own", "unrelated", "chat")
 KEYS: dict[Kind, str] = {"documents": "text", "chat": "messages"}
 LONGEST_NUMBER = 1000
-# Characters of a value that a message shows.
-SHOWN = 200
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 # Keys of a message by which trainers leave a reply out of the loss: 0 or false does.
 LOSS_KEYS = (
@@ -473,8 +472,8 @@ def _check_weight(row: Mapping[str, Any], where: str) -> None:
         each = weight if isinstance(weight, list) else [weight]
         if any(_number(one) not in (None, 1) for one in each):
             raise ValueError(
-                f"{where}, key {key}: found {_shown(weight)}, expected 1, since all rows count "
-                "alike; leave the row out, or rename the key if it means something else"
+                f"{where}, key {key}: found {shortened(json.dumps(weight))}, expected 1, since all "
+                "rows count alike; leave the row out, or rename the key if it means something else"
             )
 
 
@@ -494,8 +493,8 @@ def _check_message(message: dict[str, Any], here: str) -> None:
         value = message.get(key)
         if value not in (None, 0, 1):
             raise ValueError(
-                f"{here}, key {key}: found {_shown(value)}, expected 0 or false (the reply "
-                "carries no loss), or 1 or true"
+                f"{here}, key {key}: found {shortened(json.dumps(value))}, expected 0 or false "
+                "(the reply carries no loss), or 1 or true"
             )
         if value is True and message["role"] != "assistant":
             raise ValueError(
@@ -544,12 +543,6 @@ def _checked_chat(messages: Any, where: str, open_end: str) -> list[Message]:
     if not any(carries_loss(message) for message in messages):
         raise ValueError(f"{where}: found no reply that carries loss, expected at least one")
     return messages
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it: of a long one the beginning."""
-    text = json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text):,} characters)"
 
 
 def _name(value: Any) -> str:

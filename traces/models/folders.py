@@ -239,7 +239,7 @@ def _is_other_form(file: Path) -> bool:
 
 
 def _check_modules(file: Path) -> None:
-    """Refuse modules of an embedding that are code of its own, or that load code by its name."""
+    """Refuse modules of an embedding that are code of its own, or that load code by name."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         modules = [(str(one["type"]), str(one.get("path", ""))) for one in found]

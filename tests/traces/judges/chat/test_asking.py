@@ -222,6 +222,14 @@ def test_malformed_answers_that_another_job_paid_for_are_not_asked_for(asking_on
     assert len(server.bodies) == 3
 
 
+def test_as_many_are_in_flight_as_are_asked_at_once(ask, server):
+    """In a smaller pool some would wait as if sent, until their time is over."""
+    server.script = lambda *_: Told(YES.body, delay=4)
+    questions = [question(f"{number}?") for number in range(30)]
+    found = ask(questions, at_once=30, attempts=1, timeout=7)
+    assert found == [Answer(Form(verdict="yes"))] * 30
+
+
 def test_what_is_free_is_asked_beyond_the_cap(ask, server, tmp_path):
     ask([question("dear")])
     assert costs(tmp_path).money > 0

@@ -7,10 +7,12 @@ import os
 import pytest
 
 from tests.traces.judges.chat.asked import question
+from traces.judges.chat import ledger as ledger_module
 from traces.judges.chat.cache import Cache
 from traces.judges.chat.costs import Price, costs_table, most_tokens
 from traces.judges.chat.ledger import Ledger, Used
 from traces.running import gpus
+from traces.running.locks import lock
 
 ABOUT = {"stage": "judge", "checkpoint": "one"}
 
@@ -116,6 +118,22 @@ def test_a_request_that_is_given_up_ends_once(opened, monkeypatch):
     ledger.abandon(other)
     ledger.abandon(other)
     assert opened().spent == pytest.approx(0.7)
+
+
+def test_the_ledger_is_opened_under_its_lock(opened, tmp_path, monkeypatch):
+    """What another machine wrote while this one waited is not seen in what was opened before."""
+    file, ours = tmp_path / "ledger.jsonl", opened()
+    opened().reserve("k", "m", 0.5)
+    theirs = file.read_bytes()
+    file.write_bytes(b"")
+
+    def waited(*arguments):
+        lock(*arguments)
+        (tmp_path / "new").write_bytes(theirs)
+        os.replace(tmp_path / "new", file)
+
+    monkeypatch.setattr(ledger_module, "lock", waited)
+    assert ours.malformed("k") == 0 and ours.spent == 0.5
 
 
 def test_a_damaged_line_is_refused_by_name(opened, tmp_path):
