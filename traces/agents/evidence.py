@@ -181,14 +181,14 @@ def subjects(
     settings = Settings(texts.max_new_tokens, texts.temperature)
     found: dict[Key, Asked] = {}
     for key, (name, other) in named.items():
-        same = key[2] in SAME
+        both = {"same": key[2] in SAME, "organism": f"{key[0]}/{key[1]}"}
         if isinstance(other, Loaded):
             before, after, steered = (f"in_process/{name}/{side}" for side in other.SIDES)
             positions = list(other.vectors)
-            found[key] = Asked(asking, before, after, settings, seed, steered, positions, same)
+            found[key] = Asked(asking, before, after, settings, seed, steered, positions, **both)
         else:
             behind = weights.get(key, (None, None))
-            found[key] = Asked(asking, name, other, settings, seed, same=same, weights=behind)
+            found[key] = Asked(asking, name, other, settings, seed, weights=behind, **both)
     return found
 
 

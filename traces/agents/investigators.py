@@ -6,7 +6,7 @@ and paid for once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from traces.agents.investigations import KEYS, Investigation, not_done
@@ -117,7 +117,8 @@ def _run(
     seed: int,
 ) -> Run:
     async def continues(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> Answer:
-        return await asking.answer(question(messages, tools, agent, seed=seed, run=case.run))
+        one = question(messages, tools, agent, seed=seed, run=case.run)
+        return await asking.answer(replace(one, organism=f"{case.model}/{case.checkpoint}"))
 
     about = case.model_dump(include={"agent", "prompt", "interactions", "run"})
     return Run(

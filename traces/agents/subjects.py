@@ -58,6 +58,8 @@ class Asked:
     "Whether both are one model: its second answer is drawn anew, or it would be the first again."
     weights: tuple[str | None, str | None] = (None, None)
     "What tells apart the weights behind both names, where the names do not."
+    organism: str | None = None
+    "Whose overview they stand behind, for the ledger."
 
     async def ask(self, prompt: str) -> tuple[str, str]:
         messages = (Message("user", prompt),)
@@ -90,6 +92,7 @@ class Asked:
             seed=self.seed,
             repeat=repeat,
             about=about,
+            organism=self.organism,
         )
         answer = await self.asking.answer(question)
         if answer.reason is not None:

@@ -6,6 +6,7 @@ abstains, which is no grade: an honest "inconclusive" is not a wrong claim.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -95,7 +96,8 @@ def graded(
                 rows.append({**row, "grader_model": grader.name, "repeat": repeat})
                 if text.strip():
                     about = organisms[row["organism"]]
-                    questions.append(question(text, about, grader, texts, seed=seed, repeat=repeat))
+                    one = question(text, about, grader, texts, seed=seed, repeat=repeat)
+                    questions.append(replace(one, organism=row["organism"]))
                 else:
                     rows[-1] |= _verdict(Answer(Grade(comparison="", verdict="abstention")))
     answers = iter(asking.answers(questions))

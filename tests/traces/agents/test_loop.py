@@ -55,7 +55,8 @@ def test_an_investigation_looks_asks_and_submits(server, tmp_path):
     assert "cake" not in first and "mini" not in first
     (log,) = logs
     assert log.is_file() and log.parent == tmp_path / "logs"
-    assert len(costs_table(ledger_of(tmp_path))) == 3
+    paid = costs_table(ledger_of(tmp_path), "investigate", "a")
+    assert len(paid) == 3 and set(paid["checkpoint"]) == {"a", "mini/cake-plain-s0"}
 
 
 @pytest.mark.parametrize(

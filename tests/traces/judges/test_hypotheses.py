@@ -8,6 +8,7 @@ import pytest
 from tests.chat_server import failed, refused, said
 from tests.traces.judges.test_rubrics import TEXTS
 from traces.config.registries import Described
+from traces.judges.chat.costs import costs_table
 from traces.judges.hypotheses import graded
 
 BEES = Described(
@@ -34,7 +35,7 @@ def grade(asking, graders):
     return grade
 
 
-def test_every_planned_row_is_there_by_grader_and_repeat(grade, server):
+def test_every_planned_row_is_there_by_grader_and_repeat(grade, server, tmp_path):
     server.script = lambda _, body: verdict("4" if body["model"] == "one" else "2")
     found = grade(["Bees at night.", "Something on honey."], repeats=2)
     assert list(found)[3:] == ["grader_model", "repeat", "abstained", "grade", "reason_missing"]
@@ -44,6 +45,8 @@ def test_every_planned_row_is_there_by_grader_and_repeat(grade, server):
         "two": [2],
     }
     assert not found["abstained"].any() and found["reason_missing"].isna().all()
+    paid = costs_table(tmp_path / "ledger.jsonl")
+    assert paid["checkpoint"].tolist() == ["bees"] * 2 and paid["billed"].tolist() == [4, 4]
 
 
 def test_a_grader_is_told_the_truth_and_the_rubric_but_no_name(grade, server):

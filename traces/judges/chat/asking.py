@@ -145,7 +145,7 @@ class Asking:
     def _kept(self, question: Question, key: str) -> Answer | None:
         kept = self._cache.get(question)
         if kept is not None:
-            self._ledger.cached(key, question.model)
+            self._ledger.cached(key, question.model, question.organism)
         return kept
 
     async def _asked(self, question: Question, key: str) -> Answer:
@@ -190,7 +190,7 @@ class Asking:
         most = 0.0 if price is None else price.most(question)
         while True:
             self._go_on()
-            number = self._ledger.reserve(key, question.model, most)
+            number = self._ledger.reserve(key, question.model, most, question.organism)
             if number != "later":
                 return None if number == "cap" else number
             await asyncio.sleep(LOOK_EVERY)

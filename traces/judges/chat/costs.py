@@ -60,17 +60,19 @@ def costs_table(
     """
     What a ledger says was spent: one row a stage, checkpoint and model.
 
-    stage, checkpoint : only these; by default all
+    stage, checkpoint : only of jobs with these; by default of all. A job that asks for several
+                        organisms has a row for each, in place of its checkpoint
     returns : stage, checkpoint, model_id, attempts, billed, cached, failed, unknown, input_tokens,
               output_tokens, money (US dollars, with the most for each unknown attempt)
 
     A request without an outcome is unknown: its job was killed, or is still running.
     """
     found = list(_attempts(ledger)) if ledger.is_file() else []
-    frame = pd.DataFrame(found, columns=[*NAMES, *COUNTED, "money"])
+    frame = pd.DataFrame(found, columns=[*NAMES, "organism", *COUNTED, "money"])
     for name, only in (("stage", stage), ("checkpoint", checkpoint)):
         frame = frame if only is None else frame[frame[name] == only]
-    return frame.groupby(NAMES, sort=True, as_index=False).sum()
+    frame = frame.assign(checkpoint=frame["organism"].fillna(frame["checkpoint"]))
+    return frame.drop(columns="organism").groupby(NAMES, sort=True, as_index=False).sum()
 
 
 def totals(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -104,6 +106,7 @@ def _row(line: Mapping[str, Any], outcome: str, ended: dict[str, Any]) -> dict[s
         "stage": line.get("stage", ""),
         "checkpoint": line.get("checkpoint", ""),
         "model_id": line["model"],
+        "organism": line.get("organism"),
         "attempts": 0 if outcome == "cached" else 1,
         **{name: int(name == outcome) for name in outcomes},
         "input_tokens": ended.get("input_tokens") or 0,

@@ -69,11 +69,14 @@ class Ledger:
         with self._locked():
             pass
 
-    def reserve(self, key: str, model: str, most: float) -> int | Literal["later", "cap"]:
+    def reserve(
+        self, key: str, model: str, most: float, organism: str | None = None
+    ) -> int | Literal["later", "cap"]:
         """
         Write that a request is sent now.
 
         most    : the most that it may cost, in US dollars
+        organism: whom it is for, where the job asks for several
         returns : its number, for `settle`; "later" where one of this job's requests must end first;
                   "cap" where the cap leaves no room
         """
@@ -88,7 +91,7 @@ class Ledger:
                     return "later" if here and most <= room + here else "cap"
             self._number += 1
             write({"event": "sent", **self._named(self._number), "key": key, "model": model,
-                   "most": most})  # fmt: skip
+                   "organism": organism, "most": most})  # fmt: skip
             return self._number
 
     def settle(
@@ -111,10 +114,11 @@ class Ledger:
                 write({"event": "ended", **self._named(number), "outcome": "unknown",
                        "why": "stopped", **NOBODY_SAID._asdict()})  # fmt: skip
 
-    def cached(self, key: str, model: str) -> None:
+    def cached(self, key: str, model: str, organism: str | None = None) -> None:
         """Write that an answer was there already."""
         with self._locked(safe=False) as write:
-            write({"event": "cached", **self._named(0), "key": key, "model": model})
+            write({"event": "cached", **self._named(0), "key": key, "model": model,
+                   "organism": organism})  # fmt: skip
 
     def malformed(self, key: str) -> int:
         """How many paid answers to a question were malformed, those of other jobs included."""

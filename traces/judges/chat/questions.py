@@ -1,8 +1,8 @@
 """
 A question to a model, and what came of it: an answer, or the reason why there is none.
 
-A question holds all that decides its answer and nothing else. So it has a key by which its answer
-is known: neither an address nor a password is part of it.
+A question's content is all that decides its answer and nothing else. So it has a key by which its
+answer is known: neither an address nor a password is part of it.
 """
 
 import hashlib
@@ -85,6 +85,8 @@ class Question:
     "Which of several answers to the same question, from 0."
     about: str | None = None
     "What else decides the answer: the weights behind a name that says nothing of them."
+    organism: str | None = None
+    "Whom it is asked for, where a job asks for several; the ledger says so, and no key does."
 
     @property
     def content(self) -> dict[str, Any]:

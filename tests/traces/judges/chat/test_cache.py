@@ -37,7 +37,7 @@ def test_all_that_decides_an_answer_is_in_its_key():
         Question(first.model, (*first.messages, Message("user", "")), first.settings, Form),
     ]
     assert len({one.key for one in (first, *variants)}) == 1 + len(variants)
-    assert question().key == first.key
+    assert question().key == question(organism="cake").key == first.key
 
 
 def test_what_was_kept_is_found_by_another_job(cache, tmp_path):

@@ -159,6 +159,18 @@ def test_the_table_counts_what_is_without_outcome_as_unknown_at_the_most(opened,
     assert ledger.malformed("k") == 1
 
 
+def test_a_job_that_asks_for_several_organisms_has_a_row_for_each(opened, tmp_path):
+    ledger, file = opened(), tmp_path / "ledger.jsonl"
+    for organism in ("cake", "bees", "cake", None):
+        number = ledger.reserve("k", "m", 1.0, organism)
+        ledger.settle(number, "billed", Used(100, 10, 0.25))
+    ledger.cached("k", "m", "bees")
+    found = costs_table(file, "judge", "one").set_index("checkpoint")
+    assert found["billed"].to_dict() == {"bees": 1, "cake": 2, "one": 1}
+    assert found["cached"].to_dict() == {"bees": 1, "cake": 0, "one": 0}
+    assert costs_table(file, "judge", "cake").empty
+
+
 def test_there_is_a_table_before_there_is_a_ledger(tmp_path):
     assert costs_table(tmp_path / "ledger.jsonl").empty
 
