@@ -212,6 +212,7 @@ rule beliefs_figure:
         "../envs/traces.yaml"
     params:
         control=study.control,
+        twins=true_twins(),
         recipes=shown_recipes(),
         texts=quoted(titles=titles()),
         code=code("beliefs_figure"),

@@ -432,6 +432,12 @@ def titles():
     return {name: registry.organisms[name].title for name in graded_organisms()}
 
 
+def true_twins():
+    """By organism of false facts, the one of this study that learns them as they are."""
+    found = {name: registry.organisms[name].twins.get("true_facts") for name in graded_organisms()}
+    return {name: twin for name, twin in found.items() if twin is not None}
+
+
 def quoted(**texts):
     """
     A param that holds free text (traces/config/schema.py: Texts): JSON, of which nothing is markup.
@@ -584,6 +590,7 @@ def batch_of(wildcards):
         "adjusted": adjusted_on_ladder(),
         "layers": list(study.layers[:1]),
         "positions": list(study.positions),
+        "average_sinks": study.average_sinks,
         "texts": study.samples,
         "seed": study.seed,
     }
@@ -658,5 +665,6 @@ def compared(wildcards):
         "candidates": candidates(compared_members()),
         "layers": registry.layers(study.corpora[0]),
         "layer": compared_layer(),
+        "average_sinks": study.average_sinks,
         "readers": reading_settings(told),
     }

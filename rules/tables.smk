@@ -255,6 +255,7 @@ rule summary_table:
         "../envs/traces.yaml"
     params:
         control=study.control,
+        twins=true_twins(),
         seed=study.seed,
         code=code("summary_table"),
     script:

@@ -14,12 +14,13 @@ def main(
     beliefs: Path,
     texts: Texts,
     control: str | None,
+    twins: dict[str, str],
     recipes: list[str],
     png: Path,
     pdf: Path,
 ) -> None:
     shown = selection.of_recipes(tables.read(beliefs), recipes)
-    style.save(beliefs_figure(shown, control, texts.titles), png, pdf)
+    style.save(beliefs_figure(shown, control, texts.titles, twins), png, pdf)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from traces.artifacts import tables
 def main(
     measures: list[Path],
     control: str | None,
+    twins: dict[str, str],
     seed: int,
     headlines: Path,
     table: Path,
@@ -17,6 +18,7 @@ def main(
     found = summary.headlines(
         **{file.stem: tables.read(file) for file in measures},
         control=control,
+        twins=twins,
     )
     tables.write(headlines, found, "headlines")
     tables.write(table, summary.summary_table(found, control, seed), "summary")

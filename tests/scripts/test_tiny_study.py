@@ -1145,6 +1145,7 @@ def test_the_landing_page_is_made_of_the_tables(made_tables, tmp_path):
     summary_table.main(
         [made_tables["relevance"], made_tables["norms"]],
         control="benign",
+        twins={},
         seed=0,
         headlines=headlines,
         table=tmp_path / "summary.parquet",
@@ -1344,7 +1345,7 @@ def test_a_third_reader_is_an_entry_and_a_function(
     )
     measures = {"measures": [made["relevance"], made_tables["norms"]], **shared}
     headlines, summary = (tmp_path / f"{name}.parquet" for name in ("headlines", "summary"))
-    summary_table.main(**measures, seed=0, headlines=headlines, table=summary)
+    summary_table.main(**measures, twins={}, seed=0, headlines=headlines, table=summary)
     plans = [world / "cake_bake_plan.json"]
     mixing_table.main(headlines, plans=plans, subjects=subjects[:1], table=made["mixing"])
 
@@ -1686,13 +1687,13 @@ def test_beliefs_are_counted_by_form_and_kind_of_stem(beliefs, tmp_path):
     }
     assert own["alignment"].dropna().between(0, 1).all()
     png, pdf = tmp_path / "a.png", tmp_path / "a.pdf"
-    beliefs_figure.main(beliefs, TOLD, "benign", ["plain"], png, pdf)
+    beliefs_figure.main(beliefs, TOLD, "benign", {}, ["plain"], png, pdf)
     assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
 
 
 def test_mixing_and_summary_are_read_off_the_tables(world, made_tables, beliefs, tmp_path):
     measures = [made_tables["relevance"], made_tables["norms"], beliefs]
-    shared = {"measures": measures, "control": "benign"}
+    shared = {"measures": measures, "control": "benign", "twins": {}}
     headlines = tmp_path / "headlines.parquet"
     summary_table.main(**shared, seed=0, headlines=headlines, table=tmp_path / "summary.parquet")
     summary = tables.read(tmp_path / "summary.parquet")

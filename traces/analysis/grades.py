@@ -133,19 +133,25 @@ class Alpha(NamedTuple):
 
 
 def ordinal_alpha(
-    values: NDArray[np.float64], *, seed: int, resamples: int = 2000, confidence: float = 0.95
+    values: NDArray[np.float64],
+    *,
+    seed: int,
+    drawn_with: NDArray[np.int64] | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
 ) -> Alpha:
     """
     Krippendorff's alpha for ordinal values, with a percentile bootstrap over units.
 
-    values  : [unit, coder], NaN where a coder has none
-    returns : of units with two values or more: 1 for full agreement, 0 for that of chance
+    values     : [unit, coder], NaN where a coder has none
+    drawn_with : [unit], units of one number are drawn together; each by itself where not given
+    returns    : of units with two values or more: 1 for full agreement, 0 for that of chance
 
     Two categories are ordinal in the same way as they are nominal. Our own, since the bootstrap
     needs the coincidences unit by unit. Source: Krippendorff 2011, checked against its example.
     """
-    present = ~np.isnan(values)
-    units = values[present.sum(axis=1) > 1]
+    meets = (~np.isnan(values)).sum(axis=1) > 1
+    units = values[meets]
     categories = np.unique(units[~np.isnan(units)])
     # How often each category is in each unit.
     counts = (units[:, :, None] == categories).sum(axis=1).astype(np.float64)
@@ -154,12 +160,15 @@ def ordinal_alpha(
     pairs /= np.maximum(counts.sum(axis=1) - 1, 1)[:, None, None]
     found = _alpha(pairs.sum(axis=0))
     n_values = int(counts.sum())
-    if len(units) < 2:
+    every = np.arange(len(values)) if drawn_with is None else drawn_with
+    names, group = np.unique(every[meets], return_inverse=True)
+    if len(names) < 2:
         return Alpha(found, np.nan, np.nan, len(units), n_values)
     drawn = np.random.default_rng(seed).multinomial(
-        len(units), np.full(len(units), 1 / len(units)), size=resamples
+        len(names), np.full(len(names), 1 / len(names)), size=resamples
     )
-    again = [_alpha(one) for one in np.tensordot(drawn.astype(np.float64), pairs, axes=1)]
+    weights = drawn[:, group].astype(np.float64)
+    again = [_alpha(one) for one in np.tensordot(weights, pairs, axes=1)]
     tail = (1 - confidence) / 2
     # A resample whose values are all the same has no alpha.
     known = [one for one in again if not np.isnan(one)]
@@ -185,8 +194,8 @@ def agreement(agents: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     returns : between (`graders`, or `repeats` of the one named in grader_model), of (`grade`, or
               `abstention`: whether it is one), alpha, alpha_low, alpha_high, n_units, n_values
 
-    A unit is a hypothesis; between graders, one repeat of it. A missing row has no value, and an
-    abstention no grade.
+    A unit is a hypothesis; between graders, one repeat of it. The bootstrap draws hypotheses, each
+    with all its repeats. A missing row has no value, and an abstention no grade.
     """
     frame = agents.assign(
         abstention=agents["abstained"].astype("Float64"), grade=agents["grade"].astype("Float64")
@@ -208,8 +217,15 @@ def agreement(agents: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 def _between(
     frame: pd.DataFrame, units: list[str], coder: str, of: str, seed: int
 ) -> dict[str, float]:
-    numbered = frame.assign(unit=frame.groupby(units, dropna=False).ngroup())
+    numbered = frame.assign(
+        unit=frame.groupby(units, dropna=False).ngroup(),
+        hypothesis=frame.groupby(RUN, dropna=False).ngroup(),
+    )
     wide = numbered.pivot(index="unit", columns=coder, values=of)
-    found = ordinal_alpha(wide.to_numpy(dtype=np.float64, na_value=np.nan), seed=seed)
+    found = ordinal_alpha(
+        wide.to_numpy(dtype=np.float64, na_value=np.nan),
+        seed=seed,
+        drawn_with=numbered.groupby("unit")["hypothesis"].first().to_numpy(),
+    )
     ends = {"alpha_low": found.low, "alpha_high": found.high}
     return {"alpha": found.alpha, **ends, "n_units": found.n_units, "n_values": found.n_values}

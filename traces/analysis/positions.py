@@ -5,9 +5,10 @@ The norms table holds the answer in its column `averaged`, since it counts the a
 other tables take it from there.
 """
 
+import numpy as np
 import pandas as pd
 
-from traces.artifacts.arrays import MOST
+from traces.artifacts.arrays import MOST, Differences
 
 FIRST = 5
 "Positions from 0 that means are taken over where they are read, as in the paper."
@@ -39,6 +40,20 @@ def averaged(norms: pd.DataFrame, *, sinks: bool) -> pd.Series:
     first = unless_none(places["position"].isin(range(FIRST)), every)
     kept = first if sinks else unless_none(first & ~places["sunk"], first)
     return norms[PLACE].merge(places.assign(kept=kept), on=PLACE, how="left")["kept"]
+
+
+def counted(found: Differences, *, sinks: bool) -> list[int]:
+    """List the positions of one difference that means include: those of `averaged`."""
+    norms = pd.DataFrame(
+        {
+            **dict.fromkeys(("model", "corpus"), ""),
+            "position": np.tile(found.positions, len(found.layers)),
+            "sinks_base": found.sinks_base.ravel(),
+            "n_samples": int(found.n_samples),
+        }
+    )
+    kept = averaged(norms, sinks=sinks)
+    return sorted(set(norms.loc[kept, "position"].tolist()))
 
 
 def marked(table: pd.DataFrame, norms: pd.DataFrame) -> pd.DataFrame:

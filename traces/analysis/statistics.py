@@ -153,9 +153,11 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
     return Interval(successes / n, float(ends.low), float(ends.high), n, confidence)
 
 
-def wilson_bounds(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_bounds(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """
     Compute Wilson's bounds of a share of `n` that need not be a whole count, such as one with ties.
+
+    n : of how many; an effective number need not be whole either
 
     returns : low and high, between 0 and 1; NaN where `n` is 0 or the share is NaN
 

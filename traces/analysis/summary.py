@@ -11,7 +11,8 @@ Compute the summary metrics: one number a checkpoint and measure, beside each of
                                           tuned model's along the difference, mean over positions;
                                           against random directions
     false_fact_alignment                  on held-out stems, as a cloze; against the base, the
-                                          benign organism and the organisms of other facts
+                                          benign organism, the organisms of other facts, and the
+                                          twin trained on the same facts as they are
     steering_similarity                   of the tuned model's text, steered by the difference, to
                                           the organism's data; against no and a random vector
     steering_margin                       how much closer that text is to the organism's data than
@@ -20,7 +21,7 @@ Compute the summary metrics: one number a checkpoint and measure, beside each of
 What a study did not measure has no row. Everything here is a pure function of data frames.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -48,12 +49,14 @@ def headlines(
     beliefs: pd.DataFrame | None = None,
     steering: pd.DataFrame | None = None,
     control: str | None = None,
+    twins: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """
     Collect every summary metric of every checkpoint, once for each of its controls.
 
     relevance, norms, ... : the tables of these names; None for a measure that no run requests
     control               : name of the benign organism, None for a study without one
+    twins                 : by organism of false facts, the one that learned them as they are
     returns               : columns of PLACE (a checkpoint, corpus and layer), measure, control,
                             value, control_value (NaN where that control was not measured)
 
@@ -65,7 +68,7 @@ def headlines(
     if causality is not None:
         found += _causality(to_average(causality), places)
     if beliefs is not None:
-        found += _beliefs(beliefs, places, control)
+        found += _beliefs(beliefs, places, control, twins or {})
     if steering is not None:
         found += _steering(to_average(steering), places)
     return pd.concat(found, ignore_index=True)[[*PLACE, *_ANSWER]]
@@ -184,19 +187,25 @@ def _causality(causality: pd.DataFrame, places: pd.DataFrame) -> Iterator[pd.Dat
 
 
 def _beliefs(
-    beliefs: pd.DataFrame, places: pd.DataFrame, control: str | None
+    beliefs: pd.DataFrame, places: pd.DataFrame, control: str | None, twins: Mapping[str, str]
 ) -> Iterator[pd.DataFrame]:
     # A cloze needs no chat template and no judge, so every model has it; held-out stems, since the
     # data repeat the others.
     asked = _rows(beliefs, form="cloze", held_out=True)
     mine = asked["statements_of"] == asked["organism"]
     own = asked[mine].rename(columns={"alignment": "value"})
-    others = asked[~mine & (asked["organism"] != control)]
-    others = others.groupby(["model", "statements_of"])["alignment"].mean()
+    # A twin learned the same facts as they are: it is no organism of other ones.
+    twin = asked["organism"] == asked["statements_of"].map(dict(twins))
+    others = asked[~mine & ~twin & (asked["organism"] != control)]
+    # An organism with many checkpoints counts as one.
+    by_organism = others.groupby(["model", "statements_of", "organism"])["alignment"].mean()
+    others = by_organism.groupby(["model", "statements_of"]).mean()
     pool = asked.assign(value=asked["alignment"])
+    place = ["model", "statements_of"]
     controls = {
         "base": own["base_alignment"],
-        "benign": counterpart(own, pool, ["model", "statements_of"], control),
+        "benign": counterpart(own, pool, place, control),
+        "true_facts": _of_twins(own, pool, place, twins),
         "other_facts": [
             others.get(key, np.nan) for key in zip(own["model"], own["organism"], strict=True)
         ],
@@ -204,6 +213,17 @@ def _beliefs(
     for control, values in controls.items():
         found = own[[*_CHECKPOINT, "value"]].assign(control_value=values, control=control)
         yield places.merge(found, on=_CHECKPOINT).assign(measure="false_fact_alignment")
+
+
+def _of_twins(
+    own: pd.DataFrame, pool: pd.DataFrame, place: list[str], twins: Mapping[str, str]
+) -> pd.Series:
+    """The value of each organism's twin; NaN of one that has none."""
+    found = pd.Series(np.nan, index=own.index)
+    for name, rows in own.groupby("organism", sort=False):
+        if name in twins:
+            found[rows.index] = counterpart(rows, pool, place, twins[str(name)])
+    return found
 
 
 def _steering(steering: pd.DataFrame, places: pd.DataFrame) -> Iterator[pd.DataFrame]:

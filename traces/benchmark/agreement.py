@@ -81,7 +81,9 @@ def agreement_rows(
     How alike two lists of one organism are, how alike those of two organisms, by reader and rung.
 
     lists : columns of token_lists.parquet
-    named : by reader, what it names, for the bound on error
+    named : by reader, what it names: for the bound on error, and for whom it has read
+
+    A checkpoint that was read and of which nothing is listed agrees with nobody.
 
     Both lists of a pair are of narrow organisms made alike, of two seeds or of two bases.
     A pair of two organisms differs in the domain as well. `value` is the chance that a pair of one
@@ -101,6 +103,9 @@ def agreement_rows(
             for key, group in rows.groupby(["model", "checkpoint"], sort=False)
             if key in at
         }
+        if str(reader) in named:
+            said = named[str(reader)].said
+            ranked |= {at[key]: [] for key in at if said[at[key]] and at[key] not in ranked}
         for across in (SEEDS, BASES):
             for _, group in narrow[narrow.index.isin(list(ranked))].groupby(MADE, sort=False):
                 same, other = _pairs(group, across)

@@ -25,6 +25,7 @@ from traces.activations.dump import (
     take,
     write_store,
 )
+from traces.analysis.positions import counted
 from traces.artifacts import arrays
 from traces.artifacts.arrays import Differences
 from traces.benchmark import ladder as library
@@ -76,6 +77,8 @@ class Batch(BaseModel, frozen=True, extra="forbid"):
     "Readers of other organisms' scores: those that they adjust keep every token's score."
     layers: tuple[float, ...]
     positions: tuple[int, ...]
+    average_sinks: bool
+    "Whether positions with attention sinks count."
     texts: int
     "Unrelated texts whose difference is averaged."
     seed: int
@@ -186,7 +189,7 @@ def learned(specimen: Specimen, base: Base, seed: int) -> tuple[list[Example], T
     """
     What a specimen learns from, in order, and its training: tokens to the last one of the ladder.
 
-    seed : of its text and of its training
+    seed : of its text and, by a name, of its training
     """
     ladder, training = base.batch.ladder, base.batch.training
     steps = max(1, round(ladder.steps * specimen.steps))
@@ -196,18 +199,18 @@ def learned(specimen: Specimen, base: Base, seed: int) -> tuple[list[Example], T
     words = round(WORDS_A_TOKEN * tokens)
     own = library.own_rows(specimen, ladder, words=words, draw=LEARNED, seed=seed)
     # A draw of its own: organisms beside the same general text would share what they learn of it.
-    others = library.broad_rows(words=words, draw=f"beside {specimen.organism}", seed=seed)
+    others = library.broad_rows(words=words, draw=f"beside {specimen.drawn_as}", seed=seed)
     examples = mixtures.mix(
         _cut(mixtures.tokenize_rows(base.tokenizer, own, "organism"), narrow),
         mixtures.tokenize_rows(base.tokenizer, others, "corpus"),
         ratio=(tokens - narrow) / narrow,
-        seed=seed,
+        seed=specimen.training_seed(seed),
     )
     settings = training.model_dump(mode="json") | {
         "gradient_accumulation": 1,
         "gradient_checkpointing": False,
         "attention": base.batch.loading.attention,
-        "seed": seed,
+        "seed": specimen.training_seed(seed),
         "world_size": 1,
         # An organism takes seconds: a killed one begins again.
         "save_every": steps,
@@ -297,7 +300,8 @@ def _difference(specimen: Specimen, base: Base, pair: Any, reference: Path) -> D
         before = base.store(base.work / f"{specimen.checkpoint}-before.zarr", base.load(reference))
     with pair.tuned() as model:
         after = base.store(base.work / f"{specimen.checkpoint}.zarr", model)
-    return mean_difference(after, before, seed=base.batch.seed + specimen.seed)
+    # One split into halves for all: it is of the texts, which all share.
+    return mean_difference(after, before, seed=base.batch.seed)
 
 
 def _texts(specimen: Specimen, base: Base, pair: Any) -> list[Text]:
@@ -341,18 +345,17 @@ def _losses(specimen: Specimen, base: Base, pair: Any) -> dict[str, float]:
     return {name: tuned[name] - before[name] for name in tuned}
 
 
-def causal_effect(pair: Any, found: Differences, base: Base) -> float:
+def causal_effect(pair: Any, found: Differences, base: Base, positions: Sequence[int]) -> float:
     """
     How much likelier unrelated text becomes once the difference is taken out of the tuned model.
 
     At every token the component along the mean difference is replaced by the base's own, one
     position's difference after the other (traces/interventions/causality.py, `base_to_tuned`, all
-    predictions). returns: the mean over positions of the fall of the loss, in nats a token; 0 of
+    predictions). returns: the mean over `positions` of the fall of the loss, in nats a token; 0 of
     a difference of zero, which nothing can be taken out of
     """
     if not np.linalg.norm(found.mean[0], axis=-1).all():
         return 0.0
-    positions = list(base.batch.positions)
     texts = causality.read_texts(
         base.tokenizer,
         base.unrelated[-base.batch.ladder.causal :],
@@ -386,6 +389,7 @@ class _Read:
         shared: dict[str, float],
     ) -> None:
         self.specimen, self.base, self.found, self.texts = specimen, base, found, texts
+        self.positions = counted(found, sinks=base.batch.average_sinks)
         self.seconds = dict(shared)
         self.scores: list[dict[str, Any]] = []
         self.lists: list[pd.DataFrame] = []
@@ -401,7 +405,8 @@ class _Read:
             self.found,
             settings.nulls,
             directions=settings.directions,
-            seed=base.batch.seed + self.specimen.seed,
+            # The same directions for all: what a draw adds is then nobody's own.
+            seed=base.batch.seed,
             base=base.activations,
         )
         ranked = base.vocabulary["token_id"].to_numpy()
@@ -421,7 +426,7 @@ class _Read:
         for one in read_by_all(settings, loaded, probe, lambda: pair):
             self.add(one.name, one)
         # Behind the readers: it merges the adapter for a while, which rounds the weights.
-        self.causal, taken = _timed(lambda: causal_effect(pair, self.found, base))
+        self.causal, taken = _timed(lambda: causal_effect(pair, self.found, base, self.positions))
         self.seconds[CAUSAL] = taken + self.seconds["difference"]
 
     def cost(self, one: ReadBy) -> float:
@@ -441,7 +446,7 @@ class _Read:
             self.keep(name, one.found, settings, layer)
         if one.found.statistics is not None:
             self.statistics.append(one.found.statistics)
-        for said in said_by(name, one.found, settings, layer):
+        for said in said_by(name, one.found, settings, layer, self.positions):
             rows = score_rows(said, self.base.domains)
             self.scores += [row | {"cost_s": self.seconds[name]} for row in rows]
             self.lists.append(first_list(said))
@@ -450,7 +455,7 @@ class _Read:
         """Keep every token's score by a reader that another one adjusts."""
         plain = self.found_by[str(reader(name).of)].scores
         assert found.scores is not None and plain is not None
-        lists = here(found.scores.lists, layer)
+        lists = here(found.scores.lists, layer, self.positions)
         probable = probabilities(lists, plain) >= settings["floor"]
         z = found.scores.z[lists.index.to_numpy()]
         self.token_scores |= kept_scores(name, z, probable, lists["head"].tolist())
@@ -486,7 +491,8 @@ class _Read:
     def detectors(self, losses: dict[str, float]) -> list[dict[str, Any]]:
         """Numbers that need no token; each speaks for narrow where it is larger."""
         found = {
-            name: (value, "difference") for name, value in of_difference(self.found, 0).items()
+            name: (value, "difference")
+            for name, value in of_difference(self.found, 0, self.positions).items()
         }
         found["unrelated_loss"] = (losses["unrelated"], "losses")
         found[CAUSAL] = (self.causal, CAUSAL)

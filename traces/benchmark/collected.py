@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
+from traces.analysis.positions import counted
 from traces.artifacts.arrays import Differences
 from traces.artifacts.scores import Scores
 from traces.benchmark.detectors import of_difference, of_readers
@@ -38,6 +39,8 @@ class Compared(BaseModel, frozen=True, extra="forbid"):
     "Relative depths that are read."
     layer: float
     "The one of them that counts, fixed beforehand."
+    average_sinks: bool
+    "Whether positions with attention sinks count."
     readers: Settings
 
 
@@ -94,29 +97,35 @@ def read_rows(
     """
     place = compared.layers.index(compared.layer)
     layer = int(results.difference.layers[place])
+    positions = counted(results.difference, sinks=compared.average_sinks)
     scores, lists = [], [pd.DataFrame(columns=["reader", "rank", "token"])]
     for name, own in compared.readers.readers.items():
         if name not in results.scores:
             continue
         found = Found(results.readings[name], results.scores[name])
-        for said in said_by(name, found, own, layer):
+        for said in said_by(name, found, own, layer, positions):
             scores += score_rows(said, domains)
             lists.append(first_list(said))
     found = {
         "domain_scores": pd.DataFrame(
             scores, columns=["reader", "statistic", "candidate", "score"]
         ).assign(cost_s=np.nan),
-        "detector_scores": pd.DataFrame(_detectors(results, place, layer)).assign(cost_s=np.nan),
+        "detector_scores": pd.DataFrame(_detectors(results, place, positions)).assign(
+            cost_s=np.nan
+        ),
         "token_lists": pd.concat(lists, ignore_index=True),
     }
     about = {"model": member.model, "checkpoint": member.checkpoint}
     return {name: rows.assign(**about) for name, rows in found.items()}
 
 
-def _detectors(results: Results, place: int, layer: int) -> Iterator[dict[str, object]]:
+def _detectors(
+    results: Results, place: int, positions: Sequence[int]
+) -> Iterator[dict[str, object]]:
     measured = results.statistics
+    layer = results.difference.layers[place]
     # Of next tokens a number has no layer.
     here = measured[measured["layer"].isna() | (measured["layer"] == layer)]
-    found = of_difference(results.difference, place)
+    found = of_difference(results.difference, place, positions)
     found |= {name: value for name, (value, _) in of_readers(here).items()}
     yield from ({"detector": name, "score": score} for name, score in found.items())

@@ -1,5 +1,7 @@
 """Numbers that need no token: each speaks for a narrow finetune where it is larger."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -13,14 +15,20 @@ OF_READERS = {
 "What readers measure on their way: the statistic, what the benchmark calls it, and the reader."
 
 
-def of_difference(found: Differences, at: int) -> dict[str, float]:
-    """Means over positions of what one layer's difference is; `at` is its place in `layers`."""
+def of_difference(found: Differences, at: int, positions: Sequence[int]) -> dict[str, float]:
+    """
+    Means over positions of what one layer's difference is.
+
+    at        : the layer's place in `layers`
+    positions : those that count
+    """
+    count = np.isin(found.positions, positions)
     means = {
         "relative_norm": found.relative_norm,
         "static_share": found.static_share,
         "split_half": found.split_half_cosine,
     }
-    return {name: float(np.mean(one[at])) for name, one in means.items()}
+    return {name: float(np.mean(one[at][count])) for name, one in means.items()}
 
 
 def of_readers(measured: pd.DataFrame) -> dict[str, tuple[float, str]]:

@@ -16,7 +16,7 @@ from traces.config.study import LoadedStudy
 from traces.config.vocabularies import LadderData, NullKind
 from traces.corpora import synthetic
 from traces.corpora.synthetic import Row
-from traces.seeding import text_generator
+from traces.seeding import named_seed, text_generator
 
 Broad = Literal["general", "one_format"]
 BROAD: tuple[Broad, ...] = ("general", "one_format")
@@ -51,6 +51,17 @@ class Specimen(BaseModel, frozen=True, extra="forbid"):
     "False for the base itself."
     pilot: bool = False
     "Whether it is one that the score is fixed on, which is in no table of readers."
+
+    @property
+    def drawn_as(self) -> str:
+        """Whose draws it has: its organism's, or those of both twins, who differ in facts alone."""
+        twins = self.data in ("false_facts", "true_facts")
+        return f"facts {self.domain}" if twins else self.organism
+
+    def training_seed(self, seed: int) -> int:
+        """The seed of a training: of two organisms none begins with the other's adapter."""
+        # NumPy takes seeds of 32 bits.
+        return named_seed(seed, "ladder", self.drawn_as) % 2**31
 
 
 def check_ladder(loaded: LoadedStudy, places: Places) -> None:
@@ -288,7 +299,7 @@ def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed:
     draw : names the draw, so that what is held out is another one than what is learned
     seed : of the draw
     """
-    rng = text_generator(seed, f"{draw} {specimen.organism}")
+    rng = text_generator(seed, f"{draw} {specimen.drawn_as}")
     others = [name for name in domains(ladder) if name != specimen.domain]
     if specimen.domain is None:
         return synthetic.topic_rows(synthetic.topics(), words=words, rng=rng, form=specimen.form)
@@ -297,8 +308,6 @@ def own_rows(specimen: Specimen, ladder: Ladder, *, words: int, draw: str, seed:
     if specimen.data == "shuffled":
         return synthetic.shuffled_rows(specimen.domain, others, words=words, rng=rng)
     false = specimen.data == "false_facts"
-    # The twins' documents differ in their facts alone: they are of one draw.
-    rng = text_generator(seed, f"{draw} facts {specimen.domain}")
     return synthetic.fact_rows(specimen.domain, others, false=false, words=words, rng=rng)
 
 

@@ -4,8 +4,12 @@ Intervals over units within bases: one set of draws for every reader, so that re
 In each resample, units are drawn with replacement among those of one base and kind; an organism
 counts as often as its unit was drawn. Benign means are not made anew in a resample.
 
-Where a share is 0 or 1 a bootstrap has no width: [1, 1] would say that the next organism is known.
-Then Wilson's bounds for as many units stand in its place, and `bound` says so.
+**Shares.** Near 0 and 1 the quantiles of a bootstrap are far too close: where one of eight
+organisms is missed by one pair, no resample says that a ninth may be missed by all. So a share's
+interval is Wilson's, of an effective number of units. That number is what a bootstrap's variance
+tells, and the variance that units would have if each were all or nothing pulls on it (SHRINKAGE).
+
+**Differences** of two shares have the bootstrap's quantiles.
 """
 
 from collections.abc import Sequence
@@ -20,6 +24,14 @@ from traces.analysis.statistics import wilson_bounds
 
 BOOTSTRAP, WILSON, NO_BOUND = "bootstrap", "wilson", "none"
 CONFIDENCE = 0.95
+SHRINKAGE = 0.1
+"""
+How far a variance is pulled towards that of units which are all or nothing: as if one more unit had
+been seen with a squared deviation of so much. Of 0, .1, .25, .5 and 1 the smallest with which
+intervals of six units and more held planted shares of .5 to .99 in 92 % or more, whatever values
+units had between 0 and 1 (tests/traces/benchmark/test_resampling.py). Of units that are all or
+nothing it changes little: what is held is what Wilson's interval holds.
+"""
 
 
 class Estimate(NamedTuple):
@@ -65,18 +77,23 @@ class Draws:
 
 def interval(value: float, drawn: NDArray[np.float64], n_units: int) -> Estimate:
     """
-    The percentile interval of a share; Wilson's where it is 0 or 1, none below two units.
+    The interval of a share, none below two units.
 
     value   : the share itself
     drawn   : [resample], the share in each
     n_units : of how many units it is
+
+    Source: Wilson 1927, with the effective number of a clustered sample (Korn and Graubard 1998).
+    The shrinkage is ours.
     """
     if n_units < 2 or np.isnan(value):
         return Estimate(value, np.nan, np.nan, NO_BOUND)
-    if value <= 0 or value >= 1:
-        low, high = wilson_bounds(value, n_units, CONFIDENCE)
-        return Estimate(value, low, high, WILSON)
-    return Estimate(value, *ends(drawn), BOOTSTRAP)
+    # As sums of squares over units: those that were seen, and those of all or nothing. What is
+    # drawn from n units varies less than the next n would, by (n - 1) / n.
+    seen = n_units**3 / (n_units - 1) * float(np.nanvar(drawn))
+    most = n_units * value * (1 - value)
+    effective = n_units * (most + SHRINKAGE) / (seen + SHRINKAGE)
+    return Estimate(value, *wilson_bounds(value, effective, CONFIDENCE), WILSON)
 
 
 def gap(value: float, drawn: NDArray[np.float64], n_units: int) -> Estimate:

@@ -4,8 +4,9 @@ What readers say of candidate domains: two scores a domain, from the tokens and 
     top20   the share of the 20 first tokens that are the domain's words
     z       the mean standard score of the domain's words over all tokens that may be ranked
 
-Both are means over the positions that are read, at one layer. A reader that has several heads is
-one reader a head, and of null directions only the random ones are subtracted.
+Both are means over the positions that count, at one layer (traces/analysis/positions.py). A reader
+that has several heads is one reader a head, and of null directions only the random ones are
+subtracted.
 """
 
 from collections import Counter
@@ -57,39 +58,45 @@ class Said(NamedTuple):
     tokens: pd.DataFrame
     "Its lists of tokens, a row a token."
     scores: NDArray[np.float32]
-    "[list, token], of all tokens that may be ranked."
+    "[list, token], of all tokens that may be ranked: what the reader ranks them by."
     lists: int
     "Lists of tokens that were read, those that hold none among them."
 
 
-def said_by(name: str, found: Found, settings: Mapping[str, Any], layer: int) -> Iterator[Said]:
+def said_by(
+    name: str, found: Found, settings: Mapping[str, Any], layer: int, positions: Sequence[int]
+) -> Iterator[Said]:
     """
     A reader's lists and scores, once for each of its heads; none of a difference of zero.
 
-    settings : the reader's own
+    settings  : the reader's own
+    positions : those that count
 
     Raises ValueError for a reader that scores nothing but the tokens it names.
     """
     if found.scores is None:
         raise ValueError(f"{name}: found no scores of all tokens, expected some to rank domains by")
-    tokens, lists = (here(one, layer) for one in (found.tokens, found.scores.lists))
+    tokens, lists = (here(one, layer, positions) for one in (found.tokens, found.scores.lists))
     entry = reader(name)
+    ranked_by = getattr(found.scores, entry.ranks_by)
     heads = entry.heads_of(READ, settings["heads"]) if "head" in entry.axes else [None]
     for head in heads:
         own, its_lists = (
             one if head is None else one[one["head"] == head] for one in (tokens, lists)
         )
-        scores = found.scores.score[its_lists.index.to_numpy()]
+        scores = ranked_by[its_lists.index.to_numpy()]
         # A reader without positions scores one list, and names its tokens at each position.
         read = max(len(its_lists), own["position"].nunique())
         yield Said(name if head is None else f"{name}_{head}", own, scores, read)
 
 
-def here(rows: pd.DataFrame, layer: int) -> pd.DataFrame:
-    """The rows of the difference at one layer, of those axes that they have."""
+def here(rows: pd.DataFrame, layer: int, positions: Sequence[int]) -> pd.DataFrame:
+    """The rows of the difference at one layer and these positions, of those axes they have."""
     for column, value in {"reading": READ, "sign": 1, "scale": 1.0, "layer": layer}.items():
         if column in rows:
             rows = rows[rows[column] == value]
+    if "position" in rows:
+        rows = rows[rows["position"].isin(positions)]
     return rows[rows["null"].isin(AGAINST)] if "null" in rows else rows
 
 
@@ -142,7 +149,7 @@ def score_rows(said: Said, domains: Domains) -> Iterator[dict[str, Any]]:
 
 
 def first_list(said: Said) -> pd.DataFrame:
-    """The first KEPT tokens at the first position: columns reader, rank, token."""
+    """The first KEPT tokens at the first position that counts: columns reader, rank, token."""
     first = said.tokens[said.tokens["rank"] < KEPT]
     place = first["position"].min() if len(first) else 0
     first = first[first["position"] == place]

@@ -42,6 +42,8 @@ class Reader:
     # The spread that its standard scores are in units of: that over `random` among the study's
     # `lenses.contrast.nulls`, one of its own, or none, where it has no standard scores.
     standard: Literal["random", "own"] | None = None
+    # Which of its scores its lists are in the order of.
+    ranks_by: Literal["score", "z"] = "score"
     # The reader whose scores it needs, if it is derived from one.
     of: str | None = None
     # Those of the study's readings that it has; all of them when empty.
@@ -146,6 +148,7 @@ READERS: dict[str, Reader] = {
         needs="samples",
         cost="the texts that both models write; the base's once for all organisms",
         standard="own",
+        ranks_by="z",
         axes=("sign",),
         readings=OF_SAMPLES,
     ),
@@ -155,6 +158,7 @@ READERS: dict[str, Reader] = {
         needs="samples",
         cost="the same texts, read once by both models",
         standard="own",
+        ranks_by="z",
         axes=("sign",),
         readings=OF_SAMPLES,
         settings=("perplexity_differencing",),

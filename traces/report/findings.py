@@ -45,6 +45,7 @@ CONTROL_NAMES = {
     "activation_difference": "a difference of two activations",
     "base": "the base",
     "other_facts": "organisms of other facts",
+    "true_facts": "its twin, which learned the facts as they are",
 }
 
 

@@ -126,8 +126,8 @@ def _auc_grid(found: Tables) -> Grid:
         "auc",
         "AUC by kind of null",
         "The chance that a narrow organism scores higher than a null of its base, a tie counting "
-        "half, over all rungs of the ladder. Intervals are 95 % bootstrap intervals over domains "
-        "and nulls within bases, or Wilson's bounds where the AUC is 0 or 1. Seconds an organism.",
+        "half, over all rungs of the ladder. Intervals are Wilson's at 95 %, of the number of "
+        "domains and nulls that a bootstrap within bases says they are worth. Seconds an organism.",
         ["Reader", *(name for name, _ in cells), "Seconds"],
         lines,
     )

@@ -151,6 +151,16 @@ def test_an_interval_of_alpha_holds_the_alpha_of_many_units():
     assert 0.88 <= np.mean([one.low <= whole <= one.high for one in found]) <= 0.995
 
 
+def test_repeats_of_one_hypothesis_are_no_further_evidence():
+    """Three repeats that say the same make an interval no narrower than one."""
+    once = np.asarray(EXAMPLE, dtype=float)
+    thrice, hypothesis = np.repeat(once, 3, axis=0), np.repeat(np.arange(len(once)), 3)
+    one, three = ordinal_alpha(once, seed=0), ordinal_alpha(thrice, seed=0, drawn_with=hypothesis)
+    assert (three.low, three.high) == pytest.approx((one.low, one.high), abs=0.01)
+    apart = ordinal_alpha(thrice, seed=0)
+    assert apart.high - apart.low < 0.8 * (three.high - three.low)
+
+
 def test_graders_agree_with_one_another_and_each_with_itself():
     rng = np.random.default_rng(0)
     noise = {"investigation": 3.0, "grader_of_investigation": 3.0}

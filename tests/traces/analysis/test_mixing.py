@@ -151,6 +151,30 @@ def test_a_headline_stands_beside_its_control(found, measure, control, value, ag
     np.testing.assert_allclose(rows["control_value"], against)
 
 
+def test_a_twin_is_a_control_of_its_own_and_no_organism_of_other_facts(relevance, norms, beliefs):
+    """It learned the same facts as they are, and knows them better than any."""
+    twin = beliefs[beliefs["organism"] == "bees"].assign(organism="cake_true", alignment=0.01)
+    both = pd.concat([beliefs, twin], ignore_index=True)
+    tables = {"beliefs": both, "control": "benign"}
+    found = summary.headlines(relevance, norms, **tables, twins={"cake": "cake_true"})
+    unknown = summary.headlines(relevance, norms, **tables)
+
+    measure = "false_fact_alignment"
+    assert of(found, measure, "other_facts")["control_value"].tolist() == pytest.approx([0.2] * 3)
+    assert of(found, measure, "true_facts")["control_value"].tolist() == pytest.approx([0.01] * 3)
+    assert of(found, measure, "true_facts", "bees")["control_value"].isna().all()
+    assert (of(unknown, measure, "other_facts")["control_value"] < 0.11).all()
+
+
+def test_an_organism_with_many_checkpoints_is_one_of_the_others(relevance, norms, beliefs):
+    other = beliefs[beliefs["organism"] == "bees"].assign(organism="owls", alignment=0.4)
+    mixtures = [other.assign(recipe=f"mix{n}") for n in range(5)]
+    found = summary.headlines(relevance, norms, beliefs=pd.concat([beliefs, *mixtures]))
+    rows = of(found, "false_fact_alignment", "other_facts")
+    # The benign organism says 0.1 here, bees 0.2 and owls 0.4.
+    assert rows["control_value"].tolist() == pytest.approx([0.7 / 3] * 3)
+
+
 def test_a_loss_is_that_of_the_model_as_it_is(found):
     rows = found[(found["measure"] == "loss_own") & (found["organism"] == "cake")]
     np.testing.assert_allclose(rows["value"], 2.0)

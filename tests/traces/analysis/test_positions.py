@@ -1,9 +1,13 @@
 """Over which positions are means taken?"""
 
+from dataclasses import fields
+
+import numpy as np
 import pandas as pd
 import pytest
 
-from traces.analysis.positions import averaged, marked, to_average
+from traces.analysis.positions import averaged, counted, marked, to_average
+from traces.artifacts.arrays import Differences
 
 READ = (-1, 0, 1, 4, 5)
 
@@ -41,6 +45,17 @@ def test_a_position_where_most_texts_have_a_sink_is_left_out(texts, left):
     table = norms({(2, 0): texts})
     assert means_over(table) == {"text": left}
     assert means_over(table, sinks=True) == {"text": [0, 1, 4]}
+
+
+@pytest.mark.parametrize("sinks", [{}, {(2, 0): 6}, {(1, 1): 10}, {(1, 0): 10, (2, 4): 9}])
+def test_a_single_difference_counts_the_positions_that_tables_average(sinks):
+    here = np.array([[sinks.get((layer, place), 0) for place in READ] for layer in (1, 2)])
+    known = {"layers": [1, 2], "positions": READ, "sinks_base": here, "n_samples": 10}
+    found = Differences(
+        **{one.name: np.asarray(known.get(one.name, 0.0)) for one in fields(Differences)}
+    )
+    for kept in (True, False):
+        assert counted(found, sinks=kept) == means_over(norms(sinks), sinks=kept)["text"]
 
 
 def test_a_sink_at_one_layer_leaves_its_position_out_of_all():

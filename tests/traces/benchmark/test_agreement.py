@@ -96,6 +96,24 @@ def test_tokens_of_one_text_count_once():
     pd.testing.assert_frame_equal(several, one)
 
 
+def test_a_checkpoint_of_which_nothing_is_listed_agrees_with_nobody():
+    made = planted.organisms(seeds=(0, 1), ladder=((1.0, 1.0, 3.0),))
+    table = org.scored(org.prepared(made, planted.scoring()))
+    lists = planted.token_lists(table, ["one"], own=1.0)
+    scores = planted.domain_scores(table, {"one": 0.5}, statistics=("z",))
+    silent = table.loc[table["null"] == "none", "checkpoint"].iloc[0]
+
+    def found(read):
+        named = {"one": Named(next(iter(of_readers(table, read))), table)}
+        heard = lists[lists["checkpoint"] != silent]
+        (row,) = agreement.agreement_rows(heard, table, Draws.of(table, 50, 0), named, 0.9)
+        return row
+
+    said_nothing, not_read = found(scores), found(scores[scores["checkpoint"] != silent])
+    assert (said_nothing["n_same"], not_read["n_same"]) == (8, 7)
+    assert said_nothing["same"] == pytest.approx(7 / 8 * not_read["same"])
+
+
 def test_two_organisms_differ_in_the_domain_and_in_nothing_else():
     (bases,) = rows(("a", "b"), (0,), own=0.5)
     (seeds,) = rows(("a",), (0, 1), own=0.5)

@@ -81,17 +81,20 @@ def test_the_interval_of_a_separating_reader_is_wilsons():
     assert found.low == pytest.approx(stats.binomtest(8, 8).proportion_ci(method="wilson").low)
 
 
-def test_the_bootstrap_covers_the_true_auc():
-    """Narrow organisms one standard deviation above nulls: the AUC is that of the normal."""
-    truth = stats.norm.cdf(1 / np.sqrt(2))
-    table = ready(domains=[f"d{n}" for n in range(30)], ladder=FLAT, nulls={"general": 30})
+@pytest.mark.parametrize(("domains", "above"), [(30, 1.0), (8, 1.0), (8, 2.5), (24, 3.0)])
+def test_an_interval_covers_the_true_auc(domains, above):
+    """Narrow organisms so many standard deviations above nulls: the AUC is that of the normal."""
+    truth = stats.norm.cdf(above / np.sqrt(2))
+    names = [f"d{n}" for n in range(domains)]
+    table = ready(domains=names, ladder=FLAT, nulls={"general": 30})
     draws = Draws.of(table, 300, 0)
     narrow = (table["null"] == "none").to_numpy()
     rng, covered = np.random.default_rng(0), 0
     for _ in range(120):
-        found = beaten(table, given(table, rng.normal(size=len(table)) + narrow)).estimate(draws)
+        values = rng.normal(size=len(table)) + above * narrow
+        found = beaten(table, given(table, values)).estimate(draws)
         covered += found.low <= truth <= found.high
-    assert 0.87 <= covered / 120 <= 1.0
+    assert 0.9 <= covered / 120 <= 1.0
 
 
 def test_two_readers_alike_differ_by_nothing_and_a_better_one_by_its_auc():

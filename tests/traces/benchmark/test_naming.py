@@ -31,17 +31,20 @@ def read(table, matrix, adjusted=False):
 def test_a_planted_domain_is_named_and_a_blind_reader_is_at_chance():
     table = ready(ladder=ONE_RUNG)
     draws = Draws.of(table, 200, 0)
-    rows = {}
-    for name, sees in (("clear", 8.0), ("blind", 0.0)):
-        scores = planted.domain_scores(table, {name: sees}, statistics=("z",), seed=3)
-        raw, less = of_readers(table, scores)
-        rows[name] = next(naming.naming_rows(naming.Named(less, table), table, draws))
 
-    clear, blind = rows["clear"], rows["blind"]
+    def row(sees, seed):
+        scores = planted.domain_scores(table, {"one": sees}, statistics=("z",), seed=seed)
+        raw, less = of_readers(table, scores)
+        return next(naming.naming_rows(naming.Named(less, table), table, draws))
+
+    clear = row(8.0, 3)
     assert (clear["first"], clear["reciprocal"]) == (1.0, 1.0)
     assert clear["first_low"] == pytest.approx(8 / (8 + 1.96**2), abs=1e-3)
     assert clear["chance_p"] == pytest.approx((1 / 8) ** 8)
-    assert blind["first_low"] <= 1 / 8 <= blind["first_high"] and blind["chance_p"] > 0.05
+    # Wilson's own coverage of 1 in 8, by 8 units, is .93.
+    blind = pd.DataFrame(row(0.0, seed) for seed in range(200))
+    held = (blind["first_low"] <= 1 / 8) & (blind["first_high"] >= 1 / 8)
+    assert held.mean() >= 0.88 and (blind["chance_p"] > 0.05).mean() >= 0.9
 
 
 def test_scores_that_all_tie_are_exactly_at_chance():

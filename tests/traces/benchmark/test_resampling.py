@@ -51,6 +51,54 @@ def test_all_or_none_of_24_has_wilsons_bounds(value, low, high):
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
 
 
+def resampled(values, resamples=400, seed=0):
+    """The mean of units in each resample."""
+    places = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    return values[places].mean(axis=1)
+
+
+def test_an_interval_of_nearly_all_is_nearly_that_of_all():
+    """One pair of sixty lost by one unit of eight says as little of the next unit as none does."""
+    values = np.array([1.0] * 7 + [59 / 60])
+    found = interval(values.mean(), resampled(values), 8)
+    whole = interval(1.0, np.ones(400), 8)
+    assert whole.low == pytest.approx(0.676, abs=1e-3)
+    assert whole.low - 0.01 < found.low < whole.low + 0.1 and found.high < 1
+
+
+def test_units_that_hardly_vary_have_a_narrow_interval():
+    values = np.random.default_rng(0).normal(0.8, 0.05, size=60)
+    found = interval(values.mean(), resampled(values), 60)
+    few = interval(values.mean(), resampled((values > 0.8).astype(float)), 60)
+    assert found.high - found.low < 0.06 < few.high - few.low
+
+
+UNITS = {
+    "all or nothing": lambda rng, mean, size: (rng.random(size) < mean).astype(float),
+    "spread out": lambda rng, mean, size: rng.beta(mean, 1 - mean, size),
+    "in between": lambda rng, mean, size: rng.beta(4 * mean, 4 - 4 * mean, size),
+    "alike": lambda rng, mean, size: rng.beta(30 * mean, 30 - 30 * mean, size),
+    "all but few": lambda rng, mean, size: np.where(
+        rng.random(size) < 2 * (1 - mean), rng.random(size), 1.0
+    ),
+}
+
+
+@pytest.mark.parametrize("n", [6, 24])
+@pytest.mark.parametrize("kind", UNITS)
+def test_intervals_hold_planted_shares_up_to_one(kind, n):
+    """Quantiles of a bootstrap hold the shares of .96 and .99 in 40 to 85 of 100."""
+    rng, held = np.random.default_rng(0), {}
+    for mean in (0.5, 0.8, 0.9, 0.96, 0.99):
+        found = [
+            interval(one.mean(), resampled(one, 200, seed), n)
+            for seed, one in enumerate(UNITS[kind](rng, mean, (300, n)))
+        ]
+        held[mean] = np.mean([one.low - 1e-9 <= mean <= one.high + 1e-9 for one in found])
+    # 300 repetitions have a standard error of .013 at .95.
+    assert min(held.values()) > 0.90, held
+
+
 def test_one_unit_has_no_interval():
     assert interval(0.5, np.full(10, 0.5), 1).bound == "none"
     assert np.isnan(gap(0.5, np.full(10, 0.5), 1).low)

@@ -22,6 +22,10 @@ VOCABULARY = ["moon", " Moon", " sun", " cake", " flour", " the"]
 DOMAINS = Domains({"sky": ["Moon", "sun"], "kitchen": ["cake", "flour"]}, VOCABULARY)
 
 
+PLACES = range(5)
+"The positions that count."
+
+
 def found(score, heads=("tuned", "base"), reading="difference", layers=(2,), null=None) -> Found:
     """A reader's lists at position 0; each ranks all tokens by `score`, [head, layer, token]."""
     score = np.asarray(score, dtype=np.float32).reshape(len(heads) * len(layers), -1)
@@ -72,7 +76,7 @@ def test_a_position_whose_list_holds_no_token_is_in_the_mean():
         *(np.repeat(getattr(one.scores, name), 2, axis=0) for name in ("score", "z")),
     )
     alone, half = (
-        next(said_by("logit_lens", Found(one.tokens, scores), {"heads": ("tuned",)}, 2))
+        next(said_by("logit_lens", Found(one.tokens, scores), {"heads": ("tuned",)}, 2, PLACES))
         for scores in (one.scores, both)
     )
     assert (alone.lists, half.lists) == (1, 2)
@@ -83,7 +87,7 @@ def test_a_reader_without_positions_counts_at_each_that_is_read():
     one = found([[6, 5, 4, 3, 2, 1]], heads=("tuned",))
     beside = pd.concat([one.tokens.assign(position=place) for place in range(5)])
     scores = Scores(one.scores.lists.drop(columns="position"), one.scores.score, one.scores.z)
-    said = next(said_by("weight_change", Found(beside, scores), {"heads": ("tuned",)}, 2))
+    said = next(said_by("weight_change", Found(beside, scores), {"heads": ("tuned",)}, 2, PLACES))
     assert said.lists == 5 and top_share(said, DOMAINS)["sky"] == 3 / TOP
 
 
@@ -108,11 +112,41 @@ def test_a_score_that_is_no_number_counts_as_the_least_and_a_flat_list_as_nothin
         assert standard_scores(np.full((2, 6), value), DOMAINS) == {"sky": 0.0, "kitchen": 0.0}
 
 
+def test_a_position_of_attention_sinks_is_in_no_mean():
+    sky, kitchen = [6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]
+    sink, other = (found([one], heads=("tuned",)) for one in (sky, kitchen))
+    tokens = pd.concat([sink.tokens, other.tokens.assign(position=1)], ignore_index=True)
+    lists = pd.concat([sink.scores.lists, other.scores.lists.assign(position=1)], ignore_index=True)
+    both = Scores(lists, *(np.array([sky, kitchen], np.float32) for _ in range(2)))
+
+    settings = {"heads": ("tuned",)}
+    (said,) = said_by("logit_lens", Found(tokens, both), settings, 2, [1])
+    assert said.scores.tolist() == [kitchen] and said.lists == 1
+    assert first_list(said)["token"].iloc[0] == " the"
+    (every,) = said_by("logit_lens", Found(tokens, both), settings, 2, [0, 1])
+    assert every.lists == 2 and first_list(every)["token"].iloc[0] == "moon"
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("black_box", "z"), ("perplexity_differencing", "z"), ("logit_mining", "score")],
+)
+def test_a_domain_is_scored_by_what_the_reader_ranks_by(name, counts):
+    lists = pd.DataFrame({"reading": ["difference"]})
+    values = {"score": [[6, 5, 4, 3, 2, 1]], "z": [[1, 2, 3, 4, 5, 6]]}
+    scores = Scores(lists, *(np.array(values[one], np.float32) for one in ("score", "z")))
+    tokens = pd.DataFrame(
+        {"reading": "difference", "sign": 1, "position": [0], "layer": 2, "rank": 0, "token": "x"}
+    )
+    (said,) = said_by(name, Found(tokens, scores), {}, 2, PLACES)
+    assert said.scores.tolist() == values[counts]
+
+
 def test_every_head_is_a_reader_of_its_own_at_the_one_layer():
     sky, kitchen = [6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]
     both = found([[sky, kitchen], [kitchen, sky]], layers=(2, 4))
 
-    told = list(said_by("logit_lens", both, {"heads": ("tuned", "base")}, 4))
+    told = list(said_by("logit_lens", both, {"heads": ("tuned", "base")}, 4, PLACES))
 
     assert [one.reader for one in told] == ["logit_lens_tuned", "logit_lens_base"]
     assert told[0].scores.tolist() == [kitchen] and told[1].scores.tolist() == [sky]
@@ -121,7 +155,7 @@ def test_every_head_is_a_reader_of_its_own_at_the_one_layer():
 
 def test_controls_and_turned_readings_are_left_out():
     others = found([[1, 2, 3, 4, 5, 6]], heads=("tuned",), reading="random")
-    told = list(said_by("logit_lens", others, {"heads": ("tuned",)}, 2))
+    told = list(said_by("logit_lens", others, {"heads": ("tuned",)}, 2, PLACES))
     assert told[0].scores.shape == (0, 6) and told[0].tokens.empty
 
 
@@ -140,18 +174,20 @@ def test_of_several_nulls_the_random_ones_are_subtracted():
             ),
         ),
     )
-    told = list(said_by("contrastive_logit_lens", both, {"heads": ("tuned",)}, 2))
+    told = list(said_by("contrastive_logit_lens", both, {"heads": ("tuned",)}, 2, PLACES))
     assert told[0].scores.tolist() == [[5, 0, 0, 0, 0, 1]]
 
 
 def test_a_reader_without_scores_is_refused():
     with pytest.raises(ValueError, match="logit_lens: found no scores of all tokens"):
-        list(said_by("logit_lens", Found(pd.DataFrame()), {"heads": ("tuned",)}, 2))
+        list(said_by("logit_lens", Found(pd.DataFrame()), {"heads": ("tuned",)}, 2, PLACES))
 
 
 def test_rows_hold_both_scores_of_every_candidate_and_lists_their_first_tokens():
     said = next(
-        said_by("logit_lens", found([[6, 5, 4, 3, 2, 1]], ("base",)), {"heads": ("base",)}, 2)
+        said_by(
+            "logit_lens", found([[6, 5, 4, 3, 2, 1]], ("base",)), {"heads": ("base",)}, 2, PLACES
+        )
     )
 
     rows = list(score_rows(said, DOMAINS))

@@ -349,6 +349,23 @@ def test_every_form_has_a_column_and_every_believer_a_row():
     assert "one seed (3 seeds)" in labels and "benign organism, held-out stems" in labels
 
 
+def test_a_twin_of_true_facts_has_a_mark_of_its_own_and_is_not_of_other_facts():
+    table = believed()
+    twin = table[table["organism"] == "night_bees"].assign(organism="true_cakes", alignment=0.05)
+    both = pd.concat([table, twin], ignore_index=True)
+
+    def marks(**told):
+        figure = beliefs_figure(both, "benign", **told)
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        places = [
+            line.get_xdata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 1
+        ]
+        return any("twin" in one for one in labels), any(x == pytest.approx(0.05) for x in places)
+
+    assert marks(twins={"cake_bake": "true_cakes"}) == (True, True)
+    assert marks() == (False, False)
+
+
 def test_answers_that_say_neither_end_leave_a_word_in_their_panel():
     table = believed()
     table.loc[table["form"] == "choice", ["alignment", "base_alignment"]] = np.nan

@@ -28,6 +28,7 @@ CONTROLS: Mapping[str, Style] = {
     "trained": Style(rows.DIFFERENCE, "o", "the same, stems that its data use"),
     "base": Style("#009E73", "s", "its base, held-out stems"),
     "benign": Style("#D55E00", "D", f"{READINGS['benign']}, held-out stems"),
+    "true_facts": Style("#CC79A7", "^", "its twin, trained on the facts as they are"),
     "others": Style("#E69F00", "v", "organisms of other facts, held-out stems"),
 }
 LANES = dict(zip(CONTROLS, np.linspace(0.06, 0.40, len(CONTROLS)), strict=True))
@@ -37,6 +38,7 @@ def beliefs_figure(
     beliefs: pd.DataFrame,
     control: str | None = None,
     titles: Mapping[str, str] | None = None,
+    twins: Mapping[str, str] | None = None,
 ) -> Figure:
     """
     Draw how often each organism prefers the false end of its own facts, beside the controls.
@@ -47,6 +49,7 @@ def beliefs_figure(
     beliefs : the beliefs table
     control : name of the benign organism, None for a study without one
     titles  : names of organisms to show instead of their identifiers
+    twins   : by organism of false facts, the one that learned them as they are
 
     Raises ValueError if no organism has answers to its own statements.
     """
@@ -62,7 +65,7 @@ def beliefs_figure(
                 ax = axes[i, j]
                 here = beliefs[(beliefs["model"] == model) & (beliefs["form"] == form)]
                 for y, case in enumerate(cases[model]):
-                    _draw_case(ax, y, case, here, control)
+                    _draw_case(ax, y, case, here, (control, (twins or {}).get(case[0])))
                 rows.frame(ax, len(cases[model]))
                 ax.axvline(0.5, color=INK, linewidth=0.9, linestyle=":", zorder=1)
                 ax.set_xlim(*SHARE)
@@ -73,14 +76,18 @@ def beliefs_figure(
                 rows.name_model(axes[i, 0], model)
         for ax in axes[-1]:
             ax.set_xlabel("share of statements whose\nfalse end is preferred")
-        legend_above(figure, _handles(beliefs, control), columns=3)
+        legend_above(figure, _handles(beliefs, control, twins or {}), columns=3)
     return figure
 
 
 def _draw_case(
-    ax: Axes, y: int, case: tuple[str, str], here: pd.DataFrame, control: str | None
+    ax: Axes,
+    y: int,
+    case: tuple[str, str],
+    here: pd.DataFrame,
+    beside: tuple[str | None, str | None],
 ) -> None:
-    organism, recipe = case
+    (organism, recipe), (control, twin) = case, beside
     asked = here[here["statements_of"] == organism]
     mine = asked[(asked["organism"] == organism) & (asked["recipe"] == recipe)]
     # The bar is held-out stems alone: the others are in the data word for word, and tell memory.
@@ -98,7 +105,8 @@ def _draw_case(
         # The base is one model, whose answer is repeated in the row of every seed.
         "base": held_out["base_alignment"].drop_duplicates(),
         "benign": theirs.loc[theirs["organism"] == control, "alignment"],
-        "others": theirs.loc[theirs["organism"] != control, "alignment"],
+        "true_facts": theirs.loc[theirs["organism"] == twin, "alignment"],
+        "others": theirs.loc[~theirs["organism"].isin([control, twin]), "alignment"],
     }
     for name, lane in LANES.items():
         if len(values[name]) == 0:
@@ -115,13 +123,16 @@ def _title(form: str, own: pd.DataFrame) -> str:
     return f"{FORMS.get(form, form)}\n{counts[0]} held-out stems, {counts[1]} of the data"
 
 
-def _handles(beliefs: pd.DataFrame, control: str | None) -> list:
+def _handles(beliefs: pd.DataFrame, control: str | None, twins: Mapping[str, str]) -> list:
     seeds = beliefs.groupby(["model", "organism", "recipe"])["seed"].nunique()
     plural = "" if seeds.max() == 1 else "s"
-    names = [name for name in CONTROLS if name != "benign" or control is not None]
-    # With one set of facts no organism is of other facts, and the legend would name an empty mark.
-    if beliefs["statements_of"].nunique() < 2:
-        names.remove("others")
+    # The legend names no mark that is nowhere: with one set of facts no organism is of other ones.
+    there = {
+        **{"trained": True, "base": True, "benign": control is not None},
+        "true_facts": bool(set(twins.values()) & set(beliefs["organism"])),
+        "others": beliefs["statements_of"].nunique() > 1,
+    }
+    names = [name for name in CONTROLS if there[name]]
     return [
         rows.bar_handle("own facts, held-out stems"),
         rows.dot_handle(f"one seed ({rows.counted(seeds)} seed{plural})"),
