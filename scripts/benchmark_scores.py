@@ -41,11 +41,13 @@ def main(
     by_member = [readings[at : at + each] for at in range(0, len(readings), each)]
     files = zip(compared.members, by_member, scores, statistics, differences, strict=True)
     domains = _Domains(compared, models, words)
+    positions = compared.positions(map(read_differences, differences))
     for member, read, scored, measured, difference in job.progress(list(files), "organisms"):
         token_id, found = read_scores(scored)
         by_reader = {path.stem: tables.read(path) for path in read}
         results = Results(by_reader, found, read_differences(difference), tables.read(measured))
-        parts.append(read_rows(member, results, domains.of(member.model, token_id), compared))
+        told = domains.of(member.model, token_id), compared, positions[member.model]
+        parts.append(read_rows(member, results, *told))
     for path in made:
         rows = [part[path.stem] for part in parts if path.stem in part]
         tables.write(path, pd.concat(rows, ignore_index=True), path.stem)

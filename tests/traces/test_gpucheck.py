@@ -234,6 +234,34 @@ def test_a_killed_run_keeps_what_it_had(tmp_path):
     assert json.loads((tmp_path / "check.json").read_text())["ended"] == []
 
 
+def test_a_run_that_is_killed_between_stages_keeps_the_stages(tmp_path):
+    code = (
+        "import os, signal\n"
+        "from tools.gpucheck import __main__ as check, fast\n"
+        "fast.STAGES = {'tuned': fast.tuned_pass,\n"
+        "               'logit_lens': lambda subject: os.kill(os.getpid(), signal.SIGKILL)}\n"
+        "check.main(['check.parquet', '--cpu', '--quick', '--only', 'fast'])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    assert set(tables.read(tmp_path / "check.parquet")["stage"]) == {"load", "forward pass"}
+
+
+def test_a_machine_whose_gpu_is_not_seen_is_not_checked_on_its_cpu(tmp_path, monkeypatch):
+    """A driver that is too old must not pass as a CPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="GPUs: 0 can be used here.*`--cpu`"):
+        main([str(tmp_path / "check.parquet"), "--quick"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_packages_that_are_too_old_are_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("traces.running.versions.version", lambda package: "0.1")
+    with pytest.raises(SystemExit, match="transformers: found version 0.1, expected 5.23"):
+        main([str(tmp_path / "check.parquet"), "--cpu"])
+
+
 def test_a_name_that_nothing_bears_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit, match="--only: found attention, expected right, fast, memory"):
         main([str(tmp_path / "check.parquet"), "--cpu", "--only", "attention"])
@@ -288,10 +316,11 @@ def test_a_value_that_is_no_number_is_missing_in_table_and_json(tmp_path):
 
 
 def test_a_roofline_is_the_slower_of_arithmetic_and_memory():
-    facts = {"peak": 100.0, "bandwidth": 10.0}
+    facts = {"peak": 100.0, "exact": 10.0, "bandwidth": 10.0}
     one = machine.Machine("cpu", "", 0, "", {}, **facts)
     assert one.roofline(flops=1000, moved=50) == 10
     assert one.roofline(flops=100, moved=50) == 5
+    assert one.roofline(flops=100, moved=50, exact=60) == 7
 
 
 def test_time_that_several_kernels_share_counts_once():
@@ -342,7 +371,7 @@ def test_weights_are_counted_without_adapters(tmp_path):
 
 def test_steps_that_were_thrown_away_are_counted(tmp_path):
     shape = models.tiny(models.real("qwen3_1_7b"))
-    one = machine.Machine("cpu", "", 0, "", {}, 1.0, 1.0)
+    one = machine.Machine("cpu", "", 0, "", {}, 1.0, 1.0, 1.0)
     saved = models.save_real(tmp_path, shape, one.device, rank=4)
     pair = saved.pair("bfloat16", on_cpu=True)
     subject = fast.Subject(one, shape, fast.TINY, saved, pair)
@@ -359,7 +388,7 @@ def on_a_card(tmp_path, monkeypatch, peaks):
         if one.models[0] == "gemma2_9b_it" and one.step.training.rank == 16
     ]
     monkeypatch.setattr(memory, "_peak", lambda _job, _machine, depth: peaks[depth] * 1e9)
-    card = machine.Machine("cuda", "", 0, "", {}, 1.0, 1.0)
+    card = machine.Machine("cuda", "", 0, "", {}, 1.0, 1.0, 1.0)
     return job, list(memory._measured(job, card))
 
 
@@ -382,13 +411,13 @@ def test_a_step_without_room_is_a_miss_with_its_reason(tmp_path, monkeypatch):
 
     (job, *_) = memory.jobs(memory.paper())
     monkeypatch.setattr(memory, "_peak", full)
-    (row,) = memory._measured(job, machine.Machine("cpu", "", 0, "", {}, 1.0, 1.0))
+    (row,) = memory._measured(job, machine.Machine("cpu", "", 0, "", {}, 1.0, 1.0, 1.0))
     assert row.passed is False and row.note == "OutOfMemoryError: CUDA out of memory"
 
 
 def test_what_one_gpu_cannot_show_is_added_as_reckoned(monkeypatch):
     (job,) = [one for one in memory.jobs(memory.paper()) if one.step.world > 1]
-    alone, card = job.alone.step, machine.Machine("cuda", "", 0, "", {}, 1.0, 1.0)
+    alone, card = job.alone.step, machine.Machine("cuda", "", 0, "", {}, 1.0, 1.0, 1.0)
     assert alone.world == 1 and alone.training.deepspeed is None
     # Two depths on the line that the formula draws: then all that is measured is as reckoned.
     at = {n: alone._replace(shape=alone.shape.model_copy(update={"layers": n})) for n in (2, 4)}

@@ -43,8 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before torch is imported: no model may be loaded onto a GPU, or onto another one.
     os.environ["CUDA_VISIBLE_DEVICES"] = "" if asked.cpu else _first_gpu()
     from traces import job
+    from traces.running import gpus, versions
 
     job.start(None)
+    try:
+        versions.require_versions()
+        if not asked.cpu:
+            gpus.require(1)
+    except ValueError as error:
+        sys.exit(f"{error}; `--cpu` (make gpucheck GPUCHECK=--cpu) runs the check at tiny shapes")
 
     import torch
     import transformers
@@ -58,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = this_machine(cpu)
     print(machine.heading, flush=True)
     if cpu:
-        why = "as asked" if asked.cpu else "torch sees no GPU"
+        why = "as asked" if asked.cpu else f"{gpus.ALLOW_CPU}=1"
         print(f"On the CPU ({why}), at tiny shapes: speed is reported and not judged.", flush=True)
     facts = machine.facts | {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
     book = Book(asked.path, machine.heading, page.page, facts)
@@ -167,7 +174,7 @@ def _fast(asked: Asked, machine: "Machine") -> Iterator["Iterator[Row]"]:
     for shape in shapes:
         amounts = fast.Amounts() if machine.on_gpu else fast.TINY
         used = shape if machine.on_gpu else models.tiny(shape)
-        yield fast.of_shape(machine, used, amounts, lambda name: asked.wants("fast", name))
+        yield from fast.of_shape(machine, used, amounts, lambda name: asked.wants("fast", name))
 
 
 def _memory(asked: Asked, machine: "Machine") -> Iterator["Iterator[Row]"]:

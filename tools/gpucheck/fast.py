@@ -74,15 +74,15 @@ class Amounts:
     scales: tuple[float, ...] = tuple(0.5 + number / 10 for number in range(16))
     intersection: int = 16_384
     written: int = 512
-    new_tokens: int = 300
+    new_tokens: int = 200
     halved: int = 1500
     halved_tokens: int = 64
-    read: int = 8
+    read: int = 4
     read_tokens: int = 500
     directions: int = 138
     packed: int = 4
     packed_tokens: int = 1024
-    budget: float = 20.0
+    budget: float = 10.0
     "Seconds for a stage, both ways together."
 
 
@@ -152,8 +152,9 @@ class Stage:
     way: str
     "The straightforward way, in words."
     flops: float = 0.0
+    exact: float = 0.0
     moved: float = 0.0
-    "Operations and bytes that ours cannot do without."
+    "Operations in bfloat16, those in float32, and bytes that ours cannot do without."
     share: float | None = None
     ratio: float | None = None
     busy: float | None = None
@@ -171,7 +172,7 @@ def measured(subject: Subject, stage: Stage) -> Iterator[Row]:
     works = {"ours": stage.ours, "plain": stage.plain}
     took = by_turns(works, device, budget=subject.amounts.budget)
     rate, plain_rate = stage.amount / took["ours"], stage.plain_amount / took["plain"]
-    allowed = subject.machine.roofline(stage.flops, stage.moved)
+    allowed = subject.machine.roofline(stage.flops, stage.moved, stage.exact)
 
     def row(quantity: str, value: float, unit: str, limit: Wanted | None = None) -> Row:
         return subject.row(stage.name, stage.way, quantity, value, unit, limit)
@@ -266,7 +267,8 @@ def lens(subject: Subject) -> Iterator[Row]:
                 lambda: straightforward.logit_lens(readout, vectors),
                 len(vectors),
                 "one vector at a time",
-                flops=2 * head_weights(model) * 2 * len(vectors),
+                # Tokens are ranked by float32 logits.
+                exact=2 * head_weights(model) * 2 * len(vectors),
                 moved=BYTES * head_weights(model),
                 share=0.3,
                 ratio=5,
@@ -282,7 +284,7 @@ def patched(subject: Subject) -> Iterator[Row]:
     options |= {"scales": amounts.scales, "intersection_top_k": amounts.intersection}
     rows = len(vectors) * 2 * len(amounts.scales)
     with subject.pair.tuned() as model:
-        above = linear_weights(model, subject.middle + 1) + head_weights(model)
+        above, head = linear_weights(model, subject.middle + 1), head_weights(model)
         yield from measured(
             subject,
             Stage(
@@ -296,7 +298,8 @@ def patched(subject: Subject) -> Iterator[Row]:
                 rows / len(vectors),
                 "the whole prompt for every reading",
                 flops=2 * above * rows * len(prompts),
-                moved=BYTES * above * len(prompts),
+                exact=2 * head * rows * len(prompts),
+                moved=BYTES * (above + head) * len(prompts),
                 share=0.3,
                 ratio=10,
             ),
@@ -432,8 +435,8 @@ STAGES = {
 
 def of_shape(
     machine: Machine, shape: Real, amounts: Amounts, wanted: Callable[[str], bool]
-) -> Iterator[Row]:
-    """Measure every wanted stage of one model; a stage that fails leaves the others."""
+) -> Iterator[Iterator[Row]]:
+    """Measure one wanted stage of a model after the other; one that fails leaves the others."""
     from tools.gpucheck import lora
 
     with workplace(BYTES * parameters(shape.sizes, shape.family)) as folder:
@@ -441,20 +444,20 @@ def of_shape(
         try:
             saved = save_real(folder, shape, machine.device, rank=64 if machine.on_gpu else 4)
             forget_peak(machine.device)
-            yield from load(machine, shape, saved, loaded)
+            yield iter(list(load(machine, shape, saved, loaded)))
         except Exception as error:
-            yield failure(PART, shape.name, "load", error)
+            yield iter([failure(PART, shape.name, "load", error)])
             return
         subject = Subject(machine, shape, amounts, saved, loaded.pop())
         for name, stage in STAGES.items():
             if wanted(name):
-                yield from _guarded(stage, subject, shape.name, name)
+                yield _guarded(stage, subject, shape.name, name)
         del subject
         gc.collect()
         forget_peak(machine.device)
         if wanted("lora"):
             trial = lora.Trial(machine, shape, amounts, saved)
-            yield from _guarded(lora.step, trial, shape.name, "lora")
+            yield _guarded(lora.step, trial, shape.name, "lora")
 
 
 def _guarded(

@@ -18,7 +18,7 @@ WARM_UPS, REPEATS = 3, 5
 
 @dataclass(frozen=True)
 class Machine:
-    """Hold what is measured on, and the two rates that a roofline is reckoned with."""
+    """Hold what is measured on, and the rates that a roofline is reckoned with."""
 
     kind: str
     "cuda, or cpu where the check runs at tiny shapes."
@@ -32,6 +32,8 @@ class Machine:
     "Bytes a second, read and written, of a copy on the device."
     peak: float
     "bf16 operations a second of a square matrix product."
+    exact: float
+    "The same in float32."
 
     @property
     def on_gpu(self) -> bool:
@@ -46,15 +48,20 @@ class Machine:
         what = f"{self.name}, {self.memory / GB:.0f} GB, driver {self.driver}"
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         rates = f"copy {self.bandwidth / GB:,.0f} GB/s, bf16 matmul {self.peak / 1e12:,.1f} TFLOP/s"
+        rates += f", float32 {self.exact / 1e12:,.1f}"
         return f"{what}, {versions}, {rates}"
 
     @property
     def facts(self) -> dict[str, Any]:
         return asdict(self)
 
-    def roofline(self, flops: float, moved: float) -> float:
-        """Compute the least seconds for so many operations and bytes."""
-        return max(flops / self.peak, moved / self.bandwidth)
+    def roofline(self, flops: float, moved: float, exact: float = 0.0) -> float:
+        """
+        Compute the least seconds for so many operations and bytes.
+
+        flops, exact : operations in bfloat16, and in float32
+        """
+        return max(flops / self.peak + exact / self.exact, moved / self.bandwidth)
 
 
 def this_machine(cpu: bool) -> Machine:
@@ -77,7 +84,8 @@ def this_machine(cpu: bool) -> Machine:
             "peft": peft.__version__,
         },
         bandwidth=_bandwidth(torch.device(kind), size),
-        peak=_peak(torch.device(kind), side),
+        peak=_peak(torch.device(kind), side, torch.bfloat16),
+        exact=_peak(torch.device(kind), side, torch.float32),
     )
 
 
@@ -99,8 +107,8 @@ def _bandwidth(device: torch.device, size: int) -> float:
     return 2 * size / median_seconds(lambda: target.copy_(source), device)
 
 
-def _peak(device: torch.device, side: int) -> float:
-    a = torch.randn(side, side, device=device).bfloat16()
+def _peak(device: torch.device, side: int, dtype: torch.dtype) -> float:
+    a = torch.randn(side, side, device=device).to(dtype)
     return 2 * side**3 / median_seconds(lambda: a @ a, device)
 
 

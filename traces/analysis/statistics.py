@@ -57,7 +57,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     if present.size == 1:
         return Interval(mean, np.nan, np.nan, 1, confidence)
     # Student's t, since there are three seeds or so: a normal interval would be half as wide.
-    width = _t_quantile(present.size, confidence) * float(stats.sem(present))
+    width = t_quantile(present.size, confidence) * float(stats.sem(present))
     return Interval(mean, mean - width, mean + width, int(present.size), confidence)
 
 
@@ -235,7 +235,8 @@ def _present(values: ArrayLike) -> NDArray[np.float64]:
     return flat[~np.isnan(flat)]
 
 
-def _t_quantile(n: int, confidence: float) -> float:
+def t_quantile(n: int, confidence: float) -> float:
+    """How many standard errors either side of a mean of `n` values Student's t interval is."""
     return float(stats.t.ppf((1 + confidence) / 2, df=n - 1))
 
 

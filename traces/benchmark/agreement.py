@@ -24,7 +24,7 @@ import pandas as pd
 from traces.benchmark.evidence import compared
 from traces.benchmark.naming import Named
 from traces.benchmark.organisms import NARROW
-from traces.benchmark.resampling import NO_BOUND, Draws, Estimate, gap, interval
+from traces.benchmark.resampling import NO_BOUND, Draws, Estimate, interval
 
 SEEDS, BASES = "seeds", "bases"
 "Two checkpoints that differ in the seed on one base, or in the base."
@@ -154,8 +154,8 @@ def _compared(
 
     ours, theirs = overlaps(same), overlaps(other)
     first = np.array([a for a, _ in same])
-    units = draws.n_units(first)
-    alike = gap(float(ours.mean()), draws.means(ours, first), units)
+    units = draws.units_of(first)
+    alike = interval(float(ours.mean()), draws.means(ours, first), units)
     found = Estimate(np.nan, np.nan, np.nan, NO_BOUND)
     if len(theirs):
         wins = compared(ours[:, None], theirs[None]).mean(axis=1)

@@ -160,6 +160,12 @@ class Base:
         return self.store(self.work / "base.zarr", self.load())
 
     @cached_property
+    def positions(self) -> list[int]:
+        """The positions that means include, the same for all, whatever is in the base's place."""
+        own = mean_difference(self.activations, self.activations, seed=self.batch.seed)
+        return counted(own, sinks=self.batch.average_sinks)
+
+    @cached_property
     def weighed(self) -> list[Text]:
         """What the base wrote, weighed by itself."""
         return weighed_by("base", self.load(), self.tokenizer, self.texts, self.batch.samples)
@@ -345,13 +351,13 @@ def _losses(specimen: Specimen, base: Base, pair: Any) -> dict[str, float]:
     return {name: tuned[name] - before[name] for name in tuned}
 
 
-def causal_effect(pair: Any, found: Differences, base: Base, positions: Sequence[int]) -> float:
+def causal_effect(pair: Any, found: Differences, base: Base) -> float:
     """
     How much likelier unrelated text becomes once the difference is taken out of the tuned model.
 
     At every token the component along the mean difference is replaced by the base's own, one
     position's difference after the other (traces/interventions/causality.py, `base_to_tuned`, all
-    predictions). returns: the mean over `positions` of the fall of the loss, in nats a token; 0 of
+    predictions). returns: the mean over positions of the fall of the loss, in nats a token; 0 of
     a difference of zero, which nothing can be taken out of
     """
     if not np.linalg.norm(found.mean[0], axis=-1).all():
@@ -365,11 +371,11 @@ def causal_effect(pair: Any, found: Differences, base: Base, positions: Sequence
         source="unrelated text",
     )
     plan = causality.Plan(
-        of_differences(found, index=0, positions=positions, name="the organism"),
+        of_differences(found, index=0, positions=base.positions, name="the organism"),
         layer=base.layers[0],
         interventions=("base_to_tuned",),
         controlled=(),
-        positions=positions,
+        positions=base.positions,
         after=0,
         batch=CAUSAL_BATCH,
     )
@@ -389,7 +395,6 @@ class _Read:
         shared: dict[str, float],
     ) -> None:
         self.specimen, self.base, self.found, self.texts = specimen, base, found, texts
-        self.positions = counted(found, sinks=base.batch.average_sinks)
         self.seconds = dict(shared)
         self.scores: list[dict[str, Any]] = []
         self.lists: list[pd.DataFrame] = []
@@ -426,7 +431,7 @@ class _Read:
         for one in read_by_all(settings, loaded, probe, lambda: pair):
             self.add(one.name, one)
         # Behind the readers: it merges the adapter for a while, which rounds the weights.
-        self.causal, taken = _timed(lambda: causal_effect(pair, self.found, base, self.positions))
+        self.causal, taken = _timed(lambda: causal_effect(pair, self.found, base))
         self.seconds[CAUSAL] = taken + self.seconds["difference"]
 
     def cost(self, one: ReadBy) -> float:
@@ -446,7 +451,7 @@ class _Read:
             self.keep(name, one.found, settings, layer)
         if one.found.statistics is not None:
             self.statistics.append(one.found.statistics)
-        for said in said_by(name, one.found, settings, layer, self.positions):
+        for said in said_by(name, one.found, settings, layer, self.base.positions):
             rows = score_rows(said, self.base.domains)
             self.scores += [row | {"cost_s": self.seconds[name]} for row in rows]
             self.lists.append(first_list(said))
@@ -455,7 +460,7 @@ class _Read:
         """Keep every token's score by a reader that another one adjusts."""
         plain = self.found_by[str(reader(name).of)].scores
         assert found.scores is not None and plain is not None
-        lists = here(found.scores.lists, layer, self.positions)
+        lists = here(found.scores.lists, layer, self.base.positions)
         probable = probabilities(lists, plain) >= settings["floor"]
         z = found.scores.z[lists.index.to_numpy()]
         self.token_scores |= kept_scores(name, z, probable, lists["head"].tolist())
@@ -492,7 +497,7 @@ class _Read:
         """Numbers that need no token; each speaks for narrow where it is larger."""
         found = {
             name: (value, "difference")
-            for name, value in of_difference(self.found, 0, self.positions).items()
+            for name, value in of_difference(self.found, 0, self.base.positions).items()
         }
         found["unrelated_loss"] = (losses["unrelated"], "losses")
         found[CAUSAL] = (self.causal, CAUSAL)

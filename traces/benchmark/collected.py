@@ -13,7 +13,7 @@ ASSUME a fall of the training loss is how far the behaviour is expressed. It say
 rows became; rows that a training repeats count as well.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +41,22 @@ class Compared(BaseModel, frozen=True, extra="forbid"):
     "The one of them that counts, fixed beforehand."
     average_sinks: bool
     "Whether positions with attention sinks count."
+
+    def positions(self, differences: Iterable[Differences]) -> dict[str, list[int]]:
+        """
+        By model, the positions that means include in every member's difference.
+
+        differences : one a member; where something stands in the base's place, its sinks are others
+        """
+        found: dict[str, list[list[int]]] = {}
+        for member, one in zip(self.members, differences, strict=True):
+            found.setdefault(member.model, []).append(counted(one, sinks=self.average_sinks))
+        shared = {
+            model: [place for place in every[0] if all(place in one for one in every)]
+            for model, every in found.items()
+        }
+        return {model: places or found[model][0] for model, places in shared.items()}
+
     readers: Settings
 
 
@@ -86,18 +102,22 @@ def organism_rows(
 
 
 def read_rows(
-    member: Member, results: Results, domains: Domains, compared: Compared
+    member: Member,
+    results: Results,
+    domains: Domains,
+    compared: Compared,
+    positions: Sequence[int],
 ) -> dict[str, pd.DataFrame]:
     """
     What all readers say of one member: its rows of domain_scores, detector_scores, token_lists.
 
-    domains : those of its model
+    domains   : those of its model
+    positions : those that count
 
     A reader that scores nothing but the tokens it names is left out.
     """
     place = compared.layers.index(compared.layer)
     layer = int(results.difference.layers[place])
-    positions = counted(results.difference, sinks=compared.average_sinks)
     scores, lists = [], [pd.DataFrame(columns=["reader", "rank", "token"])]
     for name, own in compared.readers.readers.items():
         if name not in results.scores:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from traces.benchmark.evidence import Evidence, Way
 from traces.benchmark.organisms import ALL, NARROW, kinds, of_kind, slices
-from traces.benchmark.resampling import Draws, Estimate, divided, gap, interval
+from traces.benchmark.resampling import Draws, Estimate, Units, divided, interval, share_gap
 
 GRID = np.linspace(0, 1, 101)
 "False-positive rates at which an ROC is written."
@@ -87,13 +87,12 @@ class Beaten:
         counted = np.where(np.isnan(shares), 0.0, draws.weights[:, self.narrow])
         return divided((counted * np.nan_to_num(shares)).sum(axis=1), counted.sum(axis=1))
 
-    def units(self, draws: Draws) -> int:
-        """The smaller of the two sides, which limits what can be said."""
-        return min(draws.n_units(self.narrow), draws.n_units(self.nulls)) if self.by_base else 0
+    def units(self, draws: Draws) -> Units:
+        return draws.units_of(self.narrow).or_fewer(draws.units_of(self.nulls))
 
     def estimate(self, draws: Draws) -> Estimate:
         if not self.by_base:
-            return interval(np.nan, np.empty(0), 0)
+            return interval(np.nan, np.empty(0), Units(0))
         return interval(self.auc, self.drawn(draws), self.units(draws))
 
     def roc(self) -> NDArray[np.float64]:
@@ -161,7 +160,7 @@ def _row(
         **evidence.way._asdict(),
         **{"null": kind, "slice": name, "matched_on": matched},
         **{"n_narrow": len(beaten.narrow), "n_null": len(beaten.nulls)},
-        "units": beaten.units(draws),
+        "units": beaten.units(draws).n,
         **beaten.estimate(draws)._asdict(),
         "cost_s": evidence.cost_s,
     }
@@ -205,7 +204,9 @@ def differences(
                         "reader": found[ours].way.reader,
                         "other": found[theirs].way.reader,
                         "n": len(left.narrow),
-                        **gap(value, drawn[ours] - drawn[theirs], left.units(draws))._asdict(),
+                        **share_gap(
+                            value, drawn[ours] - drawn[theirs], left.units(draws)
+                        )._asdict(),
                     }
 
 

@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 from traces.config.checks.places import Places
+from traces.config.readers import reader
 from traces.config.schema import Ladder, LadderNulls, Rung, Study
-from traces.config.study import LoadedStudy
+from traces.config.study import OTHERS, LoadedStudy
 from traces.config.vocabularies import LadderData, NullKind
 from traces.corpora import synthetic
 from traces.corpora.synthetic import Row
@@ -96,11 +97,28 @@ def check_ladder(loaded: LoadedStudy, places: Places) -> None:
         specimens(study.ladder)
     except ValueError as error:
         raise ValueError(f"{places.holder('ladder')}: {error}") from None
+    _check_others(study, places)
     if study.lenses.vocabulary != "words":
         raise ValueError(
             f"{places.at('lenses.vocabulary')}: found {study.lenses.vocabulary} beside a `ladder`, "
             "expected words: a domain is told by whole words"
         )
+
+
+def _check_others(study: Study, places: Places) -> None:
+    """Refuse so few topics that an organism of one has too few others to be adjusted by."""
+    ladder = study.ladder
+    assert ladder is not None
+    adjusted = [name for name in study.lenses.readers or () if reader(name).needs == "others"]
+    counts = {"ladder.domains": ladder.domains}
+    if ladder.pilot is not None:
+        counts["ladder.pilot.domains"] = ladder.pilot.domains
+    for key, count in counts.items():
+        if adjusted and count <= OTHERS:
+            raise ValueError(
+                f"{places.at(key)}: found {count}, expected at least {OTHERS + 1} for "
+                f"{adjusted[0]}, which adjusts an organism by those on other topics"
+            )
 
 
 def has_pilot(study: Study) -> bool:

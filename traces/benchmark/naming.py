@@ -16,7 +16,7 @@ from scipy import stats
 from traces.analysis.statistics import wilson_bounds
 from traces.benchmark.evidence import SILENT, Evidence, Way
 from traces.benchmark.organisms import ALL, GENERAL, NARROW, kinds, of_kind, slices
-from traces.benchmark.resampling import CONFIDENCE, Draws, gap, interval
+from traces.benchmark.resampling import CONFIDENCE, Draws, interval, share_gap
 from traces.benchmark.thresholds import FROM_ORGANISMS, flagged, p_values
 
 NOTHING = "none"
@@ -94,12 +94,13 @@ def naming_rows(named: Named, organisms: pd.DataFrame, draws: Draws) -> Iterator
         sizes = named.candidates[places]
         chances = np.array([chance_first(size) for size in sizes])
         row: dict = {**named.way._asdict(), "slice": name, "n": len(places)}
-        row |= {"units": draws.n_units(places), "candidates": float(sizes.mean())}
+        units = draws.units_of(places)
+        row |= {"units": units.n, "candidates": float(sizes.mean())}
         row["first_chance"] = float(chances.mean())
         row["reciprocal_chance"] = float(np.mean([chance_reciprocal(size) for size in sizes]))
         for measure, values in (("first", named.first), ("reciprocal", named.reciprocal)):
             mine = values[places]
-            found = interval(float(mine.mean()), draws.means(mine, places), row["units"])
+            found = interval(float(mine.mean()), draws.means(mine, places), units)
             row |= {
                 measure: found.value,
                 f"{measure}_low": found.low,
@@ -138,7 +139,7 @@ def naming_differences(
                 yield {
                     **{"task": "name", "null": "", "slice": name},
                     **{"reader": left.way.reader, "other": right.way.reader, "n": len(places)},
-                    **gap(float(values.mean()), drawn, draws.n_units(places))._asdict(),
+                    **share_gap(float(values.mean()), drawn, draws.units_of(places))._asdict(),
                 }
 
 
@@ -164,7 +165,7 @@ def coverage_rows(
     for threshold in steps:
         mine = places[scores[places] >= threshold]
         error = 1 - float(named.first[mine].mean())
-        low, high = wilson_bounds(error, draws.n_units(mine), CONFIDENCE)
+        low, high = wilson_bounds(error, draws.units_of(mine).n, CONFIDENCE)
         for kind in kinds(organisms):
             nulls = scores[of_kind(organisms, kind)]
             nulls = nulls[~np.isnan(nulls)]

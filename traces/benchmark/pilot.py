@@ -69,7 +69,7 @@ def pilot_rows(
     means = _means(by_reader)
     fixed = _best({way: one[MERIT, ""].value for way, one in means.items()}, scoring)
     narrow = of_kind(pilot, NARROW)
-    units = board.draws.n_units(narrow)
+    units = board.draws.units_of(narrow)
     n_readers = len({way.reader for way in by_reader})
     rows = [
         {

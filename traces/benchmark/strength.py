@@ -23,7 +23,7 @@ from traces.benchmark.detection import Beaten
 from traces.benchmark.evidence import Evidence
 from traces.benchmark.naming import Named, chance_first
 from traces.benchmark.organisms import NARROW, kinds, of_kind
-from traces.benchmark.resampling import BOOTSTRAP, NO_BOUND, Draws, Estimate, ends, gap
+from traces.benchmark.resampling import BOOTSTRAP, NO_BOUND, Draws, Estimate, ends, share_gap
 
 DETECT, NAME = "detect", "name"
 AT, NOT_REACHED, PASSED = "at", "not reached", "past it at the weakest"
@@ -102,7 +102,7 @@ def half_strength(
     nothing = Estimate(np.nan, np.nan, np.nan, NO_BOUND)._asdict()
     row = {"n": len(values), **nothing, "half": np.nan, "slope": np.nan}
     row |= {"chance": chance, "said": NO_STRENGTHS}
-    if len(np.unique(strengths)) < 3 or draws.n_units(places) < 3:
+    if len(np.unique(strengths)) < 3 or draws.units_of(places).n < 3:
         return row | {"weakest": np.nan, "strongest": np.nan}
     low, high = float(strengths.min()), float(strengths.max())
     row |= {"weakest": low, "strongest": high}
@@ -227,8 +227,7 @@ def recipe_rows(
                 continue
             left, right = (np.array(side) for side in zip(*used, strict=True))
             gaps = values[left] - values[right]
-            n_units = draws.n_units(left)
-            found = gap(float(gaps.mean()), draws.means(gaps, left), n_units)
+            found = share_gap(float(gaps.mean()), draws.means(gaps, left), draws.units_of(left))
             yield {
                 **evidence.way._asdict(),
                 **{"task": one.task, "null": one.null, "recipe": first, "other": second},

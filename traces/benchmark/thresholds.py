@@ -107,7 +107,7 @@ def rate_rows(
                     if not len(there):
                         continue
                     rate = float(flagged(p_value[there], level).mean())
-                    low, high = wilson_bounds(rate, draws.n_units(there), CONFIDENCE)
+                    low, high = wilson_bounds(rate, draws.units_of(there).n, CONFIDENCE)
                     n_null = int(counts[there].min())
                     promised = promise(n_null, level)
                     yield {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from traces.benchmark.detection import Beaten
 from traces.benchmark.evidence import Evidence, Way, compared
 from traces.benchmark.organisms import ALL, TRUE, of_kind
-from traces.benchmark.resampling import Draws, Estimate, gap, interval
+from traces.benchmark.resampling import Draws, Estimate, Units, gap, interval, share_gap
 
 DETECT, OWN = "detect", "own"
 
@@ -51,7 +51,7 @@ def twin_rows(evidence: Evidence, organisms: pd.DataFrame, draws: Draws) -> Iter
         if not len(ours):
             continue
         wins = compared(values[ours], values[theirs])
-        units = draws.n_units(ours)
+        units = draws.units_of(ours)
         share = interval(float(wins.mean()), draws.means(wins, ours), units)
         spoken = np.isfinite(values[ours]) & np.isfinite(values[theirs])
         mean = _mean_gap(values[ours[spoken]] - values[theirs[spoken]], ours[spoken], draws)
@@ -68,9 +68,9 @@ def twin_rows(evidence: Evidence, organisms: pd.DataFrame, draws: Draws) -> Iter
 
 def _mean_gap(differences: NDArray[np.float64], places: NDArray, draws: Draws) -> Estimate:
     if not len(places):
-        return gap(np.nan, np.empty(0), 0)
+        return gap(np.nan, np.empty(0), Units(0))
     drawn = draws.means(differences, places)
-    return gap(float(differences.mean()), drawn, draws.n_units(places))
+    return gap(float(differences.mean()), drawn, draws.units_of(places))
 
 
 def twin_differences(
@@ -92,7 +92,7 @@ def twin_differences(
             yield {
                 **{"task": "tell", "null": TRUE, "slice": ALL},
                 **{"reader": ours.reader, "other": theirs.reader, "n": len(values)},
-                **gap(float(values.mean()), drawn, draws.n_units(false[there]))._asdict(),
+                **share_gap(float(values.mean()), drawn, draws.units_of(false[there]))._asdict(),
             }
 
 

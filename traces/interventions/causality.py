@@ -127,7 +127,7 @@ class Plan:
     after: int
     "`after_k` counts the predictions made at tokens from this one on."
     batch: int
-    "Rows times directions in one forward pass; changes memory and time, not the result."
+    "Rows times directions in one forward pass; in half precision it changes the last bits."
 
     def tried(self, model: Side) -> list[tuple[Intervention, int]]:
         """List intervention and row of `directions` of every change that this model runs with."""

@@ -219,8 +219,8 @@ def _continued(model: Any, prefixes: Sequence[_Prefix], layer: int, vectors: Ten
     vectors : [batch, d_model]
     returns : [prompt, batch, vocabulary], float32
 
-    The prefix is not copied for each row, nor need it be restored: a cache grows by concatenation,
-    which leaves the tensors it began with untouched.
+    The prefix need not be restored: a cache grows by concatenation, which copies it and leaves the
+    tensors it began with untouched.
     """
     from transformers import DynamicCache
 

@@ -204,8 +204,8 @@ def compared(
     causality : the causality table; where given, a verdict also needs an organism that passes the
                 stricter test of its picture
 
-    The strongest control is the one with the largest mean. One model and recipe are reported; the
-    scope says which, and how many models were measured.
+    The strongest control is the one with the largest mean, of those that the most organisms have.
+    One model and recipe are reported; the scope says which, and how many models were measured.
     """
     claim = CLAIMS[name]
     rows = headlines[(headlines["measure"] == claim.measure) & (headlines["organism"] != control)]
@@ -218,6 +218,9 @@ def compared(
         first = claim.says.split(", against")[0].format(value=claim.scale.value(_mean(case)))
         return Finding(UNDECIDED, f"{first}; there is no control to compare with.", scope)
 
+    # A control of a few organisms, such as a twin, would be compared over these few alone.
+    wide = paired.groupby("control")["organism"].transform("nunique")
+    paired = paired[wide == wide.max()]
     means = {name: _mean(rows, "control_value") for name, rows in paired.groupby("control")}
     strongest = max(means, key=lambda control: means[control])
     pairs = paired[paired["control"] == strongest]

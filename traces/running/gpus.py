@@ -56,7 +56,7 @@ def take(asked: int) -> None:
         _share()  # a launcher chose for all of its processes
     else:
         choose(asked)
-    _require(asked)
+    require(asked)
 
 
 def choose(asked: int) -> None:
@@ -236,7 +236,7 @@ def _place(name: str) -> Path:
 # What torch sees --------------------------------------------------------------------------------
 
 
-def _require(asked: int) -> None:
+def require(asked: int) -> None:
     """Raise ValueError if torch sees fewer GPUs than are asked for, unless that is allowed."""
     if allows_cpu():
         log.info("%s=1: GPUs are not required", ALLOW_CPU)

@@ -160,7 +160,7 @@ def test_the_causal_effect_is_the_one_that_a_study_measures(folder, vocabulary, 
     )
     with loaded_pair(one, base) as (pair, _, reference):
         found = making._difference(one, base, pair, reference)
-        ours = causal_effect(pair, found, base, (1, 2))
+        ours = causal_effect(pair, found, base)
         rng = np.random.default_rng(0)
         activations = rng.normal(size=(9, found.mean.shape[-1])).astype(np.float32)
         chosen = directions(

@@ -127,6 +127,10 @@ def test_a_ladder_that_leaves_no_unrelated_topic_is_refused():
             "override2.yaml: models: found mini_assistant beside a `ladder`",
         ),
         (
+            "ladder: {pilot: {domains: 2}}",
+            "override2.yaml: ladder.pilot.domains: found 2, expected at least 3 for adjusted",
+        ),
+        (
             "ladder: {domains: 30}",
             "override2.yaml: ladder.domains: found 30, expected at most 25: .*the pilot takes 3",
         ),

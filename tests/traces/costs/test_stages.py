@@ -54,6 +54,8 @@ def test_a_tuned_pass_costs_little_more_than_the_base_s(name):
     assert layer(name, "ours", lambda one: one.busy(H100)) <= 1.2 * base
     # The same count sees what PEFT's own way costs.
     assert layer(name, "PEFT's", lambda one: one.busy(H100)) > 1.7 * base
+    moved = {way: layer(name, way, lambda one: one.size) for way in ("base", "ours", "PEFT's")}
+    assert moved["ours"] <= 1.3 * moved["base"] and moved["PEFT's"] > 2.4 * moved["base"]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -366,6 +366,19 @@ def test_a_twin_of_true_facts_has_a_mark_of_its_own_and_is_not_of_other_facts():
     assert marks() == (False, False)
 
 
+def test_an_organism_with_many_checkpoints_is_one_of_those_of_other_facts():
+    table = believed()
+    owls = table[table["organism"] == "benign"].assign(organism="owls", alignment=0.4)
+    several = pd.concat([table, *(owls.assign(recipe=f"mix{n}") for n in range(5))])
+    places = [
+        line.get_xdata()[0]
+        for line in beliefs_figure(several, "benign").axes[0].lines
+        if len(line.get_xdata()) == 1
+    ]
+    # night_bees says .1 of the cakes' facts, the owls .4.
+    assert any(x == pytest.approx(0.25) for x in places)
+
+
 def test_answers_that_say_neither_end_leave_a_word_in_their_panel():
     table = believed()
     table.loc[table["form"] == "choice", ["alignment", "base_alignment"]] = np.nan

@@ -106,6 +106,16 @@ def test_the_strongest_of_the_controls_is_the_one_that_is_named():
     assert "against 40 % for the benign control (gap +25 points" in sentence
 
 
+def test_a_control_of_few_organisms_does_not_stand_for_all():
+    """A twin that only one organism has would leave one organism to compare."""
+    gaps = {name: [0.5, 0.6] for name in "abcd"}
+    twin = headlines("relevance_logit_lens", {"a": gaps["a"]}, control="true_facts", other=0.5)
+    every = headlines("relevance_logit_lens", gaps)
+    _, sentence, _ = compared("relevance", pd.concat([every, twin]))
+
+    assert "for a random direction" in sentence and "over 4 organisms" in sentence
+
+
 def test_without_a_control_and_without_an_organism_nothing_is_decided():
     lonely = headlines("relevance_logit_lens", {"a": [0.5, 0.6]}, other=np.nan)
     verdict, sentence, _ = compared("relevance", lonely)

@@ -106,7 +106,10 @@ def _draw_case(
         "base": held_out["base_alignment"].drop_duplicates(),
         "benign": theirs.loc[theirs["organism"] == control, "alignment"],
         "true_facts": theirs.loc[theirs["organism"] == twin, "alignment"],
-        "others": theirs.loc[~theirs["organism"].isin([control, twin]), "alignment"],
+        # One value an organism, however many checkpoints it has.
+        "others": theirs[~theirs["organism"].isin([control, twin])]
+        .groupby("organism")["alignment"]
+        .mean(),
     }
     for name, lane in LANES.items():
         if len(values[name]) == 0:
