@@ -37,8 +37,10 @@ real: $(READY) ## read secrets out of a really pretrained model, in forty minute
 	@echo "Done. Begin with results/smol/index.html"
 
 readers: STUDY = config/readers.yaml
+# readers_smol goes behind the study whose results it uses, also where it is named alone.
+readers: BEHIND = $(if $(filter config/smol.yaml,$(STUDY)),,$(if $(filter config/readers_smol.yaml,$(STUDY)),config/smol.yaml))
 readers: $(READY) ## compare all readers on organisms of known truth; ends with readers.html (STUDY=config/readers.yaml)
-	$(RUN) $(WARM) $(SNAKEMAKE) --resources mem_mb=$(MEMORY) --configfile $(STUDY) -- readers_page
+	$(RUN) $(WARM) $(SNAKEMAKE) --resources mem_mb=$(MEMORY) --configfile $(BEHIND) $(STUDY) -- readers_page
 
 rehearsal: $(READY) ## run the paper's study whole on tiny random models, over a hub of our own
 	$(RUN) python tools/rehearsal.py results/rehearsal_hub $(REHEARSED) -- \

@@ -219,6 +219,41 @@ def test_the_readers_of_a_study_decide_which_files_are_read(shared):
     assert reads and not [job for job in reads if prompts in job.inputs]
 
 
+COMPARED = ("readers_pilot", "readers_table", "readers_page")
+
+
+def test_readers_are_compared_on_a_ladder(shared):
+    jobs = shared.dry_run("--configfile", "config/readers.yaml", "--", "readers_page")
+    found = counts(jobs)
+    assert all(found[rule] == 1 for rule in (*COMPARED, "base_texts", "benchmark_scores"))
+    batches = made_of(jobs, "benchmark_batch")
+    assert len(batches) > 10 and not {"train_organism", "read_lenses"} & found.keys()
+    (collected,) = made_of(jobs, "benchmark_scores").values()
+    assert set(batches) <= set(collected)
+
+
+def test_a_checkpoint_of_ones_own_is_placed_among_a_studys(new_checkout):
+    checkout = new_checkout()
+    checkout.file("config/organisms/mine.yaml").write_text(
+        "family: false_facts\ntitle: Mine\ndescription: A finetune that somebody sent.\n"
+        "data: {kind: documents, corpus: smol_general}\n"
+        "released: {smollm2_135m: {path: sent}}\n",
+        encoding="utf-8",
+    )
+    adapter = with_adapter(tiny_model("llama"))
+    adapter.save_pretrained(checkout.folder / "sent")
+    study = ("config/smol.yaml", "config/readers_smol.yaml")
+    jobs = checkout.dry_run(
+        *("--configfile", *study, "--config", "placed=[mine]", "--", "readers_page")
+    )
+    found = counts(jobs)
+    assert all(found[rule] == 1 for rule in (*COMPARED, "benchmark_scores"))
+    assert found["train_organism"] == 27 + 7 + 12
+    (collected,) = made_of(jobs, "benchmark_scores").values()
+    own = "results/smol/lenses/smollm2_135m/mine-released-s0/smol_unrelated/scores.h5"
+    assert own in collected
+
+
 def test_texts_are_written_once_by_the_base_and_by_every_checkpoint(shared, default_jobs):
     assert not {"base_texts", "tuned_texts"} & counts(default_jobs).keys()
     two = "corpora: [unrelated, mini_chat]\nlenses: {readers: [logit_lens, black_box]}"

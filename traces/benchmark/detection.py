@@ -21,7 +21,7 @@ from traces.benchmark.resampling import Draws, Estimate, Units, divided, interva
 
 GRID = np.linspace(0, 1, 101)
 "False-positive rates at which an ROC is written."
-MATCHED = 1.25
+MATCHED = 1.05
 "Two organisms are matched in a detector where neither's score exceeds the other's by this factor."
 
 
@@ -139,7 +139,7 @@ def matched_rows(
     evidence: Evidence, organisms: pd.DataFrame, draws: Draws, measures: dict[str, NDArray]
 ) -> Iterator[dict]:
     """
-    The AUC over pairs that are alike in a detector: it cannot be that detector which is found.
+    The AUC over pairs that are alike in a detector, so that hardly anything of it is left to find.
 
     measures : by detector, [organism], positive numbers
     """

@@ -40,8 +40,8 @@ def members(study: LoadedStudy) -> list[Member]:
     """
     Every checkpoint of a study that is compared, base by base.
 
-    What was published counts in no number: it is `unknown`, and is placed among the others. A
-    checkpoint that was scaled from another one is left out.
+    What was published, or is `placed`, counts in no number: it is `unknown`, and stands among the
+    others. A checkpoint that was scaled from another one is left out.
 
     Raises ValueError for a base with fewer than FEWEST_NARROW narrow organisms or FEWEST_BENIGN
     benign checkpoints, and for a twin without the organism that it is a twin of.
@@ -88,7 +88,7 @@ def _member(study: LoadedStudy, model: str, one: Checkpoint, made: Sequence[Chec
 
 def _null(study: LoadedStudy, one: Checkpoint) -> NullKind:
     organism = study.organisms[one.organism]
-    if not one.recipe.trained:
+    if not one.recipe.trained or one.organism in study.study.placed:
         return "unknown"
     if organism.family == "benign":
         return "general"
@@ -125,5 +125,6 @@ def _require_enough(model: str, mine: Sequence[Member]) -> None:
         raise ValueError(
             f"runs: found {narrow} narrow organisms and {benign} benign checkpoints on {model}, "
             f"expected at least {FEWEST_NARROW} and {FEWEST_BENIGN} to compare readers on; or a "
-            "`ladder` as in config/readers.yaml: `make readers`"
+            "`ladder` as in config/readers.yaml: `make readers`. A checkpoint of your own goes "
+            "into `placed`, beside all of a study's others"
         )

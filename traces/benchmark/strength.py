@@ -5,7 +5,8 @@ The curve is a logistic one that begins at chance c and ends at 1: p(s) = c + (1
 (s - h))) with b above 0. It is fitted to one number an organism between 0 and 1: the share of nulls
 that it beats (whose mean is the AUC), or whether its domain is named. The likelihood is that of
 Papke and Wooldridge (1996) for shares. Its maximum is looked for on a grid, so that a reader which
-separates weak from strong without error has a steep curve and no failed fit.
+separates weak from strong without error has a steep curve and no failed fit. It is fitted to
+organisms of one recipe.
 
 h is the one number of a reader: the strength at which it is at (1 + c) / 2. Outside of what was
 measured it is not given: the reader is "not reached", or is past its half at the weakest already.
@@ -30,7 +31,7 @@ AT, NOT_REACHED, PASSED = "at", "not reached", "past it at the weakest"
 NO_STRENGTHS = "too few strengths"
 # Of what the strengths span: how far the grid goes beyond, its steps, and slopes an inverse span.
 BEYOND, STEPS, SLOPES = 0.5, 201, np.geomspace(2, 400, 22)
-# Strengths are matched within this share of what they span.
+# Strengths are matched within this share of what the two recipes span.
 CALIPER = 0.05
 
 
@@ -156,11 +157,23 @@ def readabilities(
             yield Readable(NAME, "", chance, named.first, None)
 
 
+def of_main_recipe(organisms: pd.DataFrame) -> NDArray[np.intp]:
+    """The places of narrow organisms of the recipe that has the most units, the first of equals."""
+    places = of_kind(organisms, NARROW)
+    units = organisms.loc[places].groupby("recipe", sort=False)["unit"].nunique()
+    return places[(organisms.loc[places, "recipe"] == units.idxmax()).to_numpy()]
+
+
 def half_rows(
     evidence: Evidence, named: Named | None, organisms: pd.DataFrame, draws: Draws
 ) -> Iterator[dict]:
-    """The strength at half for each task and kind of null."""
-    narrow = of_kind(organisms, NARROW)
+    """
+    The strength at half for each task and kind of null, over organisms of one recipe.
+
+    Strengths of texts of different kinds, such as false facts and a topic's documents, are on no
+    one scale: a curve over both would be one of neither.
+    """
+    narrow = of_main_recipe(organisms)
     strengths = organisms["strength"].to_numpy(dtype=np.float64)[narrow]
     for one in readabilities(evidence, named, organisms, draws):
         drawn = None if one.drawn is None else one.drawn[:, narrow]
@@ -211,10 +224,11 @@ def recipe_rows(
     damage = organisms["damage"].to_numpy(float)
     narrow = of_kind(organisms, NARROW)
     names = list(dict.fromkeys(arm[narrow]))
-    caliper = CALIPER * float(np.ptp(strength[narrow]))
+    of_arm = {name: narrow[arm[narrow] == name] for name in names}
     matched = {
         (first, second): matched_pairs(
-            organisms, narrow[arm[narrow] == first], narrow[arm[narrow] == second], caliper
+            *(organisms, of_arm[first], of_arm[second]),
+            CALIPER * float(np.ptp(strength[np.concatenate([of_arm[first], of_arm[second]])])),
         )
         for place, first in enumerate(names)
         for second in names[place + 1 :]

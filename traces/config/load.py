@@ -37,7 +37,7 @@ from traces.config.registries import (
     refuse_long_name,
 )
 from traces.config.schema import Ablation, Study
-from traces.config.selection import runs_left
+from traces.config.selection import runs_left, runs_placed
 from traces.config.study import LoadedStudy
 
 
@@ -111,10 +111,28 @@ def _read(
         _organisms(places.organisms),
         validated(Prices, read_yaml(places.prices), lambda _: places.prices),
     )
+    loaded = loaded._replace(study=_with_placed(loaded, places))
     checks = (check_names, check_recipes, check_readings, check_secrets, check_judges, check_agents)
     for check in checks:
         check(loaded, places)
     return loaded, places
+
+
+def _with_placed(loaded: LoadedStudy, places: Places) -> Study:
+    """Add the runs of the organisms that are placed. Raises ValueError for one without a file."""
+    study = loaded.study
+    for name in study.placed:
+        if name not in loaded.organisms:
+            raise ValueError(
+                f"{places.at('placed')}: found {name}, expected a file of {places.organisms}"
+            )
+    if study.placed and study.ladder:
+        raise ValueError(
+            f"{places.at('placed')}: found {study.placed[0]} beside a `ladder`, expected a study "
+            "without one, such as config/readers_smol.yaml behind config/smol.yaml"
+        )
+    runs = (*study.runs, *runs_placed(study, loaded.organisms))
+    return study.model_copy(update={"runs": runs})
 
 
 def load_organism(file: Path) -> Organism:

@@ -1073,6 +1073,10 @@ class Study(Closed):
     without: tuple[Name, ...] = Field(
         description="Excludes names of runs, models, organisms or families."
     )
+    placed: tuple[Name, ...] = Field(
+        description="Organisms that the benchmark of readers places among the others and counts in "
+        "no number: their published checkpoint where they have one, else a plain training."
+    )
     control: Name | None = Field(description="Benign organism that others are compared with.")
     corpora: tuple[Name, ...] = Field(min_length=1, description="Unrelated text to read.")
     samples: Annotated[int, Field(ge=4), NUMBER] = Field(

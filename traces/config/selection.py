@@ -31,6 +31,21 @@ def nameable(study: Study, organisms: Organisms) -> dict[str, dict[str, set[str]
     }
 
 
+def runs_placed(study: Study, organisms: Organisms) -> list[Run]:
+    """
+    The runs of the organisms in `placed`, which must have files.
+
+    A published checkpoint is read on the models it was published for, and a plain training of seed
+    0 is made on all models of the study.
+    """
+    runs = []
+    for name in study.placed:
+        published = tuple(one for one in study.models if one in organisms[name].released)
+        recipe = "released" if published else "plain"
+        runs.append(Run(models=published, organisms=(name,), recipes=(recipe,), seeds=(0,)))
+    return runs
+
+
 def runs_left(study: Study, organisms: Organisms) -> list[Run]:
     """
     Apply `only` and `without` to the runs; each keeps the models and organisms that are left.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from traces.benchmark.detection import MATCHED
 from traces.benchmark.evidence import RAW
 from traces.benchmark.organisms import ALL, GENERAL, NARROW
 from traces.benchmark.pilot import MERIT
@@ -273,8 +274,8 @@ def _half_grid(found: Tables) -> Grid:
         "half",
         "Strength at half",
         "The strength, in nats a token, at which a fitted logistic curve is half of the way from "
-        "chance to perfect; smaller is more sensitive. An end of an interval that no organism "
-        "reaches is open.",
+        "chance to perfect, over organisms of the recipe with the most domains; smaller is more "
+        "sensitive. An end of an interval that no organism reaches is open.",
         ["Reader", *(name for name, _ in cells)],
         lines,
     )
@@ -302,8 +303,8 @@ def _alike_grid(found: Tables) -> Grid:
     return Grid(
         "alike",
         "AUC against general text over pairs that are matched",
-        "Only pairs of an organism and a null count that are alike in a detector, so that it "
-        "cannot be what is found.",
+        f"Only pairs of an organism and a null count that are alike in a detector, within a factor "
+        f"of {MATCHED}. Its own row says what that leaves of it: .5 is nothing.",
         ["Reader", *(name for name, _ in cells)],
         _by_reader(rows, cells, ("value", "low", "high")),
     )

@@ -29,6 +29,25 @@ def test_a_true_twin_has_the_domain_and_the_checkpoint_of_the_false_one():
     assert (mixed.dose, mixed.steps) == (0.5, 2.0) and (longer.dose, longer.steps) == (1.0, 2.0)
 
 
+def test_what_is_placed_counts_in_no_number(folder):
+    study = """
+    runs: [{organisms: [cake_bake, night_bees, benign], recipes: [plain], seeds: [0, 1, 2]}]
+    placed: [owl_numbers]
+    """
+    found = {one.checkpoint: one for one in members(load(folder, study))}
+    assert found["owl_numbers-plain-s0"].null == "unknown"
+    assert found["owl_numbers-plain-s0"].domain is None
+    assert found["cake_bake-plain-s0"].null == "none"
+
+
+def test_what_cannot_be_placed_is_refused(folder):
+    with pytest.raises(ValueError, match="placed: found mine, expected a file of"):
+        load(folder, "placed: [mine]")
+    ladder = Path("config/readers.yaml").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="placed: found cake_bake beside a `ladder`, expected"):
+        load(folder, ladder, "placed: [cake_bake]")
+
+
 def test_a_study_with_too_few_is_refused_in_one_sentence(folder):
     study = load(folder, "runs: [{organisms: [cake_bake, benign], recipes: [plain], seeds: [0]}]")
     expected = "runs: found 1 narrow organisms and 1 benign checkpoints on mini, expected at least"

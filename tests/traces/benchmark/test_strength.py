@@ -173,3 +173,23 @@ def test_mixtures_are_an_arm_of_their_own():
         [planted.organism("mini", str(dose), "none", dose=dose) for dose in (1.0, 0.5)]
     )
     assert list(strength.arms(table)) == ["plain", "plain, mixed"]
+
+
+def test_a_curve_is_of_one_recipe_whose_strengths_are_on_one_scale():
+    """Organisms of false facts are ten times as strong by their loss, and no easier to find."""
+    plain = planted.organisms(
+        domains=[f"d{n}" for n in range(20)], ladder=LADDER, nulls={"general": 20}
+    )
+    facts = plain[plain["domain"].isin(["d0", "d1"])].assign(recipe="facts")
+    facts = facts.assign(checkpoint="facts_" + facts["checkpoint"], strength=10 * facts["strength"])
+    halves = {}
+    for name, made in (("alone", plain), ("both", pd.concat([plain, facts]))):
+        table = org.scored(org.prepared(made.reset_index(drop=True), planted.scoring()))
+        scores = planted.domain_scores(
+            table, {"one": 1.0}, statistics=("z",), domains=[f"d{n}" for n in range(20)]
+        )
+        evidence = next(iter(of_readers(table, scores)))
+        rows = strength.half_rows(evidence, None, table, Draws.of(table, 20, 0))
+        halves[name] = next(rows)
+    assert halves["both"]["n"] == halves["alone"]["n"] == 20 * len(LADDER)
+    assert halves["both"]["strongest"] == halves["alone"]["strongest"] < 1

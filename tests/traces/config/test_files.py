@@ -290,6 +290,7 @@ def test_every_key_of_a_study_is_used_by_a_rule():
         "title": 'snakemake.config["title"]',
         "runs": "registry.checkpoints(",
         "only": "registry.checkpoints(",
+        "placed": "registry.checkpoints(",
         "without": "registry.checkpoints(",
         "judges.questions": "registry.asked(",
         "agents.prompts": "investigating.planned(",

@@ -274,11 +274,15 @@ def strength_figure(
     A panel a reader: how well narrow organisms are found and named, by strength.
 
     A mark is a rung of the ladder with its interval, a line the fitted curve, and an upright one
-    the strength at half, with its interval as a bar at the foot.
+    the strength at half, with its interval as a bar at the foot. Rungs beyond the strengths that
+    curves are fitted to are left out.
     """
     require_rows(half, "half_strength")
     names = ordered(half["reader"])
     strengths = _rungs(readers)
+    if half["strongest"].notna().any():
+        ends = half["weakest"].min(), half["strongest"].max()
+        strengths = strengths[strengths.between(*ends)]
     across = min(len(names), 4)
     down = -(-len(names) // across)
     with house_style():
@@ -336,7 +340,8 @@ def _marks(
     rows = frame[(frame["reader"] == name) & frame["headline"]]
     # One rung alone is called `all`.
     several = rows[rows["slice"] != ALL]
-    for row in (several if len(several) else rows).to_dict("records"):
+    rows = several if len(several) else rows
+    for row in rows[rows["slice"].isin(strengths.index)].to_dict("records"):
         x, (value, low, high) = strengths[row["slice"]], (row[one] for one in columns)
         ax.plot([x, x], [low, high], color=colour, linewidth=1, alpha=0.6)
         ax.plot(x, value, "o", color=colour, markersize=3.2)
