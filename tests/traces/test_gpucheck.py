@@ -251,6 +251,7 @@ def test_a_run_that_is_killed_between_stages_keeps_the_stages(tmp_path):
 def test_a_machine_whose_gpu_is_not_seen_is_not_checked_on_its_cpu(tmp_path, monkeypatch):
     """A driver that is too old must not pass as a CPU."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("TRACES_ALLOW_CPU", raising=False)
     with pytest.raises(SystemExit, match="GPUs: 0 can be used here.*`--cpu`"):
         main([str(tmp_path / "check.parquet"), "--quick"])
     assert not list(tmp_path.iterdir())
