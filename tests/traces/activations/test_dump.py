@@ -2,7 +2,6 @@
 
 import copy
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from torch.overrides import TorchFunctionMode
 from tests.doubles import tiny_model, with_adapter
 from traces.activations import dump
 from traces.activations.dump import Window
-from traces.config.load import read_study
 from traces.corpora.tokens import tokenize_chat, tokenize_text
 
 FAMILIES = ("llama", "qwen3", "gemma2", "gemma3")
@@ -137,17 +135,6 @@ def test_windows_are_read_by_length_and_come_in_their_own_order(models_by_family
 )
 def test_a_pass_has_as_many_tokens_as_fit(lengths, tokens, expected):
     assert dump.batches(lengths, tokens) == [list(one) for one in expected]
-
-
-@pytest.mark.parametrize(
-    ("n", "length", "passes"), [(10_000, 5, 7), (1_000, 512, 63), (600, 100, 9), (300, 5, 1)]
-)
-def test_short_texts_fill_a_pass_by_default(n, length, passes):
-    """A dump of the paper reads 10,000 documents of five tokens."""
-    tokens = read_study([Path("config/config.yaml")]).study.activations.batch_tokens
-    parts = dump._parts(windows([length] * n), tokens)
-    assert sum(map(len, parts)) == n
-    assert sum(len(dump.batches([length] * len(part), tokens)) for part in parts) == passes
 
 
 def test_a_dump_copies_to_the_cpu_once_a_pass(models_by_family):
