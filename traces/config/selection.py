@@ -42,7 +42,8 @@ def runs_placed(study: Study, organisms: Organisms) -> list[Run]:
     for name in study.placed:
         published = tuple(one for one in study.models if one in organisms[name].released)
         recipe = "released" if published else "plain"
-        runs.append(Run(models=published, organisms=(name,), recipes=(recipe,), seeds=(0,)))
+        read = {"organisms": (name,), "recipes": (recipe,), "seeds": (0,)}
+        runs.append(Run.model_validate({"models": published, **read}))
     return runs
 
 
