@@ -38,6 +38,9 @@ SHOWS = (
     *("--list-rules", "--list", "-l", "--list-target-rules", "--lt", "--list-changes", "--lc"),
     *("--list-input-changes", "--li", "--list-params-changes", "--lp"),
 )
+EXECUTOR = ("--executor", "-e")
+ALONE = "nSDlpFfktvha"
+"Short options without a value: several of them may stand in one word, such as -pn."
 # What begins another option's name and is one of its own; elsewhere the beginning means the option.
 WHOLE = {"--force", *(name for names in LISTS for name in names)}
 
@@ -96,7 +99,8 @@ def check_options(arguments: Sequence[str]) -> None:
 
 def only_shows(arguments: Sequence[str]) -> bool:
     """Whether a command line runs no job, such as a dry run or a report of what is there."""
-    return any(_means(name, SHOWS) for name, _ in _options(arguments))
+    shows = any(_means(name, SHOWS) for name, _ in _options(arguments))
+    return shows or "dryrun" in _values(arguments, EXECUTOR)
 
 
 def named_files(arguments: Sequence[str]) -> list[str]:
@@ -143,8 +147,12 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     starts = [place for place, word in enumerate(words) if word.startswith("-")]
     for start, end in zip(starts, [*starts[1:], len(words)], strict=False):
         name, is_joined, value = words[start].partition("=")
-        if not name.startswith("--") and len(name) > 2:
-            # -Ca=1: a short option with its value behind it.
-            name, is_joined, value = name[:2], "=", words[start][2:]
+        if not name.startswith("--"):
+            # -pn: two options. -Ca=1 and -C=a=1: one with its value behind it.
+            letters = words[start][1:]
+            while len(letters) > 1 and letters[0] in ALONE:
+                yield f"-{letters[0]}", []
+                letters = letters[1:]
+            name, is_joined, value = f"-{letters[:1]}", letters[1:], letters[1:].removeprefix("=")
         # After `=` stands the only value; what follows are targets.
         yield name, [value] if is_joined else words[start + 1 : end]

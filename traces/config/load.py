@@ -68,9 +68,9 @@ def load_study(
     # A selection without judges needs no address of theirs.
     if loaded.checkpoints("judges"):
         check_addresses(loaded, places)
-        check_answers(loaded, places)
+        check_answers(loaded, places, writes=writes)
     if loaded.checkpoints("agents"):
-        check_reached(loaded, places)
+        check_reached(loaded, places, writes=writes)
     check_rows(loaded, places)
     check_words(loaded, places)
     return loaded

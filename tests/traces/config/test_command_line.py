@@ -8,6 +8,7 @@ from snakemake.cli import get_argument_parser
 
 from tests.studies import load, sentence
 from traces.config.command_line import (
+    ALONE,
     LISTS,
     SHOWS,
     WHOLE,
@@ -72,8 +73,13 @@ def test_what_is_there_once_passes(arguments):
     [
         *(
             (line, True)
-            for line in ("-n", "-np", "--dry-run --cores 2", "--dry", "--summary", "-D")
+            for line in ("-n", "-np", "-pn", "-kpn a", "--dry-run --cores 2", "--dry", "--summary")
         ),
+        *(
+            (line, True)
+            for line in ("-D", "--executor dryrun", "-e dryrun", "-edryrun", "-e=dryrun")
+        ),
+        *((line, False) for line in ("-p n", "-s n", "-sn", "-e local", "-pc2", "-Cn=1")),
         *(
             (line, True)
             for line in ("--report a.html", "--report=a.html", "--rulegraph mermaid-js")
@@ -90,6 +96,16 @@ def test_the_options_that_only_show_are_snakemakes_by_all_their_names():
     actions = get_argument_parser()._actions
     shown = [one.option_strings for one in actions if set(one.option_strings) & set(SHOWS)]
     assert sorted(name for names in shown for name in names) == sorted(SHOWS)
+
+
+def test_short_options_without_a_value_are_snakemakes():
+    found = {
+        name[1]
+        for action in get_argument_parser()._actions
+        for name in action.option_strings
+        if action.nargs == 0 and len(name) == 2
+    }
+    assert found == set(ALONE)
 
 
 def test_the_options_are_lists_of_snakemake_of_which_it_keeps_the_last():

@@ -152,8 +152,11 @@ def test_an_odd_grader_or_folder_is_one_sentence(folder, keys, found, monkeypatc
 def test_answers_where_nothing_may_be_written_are_refused(folder, tmp_path, monkeypatch):
     (tmp_path / "paid").mkdir()
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "paid")
-    found = sentence(folder, judges(f"graders: [{ONE}], folder: {tmp_path}/paid"))
+    study = judges(f"graders: [{ONE}], folder: {tmp_path}/paid")
+    found = sentence(folder, study)
     assert "paid', where nothing may be written (" in found and "judges.folder: found" in found
+    # A dry run, or a list of what is there, writes no answer.
+    assert load(folder, study, writes=False).study.judges.folder.endswith("paid")
 
 
 def test_one_model_may_judge_with_two_settings(folder):

@@ -35,7 +35,7 @@ def check_agents(loaded: LoadedStudy, places: Places) -> None:
         before.append(model)
 
 
-def check_reached(loaded: LoadedStudy, places: Places) -> None:
+def check_reached(loaded: LoadedStudy, places: Places, *, writes: bool = True) -> None:
     """Refuse addresses of what investigates that are none, and a folder that holds no answers."""
     agents = loaded.study.agents
     if agents.served is not None:
@@ -48,7 +48,7 @@ def check_reached(loaded: LoadedStudy, places: Places) -> None:
     if graded:
         check_addresses(loaded, places)
     if graded or asked:
-        check_answers(loaded, places)
+        check_answers(loaded, places, writes=writes)
 
 
 def _behind_an_api(loaded: LoadedStudy, places: Places) -> list[tuple[str, Grader]]:

@@ -117,11 +117,16 @@ def of_samples(loaded: LoadedStudy, places: Places) -> Iterator[Wanted]:
     yield Wanted(places.at("lenses.samples.prompts"), loaded.study.lenses.samples.prompts, "file")
 
 
-def check_answers(loaded: LoadedStudy, places: Places) -> None:
-    """Refuse a folder of answers that nobody may write to, or that is deleted with the results."""
+def check_answers(loaded: LoadedStudy, places: Places, *, writes: bool = True) -> None:
+    """
+    Refuse a folder of answers that nobody may write to, or that is deleted with the results.
+
+    writes : whether jobs will write
+    """
     where, path = places.at("judges.folder"), loaded.study.judges.folder
     _check_written(where, path)
-    _check_access(where, path)
+    if writes:
+        _check_access(where, path)
     folder = Path(os.path.realpath(local(path)))
     for name, other in loaded.study.pathvars:
         if folder.is_relative_to(os.path.realpath(local(other))):
