@@ -39,13 +39,13 @@ def main(
     parts = [{"organisms": organism_rows(compared.members, strength)}]
     each = len(compared.readers.readers)
     by_member = [readings[at : at + each] for at in range(0, len(readings), each)]
-    files = zip(compared.members, by_member, scores, statistics, differences, strict=True)
-    domains = _Domains(compared, models, words)
-    positions = compared.positions(map(read_differences, differences))
+    averaged = [read_differences(one) for one in differences]
+    files = zip(compared.members, by_member, scores, statistics, averaged, strict=True)
+    domains, positions = _Domains(compared, models, words), compared.positions(averaged)
     for member, read, scored, measured, difference in job.progress(list(files), "organisms"):
         token_id, found = read_scores(scored)
         by_reader = {path.stem: tables.read(path) for path in read}
-        results = Results(by_reader, found, read_differences(difference), tables.read(measured))
+        results = Results(by_reader, found, difference, tables.read(measured))
         told = domains.of(member.model, token_id), compared, positions[member.model]
         parts.append(read_rows(member, results, *told))
     for path in made:

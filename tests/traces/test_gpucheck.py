@@ -215,37 +215,35 @@ def test_a_check_that_fails_leaves_the_others(tmp_path, monkeypatch):
     assert r"no such kernel \| sm_90" in (tmp_path / "check.md").read_text()
 
 
-def test_a_killed_run_keeps_what_it_had(tmp_path):
+def killed(folder: Path, change: str, only: str) -> pd.DataFrame:
+    """What a check has written that kills itself, by a change of its code."""
     code = (
         "import os, signal\n"
-        "from tools.gpucheck import __main__ as check, texts\n"
-        "real = texts.packing\n"
-        "def packing(case):\n"
-        "    if case.family == 'gemma3': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    yield from real(case)\n"
-        "texts.packing = packing\n"
-        "check.main(['check.parquet', '--cpu', '--quick', '--only', 'packing'])"
+        "from tools.gpucheck import __main__ as check, fast, texts\n"
+        "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{change}\n"
+        f"check.main(['check.parquet', '--cpu', '--quick', '--only', '{only}'])"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=False)
     assert ran.returncode == -signal.SIGKILL
-    assert set(tables.read(tmp_path / "check.parquet")["family"]) == {"qwen3"}
+    return tables.read(folder / "check.parquet")
+
+
+def test_a_killed_run_keeps_what_it_had(tmp_path):
+    change = (
+        "real = texts.packing\n"
+        "texts.packing = lambda case: die() if case.family == 'gemma3' else real(case)"
+    )
+    assert set(killed(tmp_path, change, "packing")["family"]) == {"qwen3"}
     assert "Not ended: fast, memory, right." in (tmp_path / "check.md").read_text()
     assert json.loads((tmp_path / "check.json").read_text())["ended"] == []
 
 
 def test_a_run_that_is_killed_between_stages_keeps_the_stages(tmp_path):
-    code = (
-        "import os, signal\n"
-        "from tools.gpucheck import __main__ as check, fast\n"
-        "fast.STAGES = {'tuned': fast.tuned_pass,\n"
-        "               'logit_lens': lambda subject: os.kill(os.getpid(), signal.SIGKILL)}\n"
-        "check.main(['check.parquet', '--cpu', '--quick', '--only', 'fast'])"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
-    assert ran.returncode == -signal.SIGKILL
-    assert set(tables.read(tmp_path / "check.parquet")["stage"]) == {"load", "forward pass"}
+    change = "fast.STAGES = {'tuned': fast.tuned_pass, 'logit_lens': die}"
+    found = killed(tmp_path, change, "fast")
+    assert set(found["stage"]) == {"load", "forward pass"}
 
 
 def test_a_machine_whose_gpu_is_not_seen_is_not_checked_on_its_cpu(tmp_path, monkeypatch):

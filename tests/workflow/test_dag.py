@@ -4,12 +4,13 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Job, counts
+from tests.conftest import ROOT, Job, counts
 from tests.doubles import tiny_model, with_adapter
 from traces.config import files
 from traces.config.load import load_study
@@ -232,6 +233,21 @@ def test_readers_are_compared_on_a_ladder(shared):
     assert set(batches) <= set(collected)
 
 
+@pytest.mark.parametrize(
+    ("study", "files"),
+    [
+        ("config/readers_smol.yaml", ["config/smol.yaml", "config/readers_smol.yaml"]),
+        ("config/smol.yaml config/readers_smol.yaml", None),
+        ("config/readers.yaml config/readers_long.yaml", None),
+    ],
+)
+def test_make_names_the_study_that_another_goes_behind(study, files):
+    asked = ["make", "--dry-run", "readers", f"STUDY={study}"]
+    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (call,) = re.findall(r"--configfile (.*) -- readers_page", said)
+    assert call.split() == (files or study.split())
+
+
 def test_a_checkpoint_of_ones_own_is_placed_among_a_studys(new_checkout):
     checkout = new_checkout()
     checkout.file("config/organisms/mine.yaml").write_text(
@@ -250,8 +266,19 @@ def test_a_checkpoint_of_ones_own_is_placed_among_a_studys(new_checkout):
     assert all(found[rule] == 1 for rule in (*COMPARED, "benchmark_scores"))
     assert found["train_organism"] == 27 + 7 + 12
     (collected,) = made_of(jobs, "benchmark_scores").values()
-    own = "results/smol/lenses/smollm2_135m/mine-released-s0/smol_unrelated/scores.h5"
-    assert own in collected
+    own = "results/smol/lenses/smollm2_135m/mine-{}-s0/smol_unrelated/scores.h5"
+    assert own.format("released") in collected
+
+    # Without a published checkpoint it is trained on its data.
+    file = checkout.file("config/organisms/mine.yaml")
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(one for one in lines if not one.startswith("released")), "utf-8")
+    jobs = checkout.dry_run(
+        *("--configfile", *study, "--config", "placed=[mine]", "--", "readers_page")
+    )
+    assert counts(jobs)["train_organism"] == 27 + 7 + 12 + 1
+    (collected,) = made_of(jobs, "benchmark_scores").values()
+    assert own.format("plain") in collected
 
 
 def test_texts_are_written_once_by_the_base_and_by_every_checkpoint(shared, default_jobs):

@@ -41,6 +41,7 @@ class Compared(BaseModel, frozen=True, extra="forbid"):
     "The one of them that counts, fixed beforehand."
     average_sinks: bool
     "Whether positions with attention sinks count."
+    readers: Settings
 
     def positions(self, differences: Iterable[Differences]) -> dict[str, list[int]]:
         """
@@ -56,8 +57,6 @@ class Compared(BaseModel, frozen=True, extra="forbid"):
             for model, every in found.items()
         }
         return {model: places or found[model][0] for model, places in shared.items()}
-
-    readers: Settings
 
 
 class Results(NamedTuple):

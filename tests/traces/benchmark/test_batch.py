@@ -151,6 +151,35 @@ def test_identical_weights_say_nothing(read):
     assert (detectors[nothing] == 0).all()
 
 
+def test_null_directions_and_halves_are_drawn_once_a_base(
+    folder, vocabulary, tmp_path, monkeypatch
+):
+    """A draw of its own would be told from the others' as if it were what was learned."""
+    narrow, general = specimens(LADDER)[0], specimens(LADDER)[2]
+    some = [narrow, general.model_copy(update={"seed": 1, "checkpoint": "general-broad-s1"})]
+    base = base_of(some, folder, vocabulary, tmp_path / "work")
+    drawn, halves = making.nulls.drawn, making.mean_difference
+    directions, splits = [], []
+    monkeypatch.setattr(
+        making.nulls,
+        "drawn",
+        lambda *given, **told: directions.append(drawn(*given, **told)) or directions[-1],
+    )
+    monkeypatch.setattr(
+        making,
+        "mean_difference",
+        lambda *given, **told: splits.append(told["seed"]) or halves(*given, **told),
+    )
+    for one in some:
+        made_and_read(one, base)
+
+    first, second = (
+        one["random"] / np.linalg.norm(one["random"], axis=-1, keepdims=True) for one in directions
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-7)
+    assert len(splits) >= 2 and len(set(splits)) == 1
+
+
 def test_the_causal_effect_is_the_one_that_a_study_measures(folder, vocabulary, tmp_path):
     one = specimens(LADDER)[0]
     base = base_of([one], folder, vocabulary, tmp_path / "work")

@@ -44,7 +44,7 @@ def test_a_planted_domain_is_named_and_a_blind_reader_is_at_chance():
     # Wilson's own coverage of 1 in 8, by 8 units, is .93.
     blind = pd.DataFrame(row(0.0, seed) for seed in range(200))
     held = (blind["first_low"] <= 1 / 8) & (blind["first_high"] >= 1 / 8)
-    assert held.mean() >= 0.88 and (blind["chance_p"] > 0.05).mean() >= 0.9
+    assert abs(held.mean() - 0.933) < 0.05 and (blind["chance_p"] > 0.05).mean() >= 0.95
 
 
 def test_scores_that_all_tie_are_exactly_at_chance():
